@@ -1,0 +1,134 @@
+"""The data sets by name, path or recipe: `load(recipe.data, root)`."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import MissingData, UsageError, nearest
+from ..recipe import Data
+from .images import Dataset, Images, channel_statistics
+from .shapes import class_names, make_shapes
+
+
+@dataclass(frozen=True)
+class Named:
+    """A set that torchvision knows."""
+
+    torchvision_class: str
+    classes: int
+    shape: tuple[int, int, int]
+    """Height, width, channels."""
+    train: int
+    test: int
+    folder: str
+    """Where torchvision's layout keeps it below the root."""
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and deviation that the papers print; none: those of the training pixels."""
+
+
+CATALOGUE = {
+    "cifar10": Named(
+        "CIFAR10", 10, (32, 32, 3), 50_000, 10_000, "cifar-10-batches-py", ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+    ),
+    "cifar100": Named("CIFAR100", 100, (32, 32, 3), 50_000, 10_000, "cifar-100-python"),
+    "mnist": Named("MNIST", 10, (28, 28, 1), 60_000, 10_000, "MNIST/raw"),
+    "fashion-mnist": Named("FashionMNIST", 10, (28, 28, 1), 60_000, 10_000, "FashionMNIST/raw"),
+    "svhn": Named("SVHN", 10, (32, 32, 3), 73_257, 26_032, "train_32x32.mat"),
+}
+NAMES = [*CATALOGUE, "shapes"]
+
+
+def data_root(data_dir: Path | None) -> Path:
+    """`--data-dir`, else $GATEBENCH_DATA, else ~/.cache/gatebench."""
+    return Path(data_dir or os.environ.get("GATEBENCH_DATA") or Path.home() / ".cache" / "gatebench").expanduser()
+
+
+def is_on_disk(name: str, root: Path) -> bool:
+    """Whether a named set lies below the root, in torchvision's layout or as `<name>.npz`."""
+    return name == "shapes" or (root / CATALOGUE[name].folder).exists() or (root / f"{name}.npz").exists()
+
+
+def load(data: Data, root: Path) -> Dataset:
+    """The data set a recipe names, from disk, or downloaded where torchvision can.
+
+    Raises UsageError for an unknown name or a path that does not hold images, MissingData for a named set that is neither on
+    disk nor downloadable.
+    """
+    if data.name == "shapes":
+        shapes = data.shapes
+        train, test = (
+            make_shapes(count, shapes.classes, shapes.image_size, 2 * shapes.seed + part)
+            for part, count in enumerate((shapes.train, shapes.test))
+        )
+        dataset = Dataset("shapes", class_names(shapes.classes), train, test, *channel_statistics(train.pixels))
+    elif data.name in CATALOGUE:
+        dataset = _load_named(data.name, root)
+    else:
+        dataset = _load_path(data.name, data.image_size)
+    if data.validation >= len(dataset.train):
+        raise UsageError(f"data.validation = {data.validation} leaves nothing of the {len(dataset.train)} training images of {data.name}.")
+    return dataset.carve_validation(data.validation) if data.validation else dataset
+
+
+def _load_path(name: str, image_size: int | None) -> Dataset:
+    from .files import load_folder, load_npz
+
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return load_folder(path, image_size)
+    if path.suffix == ".npz" and path.is_file():
+        return load_npz(path)
+    if path.suffix == ".npz" or os.sep in name:
+        raise UsageError(f"There is no folder or .npz file at {name}.")
+    raise UsageError(f"No data set is named {name!r}.{nearest(name, NAMES)} Known: {', '.join(NAMES)}, or the path of a folder or .npz.")
+
+
+def _load_named(name: str, root: Path) -> Dataset:
+    from .files import load_npz
+
+    named = CATALOGUE[name]
+    packed = root / f"{name}.npz"
+    if packed.is_file() and not (root / named.folder).exists():
+        dataset = load_npz(packed)
+        return Dataset(name, dataset.classes, dataset.train, dataset.test, dataset.mean, dataset.std)
+    train, test, classes = _torchvision(name, named, root)
+    return Dataset(name, classes, train, test, *(named.statistics or channel_statistics(train.pixels)))
+
+
+def _torchvision(name: str, named: Named, root: Path) -> tuple[Images, Images, list[str]]:
+    import torchvision
+
+    build = getattr(torchvision.datasets, named.torchvision_class)
+    splits = [{"split": split} for split in ("train", "test")] if name == "svhn" else [{"train": True}, {"train": False}]
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(10)  # torchvision sets none, and a machine without a network must not wait for ever
+    try:
+        sets = [build(root, download=not is_on_disk(name, root), **split) for split in splits]
+    except (RuntimeError, OSError) as error:
+        raise MissingData(
+            f"{name} is not below {root} and cannot be downloaded ({_first_line(error)}). Put torchvision's files at"
+            f" {root / named.folder}, or a MedMNIST-style {name}.npz in {root}, or name another folder with --data-dir or $GATEBENCH_DATA."
+        ) from None
+    finally:
+        socket.setdefaulttimeout(timeout)
+    images = [_images(part) for part in sets]
+    classes = getattr(sets[0], "classes", None) or [str(label) for label in range(named.classes)]
+    return images[0], images[1], list(classes)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _images(part) -> Images:
+    """torchvision's arrays, whichever of its four layouts, as uint8 NHWC and int64."""
+    pixels = np.asarray(part.data)
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    elif pixels.shape[1] == 3 and pixels.shape[-1] != 3:
+        pixels = pixels.transpose(0, 2, 3, 1)
+    labels = part.targets if hasattr(part, "targets") else part.labels
+    return Images(np.ascontiguousarray(pixels), np.asarray(labels, dtype=np.int64))

@@ -1,0 +1,59 @@
+"""What every source of images gives."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Images:
+    """One split in memory."""
+
+    pixels: np.ndarray
+    """uint8 [N, H, W, C]."""
+    labels: np.ndarray
+    """int64 [N]."""
+    difficulty: np.ndarray | None = None
+    """Known difficulty in [0, 1], float32 [N]; None where nobody knows it."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index) -> "Images":
+        difficulty = None if self.difficulty is None else self.difficulty[index]
+        return Images(self.pixels[index], self.labels[index], difficulty)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a scored split, with the statistics that normalise both."""
+
+    name: str
+    classes: list[str]
+    train: Images
+    test: Images
+    mean: tuple[float, ...]
+    """Per channel, of pixels scaled to [0, 1]."""
+    std: tuple[float, ...]
+    scored: str = "test"
+    """What `test` is: "test", or "validation" where a part of train was carved out to choose something on."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        height, width, channels = self.train.pixels.shape[1:]
+        return channels, height, width
+
+    def carve_validation(self, count: int) -> "Dataset":
+        """The data set scored on `count` training images, drawn without replacement by a fixed seed, instead of on test."""
+        order = np.random.default_rng(0).permutation(len(self.train))
+        return replace(self, train=self.train[np.sort(order[count:])], test=self.train[np.sort(order[:count])], scored="validation")
+
+
+def channel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 [N, H, W, C], scaled to [0, 1]."""
+    counts = [np.bincount(pixels[..., channel].ravel(), minlength=256) for channel in range(pixels.shape[-1])]
+    levels = np.arange(256) / 255
+    means = [float(np.average(levels, weights=count)) for count in counts]
+    deviations = [float(np.sqrt(np.average((levels - mean) ** 2, weights=count))) for count, mean in zip(counts, means, strict=True)]
+    return tuple(means), tuple(max(deviation, 1e-3) for deviation in deviations)

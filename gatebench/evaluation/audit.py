@@ -1,0 +1,75 @@
+"""Findings that a reader of a row must know; each is computed from what the run did.
+
+Shapes: N inputs, S switches.
+"""
+
+import copy
+
+import numpy as np
+import torch
+
+from ..contract import GatedModel
+from ..device import autocast
+from ..objectives import budget_of
+from ..recipe import Budget, Recipe
+from .outcome import Outcome
+
+
+def audit(
+    model: GatedModel, recipe: Recipe, outcome: Outcome, macs_ratio: float, last_epoch: dict, batch, precision: str
+) -> list[str]:
+    """All findings of a run.
+
+    `macs_ratio` is executed MACs over the static twin's, `last_epoch` the last row of epochs.csv and `batch` one
+    training batch (x, labels).
+    """
+    if outcome.gates is None:
+        return []
+    findings = constant_gates(model, outcome)
+    rule = recipe.objective.budget
+    if rule and rule.weight:
+        findings += penalty_gradient(model, rule, batch, precision) + penalty_inactive(rule, last_epoch["train_mean_gate"])
+    return findings + unexecuted_claim(outcome, macs_ratio)
+
+
+def constant_gates(model: GatedModel, outcome: Outcome) -> list[str]:
+    """Switches that decide the same for every input: they are a static network, not an adaptive one."""
+    means = outcome.decisions.mean(0)
+    findings = []
+    if len(np.unique(outcome.decisions, axis=0)) == 1:
+        findings.append("gate constant over inputs: every input gets the same decisions")
+    starts = np.cumsum([0, *(unit.width for unit in model.units)])
+    for state, share in (("always on", 1.0), ("always off", 0.0)):
+        names = [
+            unit.name for unit, start, end in zip(model.units, starts, starts[1:], strict=False) if (means[start:end] == share).all()
+        ]
+        if names:
+            findings.append(f"{state}: {', '.join(names)}")
+    return findings
+
+
+def penalty_gradient(model: GatedModel, rule: Budget, batch, precision: str) -> list[str]:
+    """Whether the budget can move a gate at all: its gradient, were its target 0, on a copy of the model in training mode."""
+    twin = copy.deepcopy(model).train()
+    with autocast(batch[0].device, precision):
+        penalty = budget_of(rule.model_copy(update={"target": 0.0}), twin(batch[0]).gates)
+    if penalty.requires_grad:
+        gradients = torch.autograd.grad(penalty, [weight for weight in twin.parameters() if weight.requires_grad], allow_unused=True)
+        if any(gradient is not None and gradient.any() for gradient in gradients):
+            return []
+    return ["penalty without gradient: the budget's penalty cannot move any gate"]
+
+
+def penalty_inactive(rule: Budget, train_mean_gate: float) -> list[str]:
+    """A mean gate under the target leaves the penalty at zero: it is not what keeps the gates down."""
+    if train_mean_gate > rule.target:
+        return []
+    return [f"penalty idle: the mean training gate {train_mean_gate:.3f} is under its target {rule.target:.2f}"]
+
+
+def unexecuted_claim(outcome: Outcome, macs_ratio: float) -> list[str]:
+    """A claimed saving of which less than half is executed."""
+    claimed, executed = 1 - float(outcome.decisions.mean()), 1 - macs_ratio
+    if claimed < 0.01 or executed >= claimed / 2:
+        return []
+    return [f"claimed saving not executed: {100 * claimed:.1f} % of the gates are off, {100 * executed:.1f} % of the MACs are saved"]

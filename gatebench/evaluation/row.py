@@ -1,0 +1,41 @@
+"""The row of a run: one measured operating point in the schema that every table and plot reads.
+
+A key that is absent was not measured; it never stands at 0 for that reason.
+"""
+
+from ..contract import GatedModel
+from ..measure.macs import count_params
+from ..measure.statistics import wilson
+from ..recipe import Recipe
+from .costs import decided_macs, executed_macs
+from .outcome import Outcome
+
+
+def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[dict], findings: list[str], **settings) -> dict:
+    """The headline row: the last epoch's accuracy first, the peak beside it. `settings` are seed, device, machine and so on."""
+    low, high = wilson(int(outcome.correct.sum()), len(outcome.correct))
+    peak = max(epochs, key=lambda row: row["test_accuracy"])
+    decided, executed = float(decided_macs(model, outcome).mean()), float(executed_macs(model, outcome).mean())
+    row = {
+        "model": recipe.model.name,
+        "recipe": recipe.name,
+        **settings,
+        "epochs": recipe.training.epochs,
+        "recipe_epochs": recipe.scaled_from_epochs or recipe.training.epochs,
+        "accuracy": outcome.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "accuracy_peak": peak["test_accuracy"],
+        "peak_epoch": peak["epoch"],
+        **outcome.gate_means(),
+        "macs_dense": model.macs_static,
+        "macs_gate": model.macs_gate,
+        "macs_decided": decided,
+        "macs_executed": executed,
+        "macs_ratio": executed / model.macs_static,
+        "params": count_params(model),
+        "audit": findings,
+    }
+    if outcome.gates is not None:
+        row["skip_pct"] = 100 * (1 - row["mean_gate_hard"])
+    return {key: value for key, value in row.items() if value is not None}

@@ -1,0 +1,45 @@
+"""Estimators that turn gate logits into gates; shared by all methods.
+
+Shapes: N inputs, any further axes. A gate logit's sigmoid is the probability that the switch is on.
+"""
+
+import torch
+from torch import Tensor
+
+
+def gumbel_softmax(logits: Tensor, temperature: float) -> Tensor:
+    """Two-class Gumbel-softmax over [identity, residual] = [0, logit]; the residual's share (CosineGate, Eq. 13-15)."""
+    pair = torch.stack([torch.zeros_like(logits), logits], dim=-1)
+    return torch.softmax((pair + gumbel_like(pair)) / temperature, dim=-1)[..., 1]
+
+
+def gumbel_sigmoid(logits: Tensor, temperature: float) -> Tensor:
+    """sigmoid((logit + one Gumbel variable) / temperature): the form of CosineGate's released notebook.
+
+    One Gumbel variable has mean 0.577 where the difference of two has mean 0, so this form leans towards running.
+    """
+    return torch.sigmoid((logits + gumbel_like(logits)) / temperature)
+
+
+def straight_through(soft: Tensor, threshold: float = 0.5) -> Tensor:
+    """Hard 0/1 gates forward, the soft gates' gradient backward (Bengio et al. 2013, arXiv 1308.3432)."""
+    hard = (soft > threshold).to(soft.dtype)
+    return hard - soft.detach() + soft
+
+
+def gumbel_like(like: Tensor) -> Tensor:
+    """Standard Gumbel noise -log(-log u), u ~ U(0, 1) (CosineGate, Eq. 14), kept off the infinities at u = 0 and 1."""
+    tiny = torch.finfo(like.dtype).tiny
+    epsilon = torch.finfo(like.dtype).eps
+    uniform = torch.rand_like(like).clamp(tiny, 1 - epsilon)
+    return -torch.log(-torch.log(uniform))
+
+
+def logistic_like(like: Tensor) -> Tensor:
+    """Standard logistic noise, the difference of two Gumbel variables."""
+    return gumbel_like(like) - gumbel_like(like)
+
+
+def decide(logits: Tensor, threshold: float) -> Tensor:
+    """Hard decisions 1[sigmoid(logit) > threshold], boolean (CosineGate, Eq. 16)."""
+    return torch.sigmoid(logits) > threshold

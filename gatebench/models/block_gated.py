@@ -1,0 +1,44 @@
+"""Residual networks whose blocks can be left out per input: y = relu(x + gate F(x)).
+
+Shapes: N inputs, B blocks, one switch a block.
+"""
+
+from typing import Literal
+
+from torch import Tensor
+
+from ..execution.blocks import run_blocks
+from ..measure.macs import count_macs, count_params
+from ..contract import Execution, Output, Unit
+from .resnet import ResNet
+
+
+class BlockGatedResNet(ResNet):
+    """A residual network with one gate a block. A method says when it decides and gives the logits; execution is shared."""
+
+    decides: Literal["up-front", "before", "after"]
+    """All blocks at once from the stem's output; each block before F(x) is computed; or only from F(x), which saves nothing."""
+    threshold: float = 0.5
+    """A block runs where sigmoid(logit) is above this."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self._units = [
+            Unit(f"blocks.{index}", "block", 1, count_macs(block.residual, shape), count_params(block.residual))
+            for index, (block, shape) in enumerate(zip(self.blocks, self.map_shapes()[:-1], strict=True))
+        ]
+
+    @property
+    def units(self) -> list[Unit]:
+        return self._units
+
+    def up_front_logits(self, x: Tensor) -> Tensor:
+        """Gate logits [N, B] from the stem's output; where `decides` is "up-front"."""
+        raise NotImplementedError
+
+    def block_logits(self, index: int, x: Tensor, shortcut: Tensor, residual: Tensor | None) -> Tensor:
+        """Gate logits [N] of one block from its input x; `residual` F(x) is None unless `decides` is "after"."""
+        raise NotImplementedError
+
+    def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None) -> Output:
+        return run_blocks(self, x, execution, decisions)

@@ -1,0 +1,226 @@
+"""CosineGate (arXiv 2512.22206): residual blocks gated by the cosine between the identity path and the residual path.
+
+`cosinegate` is the paper's network. Its gate reads F(x), so it saves nothing at inference: every block is computed in order
+to decide. With a `PredictiveGate` it is ours: the cosine incompatibility, and with it the gate, is predicted before F(x)
+is computed, so a block that is off is never run.
+
+Shapes: N inputs, C channels, H x W pixels, B blocks.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ..feature_maps import gated_sum, global_average, inner_products
+from ..gating import gumbel_sigmoid, gumbel_softmax, logistic_like, straight_through
+from ..measure.macs import count_macs
+from ..objectives import consistency, prediction
+from .block_gated import BlockGatedResNet
+from ..contract import Output
+from .registry import register
+from .resnet import Shortcut
+
+
+class CirGate(BaseModel):
+    """The paper's gate: logit = gamma (CIR + c(x)) (Eq. 11), relaxed with noise in training, thresholded at inference."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["cir"] = "cir"
+    gamma: float = -2.5
+    """Negative as printed: the gate falls as CIR rises. Positive: the paper's prose, low CIR skips."""
+    learn_gamma: bool = False
+    temperature: PositiveFloat = 1.0
+    threshold: float = Field(0.45, gt=0, lt=1)
+    noise: Literal["gumbel-softmax", "gumbel-sigmoid"] = "gumbel-softmax"
+    controller: tuple[PositiveInt, ...] = (4,)
+    """Hidden widths of c(x)."""
+    controller_bias: bool = False
+    consistency: Literal["all", "last"] = "all"
+    """Blocks that the consistency term counts (Eq. 20: all; the released notebook: the last)."""
+
+
+class PredictiveGate(BaseModel):
+    """Ours: logit = gain (predicted CIR + c), decided before F(x) is computed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["predictive"]
+    decides: Literal["up-front", "before"] = "up-front"
+    """All blocks at once from the stem's output, or each block from its own input."""
+    gain: PositiveFloat = 2.5
+    hidden: PositiveInt = 32
+    threshold: float = Field(0.5, gt=0, lt=1)
+
+
+def incompatibility(products: Tensor) -> Tensor:
+    """CIR = 1 - cos(x, F(x)) in [0, 2] (Eq. 6-7), [N], from the products [N, 3]."""
+    xx, xf, ff = products.unbind(1)
+    return 1 - xf * (xx * ff).clamp(min=1e-12).rsqrt()
+
+
+class Controller(nn.Module):
+    """c(x) = W2 relu(W1 GAP(x)) (Eq. 12), [N]; the notebook's has biases and two hidden layers."""
+
+    def __init__(self, channels: int, hidden: Sequence[int], bias: bool):
+        super().__init__()
+        sizes = [channels, *hidden]
+        layers: list[nn.Module] = []
+        for size, following in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(size, following, bias=bias), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], 1, bias=bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(global_average(x)).squeeze(1)
+
+
+class CosineGate(BlockGatedResNet):
+    """The paper's network: the gate logit is gamma (CIR + c(x)) (Eq. 11)."""
+
+    decides = "after"
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        input_shape: tuple[int, int, int] = (3, 32, 32),
+        depth: int = 20,
+        widths: tuple[int, ...] = (16, 32, 64),
+        shortcut: Shortcut = "zero-pad",
+        gate: CirGate = CirGate(),
+    ):
+        super().__init__(num_classes, input_shape, depth, widths, shortcut)
+        self.threshold, self.temperature, self.consistency = gate.threshold, gate.temperature, gate.consistency
+        self.relax = {"gumbel-softmax": gumbel_softmax, "gumbel-sigmoid": gumbel_sigmoid}[gate.noise]
+        self.gamma = nn.Parameter(torch.full((len(self.blocks),), gate.gamma), requires_grad=gate.learn_gamma)
+        inputs, outputs = self.map_shapes()[:-1], self.map_shapes()[1:]
+        self.controllers = nn.ModuleList(Controller(shape[1], gate.controller, gate.controller_bias) for shape in inputs)
+        cosines = sum(3 * math.prod(shape) for shape in outputs)  # three inner products over each block's output
+        self.macs_gate = cosines + sum(count_macs(controller, shape) for controller, shape in zip(self.controllers, inputs, strict=True))
+
+    def block_logits(self, index: int, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
+        return self._logits(index, x, inner_products(shortcut, residual))
+
+    def _logits(self, index: int, x: Tensor, products: Tensor) -> Tensor:
+        return self.gamma[index] * (incompatibility(products) + self.controllers[index](x).float())
+
+    def forward(self, x: Tensor) -> Output:
+        """Relaxed gates [N, B] (Eq. 15); the term `consistency` is [N, B], or [N, 1] where only the last block counts."""
+        x = self.stem(x)
+        gates, drifts = [], []
+        for index, block in enumerate(self.blocks):
+            shortcut, residual = block.shortcut(x), block.residual(x)
+            products = inner_products(shortcut, residual)
+            gate = self.relax(self._logits(index, x, products), self.temperature)
+            x = gated_sum(shortcut, residual, gate)
+            gates.append(gate)
+            drifts.append(consistency(products, gate))
+        if self.consistency == "last":
+            drifts = drifts[-1:]
+        return Output(self.classify(x), torch.stack(gates, 1), {"consistency": torch.stack(drifts, 1)})
+
+
+class Policy(nn.Module):
+    """One small head on the stem's output that foresees every block: predicted CIR and controller term, each [N, B].
+
+    Pooling to an eighth of the resolution keeps it near 1 % of ResNet-20's MACs and, at batch 1, to five small operations.
+    """
+
+    def __init__(self, channels: int, blocks: int, hidden: int):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.AvgPool2d(4), nn.Conv2d(channels, hidden, 3, 1, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
+        )
+        self.head = nn.Linear(hidden, 2 * blocks)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(global_average(self.features(x))).float().unflatten(1, (2, -1)).unbind(1)
+
+
+class Foresight(nn.Module):
+    """The same for one block from its own input: predicted CIR and controller term, each [N]."""
+
+    def __init__(self, channels: int, hidden: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layers(global_average(x)).float().unbind(1)
+
+
+class PredictiveCosineGate(BlockGatedResNet):
+    """Gates decided before F(x): logit = gain (predicted CIR + c), the paper's Eq. 11 with its prose's sign.
+
+    The gates are hard in training too (straight-through), so the network learns under the decisions it will run with, and
+    the noise that lets it explore shrinks to nothing over the run.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        input_shape: tuple[int, int, int] = (3, 32, 32),
+        depth: int = 20,
+        widths: tuple[int, ...] = (16, 32, 64),
+        shortcut: Shortcut = "zero-pad",
+        gate: PredictiveGate = PredictiveGate(kind="predictive"),
+    ):
+        super().__init__(num_classes, input_shape, depth, widths, shortcut)
+        self.decides, self.gain, self.threshold = gate.decides, gate.gain, gate.threshold
+        self.noise = 1.0
+        shapes = self.map_shapes()[:-1]
+        if gate.decides == "up-front":
+            self.policy = Policy(widths[0], len(shapes), gate.hidden)
+            heads, self.macs_gate = [self.policy.head], count_macs(self.policy, shapes[0])
+        else:
+            self.foresights = nn.ModuleList(Foresight(shape[1], gate.hidden) for shape in shapes)
+            heads = [foresight.layers[-1] for foresight in self.foresights]
+            self.macs_gate = sum(count_macs(foresight, shape) for foresight, shape in zip(self.foresights, shapes, strict=True))
+        for head in heads:  # CIR = 1 (unrelated directions) and c = 0: every block starts open
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+            nn.init.ones_(head.bias[: len(head.bias) // 2])
+
+    def begin_epoch(self, progress: float) -> None:
+        self.noise = 1.0 - progress
+
+    def up_front_logits(self, x: Tensor) -> Tensor:
+        predicted, controller = self.policy(x)
+        return self.gain * (predicted + controller)
+
+    def block_logits(self, index: int, x: Tensor, shortcut: Tensor, residual: Tensor | None) -> Tensor:
+        predicted, controller = self.foresights[index](x)
+        return self.gain * (predicted + controller)
+
+    def forward(self, x: Tensor) -> Output:
+        """Hard gates [N, B] with the soft gates' gradient; the term `prediction` is the squared error of CIR, [N, B]."""
+        x = self.stem(x)
+        foreseen = self.policy(x) if self.decides == "up-front" else None
+        gates, errors = [], []
+        for index, block in enumerate(self.blocks):
+            predicted, controller = (part[:, index] for part in foreseen) if foreseen else self.foresights[index](x)
+            logits = self.gain * (predicted + controller)
+            gate = straight_through(torch.sigmoid(logits + self.noise * logistic_like(logits)), self.threshold)
+            shortcut, residual = block.shortcut(x), block.residual(x)
+            with torch.no_grad():
+                observed = incompatibility(inner_products(shortcut, residual))
+            x = gated_sum(shortcut, residual, gate)
+            gates.append(gate)
+            errors.append(prediction(predicted, observed))
+        return Output(self.classify(x), torch.stack(gates, 1), {"prediction": torch.stack(errors, 1)})
+
+
+@register("cosinegate")
+def cosinegate(
+    num_classes: int = 10,
+    input_shape: tuple[int, int, int] = (3, 32, 32),
+    depth: int = 20,
+    widths: tuple[int, ...] = (16, 32, 64),
+    shortcut: Shortcut = "zero-pad",
+    gate: Annotated[CirGate | PredictiveGate, Field(discriminator="kind")] = CirGate(),
+) -> BlockGatedResNet:
+    """The network of the paper, or ours, by the kind of gate."""
+    network = {"cir": CosineGate, "predictive": PredictiveCosineGate}[gate.kind]
+    return network(num_classes, input_shape, depth, widths, shortcut, gate)

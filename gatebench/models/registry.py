@@ -1,0 +1,88 @@
+"""Models by name: `@register("name")`, `create("name", num_classes=10, ...)`, `list_models()`."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pydantic
+
+from ..contract import GatedModel
+from ..errors import UsageError, explain, unknown
+from ..recipe import Model
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered model: what builds it and where its recipes are."""
+
+    factory: Callable[..., GatedModel]
+    family: str
+    """Folder of `gatebench/recipes/` that holds the model's recipes."""
+    preset: dict
+    """Options that the name itself decides (resnet20: depth = 20)."""
+
+    def options(self) -> type[pydantic.BaseModel]:
+        """What a recipe may set: the factory's other keyword parameters, with their types and defaults."""
+        given = {"num_classes", "input_shape", *self.preset}
+        fields = {
+            name: (parameter.annotation, parameter.default)
+            for name, parameter in inspect.signature(self.factory).parameters.items()
+            if name not in given
+        }
+        return pydantic.create_model("Options", __config__=pydantic.ConfigDict(extra="forbid"), **fields)
+
+
+_entries: dict[str, Entry] = {}
+
+
+def register(name: str, *, family: str | None = None, **preset):
+    """Register a model class, or a function that returns a model, under `name`."""
+    recipes = family or name
+
+    def decorate(factory):
+        _entries[name] = Entry(factory, recipes, preset)
+        return factory
+
+    return decorate
+
+
+def entry(name: str) -> Entry:
+    """The registry's entry. Raises UsageError with the nearest name for an unknown one."""
+    if name not in _entries:
+        raise unknown("model", name, list_models())
+    return _entries[name]
+
+
+def resolve(model: Model) -> Model:
+    """A recipe's model with every option spelled out. Raises UsageError naming a wrong option, value, and the nearest match."""
+    schema = entry(model.name).options()
+    try:
+        return Model(name=model.name, **schema(**model.options).model_dump(mode="json"))
+    except pydantic.ValidationError as error:
+        raise explain(error, schema, f"model {model.name}") from None
+
+
+def family(name: str) -> str:
+    """The folder of recipes that serves a model."""
+    return entry(name).family
+
+
+def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] = (3, 32, 32), **options) -> GatedModel:
+    """A new model with random weights (torch's global generator).
+
+    `input_shape` is channels, height, width. Raises UsageError for an unknown model or option and for a value the model refuses.
+    """
+    found = entry(name)
+    schema = found.options()
+    try:
+        options = dict(schema(**options))
+        return found.factory(num_classes=num_classes, input_shape=tuple(input_shape), **found.preset, **options)
+    except pydantic.ValidationError as error:
+        raise explain(error, schema, f"model {name}") from None
+    except ValueError as error:
+        raise UsageError(f"Model {name}: {error}") from error
+
+
+def list_models() -> list[str]:
+    """The registered names, in the order of registration."""
+    return list(_entries)

@@ -1,0 +1,137 @@
+"""Residual networks for small images (He et al. 2016, arXiv 1512.03385, section 4.2): the static twin of every block-gated network.
+
+Shapes: N inputs, C channels, H x W pixels.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..feature_maps import global_average
+from ..measure.macs import count_macs
+from ..contract import Execution, GatedModel, Output
+from .registry import register
+
+Shortcut = Literal["zero-pad", "projection"]
+
+
+class ZeroPadShortcut(nn.Module):
+    """Option A: every second pixel, the new channels zero; no parameters."""
+
+    def __init__(self, new_channels: int):
+        super().__init__()
+        self.before, self.after = new_channels // 2, new_channels - new_channels // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Padding the channels of an NHWC view keeps channels_last; padding NCHW would silently fall back to contiguous.
+        x_NHWC = x[:, :, ::2, ::2].permute(0, 2, 3, 1)
+        return F.pad(x_NHWC, (self.before, self.after)).permute(0, 3, 1, 2)
+
+
+class Residual(nn.Module):
+    """F(x): two 3x3 convolutions with batch norm; the part of a block that a gate can leave out."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return self.bn2(self.conv2(x))
+
+
+class ResidualBlock(nn.Module):
+    """relu(shortcut(x) + F(x)); the two paths are modules of their own, so that a gate can stand between them."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Shortcut = "zero-pad"):
+        super().__init__()
+        self.residual = Residual(in_channels, channels, stride)
+        if stride == 1 and in_channels == channels:
+            self.shortcut = nn.Identity()
+        elif shortcut == "zero-pad":
+            self.shortcut = ZeroPadShortcut(channels - in_channels)
+        else:
+            self.shortcut = nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.residual(x) + self.shortcut(x), inplace=True)
+
+
+class ResNet(GatedModel):
+    """A stem, stages of residual blocks, a linear head. Without gates it has no units: it is a static network."""
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        input_shape: tuple[int, int, int] = (3, 32, 32),
+        depth: int = 20,
+        widths: tuple[int, ...] = (16, 32, 64),
+        shortcut: Shortcut = "zero-pad",
+    ):
+        """Raises ValueError for a depth that is not 2 + 2 x stages x a whole number of blocks (three stages: 6n + 2)."""
+        super().__init__()
+        per_stage, rest = divmod(depth - 2, 2 * len(widths))
+        if rest or per_stage < 1:
+            raise ValueError(f"depth {depth} is not 2 + {2 * len(widths)} x blocks per stage")
+        self.input_shape = tuple(input_shape)
+        self.stem = nn.Sequential(nn.Conv2d(input_shape[0], widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
+        blocks, in_channels = [], widths[0]
+        for stage, width in enumerate(widths):
+            for index in range(per_stage):
+                blocks.append(ResidualBlock(in_channels, width, 2 if stage and not index else 1, shortcut))
+                in_channels = width
+        self.blocks = nn.ModuleList(blocks)
+        self.head = nn.Linear(in_channels, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.macs_static = count_macs(StaticPath(self), (1, *self.input_shape))
+
+    def map_shapes(self) -> list[tuple[int, int, int, int]]:
+        """Shapes [1, C, H, W] of the feature maps for one image: each block's input, then the last block's output."""
+        height, width = self.input_shape[1:]
+        shapes = [(1, self.blocks[0].residual.conv1.in_channels, height, width)]
+        for block in self.blocks:
+            stride = block.residual.conv1.stride[0]
+            height, width = -(-height // stride), -(-width // stride)
+            shapes.append((1, block.residual.conv2.out_channels, height, width))
+        return shapes
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits [N, classes] from the last block's output."""
+        return self.head(global_average(x))
+
+    def static_logits(self, x: Tensor) -> Tensor:
+        """Logits of the network with every block on."""
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.classify(x)
+
+    def forward(self, x: Tensor) -> Output:
+        return Output(self.static_logits(x))
+
+    def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None) -> Output:
+        """There is nothing to decide: every execution is the dense one."""
+        nothing = torch.zeros(len(x), 0, dtype=torch.bool, device=x.device)
+        return Output(self.static_logits(x), decisions=nothing, executed=nothing)
+
+
+class StaticPath(nn.Module):
+    """The static twin of a residual network, gated or not, over the same weights."""
+
+    def __init__(self, net: ResNet):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net.static_logits(x)
+
+
+for _depth in range(8, 111, 6):
+    register(f"resnet{_depth}", family="resnet", depth=_depth)(ResNet)

@@ -1,0 +1,65 @@
+"""The papers' loss terms, each a small function that cites its equation, and the objective that weights them.
+
+Shapes: N inputs, U units, S switches. A term is a scalar that is differentiated; a recipe says which terms count and how much.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .contract import Output
+from .errors import UsageError, nearest
+from .recipe import Budget, Objective
+
+
+def warmup(epoch: float, warmup_epochs: float) -> float:
+    """prog(t) = min(1, t / T_warmup) (CosineGate, Eq. 19); `epoch` counts from 0 and may be fractional."""
+    return 1.0 if warmup_epochs == 0 else min(1.0, epoch / warmup_epochs)
+
+
+def budget(gates: Tensor, target: float) -> Tensor:
+    """max(0, mean gate - target)^2 (CosineGate, Eq. 17-18, without the warm-up factor); `gates` [N, S]."""
+    return (gates.float().mean() - target).clamp(min=0).square()
+
+
+def budget_of(rule: Budget, gates: Tensor) -> Tensor:
+    """The penalty as the recipe's rule computes it: with the gates' gradient, or, as released, from a plain number."""
+    return budget(gates.detach() if rule.detached else gates, rule.target)
+
+
+def consistency(products: Tensor, gate: Tensor) -> Tensor:
+    """||Norm(x + F) - Norm(x + gate F)||^2 per input (CosineGate, Eq. 20), [N].
+
+    `products` [N, 3] are <x, x>, <x, F> and <F, F>: both sums lie in the plane of x and F, so the distance of their
+    directions needs nothing else and no tensor of the size of x is made. `gate` is [N].
+    """
+    xx, xf, ff = products.unbind(1)
+    full = xx + 2 * xf + ff
+    gated = xx + 2 * gate * xf + gate.square() * ff
+    inner = xx + (1 + gate) * xf + gate * ff
+    return 2 - 2 * inner * (full * gated).clamp(min=1e-12).rsqrt()
+
+
+def prediction(predicted: Tensor, observed: Tensor) -> Tensor:
+    """Squared error of a predicted gating signal against the observed one, which gets no gradient; any shape."""
+    return (predicted - observed.detach()).square()
+
+
+def total(objective: Objective, output: Output, labels: Tensor, epoch: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss (CosineGate, Eq. 21) and its weighted parts by name, detached.
+
+    A model's own term is averaged over inputs and summed over units. Raises UsageError for a term the model does not have.
+    """
+    parts = {"cross_entropy": F.cross_entropy(output.logits.float(), labels)}
+    if objective.budget and output.gates is not None:
+        rule = objective.budget
+        parts["budget"] = rule.weight * warmup(epoch, rule.warmup_epochs) * budget_of(rule, output.gates)
+    for name, weight in objective.terms.items():
+        if name not in output.terms:
+            raise UsageError(
+                f"The recipe weights a term {name!r} that the model does not have.{nearest(name, output.terms)}"
+                f" The model's terms: {', '.join(output.terms) or 'none'}."
+            )
+        parts[name] = weight * output.terms[name].flatten(1).sum(1).mean()
+    loss = torch.stack(list(parts.values())).sum()
+    return loss, {name: part.detach() for name, part in parts.items()}

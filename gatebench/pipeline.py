@@ -1,0 +1,100 @@
+"""A run from recipe to row: data -> model -> training -> evaluation -> run folder."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save as to_safetensors
+
+from . import models
+from .contract import GatedModel
+from .data.batches import Batches
+from .data.images import Dataset
+from .device import choose_precision
+from .evaluation.audit import audit
+from .evaluation.breakdown import breakdown, per_input
+from .evaluation.costs import executed_macs
+from .evaluation.outcome import Outcome, collect
+from .evaluation.row import make_row
+from .measure.machine import describe, peak_memory_mb
+from .recipe import Recipe
+from .runs import RunFolder, choose_folder
+from .training.loop import fit
+from .training.view import View
+
+EVALUATION_BATCH = 250
+THUMBNAILS = 48
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs compute and write."""
+
+    out: Path
+    device: torch.device
+    fresh: bool = False
+    """Start over in a folder of its own, beside whatever is there."""
+
+
+def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View) -> tuple[RunFolder, dict]:
+    """Train, evaluate and write one run, or go on with it where it stopped; returns its folder and its headline row.
+
+    A finished run is read back, not repeated. Device, precision and the number of CPU threads (torch's, set before the call)
+    decide the last digits of the result, so they enter the folder's hash.
+    """
+    recipe = recipe.model_copy(update={"model": models.resolve(recipe.model)})
+    precision = choose_precision(recipe.training.precision, place.device)
+    machine = describe(place.device)
+    digest = recipe.hash(device=place.device.type, precision=precision, threads=machine["threads"])
+    name = f"{recipe.model.name}-{recipe.name}-{dataset.name}-s{seed}-{digest}"
+    folder = choose_folder(place.out, name, machine["name"], place.fresh)
+    if folder.finished:
+        return folder, folder.read_json("summary.json")
+
+    torch.manual_seed(seed)
+    model = models.create(recipe.model.name, len(dataset.classes), dataset.input_shape, **recipe.model.options)
+    model.to(place.device, memory_format=torch.channels_last)
+    statistics = {"mean": dataset.mean, "std": dataset.std, "device": place.device}
+    train = Batches(dataset.train, batch_size=recipe.training.batch_size, augment=recipe.data.augment == "crop-flip", **statistics)
+    test = Batches(dataset.test, batch_size=EVALUATION_BATCH, **statistics)
+
+    folder.write_text("recipe.yaml", recipe.dump())
+    folder.write_json("machine.json", machine)
+    progress = fit(model, recipe, train, test, folder, seed=seed, precision=precision, view=view)
+
+    outcome = collect(model, test, precision)
+    macs_ratio = float(executed_macs(model, outcome).mean()) / model.macs_static
+    findings = audit(model, recipe, outcome, macs_ratio, progress.epochs[-1], next(train.in_order()), precision)
+    row = make_row(
+        model, recipe, outcome, progress.epochs, findings,
+        dataset=dataset.name, split=dataset.scored, seed=seed, device=place.device.type, machine=machine["name"],
+        threads=machine["threads"], batch_size=EVALUATION_BATCH, precision=precision, execution="sparse", runtime="torch",
+        training_seconds=progress.seconds, peak_memory_mb=peak_memory_mb(),
+    )  # fmt: skip
+    write_results(folder, model, dataset, outcome, row)
+    return folder, row
+
+
+def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, row: dict) -> None:
+    """Everything that later commands read; the summary last, since it marks the run as finished."""
+    inputs = per_input(model, dataset, outcome)
+    folder.write_text("breakdown.csv", breakdown(model, dataset, inputs).to_csv(index=False, float_format="%.6g"))
+    folder.write("inputs.parquet", lambda stream: inputs.to_parquet(stream, index=False))
+    packed = {"decisions": np.packbits(outcome.decisions, axis=1), "switches": outcome.decisions.shape[1]}
+    folder.write("decisions.npz", lambda stream: np.savez_compressed(stream, **packed))
+    folder.write("examples.npz", lambda stream: np.savez_compressed(stream, **_examples(dataset, inputs, outcome)))
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    folder.write("model.safetensors", lambda stream: stream.write(to_safetensors(weights)))
+    folder.write_text("rows.jsonl", json.dumps(row) + "\n")
+    folder.write_json("summary.json", row)
+
+
+def _examples(dataset: Dataset, inputs: pd.DataFrame, outcome: Outcome) -> dict[str, np.ndarray]:
+    """The inputs that are easiest and hardest as the gates see them: fewest and most MACs decided, then lowest and highest gates."""
+    gates = outcome.gates.mean(1) if outcome.gates is not None else -outcome.confidence
+    order = np.lexsort([gates, inputs["macs_decided"]])
+    chosen = np.concatenate([order[: THUMBNAILS // 2], order[-(THUMBNAILS // 2) :]])
+    return {"index": chosen, "pixels": dataset.test.pixels[chosen], "labels": outcome.labels[chosen], "gate": gates[chosen]}

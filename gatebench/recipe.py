@@ -1,0 +1,214 @@
+"""Recipes: what to train, on what, how; YAML in `gatebench/recipes/<family>/<name>.yaml`, validated, resolved, hashed.
+
+Nothing here imports torch, so that recipes can be listed and checked at once.
+"""
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+from .errors import UsageError, explain, unknown
+
+LIBRARY = files("gatebench") / "recipes"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(BaseModel):
+    """A registered model and its options, which the model itself validates."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra)
+
+
+class Shapes(_Part):
+    """Size of the procedural set."""
+
+    classes: int = Field(10, ge=2)
+    image_size: int = Field(32, ge=8)
+    train: PositiveInt = 6000
+    test: PositiveInt = 2000
+    seed: NonNegativeInt = 0
+
+
+class Data(_Part):
+    name: str = "cifar10"
+    """A name of the catalogue, or the path of a folder of images or of an .npz file."""
+    augment: Literal["none", "crop-flip"] = "none"
+    """crop-flip: random crop after zero padding by an eighth of the side (4 pixels at 32), random horizontal flip."""
+    validation: NonNegativeInt = 0
+    """Images carved from train by a fixed seed and scored instead of test; 0 trains on all of train."""
+    image_size: PositiveInt | None = None
+    """Side to which a folder's images are scaled and cropped; none: they must all be of one size."""
+    shapes: Shapes = Shapes()
+
+
+class Budget(_Part):
+    """CosineGate's global compute constraint (Eq. 17-19)."""
+
+    weight: NonNegativeFloat
+    target: float = Field(ge=0, le=1)
+    """Mean gate above which the penalty sets in."""
+    warmup_epochs: NonNegativeFloat = 0
+    """Epochs over which the penalty grows to its full weight."""
+    detached: bool = False
+    """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
+
+
+class Objective(_Part):
+    """Cross-entropy, plus a budget on the gates, plus the model's own terms by name -> weight (Eq. 21)."""
+
+    budget: Budget | None = None
+    terms: dict[str, NonNegativeFloat] = {}
+
+
+class Training(_Part):
+    epochs: PositiveInt = 160
+    batch_size: PositiveInt = 128
+    learning_rate: PositiveFloat = 0.1
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: NonNegativeFloat = 5e-4
+    schedule: Literal["cosine", "warm-restarts", "one-cycle"] = "cosine"
+    """Learning rate, stepped every batch. cosine: from the rate to 0. warm-restarts: the same again and again.
+    one-cycle: up to the rate and down to 0."""
+    restart_epochs: PositiveFloat = 50
+    """Length of the first cycle of warm-restarts."""
+    restart_factor: PositiveInt = 2
+    """Every further cycle is so many times as long."""
+    clip_gradient: PositiveFloat | None = None
+    """Largest norm of the gradient."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where the device multiplies it natively, else fp32."""
+    compile: bool = False
+
+
+class Recipe(_Part):
+    """Everything that decides a run's numbers, but for seed, device and threads."""
+
+    name: str
+    source: str = ""
+    model: Model
+    data: Data = Data()
+    objective: Objective = Objective()
+    training: Training = Training()
+    scaled_from_epochs: PositiveInt | None = None
+    """Set where the run is shorter or longer than its recipe: the recipe's own number of epochs."""
+
+    def with_epochs(self, epochs: int) -> "Recipe":
+        """The recipe on another number of epochs: every setting counted in epochs scales along, and the origin is kept."""
+        own = self.training.epochs
+        if epochs == own:
+            return self
+        factor = epochs / own
+        training = self.training.model_copy(update={"epochs": epochs, "restart_epochs": self.training.restart_epochs * factor})
+        objective = self.objective
+        if objective.budget:
+            scaled = objective.budget.model_copy(update={"warmup_epochs": objective.budget.warmup_epochs * factor})
+            objective = objective.model_copy(update={"budget": scaled})
+        return self.model_copy(
+            update={"training": training, "objective": objective, "scaled_from_epochs": self.scaled_from_epochs or own}
+        )
+
+    def with_dataset(self, name: str) -> "Recipe":
+        return self.model_copy(update={"data": self.data.model_copy(update={"name": name})})
+
+    def dump(self) -> str:
+        """The resolved recipe as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def hash(self, **also: Any) -> str:
+        """Eight hexadecimal digits of the resolved recipe and of what else decides the run's numbers."""
+        content = {key: value for key, value in self.model_dump(mode="json").items() if key not in ("name", "source")}
+        return hashlib.sha256(json.dumps([content, also], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def available(family: str | None = None) -> list[tuple[str, str]]:
+    """(family, recipe name) of every recipe that comes with gatebench, or of one family; a family's default first."""
+    folders = sorted((entry for entry in LIBRARY.iterdir() if entry.is_dir()), key=lambda entry: entry.name)
+    found = [
+        (folder.name, Path(file.name).stem)
+        for folder in folders
+        if family in (None, folder.name)
+        for file in folder.iterdir()
+        if file.name.endswith(".yaml")
+    ]
+    return sorted(found, key=lambda pair: (pair[0], pair[1] != default_name(pair[0]), pair[1]))
+
+
+def default_name(family: str) -> str:
+    """The recipe that stands for a family where none is named."""
+    return {"cosinegate": "balanced"}.get(family, "default")
+
+
+def source(family: str, name: str) -> str:
+    """Where a recipe's settings come from."""
+    return _read(LIBRARY / family / f"{name}.yaml").get("source", "")
+
+
+def load(family: str, model: str, config: str | None = None, overrides: list[str] | None = None) -> Recipe:
+    """The recipe named `config` (or the family's default), or in the file of that name, with `a.b=c` overrides.
+
+    `model` is the name the user typed; a family's recipe serves every size of it. Raises UsageError for an unknown recipe,
+    unreadable YAML, and a wrong key or value, naming the nearest match.
+    """
+    config = config or default_name(family)
+    if config.endswith((".yaml", ".yml")) or "/" in config:
+        path, name, where = Path(config), Path(config).stem, config
+    else:
+        names = [name for _, name in available(family)]
+        if config not in names:
+            raise unknown(f"recipe of {family}", config, names)
+        path, name, where = LIBRARY / family / f"{config}.yaml", config, f"recipe {config}"
+    content = _read(path)
+    content = {"name": name, **content, "model": {"name": model, **content.get("model", {})}}
+    for override in overrides or []:
+        _apply(content, override)
+    return parse(content, where)
+
+
+def parse(content: dict, where: str) -> Recipe:
+    """Validate a recipe's content. Raises UsageError naming the key, the value, what is allowed and the nearest match."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise explain(error, Recipe, where) from None
+
+
+def _read(path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Cannot read recipe {path}: {error.strerror}. Give a recipe's name or an existing YAML file.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"Recipe {path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"Recipe {path} must be a mapping with keys such as `model`, `data`, `training`.")
+    return content
+
+
+def _apply(content: dict, override: str) -> None:
+    """Set a nested key from `a.b=c`; the value is read as YAML."""
+    path, separator, value = override.partition("=")
+    if not separator or not all(path.split(".")):
+        raise UsageError(f"--set wants KEY=VALUE such as training.learning_rate=0.05, not {override!r}.")
+    *parents, last = path.split(".")
+    for part in parents:
+        content = content.setdefault(part, {})
+        if not isinstance(content, dict):
+            raise UsageError(f"--set {override}: {part!r} is a value, not a group of settings.")
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {override}: {value!r} is not a YAML value.") from None

@@ -1,0 +1,115 @@
+"""The run folder: every file written whole or not at all, and read back.
+
+`<model>-<recipe>-<data>-s<seed>-<hash>/` holds recipe.yaml, machine.json, epochs.csv, rows.jsonl, summary.json,
+breakdown.csv, inputs.parquet, decisions.npz, examples.npz, model.safetensors and, while training, resume.pt.
+"""
+
+import contextlib
+import csv
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import GatebenchError
+
+
+class RunFolder:
+    """One run's files below `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def finished(self) -> bool:
+        """The summary is the last file a run writes."""
+        return (self / "summary.json").exists()
+
+    def write(self, name: str, fill: Callable[[BinaryIO], object]) -> None:
+        """Write a file through `fill(stream)`: under a temporary name, flushed, then renamed, so that a kill leaves the old one.
+
+        Raises GatebenchError where the disk is full or not writable.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with _replacing(self / name) as stream:
+                fill(stream)
+        except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+            if isinstance(error, RuntimeError) and not _is_write_failure(error):
+                raise
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or isinstance(error, RuntimeError)
+            reason = "the disk is full" if full else getattr(error, "strerror", None) or str(error)
+            raise GatebenchError(
+                f"Cannot write {self / name}: {reason}. What was written before is kept; make room or choose another --out,"
+                " then run the same command again."
+            ) from error
+
+    def write_text(self, name: str, text: str) -> None:
+        self.write(name, lambda stream: stream.write(text.encode()))
+
+    def write_json(self, name: str, content: dict) -> None:
+        self.write_text(name, json.dumps(content, indent=2) + "\n")
+
+    def write_rows(self, rows: list[dict]) -> None:
+        """rows.jsonl: one line an operating point."""
+        self.write_text("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def read_json(self, name: str) -> dict:
+        """Raises GatebenchError where the file is missing or not JSON."""
+        try:
+            return json.loads((self / name).read_text())
+        except (OSError, ValueError) as error:
+            raise GatebenchError(f"{self / name} cannot be read ({error}). Remove the folder or train into another with --fresh.") from None
+
+    def read_csv(self, name: str) -> list[dict]:
+        """A small table as one dictionary a line; numbers as floats, empty cells left out."""
+        with open(self / name, newline="") as stream:
+            return [{key: _number(value) for key, value in line.items() if value != ""} for line in csv.DictReader(stream)]
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _is_write_failure(error: RuntimeError) -> bool:
+    return any(word in str(error) for word in ("write", "PytorchStreamWriter", "unexpected pos"))
+
+
+def choose_folder(out: Path, name: str, machine: str, fresh: bool) -> RunFolder:
+    """The folder a command goes on with: `name`, or `name-2`, `-3` ... where that one belongs to another machine, was finished
+    without weights, or a fresh start is wanted. Nothing finished is ever overwritten."""
+    number = 1
+    while True:
+        folder = RunFolder(out / (name if number == 1 else f"{name}-{number}"))
+        if not (folder / "machine.json").exists():
+            return folder
+        ours = folder.read_json("machine.json").get("name") == machine
+        complete = not folder.finished or (folder / "model.safetensors").exists()
+        if ours and complete and not fresh:
+            return folder
+        number += 1

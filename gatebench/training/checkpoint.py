@@ -1,0 +1,50 @@
+"""`resume.pt`: everything a killed run needs in order to go on as if nothing had happened.
+
+Randomness needs no state: every epoch seeds its own order, augmentation and gate noise from the run's seed.
+"""
+
+import pickle
+import zipfile
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import GatebenchError
+from ..runs import RunFolder
+
+NAME = "resume.pt"
+
+
+@dataclass
+class Progress:
+    """What has been done so far."""
+
+    epochs: list[dict]
+    """One row of epochs.csv for each finished epoch."""
+    seconds: float = 0.0
+    """Training time of the finished epochs."""
+
+
+def save(folder: RunFolder, progress: Progress, **parts) -> None:
+    """Write the state of `parts` (model, optimizer, schedule) after a whole epoch."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    content = {"epochs": progress.epochs, "seconds": progress.seconds, **state}
+    folder.write(NAME, lambda stream: torch.save(content, stream))
+
+
+def restore(folder: RunFolder, **parts) -> Progress:
+    """Bring `parts` back to the last whole epoch; a fresh start where there is no checkpoint.
+
+    Raises GatebenchError for a file that is not such a checkpoint.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return Progress([])
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
+        return Progress(content["epochs"], content["seconds"])
+    except (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise GatebenchError(f"{path} is not a checkpoint of this run ({reason}). Remove it to start over, or add --fresh.") from None
