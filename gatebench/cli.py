@@ -9,17 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import recipe as recipes
-from .data.catalogue import CATALOGUE, data_root, is_on_disk, load
 from .errors import GatebenchError, MissingData, UsageError
 
-app = typer.Typer(
-    name="gatebench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="A benchmark for adaptive (gated) neural networks: what their gates claim beside what is executed.",
-)  # fmt: skip
+app = typer.Typer(name="gatebench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 stdout, stderr = Console(), Console(stderr=True)
+_debug = False
 
-FALLBACK_EPOCHS = 5
+FALLBACK_EPOCHS = 7
 """Of `shapes`, where a recipe's own data set is missing: about three minutes of CosineGate on 2 cores."""
 
 
@@ -36,13 +32,16 @@ class Kind(str, Enum):
 
 
 DataDir = Annotated[
-    Path | None, typer.Option(help="Where data sets lie or are downloaded to. Default: $GATEBENCH_DATA, else ~/.cache/gatebench.", show_default=False)
+    Path | None,
+    typer.Option(help="Where data sets lie or are downloaded to. Default: $GATEBENCH_DATA, else ~/.cache/gatebench.", show_default=False),
 ]
 
 
 @app.callback()
-def options(context: typer.Context, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
-    context.obj = debug
+def common(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    """A benchmark for adaptive (gated) neural networks: what their gates claim beside what is executed."""
+    global _debug
+    _debug = debug
 
 
 def _told(command):
@@ -53,7 +52,7 @@ def _told(command):
         try:
             return command(*arguments, **values)
         except GatebenchError as error:
-            if _debug():
+            if _debug:
                 raise
             stderr.print(f"gatebench: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
@@ -67,10 +66,13 @@ def _told(command):
 @app.command()
 @_told
 def train(
-    model: Annotated[str, typer.Argument(help="A model's name; `gatebench list models` shows them.")],
-    config: Annotated[str | None, typer.Option(help="A recipe's name or a YAML file. Default: the model's own.", show_default=False)] = None,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; `gatebench list models` shows them.")],
+    config: Annotated[
+        str | None, typer.Option(help="A recipe's name or a YAML file. Default: the model's own.", show_default=False)
+    ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Instead of the recipe's: a name, a folder train/<class>/* test/<class>/*, or an .npz.", show_default=False)
+        str | None,
+        typer.Option(help="Instead of the recipe's: a name, a folder train/<class>/* test/<class>/*, or an .npz.", show_default=False),
     ] = None,
     data_dir: DataDir = None,
     epochs: Annotated[
@@ -79,7 +81,9 @@ def train(
     seed: Annotated[str, typer.Option(help="One seed or several, as 0,1,2.")] = "0",
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.", show_default=False)] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.learning_rate=0.05")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.learning_rate=0.05")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where run folders are written.")] = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over in a new folder; what is there is kept.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
@@ -88,6 +92,9 @@ def train(
 
     Stopped at any moment and started again with the same command, it goes on after the last whole epoch.
     """
+    from . import recipe as recipes
+    from .data.catalogue import data_root
+
     seeds = _seeds(seed)
     with stderr.status("loading torch"):
         from . import models, pipeline
@@ -95,7 +102,8 @@ def train(
         from .report.table import breakdown_table, claims_table
         from .training.view import View
 
-    recipe = recipes.load(models.family(model), model, config, set_)
+    known = models.entry(model)
+    recipe = recipes.load(known.family, model, config or known.default, set_)
     models.resolve(recipe.model)
     recipe = recipe.with_dataset(dataset) if dataset else recipe
     recipe = recipe.with_epochs(epochs) if epochs else recipe
@@ -114,7 +122,7 @@ def train(
         typer.echo(json.dumps(rows, indent=2))
         return
     folder, row = finished[-1]
-    stdout.print(breakdown_table(f"seed {row['seed']}: where the compute goes", folder.read_csv("breakdown.csv")))
+    stdout.print(breakdown_table(f"where the compute goes (seed {row['seed']})", folder.read_csv("breakdown.csv")))
     stdout.print(claims_table(rows))
     for folder, row in finished:
         for finding in row["audit"]:
@@ -124,9 +132,12 @@ def train(
 
 @app.command(name="list")
 @_told
-def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], data_dir: DataDir = None) -> None:
+def list_(kind: Annotated[Kind, typer.Argument(metavar="models|recipes|datasets", help="What to list.")], data_dir: DataDir = None) -> None:
     """List models, recipes or data sets."""
     from rich.table import Table
+
+    from . import recipe as recipes
+    from .data.catalogue import CATALOGUE, data_root, is_on_disk
 
     table = Table(box=None, pad_edge=False)
     if kind is Kind.datasets:
@@ -141,15 +152,15 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], data_dir:
         for heading in ("model", "recipe", "source"):
             table.add_column(heading)
         for family, name in recipes.available():
-            default = "" if name != recipes.default_name(family) else " (default)"
-            table.add_row(family, name + default, recipes.source(family, name))
+            table.add_row(family, name, recipes.source(family, name))
     else:
         from . import models
 
-        for heading in ("model", "recipes"):
+        for heading in ("model", "default recipe", "all recipes"):
             table.add_column(heading)
         for name in models.list_models():
-            table.add_row(name, ", ".join(recipe for _, recipe in recipes.available(models.family(name))))
+            known = models.entry(name)
+            table.add_row(name, known.default, ", ".join(recipe for _, recipe in recipes.available(known.family)))
     stdout.print(table)
 
 
@@ -163,8 +174,10 @@ def _seeds(text: str) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
-def _load_data(recipe: recipes.Recipe, root: Path, required: bool, epochs: int | None):
+def _load_data(recipe, root: Path, required: bool, epochs: int | None):
     """The recipe's data set; where it cannot be had and was not asked for by name, loudly the procedural one instead."""
+    from .data.catalogue import load
+
     try:
         with stderr.status(f"loading {recipe.data.name}"):
             return recipe, load(recipe.data, root)

@@ -1,6 +1,7 @@
 """The one error a user sees: a clear sentence that names the fix."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -17,9 +18,11 @@ class MissingData(GatebenchError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """" Did you mean 'x'?" for the closest allowed name, or nothing where none is close."""
-    match = difflib.get_close_matches(str(name), [str(candidate) for candidate in allowed], n=1, cutoff=0.5)
-    return f" Did you mean {match[0]!r}?" if match else ""
+    """ " Did you mean 'x'?" for the closest allowed name, or nothing where none is close."""
+    matches = difflib.get_close_matches(str(name), [str(candidate) for candidate in allowed], n=8, cutoff=0.6)
+    # resnet21 is as close to resnet92 as to resnet20 by its letters; what people get right is the beginning.
+    match = max(matches, key=lambda candidate: len(os.path.commonprefix([candidate, str(name)])), default=None)
+    return f" Did you mean {match!r}?" if match else ""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UsageError:
@@ -34,25 +37,38 @@ def explain(error, schema, where: str) -> UsageError:
 
 
 def _sentence(problem: dict, schema, where: str) -> str:
-    path = [str(part) for part in problem["loc"]]
+    path, fields = _walk(schema, problem["loc"])
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        fields = _fields(schema, path[:-1])
         return f"In {where}: unknown key {key!r}.{nearest(path[-1], fields)} Allowed here: {', '.join(fields) or 'none'}."
     if problem["type"] == "missing":
         return f"In {where}: key {key!r} is missing."
-    value = problem["input"]
-    allowed = problem.get("ctx", {}).get("expected", "")
-    hint = nearest(value, allowed.replace("'", "").replace(" or ", ", ").split(", ")) if problem["type"] == "literal_error" else ""
-    return f"In {where}: {key} = {value!r} is not allowed: {problem['msg'][0].lower()}{problem['msg'][1:]}.{hint}"
+    context = problem.get("ctx", {})
+    allowed = context.get("expected", context.get("expected_tags", ""))
+    value = context.get("tag", problem["input"])
+    hint = nearest(value, allowed.replace("'", "").replace(" or ", ", ").split(", ")) if allowed else ""
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"In {where}: {key} = {value!r} is not allowed: {message}.{hint}"
 
 
-def _fields(schema, path: list[str]) -> list[str]:
-    """The keys allowed at `path` of a pydantic model; none where the path leaves the models."""
-    for part in path:
-        field = schema.model_fields.get(part)
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        schema = next((candidate for candidate in candidates if hasattr(candidate, "model_fields")), None)
-        if schema is None:
-            return []
-    return list(schema.model_fields)
+def _walk(schema, location: tuple) -> tuple[list[str], list[str]]:
+    """A problem's location as the keys a user wrote, and the keys allowed where its last key stands.
+
+    In a choice between models pydantic puts the chosen one's tag into the location; the user wrote no such key.
+    """
+    path, choices, fields = [], [schema], []
+    for part in map(str, location):
+        models = [choice for choice in choices if hasattr(choice, "model_fields")]
+        tagged = [model for model in models if any(part in _literals(field) for field in model.model_fields.values())]
+        if len(models) > 1 and tagged:
+            choices = tagged[:1]
+            continue
+        fields = list(dict.fromkeys(name for model in models for name in model.model_fields))
+        path.append(part)
+        annotations = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+        choices = [choice for annotation in annotations for choice in (annotation, *getattr(annotation, "__args__", ()))]
+    return path, fields
+
+
+def _literals(field) -> tuple:
+    return getattr(field.annotation, "__args__", ())

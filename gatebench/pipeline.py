@@ -81,7 +81,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
 def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, row: dict) -> None:
     """Everything that later commands read; the summary last, since it marks the run as finished."""
     inputs = per_input(model, dataset, outcome)
-    folder.write_text("breakdown.csv", breakdown(model, dataset, inputs).to_csv(index=False, float_format="%.6g"))
+    folder.write_text("breakdown.csv", breakdown(model, dataset, outcome, inputs).to_csv(index=False, float_format="%.6g"))
     folder.write("inputs.parquet", lambda stream: inputs.to_parquet(stream, index=False))
     packed = {"decisions": np.packbits(outcome.decisions, axis=1), "switches": outcome.decisions.shape[1]}
     folder.write("decisions.npz", lambda stream: np.savez_compressed(stream, **packed))

@@ -37,8 +37,8 @@ class Shapes(_Part):
     """Size of the procedural set."""
 
     classes: int = Field(10, ge=2)
-    image_size: int = Field(32, ge=8)
-    train: PositiveInt = 6000
+    image_size: int = Field(24, ge=8)
+    train: PositiveInt = 8000
     test: PositiveInt = 2000
     seed: NonNegativeInt = 0
 
@@ -117,9 +117,7 @@ class Recipe(_Part):
         if objective.budget:
             scaled = objective.budget.model_copy(update={"warmup_epochs": objective.budget.warmup_epochs * factor})
             objective = objective.model_copy(update={"budget": scaled})
-        return self.model_copy(
-            update={"training": training, "objective": objective, "scaled_from_epochs": self.scaled_from_epochs or own}
-        )
+        return self.model_copy(update={"training": training, "objective": objective, "scaled_from_epochs": self.scaled_from_epochs or own})
 
     def with_dataset(self, name: str) -> "Recipe":
         return self.model_copy(update={"data": self.data.model_copy(update={"name": name})})
@@ -135,21 +133,14 @@ class Recipe(_Part):
 
 
 def available(family: str | None = None) -> list[tuple[str, str]]:
-    """(family, recipe name) of every recipe that comes with gatebench, or of one family; a family's default first."""
-    folders = sorted((entry for entry in LIBRARY.iterdir() if entry.is_dir()), key=lambda entry: entry.name)
-    found = [
+    """(family, recipe name) of every recipe that comes with gatebench, or of one family."""
+    return sorted(
         (folder.name, Path(file.name).stem)
-        for folder in folders
-        if family in (None, folder.name)
+        for folder in LIBRARY.iterdir()
+        if folder.is_dir() and family in (None, folder.name)
         for file in folder.iterdir()
         if file.name.endswith(".yaml")
-    ]
-    return sorted(found, key=lambda pair: (pair[0], pair[1] != default_name(pair[0]), pair[1]))
-
-
-def default_name(family: str) -> str:
-    """The recipe that stands for a family where none is named."""
-    return {"cosinegate": "balanced"}.get(family, "default")
+    )
 
 
 def source(family: str, name: str) -> str:
@@ -157,13 +148,12 @@ def source(family: str, name: str) -> str:
     return _read(LIBRARY / family / f"{name}.yaml").get("source", "")
 
 
-def load(family: str, model: str, config: str | None = None, overrides: list[str] | None = None) -> Recipe:
-    """The recipe named `config` (or the family's default), or in the file of that name, with `a.b=c` overrides.
+def load(family: str, model: str, config: str, overrides: list[str] | None = None) -> Recipe:
+    """The family's recipe named `config`, or the one in the file of that name, with `a.b=c` overrides.
 
     `model` is the name the user typed; a family's recipe serves every size of it. Raises UsageError for an unknown recipe,
     unreadable YAML, and a wrong key or value, naming the nearest match.
     """
-    config = config or default_name(family)
     if config.endswith((".yaml", ".yml")) or "/" in config:
         path, name, where = Path(config), Path(config).stem, config
     else:

@@ -68,16 +68,16 @@ class RunFolder:
             raise GatebenchError(f"{self / name} cannot be read ({error}). Remove the folder or train into another with --fresh.") from None
 
     def read_csv(self, name: str) -> list[dict]:
-        """A small table as one dictionary a line; numbers as floats, empty cells left out."""
+        """A small table as one dictionary a line; numbers as numbers, empty cells left out."""
         with open(self / name, newline="") as stream:
             return [{key: _number(value) for key, value in line.items() if value != ""} for line in csv.DictReader(stream)]
 
 
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 @contextlib.contextmanager

@@ -55,10 +55,10 @@ def _draw(labels: np.ndarray, hardness: np.ndarray, classes: int, size: int, ran
     inside = _outline(lobes, ring, size, random)
     background, foreground = _colours(hue, -(-classes // (len(LOBES) * FILLS)), contrast, random)
     image = background[:, None, None, :] * np.ones((1, size, size, 1))
-    image += _strokes(clutter, size, random)[..., None] * random.uniform(-0.35, 0.35, (count, 1, 1, 3))
+    image += _strokes(clutter, size, random)[..., None] * random.uniform(-0.25, 0.25, (count, 1, 1, 3))
     image += inside[..., None] * (foreground[:, None, None, :] - image)
-    image = _gaussian_blur(image, blur * size / 20)
-    image += 0.25 * noise[:, None, None, None] * random.standard_normal(image.shape)
+    image = _gaussian_blur(image, blur * size / 28)
+    image += 0.15 * noise[:, None, None, None] * random.standard_normal(image.shape)
     return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
@@ -92,7 +92,7 @@ def _colours(hue: np.ndarray, hues: int, contrast: np.ndarray, random: np.random
     if hues == 1:
         direction += random.choice([-1.0, 1.0], (count, 1))
     direction /= np.abs(direction).max(1, keepdims=True)
-    return background, np.clip(background + (0.55 - 0.4 * contrast)[:, None] * direction, 0, 1)
+    return background, np.clip(background + (0.55 - 0.3 * contrast)[:, None] * direction, 0, 1)
 
 
 def _strokes(clutter: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:

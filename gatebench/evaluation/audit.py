@@ -15,9 +15,7 @@ from ..recipe import Budget, Recipe
 from .outcome import Outcome
 
 
-def audit(
-    model: GatedModel, recipe: Recipe, outcome: Outcome, macs_ratio: float, last_epoch: dict, batch, precision: str
-) -> list[str]:
+def audit(model: GatedModel, recipe: Recipe, outcome: Outcome, macs_ratio: float, last_epoch: dict, batch, precision: str) -> list[str]:
     """All findings of a run.
 
     `macs_ratio` is executed MACs over the static twin's, `last_epoch` the last row of epochs.csv and `batch` one
@@ -40,9 +38,7 @@ def constant_gates(model: GatedModel, outcome: Outcome) -> list[str]:
         findings.append("gate constant over inputs: every input gets the same decisions")
     starts = np.cumsum([0, *(unit.width for unit in model.units)])
     for state, share in (("always on", 1.0), ("always off", 0.0)):
-        names = [
-            unit.name for unit, start, end in zip(model.units, starts, starts[1:], strict=False) if (means[start:end] == share).all()
-        ]
+        names = [unit.name for unit, start, end in zip(model.units, starts, starts[1:], strict=False) if (means[start:end] == share).all()]
         if names:
             findings.append(f"{state}: {', '.join(names)}")
     return findings

@@ -25,41 +25,49 @@ def per_input(model: GatedModel, dataset: Dataset, outcome: Outcome) -> pd.DataF
     }
     if dataset.test.difficulty is not None:
         table["difficulty"] = dataset.test.difficulty
+    starts = np.cumsum([0, *(unit.width for unit in model.units)])
+    fractions = outcome.unit_fractions(model.units)
     for index, unit in enumerate(model.units):
-        table[unit.name] = outcome.unit_fractions(model.units)[:, index]
-        table[f"{unit.name}_soft"] = outcome.gates[:, index] if unit.width == 1 else None
+        table[unit.name] = fractions[:, index]
+        table[f"{unit.name}_soft"] = outcome.gates[:, starts[index] : starts[index + 1]].mean(1)
     return pd.DataFrame(table)
 
 
-def breakdown(model: GatedModel, dataset: Dataset, inputs: pd.DataFrame) -> pd.DataFrame:
-    """breakdown.csv: accuracy, mean gate and MACs by class and difficulty, mean gate and MACs by unit."""
+def breakdown(model: GatedModel, dataset: Dataset, outcome: Outcome, inputs: pd.DataFrame) -> pd.DataFrame:
+    """breakdown.csv: by class and difficulty the accuracy, mean gate and MACs; by unit the mean gate and the MACs really run in it."""
     inputs = inputs.assign(
         correct=100.0 * (inputs["label"] == inputs["prediction"]),
         gate=inputs[[unit.name for unit in model.units]].mean(axis=1) if model.units else np.nan,
     )
     groups = {"class": inputs["label"].map(dict(enumerate(dataset.classes)))}
     if "difficulty" in inputs:
-        edges = np.linspace(0, 1, DIFFICULTY_BINS + 1)
-        groups["difficulty"] = pd.cut(inputs["difficulty"], edges, include_lowest=True, labels=[f"{a:.1f}-{b:.1f}" for a, b in zip(edges, edges[1:], strict=False)])
-    parts = []
-    for kind, keys in groups.items():
-        table = inputs.groupby(keys, observed=True).agg(
-            inputs=("correct", "size"), accuracy=("correct", "mean"), mean_gate_hard=("gate", "mean"),
-            macs_decided=("macs_decided", "mean"), macs_executed=("macs_executed", "mean"),
-        )  # fmt: skip
-        parts.append(table.rename_axis("group").reset_index().assign(by=kind))
+        edges = np.linspace(0, 1, DIFFICULTY_BINS + 1).round(1)
+        names = [f"{low}-{high}" for low, high in zip(edges, edges[1:], strict=False)]
+        groups["difficulty"] = pd.cut(inputs["difficulty"], edges, include_lowest=True, labels=names)
+    tables = [_by_group(kind, keys, inputs) for kind, keys in groups.items()]
     if model.units:
-        parts.append(_by_unit(model, inputs))
-    table = pd.concat(parts, ignore_index=True)
-    return table[["by", "group", *(column for column in table if column not in ("by", "group"))]]
+        tables.append(_by_unit(model, outcome, inputs))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _by_unit(model: GatedModel, inputs: pd.DataFrame) -> pd.DataFrame:
+def _by_group(kind: str, keys: pd.Series, inputs: pd.DataFrame) -> pd.DataFrame:
+    table = inputs.groupby(keys, observed=True, sort=kind == "difficulty").agg(
+        inputs=("correct", "size"), accuracy=("correct", "mean"), mean_gate_hard=("gate", "mean"),
+        macs_decided=("macs_decided", "mean"), macs_executed=("macs_executed", "mean"),
+    )  # fmt: skip
+    table = table.rename_axis("group").reset_index()
+    table.insert(0, "by", kind)
+    return table
+
+
+def _by_unit(model: GatedModel, outcome: Outcome, inputs: pd.DataFrame) -> pd.DataFrame:
+    executed = outcome.executed.mean(0)
     rows = [
         {
-            "group": unit.name, "by": "unit", "inputs": len(inputs), "mean_gate_hard": inputs[unit.name].mean(),
-            "mean_gate_soft": inputs[f"{unit.name}_soft"].mean(), "unit_macs": unit.macs,
+            "by": "unit", "group": unit.name, "inputs": len(inputs), "mean_gate_hard": inputs[unit.name].mean(),
+            "mean_gate_soft": inputs[f"{unit.name}_soft"].mean(),
+            "macs_decided": unit.macs * inputs[unit.name].mean(), "macs_executed": unit.macs * executed[index],
         }
-        for unit in model.units
+        for index, unit in enumerate(model.units)
     ]  # fmt: skip
     return pd.DataFrame(rows)

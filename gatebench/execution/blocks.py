@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..gating import decide
 from ..contract import Execution, Output
+from ..gating import decide
 
 
 def run_blocks(net, x: Tensor, execution: Execution, imposed: Tensor | None = None) -> Output:

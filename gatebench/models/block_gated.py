@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
+from ..contract import Execution, Output, Unit
 from ..execution.blocks import run_blocks
 from ..measure.macs import count_macs, count_params
-from ..contract import Execution, Output, Unit
 from .resnet import ResNet
 
 

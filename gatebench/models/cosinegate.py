@@ -15,12 +15,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from ..contract import Output
 from ..feature_maps import gated_sum, global_average, inner_products
 from ..gating import gumbel_sigmoid, gumbel_softmax, logistic_like, straight_through
 from ..measure.macs import count_macs
 from ..objectives import consistency, prediction
 from .block_gated import BlockGatedResNet
-from ..contract import Output
 from .registry import register
 from .resnet import Shortcut
 
@@ -55,6 +55,9 @@ class PredictiveGate(BaseModel):
     gain: PositiveFloat = 2.5
     hidden: PositiveInt = 32
     threshold: float = Field(0.5, gt=0, lt=1)
+    watch: float = Field(0.2, ge=0, lt=1)
+    """Share of the training in which every block runs and the gates only learn to predict. Gates that act from the first step
+    close blocks that have not learned anything yet, for good."""
 
 
 def incompatibility(products: Tensor) -> Tensor:
@@ -154,8 +157,8 @@ class Foresight(nn.Module):
 class PredictiveCosineGate(BlockGatedResNet):
     """Gates decided before F(x): logit = gain (predicted CIR + c), the paper's Eq. 11 with its prose's sign.
 
-    The gates are hard in training too (straight-through), so the network learns under the decisions it will run with, and
-    the noise that lets it explore shrinks to nothing over the run.
+    At first every block runs and the gates only watch. Then they act, hard in training too (straight-through), so that the
+    network learns under the decisions it will run with, and the noise that lets them explore shrinks to nothing over the run.
     """
 
     def __init__(
@@ -168,8 +171,8 @@ class PredictiveCosineGate(BlockGatedResNet):
         gate: PredictiveGate = PredictiveGate(kind="predictive"),
     ):
         super().__init__(num_classes, input_shape, depth, widths, shortcut)
-        self.decides, self.gain, self.threshold = gate.decides, gate.gain, gate.threshold
-        self.noise = 1.0
+        self.decides, self.gain, self.threshold, self.watch = gate.decides, gate.gain, gate.threshold, gate.watch
+        self.begin_epoch(0.0)
         shapes = self.map_shapes()[:-1]
         if gate.decides == "up-front":
             self.policy = Policy(widths[0], len(shapes), gate.hidden)
@@ -184,7 +187,7 @@ class PredictiveCosineGate(BlockGatedResNet):
             nn.init.ones_(head.bias[: len(head.bias) // 2])
 
     def begin_epoch(self, progress: float) -> None:
-        self.noise = 1.0 - progress
+        self.watching, self.noise = progress < self.watch, 1.0 - progress
 
     def up_front_logits(self, x: Tensor) -> Tensor:
         predicted, controller = self.policy(x)
@@ -202,7 +205,10 @@ class PredictiveCosineGate(BlockGatedResNet):
         for index, block in enumerate(self.blocks):
             predicted, controller = (part[:, index] for part in foreseen) if foreseen else self.foresights[index](x)
             logits = self.gain * (predicted + controller)
-            gate = straight_through(torch.sigmoid(logits + self.noise * logistic_like(logits)), self.threshold)
+            if self.watching:
+                gate = torch.ones_like(logits)
+            else:
+                gate = straight_through(torch.sigmoid(logits + self.noise * logistic_like(logits)), self.threshold)
             shortcut, residual = block.shortcut(x), block.residual(x)
             with torch.no_grad():
                 observed = incompatibility(inner_products(shortcut, residual))
@@ -212,7 +218,7 @@ class PredictiveCosineGate(BlockGatedResNet):
         return Output(self.classify(x), torch.stack(gates, 1), {"prediction": torch.stack(errors, 1)})
 
 
-@register("cosinegate")
+@register("cosinegate", default="balanced")
 def cosinegate(
     num_classes: int = 10,
     input_shape: tuple[int, int, int] = (3, 32, 32),

@@ -18,6 +18,8 @@ class Entry:
     factory: Callable[..., GatedModel]
     family: str
     """Folder of `gatebench/recipes/` that holds the model's recipes."""
+    default: str
+    """The recipe that stands for the model where none is named."""
     preset: dict
     """Options that the name itself decides (resnet20: depth = 20)."""
 
@@ -35,12 +37,11 @@ class Entry:
 _entries: dict[str, Entry] = {}
 
 
-def register(name: str, *, family: str | None = None, **preset):
-    """Register a model class, or a function that returns a model, under `name`."""
-    recipes = family or name
+def register(name: str, *, family: str | None = None, default: str = "default", **preset):
+    """Register a model class, or a function that returns a model, under `name` (see `Entry` for the rest)."""
 
     def decorate(factory):
-        _entries[name] = Entry(factory, recipes, preset)
+        _entries[name] = Entry(factory, family or name, default, preset)
         return factory
 
     return decorate
@@ -60,11 +61,6 @@ def resolve(model: Model) -> Model:
         return Model(name=model.name, **schema(**model.options).model_dump(mode="json"))
     except pydantic.ValidationError as error:
         raise explain(error, schema, f"model {model.name}") from None
-
-
-def family(name: str) -> str:
-    """The folder of recipes that serves a model."""
-    return entry(name).family
 
 
 def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] = (3, 32, 32), **options) -> GatedModel:

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..contract import Execution, GatedModel, Output
 from ..feature_maps import global_average
 from ..measure.macs import count_macs
-from ..contract import Execution, GatedModel, Output
 from .registry import register
 
 Shortcut = Literal["zero-pad", "projection"]
@@ -79,7 +79,8 @@ class ResNet(GatedModel):
         if rest or per_stage < 1:
             raise ValueError(f"depth {depth} is not 2 + {2 * len(widths)} x blocks per stage")
         self.input_shape = tuple(input_shape)
-        self.stem = nn.Sequential(nn.Conv2d(input_shape[0], widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
+        stem = nn.Conv2d(input_shape[0], widths[0], 3, 1, 1, bias=False)
+        self.stem = nn.Sequential(stem, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
         blocks, in_channels = [], widths[0]
         for stage, width in enumerate(widths):
             for index in range(per_stage):

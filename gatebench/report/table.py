@@ -1,56 +1,61 @@
 """Rows as tables on a terminal: what the gates claim beside what is executed."""
 
+from rich import box
 from rich.table import Table
+
+MOST_GROUPS = 20
+"""Classes shown on a terminal; breakdown.csv has them all."""
 
 
 def claims_table(rows: list[dict]) -> Table:
-    """One line a row: accuracy, what its gates claim, what is executed."""
-    table = Table(title="claimed beside executed", title_justify="left")
-    table.add_column("run")
-    for heading in ("accuracy % (95 %)", "peak % (epoch)", "gate soft", "gate hard", "claimed skip %", "MACs decided", "MACs executed", "executed saving %"):
-        table.add_column(heading, justify="right")
+    """One line a seed of one model, recipe and data set: accuracy, what the gates claim, what is executed."""
+    row = rows[0]
+    epochs = f"{row['epochs']} epochs" + ("" if row["epochs"] == row["recipe_epochs"] else f" (the recipe's: {row['recipe_epochs']})")
+    table = Table(
+        title=f"{row['model']} {row['recipe']} on {row['dataset']} ({row['split']}), {epochs}: claimed beside executed",
+        title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for heading in (
+        "seed", "accuracy %\n(95 %)", "peak %\n(epoch)", "gate\nsoft", "gate\nhard", "claimed\nskip %",
+        "MACs\ndecided", "MACs\nexecuted", "executed\nsaving %",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row))
+        gated = "mean_gate_hard" in row
+        table.add_row(
+            str(row["seed"]),
+            f"{row['accuracy']:.2f}\n{row['accuracy_low']:.2f}-{row['accuracy_high']:.2f}",
+            f"{row['accuracy_peak']:.2f}\n({row['peak_epoch']})",
+            f"{row['mean_gate_soft']:.3f}" if gated else "-",
+            f"{row['mean_gate_hard']:.3f}" if gated else "-",
+            f"{row['skip_pct']:.1f}" if gated else "-",
+            f"{row['macs_decided'] / 1e6:.2f} M",
+            f"{row['macs_executed'] / 1e6:.2f} M",
+            f"{100 * (1 - row['macs_ratio']):.1f}",
+        )
     return table
 
 
-def _cells(row: dict) -> list[str]:
-    def number(key: str, form: str) -> str:
-        return format(row[key], form) if key in row else "-"
-
-    epochs = f"{row['epochs']} ep" + ("" if row["epochs"] == row["recipe_epochs"] else f" of {row['recipe_epochs']}")
-    return [
-        f"{row['model']} {row['recipe']}, {row['dataset']}, {epochs}, seed {row['seed']}",
-        f"{row['accuracy']:.2f} ({row['accuracy_low']:.2f}-{row['accuracy_high']:.2f})",
-        f"{row['accuracy_peak']:.2f} ({row['peak_epoch']})",
-        number("mean_gate_soft", ".3f"),
-        number("mean_gate_hard", ".3f"),
-        number("skip_pct", ".1f"),
-        f"{row['macs_decided'] / 1e6:.2f} M",
-        f"{row['macs_executed'] / 1e6:.2f} M",
-        f"{100 * (1 - row['macs_ratio']):.1f}",
-    ]
-
-
 def breakdown_table(title: str, groups: list[dict]) -> Table:
-    """breakdown.csv of one run for a terminal."""
-    table = Table(title=title, title_justify="left")
+    """breakdown.csv of one run."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("by")
     table.add_column("group")
     for heading in ("inputs", "accuracy %", "mean gate", "MACs executed"):
         table.add_column(heading, justify="right")
-    previous = None
-    for group in groups:
-        if previous not in (None, group["by"]):
-            table.add_section()
-        previous = group["by"]
-        macs = group.get("macs_executed", group.get("unit_macs"))
-        table.add_row(
-            group["by"], str(group["group"]), str(group["inputs"]), _maybe(group.get("accuracy"), ".2f"),
-            _maybe(group.get("mean_gate_hard"), ".3f"), _maybe(macs / 1e6 if macs is not None else None, ".2f", " M"),
-        )  # fmt: skip
+    kinds = list(dict.fromkeys(group["by"] for group in groups))
+    for kind in kinds:
+        members = [group for group in groups if group["by"] == kind]
+        for group in members[:MOST_GROUPS]:
+            table.add_row(
+                kind, str(group["group"]), f"{group['inputs']:,}", _number(group, "accuracy", ".2f"),
+                _number(group, "mean_gate_hard", ".3f"), _number(group, "macs_executed", ",.0f"),
+            )  # fmt: skip
+        if len(members) > MOST_GROUPS:
+            table.add_row(kind, f"... {len(members) - MOST_GROUPS} more in breakdown.csv")
+        table.add_section()
     return table
 
 
-def _maybe(value: float | None, form: str, unit: str = "") -> str:
-    return "-" if value is None or value != value else format(value, form) + unit
+def _number(group: dict, key: str, form: str) -> str:
+    return format(group[key], form) if key in group else "-"

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ..contract import GatedModel
 from ..data.batches import Batches
+from ..device import autocast
 from ..errors import GatebenchError
 from ..evaluation.outcome import collect
 from ..objectives import total
 from ..recipe import Recipe
 from ..runs import RunFolder
 from . import checkpoint
-from ..device import autocast
 from .schedule import make_schedule
 from .view import View
 
@@ -26,7 +26,7 @@ from .view import View
 def fit(
     model: GatedModel, recipe: Recipe, train: Batches, test: Batches, folder: RunFolder, *, seed: int, precision: str, view: View
 ) -> checkpoint.Progress:
-    """Train from the folder's last checkpoint to the recipe's last epoch.
+    """Train from the folder's last checkpoint to the recipe's last epoch; leaves the model as annealed as it gets.
 
     Raises GatebenchError where the loss is not a number; the checkpoint of the last good epoch is kept.
     """
@@ -85,6 +85,7 @@ def fit(
         checkpoint.save(folder, progress, **parts)
         folder.write_text("epochs.csv", pd.DataFrame(progress.epochs).to_csv(index=False))
         view.epoch_done(progress.epochs[-1])
+    model.begin_epoch(1.0)
     return progress
 
 

@@ -1,0 +1,5 @@
+"""`python -m gatebench`."""
+
+from .cli import main
+
+main()

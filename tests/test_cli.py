@@ -1,0 +1,135 @@
+"""The command line as a user runs it."""
+
+import json
+import os
+
+import pytest
+from conftest import SMALL
+
+TINY = [*SMALL, "--set", "model.depth=8", "--epochs", "1"]
+
+
+def test_help_does_not_import_torch(gatebench):
+    import subprocess
+    import sys
+
+    code = "import sys, gatebench.cli; print([name for name in ('torch', 'numpy', 'pandas', 'pydantic') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    done = gatebench("--help")
+    assert done.returncode == 0 and "train" in done.stdout and "list" in done.stdout
+
+
+def test_list(gatebench):
+    models, recipes, datasets = (gatebench("list", kind).stdout for kind in ("models", "recipes", "datasets"))
+    assert "resnet20" in models and "cosinegate" in models
+    assert "aggressive" in recipes and "2512.22206" in recipes
+    assert "cifar10" in datasets and "shapes" in datasets
+
+
+def test_train_prints_the_table_and_is_read_back(gatebench, tmp_path):
+    command = ["train", "cosinegate", "--config", "balanced", *TINY, "--seed", "0,1", "--out", str(tmp_path / "out")]
+    done = gatebench(*command)
+    assert done.returncode == 0, done.stderr
+    out = " ".join(done.stdout.split())
+    for words in ("cosinegate balanced on shapes (test), 1 epochs (the recipe's: 160): claimed beside executed", "accuracy %",
+                  "difficulty 0.0-0.2", "blocks.2", "audit, seed 1:", "written to"):  # fmt: skip
+        assert words in out, words
+    assert "epoch 1/1" in done.stderr
+    rows = gatebench.json(*command)
+    assert [row["seed"] for row in rows] == [0, 1] and rows[0]["accuracy"] != rows[1]["accuracy"]
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    row = rows[0]
+    assert row["macs_executed"] == row["macs_dense"] + row["macs_gate"], "the printed gate computes every block in order to decide"
+    assert row["skip_pct"] == pytest.approx(100 * (1 - row["mean_gate_hard"]))
+    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"] or row["accuracy"] == 0
+    assert {"threads", "device", "machine", "precision", "split", "epochs", "recipe_epochs", "audit"} <= set(row)
+    fresh = gatebench.json(*command, "--fresh")
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert fresh[0]["accuracy"] == row["accuracy"], "the same command gives the same numbers"
+
+
+def test_the_predictive_gate_executes_what_it_decides(gatebench, tmp_path):
+    (row,) = gatebench.json("train", "cosinegate", "--config", "predictive", *TINY, "--out", str(tmp_path))
+    assert row["macs_executed"] == pytest.approx(row["macs_decided"])
+
+
+def test_a_static_network_claims_nothing(gatebench, tmp_path):
+    done = gatebench("train", "resnet8", *TINY[:-4], "--epochs", "1", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (row,) = gatebench.json("train", "resnet8", *TINY[:-4], "--epochs", "1", "--out", str(tmp_path))
+    assert "mean_gate_hard" not in row and "skip_pct" not in row and row["macs_ratio"] == 1 and row["audit"] == []
+
+
+def test_the_recipe_s_missing_set_is_replaced_loudly(gatebench, tmp_path):
+    small = [option for option in TINY if option not in ("--dataset", "shapes")]
+    done = gatebench("train", "cosinegate", *small, "--out", str(tmp_path))
+    err = " ".join(done.stderr.split())
+    assert done.returncode == 0 and "cifar10 is not below" in err and "NOT cifar10: going on with the procedural set `shapes`" in err
+    assert "on shapes" in done.stdout
+
+
+def test_a_named_missing_set_is_an_error_that_says_where_to_put_it(gatebench, tmp_path):
+    said = gatebench.refused("train", "cosinegate", "--dataset", "svhn", "--out", str(tmp_path), code=1)
+    assert "Put torchvision's files at" in said and "train_32x32.mat" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "cosinegat"], "No model is named 'cosinegat'. Did you mean 'cosinegate'?"),
+        (["train", "cosinegate", "--config", "agressive"], "Did you mean 'aggressive'?"),
+        (["train", "cosinegate", "--config", "none.yaml"], "Cannot read recipe none.yaml"),
+        (["train", "cosinegate", "--set", "training.epoch=3"], "Did you mean 'epochs'?"),
+        (["train", "cosinegate", "--set", "model.gate.gama=3"], "unknown key 'gate.gama'. Did you mean 'gamma'?"),
+        (["train", "cosinegate", "--dataset", "cifar11"], "No data set is named 'cifar11'. Did you mean 'cifar10'?"),
+        (["train", "cosinegate", "--dataset", "./nowhere"], "There is no folder or .npz file at ./nowhere"),
+        (["train", "cosinegate", "--seed", "one"], "--seed wants whole numbers"),
+        (["train", "cosinegate", "--epochs", "0"], "Invalid value for '--epochs'"),
+        (["train", "cosinegate", "--device", "tpu"], "'tpu' is not one of"),
+        (["train"], "Missing argument 'MODEL'"),
+        (["trian"], "No such command 'trian'"),
+        (["list", "model"], "'model' is not one of"),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence(gatebench, arguments, said):
+    assert said in gatebench.refused(*arguments, code=2).replace("│ ", "").replace(" │", "")
+
+
+def test_cuda_where_there_is_none(gatebench):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert "There is no CUDA GPU" in gatebench.refused("train", "cosinegate", "--device", "cuda", code=2)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(gatebench, tmp_path):
+    command = ["train", "resnet8", *TINY[:-4], "--out", str(tmp_path), "--set", "training.learning_rate=1e30", "--epochs", "3"]
+    said = gatebench.refused(*command, code=1)
+    assert "The loss is not a number in epoch" in said and "training.learning_rate" in said
+
+
+def test_a_damaged_checkpoint_is_named(gatebench, tmp_path):
+    command = ["train", "resnet8", *TINY[:-4], "--out", str(tmp_path), "--epochs", "1"]
+    assert gatebench(*command).returncode == 0
+    (folder,) = tmp_path.glob("resnet8-*")
+    (folder / "summary.json").unlink()
+    (folder / "resume.pt").write_bytes(b"damaged")
+    assert "is not a checkpoint of this run" in gatebench.refused(*command, code=1)
+
+
+def test_an_out_that_cannot_be_written_is_named(gatebench, tmp_path):
+    (tmp_path / "file").write_text("")
+    said = gatebench.refused("train", "resnet8", *TINY[:-4], "--epochs", "1", "--out", str(tmp_path / "file"), code=1)
+    assert "Cannot write" in said and "--out" in said
+
+
+def test_debug_shows_the_traceback(gatebench):
+    done = gatebench("--debug", "train", "cosinegat")
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_several_threads_and_seeds_are_recorded(gatebench, tmp_path):
+    (row,) = gatebench.json("train", "resnet8", *TINY[:-4], "--threads", "2", "--epochs", "1", "--out", str(tmp_path))
+    machine = json.loads(next(tmp_path.glob("*/machine.json")).read_text())
+    assert row["threads"] == machine["threads"] == 2 and machine["cores"] == os.cpu_count() and "torch" in machine

@@ -1,0 +1,212 @@
+"""Data sets from every source, and batches of them."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gatebench.data.batches import Batches
+from gatebench.data.catalogue import is_on_disk, load
+from gatebench.data.images import Images, channel_statistics
+from gatebench.data.shapes import class_names, make_shapes
+from gatebench.errors import MissingData, UsageError
+from gatebench.recipe import Data, Shapes
+
+CPU = torch.device("cpu")
+
+
+def batches(pixels, batch_size=4, augment=False):
+    channels = pixels.shape[-1]
+    labels = np.arange(len(pixels)) % 10
+    return Batches(Images(pixels, labels), (0.0,) * channels, (1 / 255,) * channels, batch_size=batch_size, device=CPU, augment=augment)
+
+
+def random_pixels(count=10, side=16, channels=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, channels), dtype=np.uint8)
+
+
+def test_batches_in_order_are_the_normalised_images():
+    pixels = random_pixels()
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    loader = Batches(Images(pixels, np.arange(10)), mean, std, batch_size=4, device=CPU)
+    x = torch.cat([x for x, _ in loader.in_order()]).numpy()
+    expected = (pixels / 255 - np.array(mean)) / np.array(std)
+    assert x.transpose(0, 2, 3, 1) == pytest.approx(expected, abs=1e-5)
+    assert [len(labels) for _, labels in loader.in_order()] == [4, 4, 2] and len(loader) == 3
+
+
+@given(seed=st.integers(0, 500))
+@settings(max_examples=25, deadline=None)
+def test_every_augmented_image_is_a_padded_crop_or_its_mirror(seed):
+    pixels = random_pixels(6)
+    seen = []
+    for x, labels in batches(pixels, augment=True).shuffled(seed):
+        assert x.is_contiguous(memory_format=torch.channels_last)
+        for image, label in zip(x.round().permute(0, 2, 3, 1).numpy().astype(np.uint8), labels.tolist(), strict=True):
+            seen.append(label)
+            padded = np.pad(pixels[label], ((2, 2), (2, 2), (0, 0)))  # an eighth of 16
+            crops = [padded[dy : dy + 16, dx : dx + 16] for dy in range(5) for dx in range(5)]
+            assert any(np.array_equal(image, crop) or np.array_equal(image, crop[:, ::-1]) for crop in crops)
+    assert sorted(seen) == list(range(6))
+
+
+def test_the_seed_decides_order_and_augmentation():
+    loader = batches(random_pixels(40), augment=True)
+    first, again, other = (torch.cat([x for x, _ in loader.shuffled(seed)]) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_crops_and_flips_are_spread_evenly():
+    pixels = np.zeros((1, 16, 16, 1), np.uint8)
+    pixels[0, 8, 4] = 255
+    loader = batches(np.repeat(pixels, 4000, 0), batch_size=4000, augment=True)
+    x, _ = next(loader.shuffled(0))
+    rows, columns = (torch.nonzero(x[:, 0] > 0)[:, axis] for axis in (1, 2))
+    assert [(rows == row).float().mean().item() for row in range(6, 11)] == pytest.approx([0.2] * 5, abs=0.03)
+    assert (columns < 8).float().mean().item() == pytest.approx(0.5, abs=0.03)  # not mirrored
+
+
+def test_shapes_are_reproducible_balanced_and_differ_by_seed():
+    one, same, other = make_shapes(60, 10, 20, 1), make_shapes(60, 10, 20, 1), make_shapes(60, 10, 20, 2)
+    assert one.pixels.shape == (60, 20, 20, 3) and one.pixels.dtype == np.uint8
+    assert np.array_equal(one.pixels, same.pixels) and not np.array_equal(one.pixels, other.pixels)
+    assert np.bincount(one.labels).tolist() == [6] * 10
+    assert 0 <= one.difficulty.min() < 0.2 and 0.8 < one.difficulty.max() <= 1
+
+
+@pytest.mark.parametrize("classes", [2, 10, 40, 100])
+def test_shapes_of_any_number_of_classes_have_names_of_their_own(classes):
+    assert len(set(class_names(classes))) == classes
+    assert set(make_shapes(2 * classes, classes, 16, 0).labels) == set(range(classes))
+
+
+def test_difficulty_is_real():
+    """A nearest-centroid classifier on gradient-free features does worse the harder an image is said to be."""
+    from scipy import ndimage
+
+    train, test = (make_shapes(count, 2, 24, seed) for count, seed in ((1500, 1), (1500, 2)))
+
+    def features(images):  # solid or ring: how the centre differs from a band around it
+        grey = np.abs(images.pixels.mean(3) - np.median(images.pixels.mean(3), axis=(1, 2), keepdims=True))
+        moved = [ndimage.shift(image, 11.5 - np.array(ndimage.center_of_mass(image**2 + 1e-9)), order=1) for image in grey]
+        radius = np.hypot(*np.meshgrid(np.arange(24) - 11.5, np.arange(24) - 11.5))
+        rings = [np.stack(moved)[:, (radius >= low) & (radius < low + 2)].mean(1) for low in range(0, 10, 2)]
+        return np.stack(rings, 1) / (np.stack(rings, 1).sum(1, keepdims=True) + 1e-9)
+
+    centroids = np.stack([features(train)[train.labels == label].mean(0) for label in (0, 1)])
+    right = np.linalg.norm(features(test)[:, None] - centroids, axis=2).argmin(1) == test.labels
+    easy, hard = right[test.difficulty < 0.3].mean(), right[test.difficulty > 0.7].mean()
+    assert easy > hard + 0.1, (easy, hard)
+
+
+def test_validation_is_carved_from_train_by_a_fixed_seed(tmp_path):
+    shapes = Shapes(train=50, test=20, image_size=16)
+    whole, held = (load(Data(name="shapes", shapes=shapes, validation=count), tmp_path) for count in (0, 10))
+    assert (len(whole.train), whole.scored, len(held.train), len(held.test), held.scored) == (50, "test", 40, 10, "validation")
+    rows = {image.tobytes() for image in whole.train.pixels}
+    assert {image.tobytes() for image in held.train.pixels} | {image.tobytes() for image in held.test.pixels} == rows
+    with pytest.raises(UsageError, match="leaves nothing of the 50 training images"):
+        load(Data(name="shapes", shapes=shapes, validation=50), tmp_path)
+
+
+def test_statistics_are_those_of_the_pixels():
+    pixels = random_pixels(20)
+    mean, std = channel_statistics(pixels)
+    assert mean == pytest.approx(tuple((pixels / 255).mean((0, 1, 2)))) and std == pytest.approx(tuple((pixels / 255).std((0, 1, 2))))
+
+
+def npz(path, **changes):
+    arrays = {"train_images": random_pixels(8), "train_labels": np.arange(8)[:, None] % 4,
+              "test_images": random_pixels(4), "test_labels": np.arange(4)[:, None], **changes}  # fmt: skip
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return str(path)
+
+
+def test_an_npz_in_medmnist_s_layout(tmp_path):
+    dataset = load(Data(name=npz(tmp_path / "blood.npz")), tmp_path)
+    assert (dataset.name, dataset.input_shape, len(dataset.classes), len(dataset.train)) == ("blood", (3, 16, 16), 4, 8)
+    one_channel = {"train_images": random_pixels(8)[..., 0], "test_images": random_pixels(4)[..., 0]}
+    grey = load(Data(name=npz(tmp_path / "grey.npz", **one_channel)), tmp_path)
+    assert grey.input_shape == (1, 16, 16)
+
+
+def test_cifar100_npz_in_the_root_stands_for_torchvision_s_files(tmp_path):
+    npz(tmp_path / "cifar100.npz", classes=np.array(["a", "b", "c", "d"]))
+    assert is_on_disk("cifar100", tmp_path)
+    dataset = load(Data(name="cifar100"), tmp_path)
+    assert dataset.name == "cifar100" and dataset.classes == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"test_labels": None}, "lacks test_labels"),
+        ({"train_images": random_pixels(8).astype(np.float32)}, "train_images must be uint8"),
+        ({"train_labels": np.arange(7)}, "one for each of the 8 images"),
+        ({"train_labels": np.arange(8) - 1}, "whole numbers from 0"),
+        ({"test_images": random_pixels(4, side=20)}, "must be alike"),
+    ],
+)
+def test_an_npz_that_is_something_else_is_refused(tmp_path, changes, said):
+    with pytest.raises(UsageError, match=said):
+        load(Data(name=npz(tmp_path / "odd.npz", **changes)), tmp_path)
+
+
+def test_a_file_that_is_no_npz_is_refused(tmp_path):
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(UsageError, match="not a readable .npz"):
+        load(Data(name=str(tmp_path / "text.npz")), tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        for label, name in enumerate(("cat", "dog")):
+            (tmp_path / "pets" / split / name).mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(random_pixels(1, side=20 + label)[0]).save(tmp_path / "pets" / split / name / f"{number}.png")
+    return tmp_path / "pets"
+
+
+def test_a_folder_of_images(folder, tmp_path):
+    dataset = load(Data(name=str(folder), image_size=16), tmp_path)
+    assert (dataset.name, dataset.classes, dataset.input_shape) == ("pets", ["cat", "dog"], (3, 16, 16))
+    assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_folders_that_do_not_fit_are_refused(folder, tmp_path):
+    with pytest.raises(UsageError, match="sizes; give one with --set data.image_size"):
+        load(Data(name=str(folder)), tmp_path)
+    (folder / "train" / "cat" / "broken.png").write_text("no image")
+    with pytest.raises(UsageError, match="broken.png is not a readable image"):
+        load(Data(name=str(folder), image_size=16), tmp_path)
+    with pytest.raises(UsageError, match="has no folder 'train'"):
+        load(Data(name=str(folder / "train")), tmp_path)
+
+
+def test_unknown_and_missing_sets(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="No data set is named 'cifar1'. Did you mean 'cifar10'"):
+        load(Data(name="cifar1"), tmp_path)
+    with pytest.raises(UsageError, match="There is no folder or .npz file at ./nothing"):
+        load(Data(name="./nothing"), tmp_path)
+
+    def offline(*arguments, **options):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.download", offline)
+    with pytest.raises(MissingData, match="cifar10 is not below .* cannot be downloaded .no network.*--data-dir"):
+        load(Data(name="cifar10"), tmp_path)
+
+
+def test_real_cifar10(datasets):
+    dataset = load(Data(name="cifar10"), datasets)
+    assert (len(dataset.train), len(dataset.test), dataset.input_shape) == (50_000, 10_000, (3, 32, 32))
+    assert np.bincount(dataset.test.labels).tolist() == [1000] * 10
+    assert channel_statistics(dataset.train.pixels)[0] == pytest.approx(dataset.mean, abs=1e-3)
+
+
+def test_real_mnist(datasets):
+    dataset = load(Data(name="mnist"), datasets)
+    assert (len(dataset.train), len(dataset.test), dataset.input_shape) == (60_000, 10_000, (1, 28, 28))

@@ -1,0 +1,214 @@
+"""Each equation of the paper against arithmetic written independently, in plain numpy and float64."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatebench import gating, models, objectives
+from gatebench.contract import Output
+from gatebench.feature_maps import gated_sum, global_average, inner_products
+from gatebench.models.cosinegate import CirGate, Controller, CosineGate, incompatibility
+from gatebench.recipe import Budget, Objective
+
+
+def maps(seed=0, shape=(5, 6, 4, 4), dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    x, f = torch.randn(2, *shape, generator=generator).to(dtype)
+    return (part.contiguous(memory_format=torch.channels_last) for part in (x, f))
+
+
+def test_cir_is_one_minus_cosine():  # Eq. 6-7
+    x, f = maps()
+    a, b = x.double().numpy().reshape(5, -1), f.double().numpy().reshape(5, -1)
+    expected = [1 - (p @ q) / (math.sqrt(p @ p) * math.sqrt(q @ q)) for p, q in zip(a, b, strict=True)]
+    assert incompatibility(inner_products(x, f)).numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_cir_of_known_directions():
+    x = torch.ones(4, 1, 2, 2)
+    f = torch.stack([x[0], -x[0], torch.tensor([[[1.0, -1.0], [1.0, -1.0]]]), 7 * x[0]])
+    assert incompatibility(inner_products(x, f)).tolist() == pytest.approx([0, 2, 1, 0], abs=1e-6)
+
+
+def test_cir_in_bf16_is_as_exact_as_its_inputs():
+    x, f = maps(shape=(8, 16, 32, 32))
+    f = 0.5 * x + f
+    exact = incompatibility(inner_products(x, f))
+    assert incompatibility(inner_products(x.bfloat16(), f.bfloat16())).numpy() == pytest.approx(exact.numpy(), abs=4e-3)
+
+
+def test_controller_is_two_layers_on_the_average():  # Eq. 12
+    controller = Controller(6, (4,), bias=False)
+    first, second = (layer.weight.detach().double().numpy() for layer in (controller.layers[0], controller.layers[2]))
+    x, _ = maps()
+    expected = (second @ np.maximum(first @ x.double().numpy().mean((2, 3)).T, 0))[0]
+    assert controller(x).detach().numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_gate_logit_is_gamma_times_cir_plus_controller():  # Eq. 11
+    net = CosineGate(gate=CirGate(gamma=-3.0))
+    x, f = maps(shape=(5, 16, 4, 4))
+    a, b = x.double().numpy().reshape(5, -1), f.double().numpy().reshape(5, -1)
+    cir = 1 - (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    controller = net.controllers[0](x).detach().double().numpy()
+    assert net.block_logits(0, x, x, f).detach().numpy() == pytest.approx(-3 * (cir + controller), abs=1e-4)
+
+
+def test_gumbel_softmax_is_the_residual_share():  # Eq. 13-15
+    logits = torch.tensor([-3.0, 0.0, 2.0])
+    torch.manual_seed(1)
+    relaxed = gating.gumbel_softmax(logits, 0.7)
+    torch.manual_seed(1)
+    uniform = torch.rand(3, 2).double().numpy()
+    noise = -np.log(-np.log(uniform))
+    for index, logit in enumerate(logits.tolist()):
+        identity, residual = np.exp(np.array([0 + noise[index, 0], logit + noise[index, 1]]) / 0.7)
+        assert relaxed[index].item() == pytest.approx(residual / (identity + residual), abs=1e-5)
+
+
+def test_gumbel_softmax_runs_a_block_with_the_probability_of_its_sigmoid():
+    torch.manual_seed(0)
+    relaxed = gating.gumbel_softmax(torch.full((200_000,), 0.8), 1.0)
+    assert (relaxed > 0.5).float().mean().item() == pytest.approx(1 / (1 + math.exp(-0.8)), abs=0.005)
+
+
+def test_released_relaxation_has_one_gumbel_variable():
+    torch.manual_seed(2)
+    relaxed = gating.gumbel_sigmoid(torch.tensor([0.3]), 0.6)
+    torch.manual_seed(2)
+    noise = -math.log(-math.log(torch.rand(1).item()))
+    assert relaxed.item() == pytest.approx(1 / (1 + math.exp(-(0.3 + noise) / 0.6)), abs=1e-5)
+
+
+def test_threshold_decides_strictly_above():  # Eq. 16
+    boundary = math.log(0.45 / 0.55)
+    decided = gating.decide(torch.tensor([boundary - 1e-3, boundary + 1e-3], dtype=torch.float64), 0.45)
+    assert decided.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("gamma", "bound"), [(-3.0, 0.067), (-2.5, 0.080), (-2.0, 0.100)])
+def test_printed_sign_runs_a_block_only_below_a_small_incompatibility(gamma, bound):
+    """With gamma < 0 the gate falls as CIR rises, the opposite of the paper's prose."""
+    run = gating.decide(torch.tensor([gamma * (bound - 0.001), gamma * (bound + 0.001)]), 0.45)
+    assert run.tolist() == [True, False]
+
+
+def test_budget_is_the_squared_excess_of_the_mean_gate():  # Eq. 17-18
+    gates = torch.tensor([[0.9, 0.7], [0.8, 0.6]])
+    assert objectives.budget(gates, 0.6).item() == pytest.approx((0.75 - 0.6) ** 2)
+    assert objectives.budget(gates, 0.8).item() == 0
+
+
+def test_warmup_grows_linearly_to_one():  # Eq. 19
+    assert [objectives.warmup(epoch, 40) for epoch in (0, 10, 40, 120)] == [0, 0.25, 1, 1]
+    assert objectives.warmup(0, 0) == 1
+
+
+@given(seed=st.integers(0, 10_000), gate=st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_consistency_from_three_products_is_the_distance_of_the_normalised_sums(seed, gate):  # Eq. 20
+    x, f = maps(seed, shape=(3, 4, 4, 4))
+    gates = torch.full((3,), gate)
+    a, b = x.double().numpy().reshape(3, -1), f.double().numpy().reshape(3, -1)
+    full, gated = a + b, a + gate * b
+    full, gated = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (full, gated))
+    expected = ((full - gated) ** 2).sum(1)
+    assert objectives.consistency(inner_products(x, f), gates).numpy() == pytest.approx(expected, abs=2e-5)
+
+
+def test_total_is_the_weighted_sum_with_the_warmup_factor():  # Eq. 21
+    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
+    gates, drift = torch.tensor([[0.9, 0.9], [0.9, 0.9]]), torch.tensor([[0.1, 0.3], [0.5, 0.7]])
+    objective = Objective(budget=Budget(weight=5, target=0.6, warmup_epochs=40), terms={"consistency": 0.01})
+    loss, parts = objectives.total(objective, Output(logits, gates, {"consistency": drift}), labels, epoch=10)
+    entropy = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 2
+    assert parts["cross_entropy"].item() == pytest.approx(entropy, abs=1e-6)
+    assert parts["budget"].item() == pytest.approx(5 * 0.25 * 0.3**2, abs=1e-6)
+    assert parts["consistency"].item() == pytest.approx(0.01 * ((0.1 + 0.3) + (0.5 + 0.7)) / 2)
+    assert loss.item() == pytest.approx(sum(part.item() for part in parts.values()), abs=1e-6)
+
+
+def test_total_names_a_term_the_model_does_not_have():
+    with pytest.raises(Exception, match="'consistancy'.*Did you mean 'consistency'"):
+        output = Output(torch.zeros(1, 2), terms={"consistency": torch.zeros(1, 1)})
+        objectives.total(Objective(terms={"consistancy": 1}), output, torch.tensor([0]), 0)
+
+
+def gradient_by_autograd(function, *inputs):
+    inputs = [value.clone().requires_grad_() for value in inputs]
+    function(*inputs).sum().backward()
+    return [value.grad for value in inputs]
+
+
+def test_own_backward_of_inner_products_is_autograd_s():
+    x, f = maps()
+    weights = torch.tensor([0.3, -1.2, 0.7])
+    ours = gradient_by_autograd(lambda a, b: inner_products(a, b) * weights, x, f)
+    plain = gradient_by_autograd(
+        lambda a, b: torch.stack([(a * a).sum((1, 2, 3)), (a * b).sum((1, 2, 3)), (b * b).sum((1, 2, 3))], 1) * weights, x, f
+    )
+    for one, other in zip(ours, plain, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+        assert one.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_gated_sum_and_its_backward():  # Eq. 5, with He et al.'s ReLU
+    x, f = maps()
+    gate, weights = torch.rand(5), torch.randn(5, 6, 4, 4)
+    assert torch.allclose(gated_sum(x, f, gate), torch.relu(x + gate[:, None, None, None] * f), atol=1e-6)
+    ours = gradient_by_autograd(lambda a, b, g: gated_sum(a, b, g) * weights, x, f, gate)
+    plain = gradient_by_autograd(lambda a, b, g: torch.relu(a + g[:, None, None, None] * b) * weights, x, f, gate)
+    for one, other in zip(ours, plain, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_global_average_is_the_mean():
+    x, _ = maps()
+    assert torch.allclose(global_average(x), x.mean((2, 3)), atol=1e-6)
+
+
+@pytest.fixture
+def net_output():
+    torch.manual_seed(0)
+    net = models.create("cosinegate", gate={"kind": "cir", "learn_gamma": True}).train()
+    return net, net(torch.randn(8, 3, 32, 32).contiguous(memory_format=torch.channels_last))
+
+
+@pytest.mark.parametrize("term", ["budget", "consistency", "cross_entropy"])
+def test_every_term_reaches_every_gate(net_output, term):
+    net, output = net_output
+    values = {
+        "budget": lambda: objectives.budget(output.gates, 0.0),
+        "consistency": lambda: output.terms["consistency"].sum(1).mean(),
+        "cross_entropy": lambda: torch.nn.functional.cross_entropy(output.logits, torch.arange(8)),
+    }
+    values[term]().backward()
+    assert net.gamma.grad is not None and (net.gamma.grad != 0).all()
+    for controller in net.controllers:
+        assert controller.layers[0].weight.grad.abs().sum() > 0
+    assert net.stem[0].weight.grad.abs().sum() > 0
+
+
+def test_a_detached_budget_shows_in_the_loss_and_moves_nothing(net_output):
+    _, output = net_output
+    rule = Budget(weight=3, target=0, detached=True)
+    penalty = objectives.budget_of(rule, output.gates)
+    assert penalty > 0 and not penalty.requires_grad
+
+
+def test_prediction_trains_the_predictor_and_not_the_signal():
+    predicted, observed = torch.tensor([1.0], requires_grad=True), torch.tensor([0.4], requires_grad=True)
+    objectives.prediction(predicted, observed).sum().backward()
+    assert predicted.grad.item() == pytest.approx(1.2) and observed.grad is None
+
+
+def test_straight_through_is_hard_forward_and_soft_backward():
+    soft = torch.tensor([0.3, 0.8], requires_grad=True)
+    hard = gating.straight_through(soft)
+    assert hard.tolist() == [0, 1]
+    (hard * torch.tensor([2.0, 3.0])).sum().backward()
+    assert soft.grad.tolist() == [2, 3]

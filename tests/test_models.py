@@ -1,0 +1,176 @@
+"""Every registered model keeps the contract; sizes are the published ones."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from gatebench import models, recipe
+from gatebench.errors import UsageError
+from gatebench.measure.macs import count_params
+
+PREDICTIVE = {"kind": "predictive"}
+VARIANTS = {
+    "resnet8": ("resnet8", {}),
+    "cir": ("cosinegate", {"depth": 14}),
+    "up-front": ("cosinegate", {"depth": 14, "gate": PREDICTIVE}),
+    "before": ("cosinegate", {"depth": 14, "gate": {**PREDICTIVE, "decides": "before"}}),
+    "released": ("cosinegate", {"depth": 10, "widths": [8, 16, 32, 64], "shortcut": "projection"}),
+}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def net(request):
+    """Each kind of network, its gates jolted so that they really decide per input."""
+    name, options = VARIANTS[request.param]
+    torch.manual_seed(3)
+    net = models.create(name, 10, (3, 16, 16), **options).to(memory_format=torch.channels_last)
+    for part_name, parameter in net.named_parameters():
+        if any(part in part_name for part in ("controllers", "policy.head", "foresights")):
+            torch.nn.init.normal_(parameter, 0.0, 1.0)
+    net.train()(images(64))  # batch norm's statistics
+    return net.eval()
+
+
+def images(count, seed=0, size=16, channels=3):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, channels, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
+
+
+def close(a, b):
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("depth", "params", "macs"), [(20, 269_722, 40.55), (32, 464_154, 68.86), (56, 853_018, 125.49), (110, 1_727_962, 252.89)]
+)
+def test_resnets_have_the_published_sizes(depth, params, macs):
+    """0.27 M, 0.46 M, 0.85 M and 1.7 M parameters (He et al., Table 6)."""
+    net = models.create(f"resnet{depth}")
+    assert count_params(net) == params
+    assert net.macs_static / 1e6 == pytest.approx(macs, abs=0.01)
+
+
+def test_cosinegate_adds_less_than_one_percent_of_parameters():
+    assert 0 < count_params(models.create("cosinegate")) - 269_722 < 2_697
+
+
+def test_the_released_network_has_the_size_of_the_notebook_s():
+    net = models.create(**recipe.load("cosinegate", "cosinegate", "released").model.model_dump())
+    assert len(net.units) == 8
+    assert count_params(net) / 1e6 == pytest.approx(2.86, abs=0.005)
+    assert net.macs_static / 1e6 == pytest.approx(139, abs=0.5)
+
+
+@pytest.mark.parametrize("name", models.list_models())
+def test_every_registered_model_trains_and_infers(name):
+    if name.startswith("resnet") and int(name[6:]) > 26:
+        pytest.skip("the same class as the smaller ones")
+    net = models.create(name, 7, (1, 28, 28))
+    assert net.train()(images(4, size=28, channels=1)).logits.shape == (4, 7)
+    output = net.eval().infer(images(4, size=28, channels=1))
+    switches = sum(unit.width for unit in net.units)
+    assert output.decisions.shape == (4, switches) and output.decisions.dtype == torch.bool
+    assert output.executed.shape == (4, len(net.units))
+    assert net.macs_base > 0
+
+
+def test_block_macs_are_what_torch_counts(net):
+    if not net.units:
+        pytest.skip("a static network has no units")
+    x, blocks = images(1), len(net.units)
+    everything = torch.ones(1, blocks, dtype=torch.bool)
+    for index, unit in enumerate(net.units):
+        without = everything.clone()
+        without[0, index] = False
+        assert flops(net, x, everything) - flops(net, x, without) == 2 * unit.macs
+    assert flops(net, x, everything) == 2 * net.macs_static
+
+
+def flops(net, x, decisions):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net.infer(x, "sparse", decisions)
+    return counter.get_total_flops()
+
+
+def test_gate_macs_are_what_torch_counts(net):
+    """The gate's own price: what an inference that decides costs more than one that is told (cosines counted by hand)."""
+    if not net.units:
+        pytest.skip("a static network has no gate")
+    x = images(1)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        own = net.infer(x, "masked")
+    cosines = 0
+    if net.decides == "after":
+        cosines = sum(3 * shape[1] * shape[2] * shape[3] for shape in net.map_shapes()[1:])
+    assert counter.get_total_flops() - flops(net, x, torch.ones_like(own.decisions)) == 2 * (net.macs_gate - cosines)
+
+
+def test_everything_on_is_the_static_twin(net):
+    x = images(6)
+    everything = torch.ones(6, sum(unit.width for unit in net.units), dtype=torch.bool)
+    with torch.no_grad():
+        assert close(net.infer(x, "sparse", everything).logits, net.static_logits(x))
+
+
+def test_masked_equals_sparse_on_own_decisions(net):
+    with torch.no_grad():
+        masked, sparse = net.infer(images(32, 5), "masked"), net.infer(images(32, 5), "sparse")
+    assert close(sparse.logits, masked.logits)
+    assert torch.equal(sparse.decisions, masked.decisions)
+    assert masked.executed.all()
+    if net.units:
+        assert 0 < sparse.decisions.float().mean() < 1, "the test wants gates that decide"
+        assert torch.equal(sparse.executed, torch.ones_like(sparse.decisions) if net.decides == "after" else sparse.decisions)
+
+
+@given(count=st.integers(1, 9), seed=st.integers(0, 1000), share=st.sampled_from([0.0, 0.3, 0.7, 1.0]))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_masked_equals_sparse_on_imposed_decisions(net, count, seed, share):
+    x = images(count, seed)
+    decisions = torch.rand(count, len(net.units), generator=torch.Generator().manual_seed(seed)) < share
+    with torch.no_grad():
+        masked, sparse = net.infer(x, "masked", decisions), net.infer(x, "sparse", decisions)
+    assert close(sparse.logits, masked.logits)
+    assert torch.equal(sparse.decisions, decisions) and torch.equal(sparse.executed, decisions)
+
+
+def test_a_decision_depends_on_its_own_input_alone(net):
+    x = images(8, 9)
+    with torch.no_grad():
+        together, alone = net.infer(x), [net.infer(x[index : index + 1]) for index in range(8)]
+    assert torch.equal(together.decisions, torch.cat([output.decisions for output in alone]))
+
+
+def test_predictive_gates_watch_first_and_then_act():
+    torch.manual_seed(0)
+    net = models.create("cosinegate", gate={**PREDICTIVE, "watch": 0.2}).train()
+    net.begin_epoch(0.1)
+    watching = net(images(8, size=32))
+    assert (watching.gates == 1).all() and not watching.gates.requires_grad
+    watching.terms["prediction"].sum().backward()
+    assert net.policy.head.weight.grad.abs().sum() > 0
+    net.begin_epoch(0.5)
+    acting = net(images(64, size=32))
+    assert set(acting.gates.detach().unique().tolist()) == {0.0, 1.0} and acting.gates.requires_grad
+    net.begin_epoch(1.0)
+    assert net.noise == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("cosinegat", {}, "No model is named 'cosinegat'. Did you mean 'cosinegate'?"),
+        ("resnet21", {}, "No model is named 'resnet21'. Did you mean 'resnet2[06]'"),
+        ("resnet20", {"shortcut": "zeropad"}, "shortcut = 'zeropad' is not allowed.*'zero-pad' or 'projection'.*Did you mean 'zero-pad'"),
+        ("cosinegate", {"dept": 20}, "unknown key 'dept'. Did you mean 'depth'"),
+        ("cosinegate", {"depth": 21}, "depth 21 is not 2 . 6 x blocks per stage"),
+        ("cosinegate", {"gate": {"kind": "cir", "gama": -2}}, "unknown key 'gate.gama'. Did you mean 'gamma'"),
+        ("cosinegate", {"gate": {"kind": "sir"}}, "'cir', 'predictive'"),
+        ("cosinegate", {"gate": {"kind": "cir", "threshold": 1.5}}, "gate.threshold = 1.5 is not allowed.*less than 1"),
+    ],
+)
+def test_wrong_names_options_and_values_are_named(name, options, said):
+    with pytest.raises(UsageError, match=said):
+        models.create(name, **options)

@@ -1,0 +1,108 @@
+"""Recipes: the printed settings, overrides, scaling, and what is said of a wrong one."""
+
+import pytest
+import yaml
+
+from gatebench import models
+from gatebench.errors import UsageError
+from gatebench.recipe import available, load, parse
+
+
+@pytest.mark.parametrize(
+    ("name", "flops", "consistency", "target", "gamma"),
+    [("aggressive", 5.0, 0.01, 0.60, -3.0), ("balanced", 3.0, 0.01, 0.70, -2.5), ("conservative", 2.5, 0.05, 0.72, -2.0)],
+)
+def test_table_1(name, flops, consistency, target, gamma):
+    recipe = load("cosinegate", "cosinegate", name)
+    assert recipe.objective.budget.model_dump() == {"weight": flops, "target": target, "warmup_epochs": 40, "detached": False}
+    assert recipe.objective.terms == {"consistency": consistency}
+    assert recipe.model.options["gate"]["gamma"] == gamma and recipe.model.options["gate"]["threshold"] == 0.45
+    training = recipe.training
+    assert (training.epochs, training.batch_size, training.learning_rate, training.momentum) == (160, 128, 0.1, 0.9)
+    assert (training.weight_decay, training.schedule, recipe.data.name, recipe.data.augment) == (5e-4, "cosine", "cifar10", "crop-flip")
+
+
+def test_the_released_notebook():
+    recipe = load("cosinegate", "cosinegate", "released")
+    gate, training = recipe.model.options["gate"], recipe.training
+    assert (gate["gamma"], gate["learn_gamma"], gate["temperature"], gate["threshold"]) == (-2.2, True, 0.6, 0.42)
+    assert (gate["noise"], gate["controller"], gate["consistency"]) == ("gumbel-sigmoid", [64, 32], "last")
+    assert (training.epochs, training.schedule, training.restart_epochs, training.restart_factor) == (250, "warm-restarts", 50, 2)
+    assert training.clip_gradient == 1.0 and recipe.objective.budget.detached
+
+
+def test_sign_corrected_differs_from_balanced_in_the_sign_alone():
+    one, other = (load("cosinegate", "cosinegate", name).model_dump() for name in ("balanced", "sign-corrected"))
+    assert other["model"]["gate"].pop("gamma") == -one["model"]["gate"].pop("gamma") == 2.5
+    for recipe in (one, other):
+        del recipe["name"], recipe["source"]
+    assert one == other
+
+
+def test_both_mnist_warmups():
+    printed, scaled = (load("cosinegate", "cosinegate", name) for name in ("mnist", "mnist-scaled"))
+    assert printed.training.epochs == scaled.training.epochs == 10 and printed.data.augment == "none"
+    assert (printed.objective.budget.warmup_epochs, scaled.objective.budget.warmup_epochs) == (40, 2.5)
+
+
+@pytest.mark.parametrize(("family", "name"), available())
+def test_every_recipe_builds_its_model(family, name):
+    model = next(model for model in models.list_models() if models.entry(model).family == family)
+    recipe = load(family, model, name)
+    resolved = models.resolve(recipe.model)
+    assert recipe.source
+    assert models.create(resolved.name, 10, (3, 32, 32), **resolved.options)
+    assert parse(yaml.safe_load(recipe.dump()), "its own dump") == recipe
+
+
+@pytest.mark.parametrize("name", models.list_models())
+def test_every_model_has_a_default_recipe(name):
+    known = models.entry(name)
+    assert load(known.family, name, known.default).model.name == name
+
+
+def test_another_number_of_epochs_scales_what_is_counted_in_epochs():
+    recipe = load("cosinegate", "cosinegate", "released").with_epochs(25)
+    assert recipe.training.epochs == 25 and recipe.training.restart_epochs == 5 and recipe.objective.budget.warmup_epochs == 4
+    assert recipe.scaled_from_epochs == 250 and recipe.training.restart_factor == 2
+    assert recipe.with_epochs(50).scaled_from_epochs == 250
+    assert recipe.with_epochs(25) is recipe
+
+
+def test_overrides_and_the_hash():
+    plain = load("cosinegate", "cosinegate", "balanced")
+    changed = load("cosinegate", "cosinegate", "balanced", ["training.learning_rate=0.05", "model.gate.gamma=-1"])
+    assert changed.training.learning_rate == 0.05 and changed.model.options["gate"]["gamma"] == -1
+    assert plain.hash(threads=1) != changed.hash(threads=1) != changed.hash(threads=2)
+    assert plain.hash(threads=1) == load("cosinegate", "cosinegate", "balanced").hash(threads=1)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.learning_rat=1", "unknown key 'training.learning_rat'. Did you mean 'learning_rate'.*Allowed here: epochs"),
+        ("trainin.epochs=1", "unknown key 'trainin'. Did you mean 'training'"),
+        ("training.schedule=cosin", "training.schedule = 'cosin' is not allowed.*'warm-restarts' or 'one-cycle'.*Did you mean 'cosine'"),
+        ("training.learning_rate=-1", "training.learning_rate = -1 is not allowed.*greater than 0"),
+        ("training.epochs=many", "training.epochs = 'many' is not allowed.*valid integer"),
+        ("objective.budget.target=2", "objective.budget.target = 2 is not allowed.*less than or equal to 1"),
+        ("training", "--set wants KEY=VALUE"),
+        ("training.epochs.more=1", "'epochs' is a value, not a group"),
+    ],
+)
+def test_wrong_settings_are_named(override, said):
+    with pytest.raises(UsageError, match=said):
+        load("cosinegate", "cosinegate", "balanced", [override])
+
+
+def test_wrong_recipe_names_and_files_are_named(tmp_path):
+    with pytest.raises(UsageError, match="No recipe of cosinegate is named 'agressive'. Did you mean 'aggressive'"):
+        load("cosinegate", "cosinegate", "agressive")
+    with pytest.raises(UsageError, match="Cannot read recipe .*mine.yaml: No such file"):
+        load("cosinegate", "cosinegate", str(tmp_path / "mine.yaml"))
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    with pytest.raises(UsageError, match="not valid YAML"):
+        load("cosinegate", "cosinegate", str(tmp_path / "bad.yaml"))
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(UsageError, match="must be a mapping"):
+        load("cosinegate", "cosinegate", str(tmp_path / "list.yaml"))

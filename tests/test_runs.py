@@ -1,0 +1,175 @@
+"""The run folder, and runs that are killed."""
+
+import errno
+import json
+import random
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import SMALL
+from safetensors.torch import load_file
+
+from gatebench.errors import GatebenchError
+from gatebench.runs import RunFolder, choose_folder
+
+TRAIN = ["train", "cosinegate", "--config", "predictive", *SMALL, "--set", "model.depth=8", "--epochs", "6"]
+TIMES = {"training_seconds", "peak_memory_mb"}
+
+
+def only_folder(out):
+    (folder,) = [path for path in out.iterdir() if path.is_dir()]
+    return folder
+
+
+def numbers(folder):
+    """Everything a run computed that is not a time."""
+    summary = {key: value for key, value in json.loads((folder / "summary.json").read_text()).items() if key not in TIMES}
+    epochs = pd.read_csv(folder / "epochs.csv").drop(columns="images_per_second")
+    return summary, epochs.to_csv(), load_file(folder / "model.safetensors")
+
+
+def assert_same(one, other):
+    assert one[0] == other[0]
+    assert one[1] == other[1]
+    assert one[2].keys() == other[2].keys()
+    for name, tensor in one[2].items():
+        assert torch.equal(tensor, other[2][name]), name
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    from conftest import Command
+
+    out = tmp_path_factory.mktemp("unbroken")
+    done = Command(out)(*TRAIN, "--out", str(out / "results"))
+    assert done.returncode == 0, done.stderr
+    return only_folder(out / "results")
+
+
+def kill_and_go_on(gatebench, out, moments):
+    """Start the same command once a moment, kill it there, and at last let it finish."""
+    for moment in moments:
+        process = gatebench.start(*TRAIN, "--out", str(out))
+        moment(process, out)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    done = gatebench(*TRAIN, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return only_folder(out)
+
+
+def after(seconds):
+    def wait(process, out):
+        time.sleep(seconds)
+
+    return wait
+
+
+def writing(name):
+    """The moment at which a file of that name is being written."""
+
+    def wait(process, out):
+        while process.poll() is None and not list(out.glob(f"*/.{name}.*")):
+            time.sleep(0.0005)
+
+    return wait
+
+
+def test_killed_while_writing_a_checkpoint_and_the_results(gatebench, unbroken, tmp_path):
+    moments = [writing("resume.pt"), writing("epochs.csv"), writing("model.safetensors")]
+    assert_same(numbers(kill_and_go_on(gatebench, tmp_path / "out", moments)), numbers(unbroken))
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_lose_nothing(gatebench, unbroken, tmp_path):
+    random.seed(1)
+    moments = [after(random.uniform(2, 8)) for _ in range(7)] + [writing("resume.pt")] * 3
+    random.shuffle(moments)
+    assert_same(numbers(kill_and_go_on(gatebench, tmp_path / "out", moments)), numbers(unbroken))
+
+
+def test_ctrl_c_keeps_what_is_there(gatebench, unbroken, tmp_path):
+    process = gatebench.start(*TRAIN, "--out", str(tmp_path / "out"))
+    while process.poll() is None and not list(tmp_path.glob("out/*/epochs.csv")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130 and "interrupted; the same command goes on" in " ".join(err.split()) and "Traceback" not in err
+    done = gatebench(*TRAIN, "--out", str(tmp_path / "out"))
+    assert done.returncode == 0 and "goes on after epoch" in done.stderr
+    assert_same(numbers(only_folder(tmp_path / "out")), numbers(unbroken))
+
+
+def test_a_run_folder_holds_what_later_commands_read(unbroken):
+    assert {path.name for path in unbroken.iterdir()} >= {
+        "recipe.yaml", "machine.json", "epochs.csv", "rows.jsonl", "summary.json", "breakdown.csv", "inputs.parquet",
+        "decisions.npz", "examples.npz", "model.safetensors", "resume.pt",
+    }  # fmt: skip
+    summary = json.loads((unbroken / "summary.json").read_text())
+    assert json.loads((unbroken / "rows.jsonl").read_text()) == summary
+    inputs = pd.read_parquet(unbroken / "inputs.parquet")
+    assert len(inputs) == 80
+    assert 100 * (inputs["label"] == inputs["prediction"]).mean() == pytest.approx(summary["accuracy"])
+    assert inputs["macs_executed"].mean() == pytest.approx(summary["macs_executed"])
+    packed = np.load(unbroken / "decisions.npz")
+    decisions = np.unpackbits(packed["decisions"], axis=1, count=int(packed["switches"]))
+    assert decisions.mean() == pytest.approx(summary["mean_gate_hard"])
+    assert np.load(unbroken / "examples.npz")["pixels"].shape == (48, 16, 16, 3)
+    epochs = pd.read_csv(unbroken / "epochs.csv")
+    assert list(epochs["epoch"]) == [1, 2, 3, 4, 5, 6]
+    assert {"train_accuracy", "test_accuracy", "mean_gate_soft", "mean_gate_hard", "loss_budget", "loss_prediction"} <= set(epochs)
+    assert not list(unbroken.glob(".*")), "no temporary file is left"
+
+
+def test_a_write_that_fails_keeps_the_old_file_and_names_the_fix(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_text("summary.json", "old")
+
+    def full(stream):
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(GatebenchError, match="Cannot write .*summary.json: the disk is full.*choose another --out"):
+        folder.write("summary.json", full)
+    assert (tmp_path / "summary.json").read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_torch_s_own_write_failure_is_told_the_same_way(tmp_path):
+    class Full:
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def flush(self):
+            pass
+
+    with pytest.raises(GatebenchError, match="the disk is full"):
+        RunFolder(tmp_path).write("resume.pt", lambda stream: torch.save({"x": torch.ones(3)}, Full()))
+
+
+def run_of(path, machine="here", finished=True, weights=True):
+    path.mkdir(parents=True)
+    (path / "machine.json").write_text(json.dumps({"name": machine}))
+    for name, wanted in (("summary.json", finished), ("model.safetensors", weights)):
+        if wanted:
+            (path / name).write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("state", "fresh", "chosen"),
+    [
+        ({}, False, "run"),
+        ({"finished": False, "weights": False}, False, "run"),
+        ({"machine": "elsewhere"}, False, "run-2"),
+        ({"machine": "elsewhere", "finished": False}, False, "run-2"),
+        ({"weights": False}, False, "run-2"),
+        ({}, True, "run-2"),
+    ],
+)
+def test_what_is_resumed_and_what_gets_a_folder_of_its_own(tmp_path, state, fresh, chosen):
+    run_of(tmp_path / "run", **state)
+    assert choose_folder(tmp_path, "run", "here", fresh).path.name == chosen
+    assert choose_folder(tmp_path, "new", "here", fresh).path.name == "new"
