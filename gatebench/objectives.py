@@ -22,9 +22,15 @@ def budget(gates: Tensor, target: float) -> Tensor:
     return (gates.float().mean() - target).clamp(min=0).square()
 
 
+def budget_per_switch(gates: Tensor, target: float) -> Tensor:
+    """The same with each switch's own mean gate over the batch, averaged over the switches; `gates` [N, S]."""
+    return (gates.float().mean(0) - target).clamp(min=0).square().mean()
+
+
 def budget_of(rule: Budget, gates: Tensor) -> Tensor:
     """The penalty as the recipe's rule computes it: with the gates' gradient, or, as released, from a plain number."""
-    return budget(gates.detach() if rule.detached else gates, rule.target)
+    gates = gates.detach() if rule.detached else gates
+    return budget(gates, rule.target) if rule.scope == "network" else budget_per_switch(gates, rule.target)
 
 
 def consistency(products: Tensor, gate: Tensor) -> Tensor:

@@ -63,6 +63,9 @@ class Budget(_Part):
     """Mean gate above which the penalty sets in."""
     warmup_epochs: NonNegativeFloat = 0
     """Epochs over which the penalty grows to its full weight."""
+    scope: Literal["network", "switch"] = "network"
+    """Whose mean gate is held under the target: the whole network's, as printed, or every switch's for itself. The first is met
+    most easily by a few blocks that are off for every input; the second makes every block choose its inputs."""
     detached: bool = False
     """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
 

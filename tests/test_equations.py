@@ -103,6 +103,12 @@ def test_budget_is_the_squared_excess_of_the_mean_gate():  # Eq. 17-18
     assert objectives.budget(gates, 0.8).item() == 0
 
 
+def test_budget_per_switch_takes_each_switch_s_own_mean():
+    gates = torch.tensor([[0.9, 0.1], [0.7, 0.3]])
+    assert objectives.budget(gates, 0.6).item() == 0
+    assert objectives.budget_per_switch(gates, 0.6).item() == pytest.approx(((0.8 - 0.6) ** 2 + 0) / 2)
+
+
 def test_warmup_grows_linearly_to_one():  # Eq. 19
     assert [objectives.warmup(epoch, 40) for epoch in (0, 10, 40, 120)] == [0, 0.25, 1, 1]
     assert objectives.warmup(0, 0) == 1

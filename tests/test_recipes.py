@@ -14,7 +14,9 @@ from gatebench.recipe import available, load, parse
 )
 def test_table_1(name, flops, consistency, target, gamma):
     recipe = load("cosinegate", "cosinegate", name)
-    assert recipe.objective.budget.model_dump() == {"weight": flops, "target": target, "warmup_epochs": 40, "detached": False}
+    budget = recipe.objective.budget
+    assert (budget.weight, budget.target, budget.warmup_epochs) == (flops, target, 40)
+    assert budget.scope == "network" and not budget.detached
     assert recipe.objective.terms == {"consistency": consistency}
     assert recipe.model.options["gate"]["gamma"] == gamma and recipe.model.options["gate"]["threshold"] == 0.45
     training = recipe.training

@@ -22,6 +22,7 @@ def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[d
         **settings,
         "epochs": recipe.training.epochs,
         "recipe_epochs": recipe.scaled_from_epochs or recipe.training.epochs,
+        "schedule": f"{recipe.training.schedule} {recipe.training.learning_rate:g}",
         "accuracy": outcome.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,
