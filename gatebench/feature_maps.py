@@ -22,7 +22,9 @@ def unflat(x: Tensor, like: Tensor) -> Tensor:
 
 
 def global_average(x: Tensor) -> Tensor:
-    """Global average pooling [N, C], as a matrix product: its gradient comes back channels_last, that of `mean` does not."""
+    """Global average pooling [N, C]; in training as a matrix product, whose gradient comes back channels_last, unlike `mean`'s."""
+    if not x.requires_grad:
+        return x.mean((2, 3))
     x_NPC = x.permute(0, 2, 3, 1).flatten(1, 2)
     pixels = x_NPC.shape[1]
     return torch.matmul(x_NPC.new_full((1, pixels), 1 / pixels), x_NPC).squeeze(1)
