@@ -17,20 +17,20 @@ def warmup(epoch: float, warmup_epochs: float) -> float:
     return 1.0 if warmup_epochs == 0 else min(1.0, epoch / warmup_epochs)
 
 
-def budget(gates: Tensor, target: float) -> Tensor:
+def ceiling(gates: Tensor, target: float) -> Tensor:
     """max(0, mean gate - target)^2 (CosineGate, Eq. 17-18, without the warm-up factor); `gates` [N, S]."""
     return (gates.float().mean() - target).clamp(min=0).square()
 
 
-def budget_per_switch(gates: Tensor, target: float) -> Tensor:
-    """The same with each switch's own mean gate over the batch, averaged over the switches; `gates` [N, S]."""
-    return (gates.float().mean(0) - target).clamp(min=0).square().mean()
+def rate(gates: Tensor, target: float) -> Tensor:
+    """(mean gate of a switch over the batch - target)^2, averaged over the switches (ConvNet-AIG, arXiv 1711.11503); [N, S]."""
+    return (gates.float().mean(0) - target).square().mean()
 
 
-def budget_of(rule: Budget, gates: Tensor) -> Tensor:
-    """The penalty as the recipe's rule computes it: with the gates' gradient, or, as released, from a plain number."""
+def budget(rule: Budget, gates: Tensor) -> Tensor:
+    """The penalty of a recipe's rule: with the gates' gradient, or, as CosineGate's notebook has it, from a plain number."""
     gates = gates.detach() if rule.detached else gates
-    return budget(gates, rule.target) if rule.scope == "network" else budget_per_switch(gates, rule.target)
+    return {"ceiling": ceiling, "rate": rate}[rule.kind](gates, rule.target)
 
 
 def consistency(products: Tensor, gate: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def total(objective: Objective, output: Output, labels: Tensor, epoch: float) ->
     parts = {"cross_entropy": F.cross_entropy(output.logits.float(), labels)}
     if objective.budget and output.gates is not None:
         rule = objective.budget
-        parts["budget"] = rule.weight * warmup(epoch, rule.warmup_epochs) * budget_of(rule, output.gates)
+        parts["budget"] = rule.weight * warmup(epoch, rule.warmup_epochs) * budget(rule, output.gates)
     for name, weight in objective.terms.items():
         if name not in output.terms:
             raise UsageError(

@@ -56,18 +56,17 @@ class Data(_Part):
 
 
 class Budget(_Part):
-    """CosineGate's global compute constraint (Eq. 17-19)."""
+    """A constraint on how much the gates may run."""
 
+    kind: Literal["ceiling", "rate"] = "ceiling"
+    """ceiling: the network's mean gate at most the target (CosineGate, Eq. 17-18). A few blocks that are off for every input meet
+    it most easily. rate: every switch's own mean gate at the target (ConvNet-AIG), so that every block must choose its inputs."""
     weight: NonNegativeFloat
     target: float = Field(ge=0, le=1)
-    """Mean gate above which the penalty sets in."""
     warmup_epochs: NonNegativeFloat = 0
-    """Epochs over which the penalty grows to its full weight."""
-    scope: Literal["network", "switch"] = "network"
-    """Whose mean gate is held under the target: the whole network's, as printed, or every switch's for itself. The first is met
-    most easily by a few blocks that are off for every input; the second makes every block choose its inputs."""
+    """Epochs over which the penalty grows to its full weight (CosineGate, Eq. 19)."""
     detached: bool = False
-    """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
+    """CosineGate's released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
 
 
 class Objective(_Part):

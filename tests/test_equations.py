@@ -97,16 +97,15 @@ def test_printed_sign_runs_a_block_only_below_a_small_incompatibility(gamma, bou
     assert run.tolist() == [True, False]
 
 
-def test_budget_is_the_squared_excess_of_the_mean_gate():  # Eq. 17-18
+def test_ceiling_is_the_squared_excess_of_the_mean_gate():  # Eq. 17-18
     gates = torch.tensor([[0.9, 0.7], [0.8, 0.6]])
-    assert objectives.budget(gates, 0.6).item() == pytest.approx((0.75 - 0.6) ** 2)
-    assert objectives.budget(gates, 0.8).item() == 0
+    assert objectives.ceiling(gates, 0.6).item() == pytest.approx((0.75 - 0.6) ** 2)
+    assert objectives.ceiling(gates, 0.8).item() == 0
 
 
-def test_budget_per_switch_takes_each_switch_s_own_mean():
+def test_rate_holds_every_switch_at_its_target():  # ConvNet-AIG
     gates = torch.tensor([[0.9, 0.1], [0.7, 0.3]])
-    assert objectives.budget(gates, 0.6).item() == 0
-    assert objectives.budget_per_switch(gates, 0.6).item() == pytest.approx(((0.8 - 0.6) ** 2 + 0) / 2)
+    assert objectives.rate(gates, 0.6).item() == pytest.approx(((0.8 - 0.6) ** 2 + (0.2 - 0.6) ** 2) / 2)
 
 
 def test_warmup_grows_linearly_to_one():  # Eq. 19
@@ -190,7 +189,7 @@ def net_output():
 def test_every_term_reaches_every_gate(net_output, term):
     net, output = net_output
     values = {
-        "budget": lambda: objectives.budget(output.gates, 0.0),
+        "budget": lambda: objectives.ceiling(output.gates, 0.0),
         "consistency": lambda: output.terms["consistency"].sum(1).mean(),
         "cross_entropy": lambda: torch.nn.functional.cross_entropy(output.logits, torch.arange(8)),
     }
@@ -204,7 +203,7 @@ def test_every_term_reaches_every_gate(net_output, term):
 def test_a_detached_budget_shows_in_the_loss_and_moves_nothing(net_output):
     _, output = net_output
     rule = Budget(weight=3, target=0, detached=True)
-    penalty = objectives.budget_of(rule, output.gates)
+    penalty = objectives.budget(rule, output.gates)
     assert penalty > 0 and not penalty.requires_grad
 
 

@@ -10,7 +10,7 @@ import torch
 
 from ..contract import GatedModel
 from ..device import autocast
-from ..objectives import budget_of
+from ..objectives import budget
 from ..recipe import Budget, Recipe
 from .outcome import Outcome
 
@@ -48,7 +48,7 @@ def penalty_gradient(model: GatedModel, rule: Budget, batch, precision: str) -> 
     """Whether the budget can move a gate at all: its gradient, were its target 0, on a copy of the model in training mode."""
     twin = copy.deepcopy(model).train()
     with autocast(batch[0].device, precision):
-        penalty = budget_of(rule.model_copy(update={"target": 0.0}), twin(batch[0]).gates)
+        penalty = budget(rule.model_copy(update={"target": 0.0}), twin(batch[0]).gates)
     if penalty.requires_grad:
         gradients = torch.autograd.grad(penalty, [weight for weight in twin.parameters() if weight.requires_grad], allow_unused=True)
         if any(gradient is not None and gradient.any() for gradient in gradients):
@@ -57,8 +57,8 @@ def penalty_gradient(model: GatedModel, rule: Budget, batch, precision: str) -> 
 
 
 def penalty_inactive(rule: Budget, train_mean_gate: float) -> list[str]:
-    """A mean gate under the target leaves the penalty at zero: it is not what keeps the gates down."""
-    if train_mean_gate > rule.target:
+    """A mean gate under its ceiling leaves the penalty at zero: it is not what keeps the gates down."""
+    if rule.kind != "ceiling" or train_mean_gate > rule.target:
         return []
     return [f"penalty idle: the mean training gate {train_mean_gate:.3f} is under its target {rule.target:.2f}"]
 

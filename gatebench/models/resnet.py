@@ -59,7 +59,7 @@ class ResidualBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.residual(x) + self.shortcut(x), inplace=True)
+        return F.relu(self.residual(x).add_(self.shortcut(x)), inplace=True)
 
 
 class ResNet(GatedModel):
