@@ -42,9 +42,7 @@ def close(a, b):
     return torch.allclose(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
 
 
-@pytest.mark.parametrize(
-    ("depth", "params", "macs"), [(20, 269_722, 40_551_040), (32, 464_154, 68_862_592), (110, 1_727_962, 252_887_680)]
-)
+@pytest.mark.parametrize(("depth", "params", "macs"), [(20, 269_722, 40_551_040), (32, 464_154, 68_862_592), (110, 1_727_962, 252_887_680)])
 def test_resnets_have_the_published_sizes(depth, params, macs):
     """0.27 M, 0.46 M and 1.7 M parameters (He et al., Table 6)."""
     net = models.create(f"resnet{depth}")
