@@ -86,16 +86,9 @@ class CosineGate(BlockGatedResNet):
 
     decides = "after"
 
-    def __init__(
-        self,
-        num_classes: int = 10,
-        input_shape: tuple[int, int, int] = (3, 32, 32),
-        depth: int = 20,
-        widths: tuple[int, ...] = (16, 32, 64),
-        shortcut: Shortcut = "zero-pad",
-        gate: CirGate = CirGate(),
-    ):
-        super().__init__(num_classes, input_shape, depth, widths, shortcut)
+    def __init__(self, gate: CirGate = CirGate(), **backbone):
+        """`backbone` are `ResNet`'s arguments."""
+        super().__init__(**backbone)
         self.threshold, self.temperature, self.consistency = gate.threshold, gate.temperature, gate.consistency
         self.relax = {"gumbel-softmax": gumbel_softmax, "gumbel-sigmoid": gumbel_sigmoid}[gate.noise]
         self.gamma = nn.Parameter(torch.full((len(self.blocks),), gate.gamma), requires_grad=gate.learn_gamma)
@@ -129,7 +122,7 @@ class CosineGate(BlockGatedResNet):
 class Policy(nn.Module):
     """One small head on the stem's output that foresees every block: predicted CIR and controller term, each [N, B].
 
-    Pooling to an eighth of the resolution keeps it near 1 % of ResNet-20's MACs and, at batch 1, to five small operations.
+    Pooling to a quarter of the resolution keeps it below 1 % of ResNet-20's MACs and, at batch 1, to five small operations.
     """
 
     def __init__(self, channels: int, blocks: int, hidden: int):
@@ -161,21 +154,14 @@ class PredictiveCosineGate(BlockGatedResNet):
     network learns under the decisions it will run with, and the noise that lets them explore shrinks to nothing over the run.
     """
 
-    def __init__(
-        self,
-        num_classes: int = 10,
-        input_shape: tuple[int, int, int] = (3, 32, 32),
-        depth: int = 20,
-        widths: tuple[int, ...] = (16, 32, 64),
-        shortcut: Shortcut = "zero-pad",
-        gate: PredictiveGate = PredictiveGate(kind="predictive"),
-    ):
-        super().__init__(num_classes, input_shape, depth, widths, shortcut)
+    def __init__(self, gate: PredictiveGate, **backbone):
+        """`backbone` are `ResNet`'s arguments."""
+        super().__init__(**backbone)
         self.decides, self.gain, self.threshold, self.watch = gate.decides, gate.gain, gate.threshold, gate.watch
         self.begin_epoch(0.0)
         shapes = self.map_shapes()[:-1]
         if gate.decides == "up-front":
-            self.policy = Policy(widths[0], len(shapes), gate.hidden)
+            self.policy = Policy(shapes[0][1], len(shapes), gate.hidden)
             heads, self.macs_gate = [self.policy.head], count_macs(self.policy, shapes[0])
         else:
             self.foresights = nn.ModuleList(Foresight(shape[1], gate.hidden) for shape in shapes)
@@ -229,4 +215,4 @@ def cosinegate(
 ) -> BlockGatedResNet:
     """The network of the paper, or ours, by the kind of gate."""
     network = {"cir": CosineGate, "predictive": PredictiveCosineGate}[gate.kind]
-    return network(num_classes, input_shape, depth, widths, shortcut, gate)
+    return network(gate, num_classes=num_classes, input_shape=input_shape, depth=depth, widths=widths, shortcut=shortcut)
