@@ -158,6 +158,7 @@ class PredictiveCosineGate(BlockGatedResNet):
         """`backbone` are `ResNet`'s arguments."""
         super().__init__(**backbone)
         self.decides, self.gain, self.threshold, self.watch = gate.decides, gate.gain, gate.threshold, gate.watch
+        self.register_buffer("noise", torch.ones(()), persistent=False)  # a tensor: torch.compile would build anew for every number
         self.begin_epoch(0.0)
         shapes = self.map_shapes()[:-1]
         if gate.decides == "up-front":
@@ -173,7 +174,8 @@ class PredictiveCosineGate(BlockGatedResNet):
             nn.init.ones_(head.bias[: len(head.bias) // 2])
 
     def begin_epoch(self, progress: float) -> None:
-        self.watching, self.noise = progress < self.watch, 1.0 - progress
+        self.watching = progress < self.watch
+        self.noise.fill_(1.0 - progress)
 
     def up_front_logits(self, x: Tensor) -> Tensor:
         predicted, controller = self.policy(x)
