@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..contract import Output
 from ..feature_maps import gated_sum, global_average, inner_products
-from ..gating import gumbel_sigmoid, gumbel_softmax, logistic_like, straight_through
+from ..gating import gumbel_sigmoid, gumbel_softmax, straight_through
 from ..measure.macs import count_macs
 from ..objectives import consistency, prediction
 from .block_gated import BlockGatedResNet
@@ -119,10 +119,30 @@ class CosineGate(BlockGatedResNet):
         return Output(self.classify(x), torch.stack(gates, 1), {"consistency": torch.stack(drifts, 1)})
 
 
-class Policy(nn.Module):
-    """One small head on the stem's output that foresees every block: predicted CIR and controller term, each [N, B].
+class Forecast(nn.Linear):
+    """From features [N, D] what blocks will be like before they are computed: CIR and the controller term c, each [N, B].
 
-    Pooling to a quarter of the resolution keeps it below 1 % of ResNet-20's MACs and, at batch 1, to five small operations.
+    c is normalised over the batch, with a learned shift: a gate whose logits hardly differ between inputs closes for all of them
+    or for none, and a spread of one keeps it choosing.
+    """
+
+    def __init__(self, features: int, blocks: int):
+        super().__init__(features, 2 * blocks)
+        with torch.no_grad():  # CIR starts at 1: unrelated directions
+            self.weight[:blocks].zero_()
+            self.bias[:blocks].fill_(1.0)
+        self.spread = nn.BatchNorm1d(blocks, affine=False)
+        self.shift = nn.Parameter(torch.full((blocks,), 0.5))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        cir, controller = super().forward(features).float().chunk(2, dim=1)
+        return cir, self.spread(controller) + self.shift
+
+
+class Policy(nn.Module):
+    """One small head on the stem's output that decides for every block at once.
+
+    Pooling to a quarter of the resolution keeps it below 1 % of ResNet-20's MACs and, at batch 1, to a handful of operations.
     """
 
     def __init__(self, channels: int, blocks: int, hidden: int):
@@ -130,79 +150,72 @@ class Policy(nn.Module):
         self.features = nn.Sequential(
             nn.AvgPool2d(4), nn.Conv2d(channels, hidden, 3, 1, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
         )
-        self.head = nn.Linear(hidden, 2 * blocks)
+        self.forecast = Forecast(hidden, blocks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head(global_average(self.features(x))).float().unflatten(1, (2, -1)).unbind(1)
+        return self.forecast(global_average(self.features(x)))
 
 
 class Foresight(nn.Module):
-    """The same for one block from its own input: predicted CIR and controller term, each [N]."""
+    """The same for one block from its own input, [N, 1] each."""
 
     def __init__(self, channels: int, hidden: int):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 2))
+        self.features = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True))
+        self.forecast = Forecast(hidden, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layers(global_average(x)).float().unbind(1)
+        return self.forecast(self.features(global_average(x)))
 
 
 class PredictiveCosineGate(BlockGatedResNet):
     """Gates decided before F(x): logit = gain (predicted CIR + c), the paper's Eq. 11 with its prose's sign.
 
-    At first every block runs and the gates only watch. Then they act, hard in training too (straight-through), so that the
-    network learns under the decisions it will run with, and the noise that lets them explore shrinks to nothing over the run.
+    At first every block runs and the gates only watch. Then they act, hard and without noise in training too (straight-through):
+    the network learns under the very decisions it will run with.
     """
 
     def __init__(self, gate: PredictiveGate, **backbone):
         """`backbone` are `ResNet`'s arguments."""
         super().__init__(**backbone)
         self.decides, self.gain, self.threshold, self.watch = gate.decides, gate.gain, gate.threshold, gate.watch
-        self.register_buffer("noise", torch.ones(()), persistent=False)  # a tensor: torch.compile would build anew for every number
         self.begin_epoch(0.0)
         shapes = self.map_shapes()[:-1]
         if gate.decides == "up-front":
             self.policy = Policy(shapes[0][1], len(shapes), gate.hidden)
-            heads, self.macs_gate = [self.policy.head], count_macs(self.policy, shapes[0])
+            self.macs_gate = count_macs(self.policy, shapes[0])
         else:
             self.foresights = nn.ModuleList(Foresight(shape[1], gate.hidden) for shape in shapes)
-            heads = [foresight.layers[-1] for foresight in self.foresights]
             self.macs_gate = sum(count_macs(foresight, shape) for foresight, shape in zip(self.foresights, shapes, strict=True))
-        for head in heads:  # CIR = 1 (unrelated directions) and c = 0: every block starts open
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
-            nn.init.ones_(head.bias[: len(head.bias) // 2])
 
     def begin_epoch(self, progress: float) -> None:
         self.watching = progress < self.watch
-        self.noise.fill_(1.0 - progress)
 
     def up_front_logits(self, x: Tensor) -> Tensor:
-        predicted, controller = self.policy(x)
-        return self.gain * (predicted + controller)
+        return self._logits(*self.policy(x))
 
     def block_logits(self, index: int, x: Tensor, shortcut: Tensor, residual: Tensor | None) -> Tensor:
-        predicted, controller = self.foresights[index](x)
+        return self._logits(*self.foresights[index](x)).squeeze(1)
+
+    def _logits(self, predicted: Tensor, controller: Tensor) -> Tensor:
         return self.gain * (predicted + controller)
 
     def forward(self, x: Tensor) -> Output:
         """Hard gates [N, B] with the soft gates' gradient; the term `prediction` is the squared error of CIR, [N, B]."""
         x = self.stem(x)
-        foreseen = self.policy(x) if self.decides == "up-front" else None
+        up_front = self.policy(x) if self.decides == "up-front" else None
         gates, errors = [], []
         for index, block in enumerate(self.blocks):
-            predicted, controller = (part[:, index] for part in foreseen) if foreseen else self.foresights[index](x)
-            logits = self.gain * (predicted + controller)
+            forecast = [part[:, index] for part in up_front] if up_front else [part[:, 0] for part in self.foresights[index](x)]
+            gate = straight_through(torch.sigmoid(self._logits(*forecast)), self.threshold)
             if self.watching:
-                gate = torch.ones_like(logits)
-            else:
-                gate = straight_through(torch.sigmoid(logits + self.noise * logistic_like(logits)), self.threshold)
+                gate = torch.ones_like(gate)
             shortcut, residual = block.shortcut(x), block.residual(x)
             with torch.no_grad():
                 observed = incompatibility(inner_products(shortcut, residual))
             x = gated_sum(shortcut, residual, gate)
             gates.append(gate)
-            errors.append(prediction(predicted, observed))
+            errors.append(prediction(forecast[0], observed))
         return Output(self.classify(x), torch.stack(gates, 1), {"prediction": torch.stack(errors, 1)})
 
 
