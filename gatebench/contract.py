@@ -4,11 +4,14 @@ Shapes: N inputs, S switches (the sum of the units' widths), U units.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, get_args
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 Execution = Literal["masked", "sparse"]
+"""`masked` computes everything and multiplies; `sparse` leaves out what is off. (Dense, the third, is `forward` in training.)"""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,11 @@ class Output:
     decisions: Tensor | None = None
     """Inference only: the switches that were on, boolean [N, S]."""
     executed: Tensor | None = None
-    """Inference only: which units were really computed for which input, boolean [N, U]."""
+    """Inference only: the share of each unit that was really computed for each input, [N, U]."""
 
 
 class GatedModel(nn.Module):
-    """Base of every model; a network without gates has no units.
-
-    `forward(x) -> Output` trains. `infer(x, execution, decisions) -> Output` runs hard decisions: its own, or the imposed
-    ones (boolean [N, S]). `masked` computes everything and multiplies, `sparse` leaves out what is off.
-    """
+    """Base of every model; a network without gates has no units. `forward(x) -> Output` trains, `infer` runs hard decisions."""
 
     input_shape: tuple[int, int, int]
     """Channels, height, width of one input."""
@@ -59,13 +58,32 @@ class GatedModel(nn.Module):
     def units(self) -> list[Unit]:
         return []
 
-    def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None) -> Output:
-        raise NotImplementedError(f"{type(self).__name__} does not define infer()")
+    @property
+    def switches(self) -> int:
+        return sum(unit.width for unit in self.units)
+
+    def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None, policy: Any = None) -> Output:
+        """Run inputs [N, C, H, W] under hard decisions: the network's own, or the imposed ones (boolean [N, S]).
+
+        `policy` is how to decide where a method has a choice (block gates: the threshold); none means its own. Raises
+        ValueError for another execution and for decisions of another shape or type.
+        """
+        if execution not in get_args(Execution):
+            raise ValueError(f"execution must be one of {', '.join(get_args(Execution))}, not {execution!r}")
+        if decisions is not None:
+            if decisions.shape != (len(x), self.switches) or decisions.dtype != torch.bool:
+                raise ValueError(f"decisions must be boolean [{len(x)}, {self.switches}], not {decisions.dtype} {list(decisions.shape)}")
+            decisions = decisions.to(x.device)
+        return self._infer(x, execution, decisions, policy)
+
+    def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
+        """A method's own inference, on arguments that were checked."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _infer()")
+
+    def macs(self, shares: np.ndarray, deciding: bool = True) -> np.ndarray:
+        """MACs [N] of inputs that ran these shares [N, U] of the units; with the price of deciding, unless decisions were imposed."""
+        units = np.array([unit.macs for unit in self.units], dtype=np.float64)
+        return self.macs_static - units.sum() + (self.macs_gate if deciding else 0) + shares.astype(np.float64) @ units
 
     def begin_epoch(self, progress: float) -> None:
         """Called before every epoch with the share of training already done, for whatever a method anneals."""
-
-    @property
-    def macs_base(self) -> int:
-        """MACs of one input that no decision can save, the gates' own aside."""
-        return self.macs_static - sum(unit.macs for unit in self.units)

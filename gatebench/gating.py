@@ -35,6 +35,11 @@ def gumbel_like(like: Tensor) -> Tensor:
     return -torch.log(-torch.log(uniform))
 
 
+def logistic_like(like: Tensor) -> Tensor:
+    """Standard logistic noise, the difference of two Gumbel variables."""
+    return gumbel_like(like) - gumbel_like(like)
+
+
 def decide(logits: Tensor, threshold: float) -> Tensor:
     """Hard decisions 1[sigmoid(logit) > threshold], boolean (CosineGate, Eq. 16)."""
     return torch.sigmoid(logits) > threshold

@@ -66,6 +66,6 @@ def total(objective: Objective, output: Output, labels: Tensor, epoch: float) ->
                 f"The recipe weights a term {name!r} that the model does not have.{nearest(name, output.terms)}"
                 f" The model's terms: {', '.join(output.terms) or 'none'}."
             )
-        parts[name] = weight * output.terms[name].flatten(1).sum(1).mean()
+        parts[name] = weight * output.terms[name].reshape(len(labels), -1).sum(1).mean()
     loss = torch.stack(list(parts.values())).sum()
     return loss, {name: part.detach() for name, part in parts.items()}

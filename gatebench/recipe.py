@@ -15,6 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from .errors import UsageError, explain, unknown
 
 LIBRARY = files("gatebench") / "recipes"
+REFUSED = {
+    "training.epochs": "use --epochs, which scales along everything else that is counted in epochs",
+    "model.name": "the model is the command's first argument",
+    "data.name": "use --dataset",
+}
+"""Keys that --set leaves to another option."""
 
 
 class _Part(BaseModel):
@@ -105,6 +111,8 @@ class Recipe(_Part):
     data: Data = Data()
     objective: Objective = Objective()
     training: Training = Training()
+    changes: list[str] = []
+    """What --set and --dataset changed of the named recipe."""
     scaled_from_epochs: PositiveInt | None = None
     """Set where the run is shorter or longer than its recipe: the recipe's own number of epochs."""
 
@@ -122,7 +130,10 @@ class Recipe(_Part):
         return self.model_copy(update={"training": training, "objective": objective, "scaled_from_epochs": self.scaled_from_epochs or own})
 
     def with_dataset(self, name: str) -> "Recipe":
-        return self.model_copy(update={"data": self.data.model_copy(update={"name": name})})
+        if name == self.data.name:
+            return self
+        data = self.data.model_copy(update={"name": name})
+        return self.model_copy(update={"data": data, "changes": [*self.changes, f"data.name={name}"]})
 
     def dump(self) -> str:
         """The resolved recipe as YAML."""
@@ -130,7 +141,7 @@ class Recipe(_Part):
 
     def hash(self, **also: Any) -> str:
         """Eight hexadecimal digits of the resolved recipe and of what else decides the run's numbers."""
-        content = {key: value for key, value in self.model_dump(mode="json").items() if key not in ("name", "source")}
+        content = {key: value for key, value in self.model_dump(mode="json").items() if key not in ("name", "source", "changes")}
         return hashlib.sha256(json.dumps([content, also], sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -164,10 +175,12 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
             raise unknown(f"recipe of {family}", config, names)
         path, name, where = LIBRARY / family / f"{config}.yaml", config, f"recipe {config}"
     content = _read(path)
-    content = {"name": name, **content, "model": {"name": model, **content.get("model", {})}}
+    content = {"name": name, **content, "model": content.get("model", {})}
+    if isinstance(content["model"], dict) and content["model"].setdefault("name", model) != model:
+        raise UsageError(f"{where} is for model {content['model']['name']!r}, not {model!r}: train that one, or name another recipe.")
     for override in overrides or []:
         _apply(content, override)
-    return parse(content, where)
+    return parse({**content, "changes": [*content.get("changes", []), *(overrides or [])]}, where)
 
 
 def parse(content: dict, where: str) -> Recipe:
@@ -195,6 +208,8 @@ def _apply(content: dict, override: str) -> None:
     path, separator, value = override.partition("=")
     if not separator or not all(path.split(".")):
         raise UsageError(f"--set wants KEY=VALUE such as training.learning_rate=0.05, not {override!r}.")
+    if path in REFUSED:
+        raise UsageError(f"--set {override}: {REFUSED[path]}.")
     *parents, last = path.split(".")
     for part in parents:
         content = content.setdefault(part, {})

@@ -10,7 +10,6 @@ import torch
 
 from ..contract import GatedModel
 from ..device import autocast
-from ..objectives import budget
 from ..recipe import Budget, Recipe
 from .outcome import Outcome
 
@@ -21,7 +20,7 @@ def audit(model: GatedModel, recipe: Recipe, outcome: Outcome, macs_ratio: float
     `macs_ratio` is executed MACs over the static twin's, `last_epoch` the last row of epochs.csv and `batch` one
     training batch (x, labels).
     """
-    if outcome.gates is None:
+    if not model.units:
         return []
     findings = constant_gates(model, outcome)
     rule = recipe.objective.budget
@@ -45,12 +44,13 @@ def constant_gates(model: GatedModel, outcome: Outcome) -> list[str]:
 
 
 def penalty_gradient(model: GatedModel, rule: Budget, batch, precision: str) -> list[str]:
-    """Whether the budget can move a gate at all: its gradient, were its target 0, on a copy of the model in training mode."""
+    """Whether the budget can move a gate at all: it sees the mean gate, whose gradient is taken on a copy in training mode."""
     twin = copy.deepcopy(model).train()
     with autocast(batch[0].device, precision):
-        penalty = budget(rule.model_copy(update={"target": 0.0}), twin(batch[0]).gates)
-    if penalty.requires_grad:
-        gradients = torch.autograd.grad(penalty, [weight for weight in twin.parameters() if weight.requires_grad], allow_unused=True)
+        gates = twin(batch[0]).gates
+    mean = (gates.detach() if rule.detached else gates).float().mean()
+    if mean.requires_grad:
+        gradients = torch.autograd.grad(mean, [weight for weight in twin.parameters() if weight.requires_grad], allow_unused=True)
         if any(gradient is not None and gradient.any() for gradient in gradients):
             return []
     return ["penalty without gradient: the budget's penalty cannot move any gate"]

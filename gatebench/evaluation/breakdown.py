@@ -8,8 +8,7 @@ import pandas as pd
 
 from ..contract import GatedModel
 from ..data.images import Dataset
-from .costs import decided_macs, executed_macs
-from .outcome import Outcome
+from .outcome import Outcome, by_unit
 
 DIFFICULTY_BINS = 5
 
@@ -20,16 +19,15 @@ def per_input(model: GatedModel, dataset: Dataset, outcome: Outcome) -> pd.DataF
         "label": outcome.labels,
         "prediction": outcome.predictions,
         "confidence": outcome.confidence,
-        "macs_decided": decided_macs(model, outcome),
-        "macs_executed": executed_macs(model, outcome),
+        "macs_decided": outcome.decided_macs(model),
+        "macs_executed": outcome.executed_macs(model),
     }
     if dataset.test.difficulty is not None:
         table["difficulty"] = dataset.test.difficulty
-    starts = np.cumsum([0, *(unit.width for unit in model.units)])
-    fractions = outcome.unit_fractions(model.units)
-    for index, unit in enumerate(model.units):
-        table[unit.name] = fractions[:, index]
-        table[f"{unit.name}_soft"] = outcome.gates[:, starts[index] : starts[index + 1]].mean(1)
+    names = [unit.name for unit in model.units]
+    table |= dict(zip(names, outcome.unit_fractions(model.units).T, strict=True))
+    if outcome.gates is not None:
+        table |= dict(zip([f"{name}_soft" for name in names], by_unit(outcome.gates, model.units).T, strict=True))
     return pd.DataFrame(table)
 
 
@@ -65,7 +63,7 @@ def _by_unit(model: GatedModel, outcome: Outcome, inputs: pd.DataFrame) -> pd.Da
     rows = [
         {
             "by": "unit", "group": unit.name, "inputs": len(inputs), "mean_gate_hard": inputs[unit.name].mean(),
-            "mean_gate_soft": inputs[f"{unit.name}_soft"].mean(),
+            "mean_gate_soft": inputs[f"{unit.name}_soft"].mean() if outcome.gates is not None else None,
             "macs_decided": unit.macs * inputs[unit.name].mean(), "macs_executed": unit.macs * executed[index],
         }
         for index, unit in enumerate(model.units)

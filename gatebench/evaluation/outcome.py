@@ -22,11 +22,11 @@ class Outcome:
     confidence: np.ndarray
     """Largest softmax probability."""
     gates: np.ndarray | None
-    """sigmoid(gate logit) without noise, float32 [N, S]; None for a network without gates."""
+    """sigmoid(gate logit) without noise, float32 [N, S]; None where decisions come without soft gates, or there are none."""
     decisions: np.ndarray
     """Switches that were on, boolean [N, S]."""
     executed: np.ndarray
-    """Units that were really computed, boolean [N, U]."""
+    """Share of each unit that was really computed, [N, U]."""
 
     @property
     def correct(self) -> np.ndarray:
@@ -39,9 +39,8 @@ class Outcome:
 
     def gate_means(self) -> dict[str, float | None]:
         """Both forms of the mean gate over inputs and switches (CosineGate, Eq. 17): soft, and hard as Eq. 16 decides."""
-        if self.gates is None:
-            return {"mean_gate_soft": None, "mean_gate_hard": None}
-        return {"mean_gate_soft": float(self.gates.mean()), "mean_gate_hard": float(self.decisions.mean())}
+        hard = float(self.decisions.mean()) if self.decisions.size else None
+        return {"mean_gate_soft": None if self.gates is None else float(self.gates.mean()), "mean_gate_hard": hard}
 
     def gate_means_by_unit(self, units: list[Unit]) -> dict[str, float]:
         """Hard mean gate of every unit, as columns `gate_<unit>`."""
@@ -50,11 +49,22 @@ class Outcome:
 
     def unit_fractions(self, units: list[Unit]) -> np.ndarray:
         """Share of each unit's switches that were on, float32 [N, U]."""
-        if not units:
-            return np.zeros((len(self.labels), 0), np.float32)
-        starts = np.cumsum([0, *(unit.width for unit in units)])
-        columns = [self.decisions[:, start:end].mean(1) for start, end in zip(starts, starts[1:], strict=False)]
-        return np.stack(columns, 1).astype(np.float32)
+        return by_unit(self.decisions, units)
+
+    def decided_macs(self, model: GatedModel) -> np.ndarray:
+        """MACs [N] that the decisions ask for, the price of deciding included."""
+        return model.macs(self.unit_fractions(model.units))
+
+    def executed_macs(self, model: GatedModel) -> np.ndarray:
+        """MACs [N] that the executor really ran, with whatever was computed only in order to decide."""
+        return model.macs(self.executed)
+
+
+def by_unit(switches: np.ndarray, units: list[Unit]) -> np.ndarray:
+    """Mean over each unit's switches: [N, S] -> float32 [N, U]."""
+    starts = np.cumsum([0, *(unit.width for unit in units)])
+    columns = [switches[:, start:end].mean(1, dtype=np.float32) for start, end in zip(starts, starts[1:], strict=False)]
+    return np.stack(columns, 1) if columns else np.zeros((len(switches), 0), np.float32)
 
 
 def collect(model: GatedModel, batches: Batches, precision: str, execution: Execution = "sparse") -> Outcome:

@@ -7,7 +7,6 @@ from ..contract import GatedModel
 from ..measure.macs import count_params
 from ..measure.statistics import wilson
 from ..recipe import Recipe
-from .costs import decided_macs, executed_macs
 from .outcome import Outcome
 
 
@@ -15,10 +14,11 @@ def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[d
     """The headline row: the last epoch's accuracy first, the peak beside it. `settings` are seed, device, machine and so on."""
     low, high = wilson(int(outcome.correct.sum()), len(outcome.correct))
     peak = max(epochs, key=lambda row: row["test_accuracy"])
-    decided, executed = float(decided_macs(model, outcome).mean()), float(executed_macs(model, outcome).mean())
+    decided, executed = float(outcome.decided_macs(model).mean()), float(outcome.executed_macs(model).mean())
     row = {
         "model": recipe.model.name,
         "recipe": recipe.name,
+        "changes": recipe.changes,
         **settings,
         "epochs": recipe.training.epochs,
         "recipe_epochs": recipe.scaled_from_epochs or recipe.training.epochs,
@@ -37,6 +37,6 @@ def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[d
         "params": count_params(model),
         "audit": findings,
     }
-    if outcome.gates is not None:
+    if model.units:
         row["skip_pct"] = 100 * (1 - row["mean_gate_hard"])
     return {key: value for key, value in row.items() if value is not None}

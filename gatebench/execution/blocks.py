@@ -3,6 +3,8 @@
 Shapes: N inputs, B blocks, one switch a block; x is [N, C, H, W].
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,9 +12,12 @@ from torch import Tensor
 from ..contract import Execution, Output
 from ..gating import decide
 
+if TYPE_CHECKING:
+    from ..models.block_gated import BlockGatedResNet
 
-def run_blocks(net, x: Tensor, execution: Execution, imposed: Tensor | None = None) -> Output:
-    """Inference of a block-gated residual network (`BlockGatedResNet`) with its own decisions or the imposed ones [N, B].
+
+def run_blocks(net: "BlockGatedResNet", x: Tensor, execution: Execution, imposed: Tensor | None, threshold: float) -> Output:
+    """Inference of a block-gated residual network with its own decisions at `threshold`, or the imposed ones [N, B].
 
     Both executions return the same logits. `executed` tells them apart: masked computes every block; sparse only the
     blocks that are on, unless the gate itself needs F(x) (`net.decides == "after"`), which then is computed for all.
@@ -31,7 +36,7 @@ def run_blocks(net, x: Tensor, execution: Execution, imposed: Tensor | None = No
                 residual = block.residual(x) if net.decides == "after" else None
                 logits = net.block_logits(index, x, shortcut, residual)
             gates.append(torch.sigmoid(logits.float()))
-            on = decide(logits.float(), net.threshold)
+            on = decide(logits.float(), threshold)
         else:
             on = imposed[:, index]
         everything = residual is not None or execution == "masked"

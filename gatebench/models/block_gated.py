@@ -19,7 +19,7 @@ class BlockGatedResNet(ResNet):
     decides: Literal["up-front", "before", "after"]
     """All blocks at once from the stem's output; each block before F(x) is computed; or only from F(x), which saves nothing."""
     threshold: float = 0.5
-    """A block runs where sigmoid(logit) is above this."""
+    """A block runs where sigmoid(logit) is above this, unless the `policy` of an inference is another threshold."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -40,5 +40,5 @@ class BlockGatedResNet(ResNet):
         """Gate logits [N] of one block from its input x; `residual` F(x) is None unless `decides` is "after"."""
         raise NotImplementedError
 
-    def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None) -> Output:
-        return run_blocks(self, x, execution, decisions)
+    def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: float | None) -> Output:
+        return run_blocks(self, x, execution, decisions, self.threshold if policy is None else policy)

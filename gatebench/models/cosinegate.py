@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from ..contract import Output
 from ..feature_maps import gated_sum, global_average, inner_products
-from ..gating import gumbel_sigmoid, gumbel_softmax, straight_through
+from ..gating import gumbel_sigmoid, gumbel_softmax, logistic_like, straight_through
 from ..measure.macs import count_macs
 from ..objectives import consistency, prediction
 from .block_gated import BlockGatedResNet
 from .registry import register
-from .resnet import Shortcut
+from .resnet import Shortcut, Widths
 
 
 class CirGate(BaseModel):
@@ -119,27 +119,26 @@ class CosineGate(BlockGatedResNet):
         return Output(self.classify(x), torch.stack(gates, 1), {"consistency": torch.stack(drifts, 1)})
 
 
-class Forecast(nn.Linear):
-    """From features [N, D] what blocks will be like before they are computed: CIR and the controller term c, each [N, B].
+class Forecast(nn.Module):
+    """From pooled features [N, D] what blocks will be like before they are computed: CIR and the controller term c, each [N, B].
 
-    c is normalised over the batch, with a learned shift: a gate whose logits hardly differ between inputs closes for all of them
-    or for none, and a spread of one keeps it choosing.
+    The features are normalised over inputs: pooled ones hardly differ, and a gate that sees no difference closes for all or none.
     """
 
     def __init__(self, features: int, blocks: int):
-        super().__init__(features, 2 * blocks)
-        with torch.no_grad():  # CIR starts at 1: unrelated directions
-            self.weight[:blocks].zero_()
-            self.bias[:blocks].fill_(1.0)
-        self.spread = nn.BatchNorm1d(blocks, affine=False)
-        self.shift = nn.Parameter(torch.full((blocks,), 0.5))
+        super().__init__()
+        self.normalise = nn.BatchNorm1d(features, affine=False)
+        self.cir, self.controller = nn.Linear(features, blocks), nn.Linear(features, blocks)
+        nn.init.zeros_(self.cir.weight)
+        nn.init.ones_(self.cir.bias)  # CIR starts at 1, unrelated directions, and c about 0: nearly every block open
+        nn.init.zeros_(self.controller.bias)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        cir, controller = super().forward(features).float().chunk(2, dim=1)
-        return cir, self.spread(controller) + self.shift
+        features = self.normalise(features)
+        return self.cir(features).float(), self.controller(features).float()
 
 
-class Policy(nn.Module):
+class UpFrontHead(nn.Module):
     """One small head on the stem's output that decides for every block at once.
 
     Pooling to a quarter of the resolution keeps it below 1 % of ResNet-20's MACs and, at batch 1, to a handful of operations.
@@ -156,7 +155,7 @@ class Policy(nn.Module):
         return self.forecast(global_average(self.features(x)))
 
 
-class Foresight(nn.Module):
+class BlockHead(nn.Module):
     """The same for one block from its own input, [N, 1] each."""
 
     def __init__(self, channels: int, hidden: int):
@@ -171,31 +170,33 @@ class Foresight(nn.Module):
 class PredictiveCosineGate(BlockGatedResNet):
     """Gates decided before F(x): logit = gain (predicted CIR + c), the paper's Eq. 11 with its prose's sign.
 
-    At first every block runs and the gates only watch. Then they act, hard and without noise in training too (straight-through):
-    the network learns under the very decisions it will run with.
+    At first every block runs and the gates only watch. Then they act, hard in training too (straight-through), and the noise that
+    lets them explore shrinks to nothing: the network ends up learning under the decisions it will run with.
     """
 
     def __init__(self, gate: PredictiveGate, **backbone):
         """`backbone` are `ResNet`'s arguments."""
         super().__init__(**backbone)
         self.decides, self.gain, self.threshold, self.watch = gate.decides, gate.gain, gate.threshold, gate.watch
+        self.register_buffer("noise", torch.ones(()), persistent=False)  # a tensor: torch.compile would build anew for every number
         self.begin_epoch(0.0)
         shapes = self.map_shapes()[:-1]
         if gate.decides == "up-front":
-            self.policy = Policy(shapes[0][1], len(shapes), gate.hidden)
-            self.macs_gate = count_macs(self.policy, shapes[0])
+            self.up_front_head = UpFrontHead(shapes[0][1], len(shapes), gate.hidden)
+            self.macs_gate = count_macs(self.up_front_head, shapes[0])
         else:
-            self.foresights = nn.ModuleList(Foresight(shape[1], gate.hidden) for shape in shapes)
-            self.macs_gate = sum(count_macs(foresight, shape) for foresight, shape in zip(self.foresights, shapes, strict=True))
+            self.block_heads = nn.ModuleList(BlockHead(shape[1], gate.hidden) for shape in shapes)
+            self.macs_gate = sum(count_macs(head, shape) for head, shape in zip(self.block_heads, shapes, strict=True))
 
     def begin_epoch(self, progress: float) -> None:
         self.watching = progress < self.watch
+        self.noise.fill_(1.0 - progress)
 
     def up_front_logits(self, x: Tensor) -> Tensor:
-        return self._logits(*self.policy(x))
+        return self._logits(*self.up_front_head(x))
 
     def block_logits(self, index: int, x: Tensor, shortcut: Tensor, residual: Tensor | None) -> Tensor:
-        return self._logits(*self.foresights[index](x)).squeeze(1)
+        return self._logits(*self.block_heads[index](x)).squeeze(1)
 
     def _logits(self, predicted: Tensor, controller: Tensor) -> Tensor:
         return self.gain * (predicted + controller)
@@ -203,11 +204,12 @@ class PredictiveCosineGate(BlockGatedResNet):
     def forward(self, x: Tensor) -> Output:
         """Hard gates [N, B] with the soft gates' gradient; the term `prediction` is the squared error of CIR, [N, B]."""
         x = self.stem(x)
-        up_front = self.policy(x) if self.decides == "up-front" else None
+        up_front = self.up_front_head(x) if self.decides == "up-front" else None
         gates, errors = [], []
         for index, block in enumerate(self.blocks):
-            forecast = [part[:, index] for part in up_front] if up_front else [part[:, 0] for part in self.foresights[index](x)]
-            gate = straight_through(torch.sigmoid(self._logits(*forecast)), self.threshold)
+            forecast = [part[:, index] for part in up_front] if up_front else [part[:, 0] for part in self.block_heads[index](x)]
+            logits = self._logits(*forecast)
+            gate = straight_through(torch.sigmoid(logits + self.noise * logistic_like(logits)), self.threshold)
             if self.watching:
                 gate = torch.ones_like(gate)
             shortcut, residual = block.shortcut(x), block.residual(x)
@@ -224,7 +226,7 @@ def cosinegate(
     num_classes: int = 10,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     depth: int = 20,
-    widths: tuple[int, ...] = (16, 32, 64),
+    widths: Widths = (16, 32, 64),
     shortcut: Shortcut = "zero-pad",
     gate: Annotated[CirGate | PredictiveGate, Field(discriminator="kind")] = CirGate(),
 ) -> BlockGatedResNet:

@@ -3,10 +3,11 @@
 Shapes: N inputs, C channels, H x W pixels.
 """
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ..contract import Execution, GatedModel, Output
@@ -15,6 +16,8 @@ from ..measure.macs import count_macs
 from .registry import register
 
 Shortcut = Literal["zero-pad", "projection"]
+Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+"""Channels of the stages."""
 
 
 class ZeroPadShortcut(nn.Module):
@@ -70,7 +73,7 @@ class ResNet(GatedModel):
         num_classes: int = 10,
         input_shape: tuple[int, int, int] = (3, 32, 32),
         depth: int = 20,
-        widths: tuple[int, ...] = (16, 32, 64),
+        widths: Widths = (16, 32, 64),
         shortcut: Shortcut = "zero-pad",
     ):
         """Raises ValueError for a depth that is not 2 + 2 x stages x a whole number of blocks (three stages: 6n + 2)."""
@@ -117,7 +120,7 @@ class ResNet(GatedModel):
     def forward(self, x: Tensor) -> Output:
         return Output(self.static_logits(x))
 
-    def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None) -> Output:
+    def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
         """There is nothing to decide: every execution is the dense one."""
         nothing = torch.zeros(len(x), 0, dtype=torch.bool, device=x.device)
         return Output(self.static_logits(x), decisions=nothing, executed=nothing)
