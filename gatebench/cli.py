@@ -44,6 +44,11 @@ def common(debug: Annotated[bool, typer.Option("--debug", help="Show the traceba
     _debug = debug
 
 
+def _say(sentence: str) -> None:
+    """One line on stderr; not markup, for it may hold a path in brackets."""
+    stderr.print(sentence, style="bold red", markup=False, highlight=False, soft_wrap=True)
+
+
 def _told(command):
     """Errors as one sentence and an exit code: 1 failed, 2 usage, 130 interrupted."""
 
@@ -54,11 +59,20 @@ def _told(command):
         except GatebenchError as error:
             if _debug:
                 raise
-            stderr.print(f"gatebench: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+            _say(f"gatebench: {error}")
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
         except KeyboardInterrupt:
-            stderr.print("gatebench: interrupted; the same command goes on after the last whole epoch.", style="red", soft_wrap=True)
+            _say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
             raise typer.Exit(130) from None
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if _debug:
+                raise
+            reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+            hint = "Try --set training.batch_size=64, or --device cpu" if type(error).__name__ == "OutOfMemoryError" else ""
+            _say(f"gatebench: this failed unexpectedly: {reason}. {hint or '`gatebench --debug ...` shows where'}.")
+            raise typer.Exit(1) from None
 
     return told
 
@@ -126,8 +140,8 @@ def train(
     stdout.print(claims_table(rows))
     for folder, row in finished:
         for finding in row["audit"]:
-            stdout.print(f"audit, seed {row['seed']}: {finding}", highlight=False)
-        stdout.print(f"written to {folder.path}", highlight=False, soft_wrap=True)
+            stdout.print(f"audit, seed {row['seed']}: {finding}", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(f"written to {folder.path}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(name="list")
@@ -185,12 +199,12 @@ def _load_data(recipe, root: Path, required: bool, epochs: int | None):
         if required:
             raise
         instead = recipe.with_dataset("shapes")
-        instead = instead if epochs else instead.with_epochs(FALLBACK_EPOCHS)
-        stderr.print(f"[bold red]{missing}[/]", highlight=False, soft_wrap=True)
-        stderr.print(
-            f"[bold red]NOT {recipe.data.name}: going on with the procedural set `shapes` for {instead.training.epochs} epochs."
-            f" The numbers below say nothing about {recipe.data.name}.[/]", highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        instead = instead if epochs else instead.with_epochs(min(FALLBACK_EPOCHS, instead.training.epochs))
+        _say(str(missing))
+        _say(
+            f"NOT {recipe.data.name}: going on with the procedural set `shapes` for {instead.training.epochs} epochs."
+            f" The numbers below say nothing about {recipe.data.name}."
+        )
         return instead, load(instead.data, root)
 
 

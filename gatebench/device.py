@@ -13,6 +13,7 @@ from .measure.machine import computes_bf16
 def choose_device(name: str) -> torch.device:
     """`auto`, `cpu` or `cuda`. Raises UsageError for `cuda` where there is none."""
     has_gpu = torch.cuda.is_available()
+    torch.backends.cudnn.allow_tf32 = False  # what a row calls fp32 is fp32
     if name == "cuda" and not has_gpu:
         raise UsageError("There is no CUDA GPU that torch can use here. Use --device cpu, or install a CUDA build of torch and a driver.")
     return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
@@ -24,7 +25,8 @@ def set_threads(count: int | None) -> None:
     glibc gives every buffer above 32 MB, and at first above 128 kB, back to the system when it is freed; the next step then
     pays a page fault for each 4 kB it touches. On ResNet-20 with batches of 128 that costs up to a tenth of the step.
     """
-    torch.set_num_threads(count or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count or os.cpu_count() or 1)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(count or allowed or 1)
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         mmap_threshold, trim_threshold = -3, -1
         ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 30)

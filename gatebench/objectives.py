@@ -17,20 +17,13 @@ def warmup(epoch: float, warmup_epochs: float) -> float:
     return 1.0 if warmup_epochs == 0 else min(1.0, epoch / warmup_epochs)
 
 
-def ceiling(gates: Tensor, target: float) -> Tensor:
-    """max(0, mean gate - target)^2 (CosineGate, Eq. 17-18, without the warm-up factor); `gates` [N, S]."""
-    return (gates.float().mean() - target).clamp(min=0).square()
+def budget(gates: Tensor, rule: Budget) -> Tensor:
+    """max(0, mean gate - target)^2 (CosineGate, Eq. 17-18, without the warm-up factor); `gates` [N, S].
 
-
-def rate(gates: Tensor, target: float) -> Tensor:
-    """(mean gate of a switch over the batch - target)^2, averaged over the switches (ConvNet-AIG, arXiv 1711.11503); [N, S]."""
-    return (gates.float().mean(0) - target).square().mean()
-
-
-def budget(rule: Budget, gates: Tensor) -> Tensor:
-    """The penalty of a recipe's rule: with the gates' gradient, or, as CosineGate's notebook has it, from a plain number."""
-    gates = gates.detach() if rule.detached else gates
-    return {"ceiling": ceiling, "rate": rate}[rule.kind](gates, rule.target)
+    Detached, as the released notebook has it, the penalty comes from a plain number and has no gradient.
+    """
+    mean = (gates.detach() if rule.detached else gates).float().mean()
+    return (mean - rule.target).clamp(min=0).square()
 
 
 def consistency(products: Tensor, gate: Tensor) -> Tensor:
@@ -59,7 +52,7 @@ def total(objective: Objective, output: Output, labels: Tensor, epoch: float) ->
     parts = {"cross_entropy": F.cross_entropy(output.logits.float(), labels)}
     if objective.budget and output.gates is not None:
         rule = objective.budget
-        parts["budget"] = rule.weight * warmup(epoch, rule.warmup_epochs) * budget(rule, output.gates)
+        parts["budget"] = rule.weight * warmup(epoch, rule.warmup_epochs) * budget(output.gates, rule)
     for name, weight in objective.terms.items():
         if name not in output.terms:
             raise UsageError(

@@ -1,6 +1,5 @@
 """A run from recipe to row: data -> model -> training -> evaluation -> run folder."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from .data.images import Dataset
 from .device import choose_precision
 from .evaluation.audit import audit
 from .evaluation.breakdown import breakdown, per_input
-from .evaluation.costs import executed_macs
 from .evaluation.outcome import Outcome, collect
 from .evaluation.row import make_row
 from .measure.machine import describe, peak_memory_mb
@@ -48,8 +46,10 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
     recipe = recipe.model_copy(update={"model": models.resolve(recipe.model)})
     precision = choose_precision(recipe.training.precision, place.device)
     machine = describe(place.device)
-    digest = recipe.hash(device=place.device.type, precision=precision, threads=machine["threads"])
-    name = f"{recipe.model.name}-{recipe.name}-{dataset.name}-s{seed}-{digest}"
+    data = dataset.describe()
+    digest = recipe.hash(data=data["fingerprint"])
+    place_digest = recipe.hash(data=data["fingerprint"], device=place.device.type, precision=precision, threads=machine["threads"])
+    name = f"{recipe.model.name}-{recipe.name}-{dataset.name}-s{seed}-{place_digest}"
     folder = choose_folder(place.out, name, machine["name"], place.fresh)
     if folder.finished:
         return folder, folder.read_json("summary.json")
@@ -58,19 +58,22 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
     model = models.create(recipe.model.name, len(dataset.classes), dataset.input_shape, **recipe.model.options)
     model.to(place.device, memory_format=torch.channels_last)
     statistics = {"mean": dataset.mean, "std": dataset.std, "device": place.device}
-    train = Batches(dataset.train, batch_size=recipe.training.batch_size, augment=recipe.data.augment == "crop-flip", **statistics)
+    augment = recipe.data.augment == "crop-flip"
+    train = Batches(dataset.train, batch_size=recipe.training.batch_size, crop=augment, flip=augment and dataset.mirrors, **statistics)
     test = Batches(dataset.test, batch_size=EVALUATION_BATCH, **statistics)
 
     folder.write_text("recipe.yaml", recipe.dump())
     folder.write_json("machine.json", machine)
+    folder.write_json("data.json", data)
     progress = fit(model, recipe, train, test, folder, seed=seed, precision=precision, view=view)
 
     outcome = collect(model, test, precision)
-    macs_ratio = float(executed_macs(model, outcome).mean()) / model.macs_static
+    macs_ratio = float(outcome.executed_macs(model).mean()) / model.macs_static
+    folder.write_text("epochs.csv", progress.table())
     findings = audit(model, recipe, outcome, macs_ratio, progress.epochs[-1], next(train.in_order()), precision)
     row = make_row(
         model, recipe, outcome, progress.epochs, findings,
-        dataset=dataset.name, split=dataset.scored, seed=seed, device=place.device.type, machine=machine["name"],
+        digest=digest, dataset=dataset.name, split=dataset.scored, seed=seed, device=place.device.type, machine=machine["name"],
         threads=machine["threads"], batch_size=EVALUATION_BATCH, precision=precision, execution="sparse", runtime="torch",
         training_seconds=progress.seconds, peak_memory_mb=peak_memory_mb(),
     )  # fmt: skip
@@ -88,7 +91,7 @@ def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcom
     folder.write("examples.npz", lambda stream: np.savez_compressed(stream, **_examples(dataset, inputs, outcome)))
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     folder.write("model.safetensors", lambda stream: stream.write(to_safetensors(weights)))
-    folder.write_text("rows.jsonl", json.dumps(row) + "\n")
+    folder.write_rows([row])
     folder.write_json("summary.json", row)
 
 

@@ -53,7 +53,8 @@ class Data(_Part):
     name: str = "cifar10"
     """A name of the catalogue, or the path of a folder of images or of an .npz file."""
     augment: Literal["none", "crop-flip"] = "none"
-    """crop-flip: random crop after zero padding by an eighth of the side (4 pixels at 32), random horizontal flip."""
+    """crop-flip: random crop after zero padding by an eighth of the side (4 pixels at 32), and a random horizontal flip, except of
+    digits, whose mirror image is another thing."""
     validation: NonNegativeInt = 0
     """Images carved from train by a fixed seed and scored instead of test; 0 trains on all of train."""
     image_size: PositiveInt | None = None
@@ -62,17 +63,15 @@ class Data(_Part):
 
 
 class Budget(_Part):
-    """A constraint on how much the gates may run."""
+    """CosineGate's constraint on the mean gate (Eq. 17-19)."""
 
-    kind: Literal["ceiling", "rate"] = "ceiling"
-    """ceiling: the network's mean gate at most the target (CosineGate, Eq. 17-18). A few blocks that are off for every input meet
-    it most easily. rate: every switch's own mean gate at the target (ConvNet-AIG), so that every block must choose its inputs."""
     weight: NonNegativeFloat
     target: float = Field(ge=0, le=1)
+    """Mean gate above which the penalty sets in."""
     warmup_epochs: NonNegativeFloat = 0
-    """Epochs over which the penalty grows to its full weight (CosineGate, Eq. 19)."""
+    """Epochs over which the penalty grows to its full weight."""
     detached: bool = False
-    """CosineGate's released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
+    """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
 
 
 class Objective(_Part):

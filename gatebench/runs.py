@@ -7,6 +7,7 @@ breakdown.csv, inputs.parquet, decisions.npz, examples.npz, model.safetensors an
 import contextlib
 import csv
 import errno
+import itertools
 import json
 import os
 import tempfile
@@ -61,11 +62,19 @@ class RunFolder:
         self.write_text("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def read_json(self, name: str) -> dict:
-        """Raises GatebenchError where the file is missing or not JSON."""
+        """Raises GatebenchError where the file is missing or is not a JSON object."""
         try:
-            return json.loads((self / name).read_text())
+            content = json.loads((self / name).read_text())
+            if not isinstance(content, dict):
+                raise ValueError("not a JSON object")
+            return content
         except (OSError, ValueError) as error:
             raise GatebenchError(f"{self / name} cannot be read ({error}). Remove the folder or train into another with --fresh.") from None
+
+    def remove_leftovers(self) -> None:
+        """Temporary files of a process that was killed while it wrote."""
+        for path in self.path.glob(".*.writing-*"):
+            path.unlink(missing_ok=True)
 
     def read_csv(self, name: str) -> list[dict]:
         """A small table as one dictionary a line; numbers as numbers, empty cells left out."""
@@ -76,13 +85,13 @@ class RunFolder:
 def _number(text: str) -> int | float | str:
     for kind in (int, float):
         with contextlib.suppress(ValueError):
-            return kind(text)
+            return kind(text) if not text.startswith("0") or text == "0" or "." in text else text  # a class may be called 007
     return text
 
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.writing-")
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
@@ -101,15 +110,17 @@ def _is_write_failure(error: RuntimeError) -> bool:
 
 
 def choose_folder(out: Path, name: str, machine: str, fresh: bool) -> RunFolder:
-    """The folder a command goes on with: `name`, or `name-2`, `-3` ... where that one belongs to another machine, was finished
-    without weights, or a fresh start is wanted. Nothing finished is ever overwritten."""
-    number = 1
-    while True:
-        folder = RunFolder(out / (name if number == 1 else f"{name}-{number}"))
-        if not (folder / "machine.json").exists():
+    """The folder a command goes on with: the newest of `name`, `name-2`, `name-3` ... that is this machine's own, else a new one.
+
+    Another machine's folder, a finished one without weights, and with `fresh` any, is left as it is.
+    """
+    names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+    taken = list(itertools.takewhile(lambda folder: folder.path.exists(), (RunFolder(out / each) for each in names)))
+    for folder in [] if fresh else reversed(taken):
+        if not any(folder.path.iterdir()):
             return folder
-        ours = folder.read_json("machine.json").get("name") == machine
-        complete = not folder.finished or (folder / "model.safetensors").exists()
-        if ours and complete and not fresh:
+        ours = folder.read_json("machine.json").get("name") == machine if (folder / "machine.json").exists() else False
+        if ours and (not folder.finished or (folder / "model.safetensors").exists()):
+            folder.remove_leftovers()
             return folder
-        number += 1
+    return RunFolder(out / (f"{name}-{len(taken) + 1}" if taken else name))

@@ -23,6 +23,7 @@ class Command:
             "GATEBENCH_DATA": str(home / "data"),
             "COLUMNS": "120",
             "NO_COLOR": "1",
+            **{proxy: "http://127.0.0.1:9" for proxy in ("http_proxy", "https_proxy")},  # no test downloads anything
             "PYTHONUNBUFFERED": "1",
         }
 

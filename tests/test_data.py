@@ -11,16 +11,16 @@ from gatebench.data.batches import Batches
 from gatebench.data.catalogue import is_on_disk, load
 from gatebench.data.images import Images, channel_statistics
 from gatebench.data.shapes import class_names, make_shapes
-from gatebench.errors import MissingData, UsageError
+from gatebench.errors import GatebenchError, MissingData, UsageError
 from gatebench.recipe import Data, Shapes
 
 CPU = torch.device("cpu")
 
 
-def batches(pixels, batch_size=4, augment=False):
+def batches(pixels, batch_size=4, **augmentation):
     channels = pixels.shape[-1]
     labels = np.arange(len(pixels)) % 10
-    return Batches(Images(pixels, labels), (0.0,) * channels, (1 / 255,) * channels, batch_size=batch_size, device=CPU, augment=augment)
+    return Batches(Images(pixels, labels), (0.0,) * channels, (1 / 255,) * channels, batch_size=batch_size, device=CPU, **augmentation)
 
 
 def random_pixels(count=10, side=16, channels=3, seed=0):
@@ -42,7 +42,7 @@ def test_batches_in_order_are_the_normalised_images():
 def test_every_augmented_image_is_a_padded_crop_or_its_mirror(seed):
     pixels = random_pixels(6)
     seen = []
-    for x, labels in batches(pixels, augment=True).shuffled(seed):
+    for x, labels in batches(pixels, crop=True, flip=True).shuffled(seed):
         assert x.is_contiguous(memory_format=torch.channels_last)
         for image, label in zip(x.round().permute(0, 2, 3, 1).numpy().astype(np.uint8), labels.tolist(), strict=True):
             seen.append(label)
@@ -53,7 +53,7 @@ def test_every_augmented_image_is_a_padded_crop_or_its_mirror(seed):
 
 
 def test_the_seed_decides_order_and_augmentation():
-    loader = batches(random_pixels(40), augment=True)
+    loader = batches(random_pixels(40), crop=True, flip=True)
     first, again, other = (torch.cat([x for x, _ in loader.shuffled(seed)]) for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
@@ -61,11 +61,30 @@ def test_the_seed_decides_order_and_augmentation():
 def test_crops_and_flips_are_spread_evenly():
     pixels = np.zeros((1, 16, 16, 1), np.uint8)
     pixels[0, 8, 4] = 255
-    loader = batches(np.repeat(pixels, 4000, 0), batch_size=4000, augment=True)
+    loader = batches(np.repeat(pixels, 4000, 0), batch_size=4000, crop=True, flip=True)
     x, _ = next(loader.shuffled(0))
     rows, columns = (torch.nonzero(x[:, 0] > 0)[:, axis] for axis in (1, 2))
     assert [(rows == row).float().mean().item() for row in range(6, 11)] == pytest.approx([0.2] * 5, abs=0.03)
     assert (columns < 8).float().mean().item() == pytest.approx(0.5, abs=0.03)  # not mirrored
+
+
+def test_digits_are_cropped_and_not_mirrored():
+    pixels = random_pixels(4)
+    for x, labels in batches(pixels, crop=True).shuffled(3):
+        for image, label in zip(x.round().permute(0, 2, 3, 1).numpy().astype(np.uint8), labels.tolist(), strict=True):
+            padded = np.pad(pixels[label], ((2, 2), (2, 2), (0, 0)))
+            assert any(np.array_equal(image, padded[dy : dy + 16, dx : dx + 16]) for dy in range(5) for dx in range(5))
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(8, [4, 4]), (9, [4, 5]), (10, [4, 4, 2]), (1, [1]), (3, [3])])
+def test_no_batch_of_one_image_is_left_over(count, sizes):
+    loader = batches(random_pixels(count))
+    assert [len(labels) for _, labels in loader.shuffled(0)] == sizes and len(loader) == len(sizes)
+
+
+def test_the_fingerprint_is_of_pixels_and_labels(tmp_path):
+    one, same, other = (load(Data(name="shapes", shapes=Shapes(train=20, test=20, seed=seed)), tmp_path) for seed in (0, 0, 1))
+    assert one.fingerprint() == same.fingerprint() != other.fingerprint()
 
 
 def test_shapes_are_reproducible_balanced_and_differ_by_seed():
@@ -198,6 +217,10 @@ def test_unknown_and_missing_sets(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR10.download", offline)
     with pytest.raises(MissingData, match="cifar10 is not below .* cannot be downloaded .no network.*--data-dir"):
         load(Data(name="cifar10"), tmp_path)
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with pytest.raises(GatebenchError, match="files of cifar10 at .* are damaged or not all there .no network.*Remove them") as found:
+        load(Data(name="cifar10"), tmp_path)
+    assert not isinstance(found.value, MissingData), "half a data set is not replaced by another"
 
 
 def test_real_cifar10(datasets):

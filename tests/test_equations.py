@@ -97,15 +97,10 @@ def test_printed_sign_runs_a_block_only_below_a_small_incompatibility(gamma, bou
     assert run.tolist() == [True, False]
 
 
-def test_ceiling_is_the_squared_excess_of_the_mean_gate():  # Eq. 17-18
+def test_budget_is_the_squared_excess_of_the_mean_gate():  # Eq. 17-18
     gates = torch.tensor([[0.9, 0.7], [0.8, 0.6]])
-    assert objectives.ceiling(gates, 0.6).item() == pytest.approx((0.75 - 0.6) ** 2)
-    assert objectives.ceiling(gates, 0.8).item() == 0
-
-
-def test_rate_holds_every_switch_at_its_target():  # ConvNet-AIG
-    gates = torch.tensor([[0.9, 0.1], [0.7, 0.3]])
-    assert objectives.rate(gates, 0.6).item() == pytest.approx(((0.8 - 0.6) ** 2 + (0.2 - 0.6) ** 2) / 2)
+    assert objectives.budget(gates, Budget(weight=1, target=0.6)).item() == pytest.approx((0.75 - 0.6) ** 2)
+    assert objectives.budget(gates, Budget(weight=1, target=0.8)).item() == 0
 
 
 def test_warmup_grows_linearly_to_one():  # Eq. 19
@@ -135,6 +130,12 @@ def test_total_is_the_weighted_sum_with_the_warmup_factor():  # Eq. 21
     assert parts["budget"].item() == pytest.approx(5 * 0.25 * 0.3**2, abs=1e-6)
     assert parts["consistency"].item() == pytest.approx(0.01 * ((0.1 + 0.3) + (0.5 + 0.7)) / 2)
     assert loss.item() == pytest.approx(sum(part.item() for part in parts.values()), abs=1e-6)
+
+
+def test_a_term_of_one_number_an_input_is_averaged():
+    output = Output(torch.zeros(2, 2), terms={"depth": torch.tensor([1.0, 3.0])})
+    _, parts = objectives.total(Objective(terms={"depth": 0.5}), output, torch.tensor([0, 1]), 0)
+    assert parts["depth"].item() == pytest.approx(1.0)
 
 
 def test_total_names_a_term_the_model_does_not_have():
@@ -189,7 +190,7 @@ def net_output():
 def test_every_term_reaches_every_gate(net_output, term):
     net, output = net_output
     values = {
-        "budget": lambda: objectives.ceiling(output.gates, 0.0),
+        "budget": lambda: objectives.budget(output.gates, Budget(weight=1, target=0)),
         "consistency": lambda: output.terms["consistency"].sum(1).mean(),
         "cross_entropy": lambda: torch.nn.functional.cross_entropy(output.logits, torch.arange(8)),
     }
@@ -203,7 +204,7 @@ def test_every_term_reaches_every_gate(net_output, term):
 def test_a_detached_budget_shows_in_the_loss_and_moves_nothing(net_output):
     _, output = net_output
     rule = Budget(weight=3, target=0, detached=True)
-    penalty = objectives.budget(rule, output.gates)
+    penalty = objectives.budget(output.gates, rule)
     assert penalty > 0 and not penalty.requires_grad
 
 

@@ -18,52 +18,58 @@ class Batches:
     list of the places its pixels come from.
     """
 
-    def __init__(self, images: Images, mean, std, *, batch_size: int, device: torch.device, augment: bool = False):
-        self.batch_size, self.augment = batch_size, augment
+    def __init__(self, images: Images, mean, std, *, batch_size: int, device: torch.device, crop: bool = False, flip: bool = False):
+        self.batch_size, self.crop, self.flip = batch_size, crop, flip
         self.height, self.width = images.pixels.shape[1:3]
-        self.pad = max(self.height, self.width) // 8 if augment else 0
+        self.pad = max(self.height, self.width) // 8 if crop else 0
         pixels = torch.from_numpy(images.pixels).to(device)
         padded = torch.nn.functional.pad(pixels, (0, 0, self.pad, self.pad, self.pad, self.pad))
         self.row_length = padded.shape[2]
-        self.places = padded.shape[1] * padded.shape[2]
+        self.image_length = padded.shape[1] * padded.shape[2]
         self.pixels = padded.flatten(0, 2)
         self.labels = torch.from_numpy(images.labels).to(device)
         self.scale = 1 / (255 * torch.tensor(std, device=device))
         self.shift = torch.tensor(mean, device=device) / torch.tensor(std, device=device)
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
+        return len(self._sizes())
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once, as stored, not augmented: x float32 [B, C, H, W] channels_last, labels [B]."""
-        for chosen in torch.arange(len(self.labels), device=self.labels.device).split(self.batch_size):
-            yield self._batch(chosen, self._centred(chosen))
+        for chosen in torch.arange(len(self.labels), device=self.labels.device).split(self._sizes()):
+            yield self._batch(chosen, *self._centred())
 
     def shuffled(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once, in an order and with an augmentation that `seed` decides."""
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.labels), generator=generator)
-        for chosen in order.split(self.batch_size):
-            places = self._augmented(chosen, generator) if self.augment else self._centred(chosen)
-            yield self._batch(chosen.to(self.labels.device), places)
+        for chosen in order.to(self.labels.device).split(self._sizes()):
+            yield self._batch(chosen, *self._augmented(len(chosen), generator))
 
-    def _batch(self, chosen: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.pixels[places.to(self.pixels.device)].float().mul_(self.scale).sub_(self.shift)
+    def _sizes(self) -> list[int]:
+        """Of the batches; a single image left over joins the last one, since batch norm cannot take the variance of one."""
+        whole, rest = divmod(len(self.labels), self.batch_size)
+        if rest == 1 and whole:
+            return [self.batch_size] * (whole - 1) + [self.batch_size + 1]
+        return [self.batch_size] * whole + [rest] * (rest > 0)
+
+    def _batch(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """The images `chosen` [B] at rows [B or 1, H] and columns [B or 1, W] of their padded selves."""
+        places = chosen[:, None, None] * self.image_length + rows[:, :, None] * self.row_length + columns[:, None, :]
+        x = self.pixels[places].float().mul_(self.scale).sub_(self.shift)
         return x.permute(0, 3, 1, 2), self.labels[chosen]
 
-    def _centred(self, chosen: Tensor) -> Tensor:
-        rows = torch.arange(self.height, device=chosen.device) + self.pad
-        columns = torch.arange(self.width, device=chosen.device) + self.pad
-        return self._places(chosen, rows[None], columns[None])
+    def _centred(self) -> tuple[Tensor, Tensor]:
+        rows, columns = (torch.arange(size, device=self.labels.device)[None] + self.pad for size in (self.height, self.width))
+        return rows, columns
 
-    def _augmented(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
-        count = len(chosen)
-        down, right = torch.randint(0, 2 * self.pad + 1, (2, count, 1), generator=generator)
-        flipped = torch.randint(0, 2, (count, 1), generator=generator, dtype=torch.bool)
-        columns = torch.arange(self.width)[None]
-        columns = torch.where(flipped, self.width - 1 - columns, columns)
-        return self._places(chosen, down + torch.arange(self.height)[None], right + columns)
-
-    def _places(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Index [B, H, W] into the long row of pixels, for rows [B or 1, H] and columns [B or 1, W] of the padded images."""
-        return chosen[:, None, None] * self.places + rows[:, :, None] * self.row_length + columns[:, None, :]
+    def _augmented(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows and columns of `count` images, cropped and flipped at random; drawn on the CPU so that every device sees the same."""
+        rows, columns = self._centred()
+        if self.flip:
+            flipped = torch.randint(0, 2, (count, 1), generator=generator, dtype=torch.bool).to(rows.device)
+            columns = torch.where(flipped, columns.flip(1), columns)
+        if self.crop:
+            down, right = torch.randint(-self.pad, self.pad + 1, (2, count, 1), generator=generator).to(rows.device)
+            rows, columns = rows + down, columns + right
+        return rows, columns

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import MissingData, UsageError, nearest
+from ..errors import GatebenchError, MissingData, UsageError, nearest
 from ..recipe import Data
 from .images import Dataset, Images, channel_statistics
 from .shapes import class_names, make_shapes
@@ -27,6 +27,7 @@ class Named:
     """Where torchvision's layout keeps it below the root."""
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Mean and deviation that the papers print; none: those of the training pixels."""
+    mirrors: bool = True
 
 
 CATALOGUE = {
@@ -34,9 +35,9 @@ CATALOGUE = {
         "CIFAR10", 10, (32, 32, 3), 50_000, 10_000, "cifar-10-batches-py", ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
     ),
     "cifar100": Named("CIFAR100", 100, (32, 32, 3), 50_000, 10_000, "cifar-100-python"),
-    "mnist": Named("MNIST", 10, (28, 28, 1), 60_000, 10_000, "MNIST/raw"),
+    "mnist": Named("MNIST", 10, (28, 28, 1), 60_000, 10_000, "MNIST/raw", mirrors=False),
     "fashion-mnist": Named("FashionMNIST", 10, (28, 28, 1), 60_000, 10_000, "FashionMNIST/raw"),
-    "svhn": Named("SVHN", 10, (32, 32, 3), 73_257, 26_032, "train_32x32.mat"),
+    "svhn": Named("SVHN", 10, (32, 32, 3), 73_257, 26_032, "train_32x32.mat", mirrors=False),
 }
 NAMES = [*CATALOGUE, "shapes"]
 
@@ -93,9 +94,10 @@ def _load_named(name: str, root: Path) -> Dataset:
     packed = root / f"{name}.npz"
     if packed.is_file() and not (root / named.folder).exists():
         dataset = load_npz(packed)
-        return Dataset(name, dataset.classes, dataset.train, dataset.test, dataset.mean, dataset.std)
-    train, test, classes = _torchvision(name, named, root)
-    return Dataset(name, classes, train, test, *(named.statistics or channel_statistics(train.pixels)))
+        train, test, classes = dataset.train, dataset.test, dataset.classes
+    else:
+        train, test, classes = _torchvision(name, named, root)
+    return Dataset(name, classes, train, test, *(named.statistics or channel_statistics(train.pixels)), mirrors=named.mirrors)
 
 
 def _torchvision(name: str, named: Named, root: Path) -> tuple[Images, Images, list[str]]:
@@ -106,15 +108,20 @@ def _torchvision(name: str, named: Named, root: Path) -> tuple[Images, Images, l
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(10)  # torchvision sets none, and a machine without a network must not wait for ever
     try:
-        sets = [build(root, download=not is_on_disk(name, root), **split) for split in splits]
-    except (RuntimeError, OSError) as error:
+        sets = [build(root, download=True, **split) for split in splits]  # downloads nothing where the files are whole
+        images = [_images(part) for part in sets]
+    except Exception as error:  # whatever torchvision, pickle, numpy or scipy make of half a file
+        if (root / named.folder).exists():
+            raise GatebenchError(
+                f"The files of {name} at {root / named.folder} are damaged or not all there ({_first_line(error)}). Remove them, and put"
+                " torchvision's files there again or let them be downloaded."
+            ) from None
         raise MissingData(
             f"{name} is not below {root} and cannot be downloaded ({_first_line(error)}). Put torchvision's files at"
             f" {root / named.folder}, or a MedMNIST-style {name}.npz in {root}, or name another folder with --data-dir or $GATEBENCH_DATA."
         ) from None
     finally:
         socket.setdefaulttimeout(timeout)
-    images = [_images(part) for part in sets]
     classes = getattr(sets[0], "classes", None) or [str(label) for label in range(named.classes)]
     return images[0], images[1], list(classes)
 

@@ -1,6 +1,7 @@
 """A user's own images: a folder of them, or a MedMNIST-style .npz file."""
 
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def load_npz(path: Path) -> Dataset:
                 raise UsageError(f"{path} lacks {', '.join(missing)}; wanted are train_images, train_labels, test_images, test_labels.")
             splits = [_checked(arrays[f"{split}_images"], arrays[f"{split}_labels"], path, split) for split in ("train", "test")]
             names = [str(name) for name in arrays["classes"]] if "classes" in arrays else None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{path} is not a readable .npz file: {error}.") from None
     train, test = splits
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
@@ -55,7 +56,7 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
 
     try:
         folders = [ImageFolder(path / split) for split in ("train", "test")]
-    except FileNotFoundError as error:
+    except OSError as error:
         raise UsageError(f"{path}: {error}") from None
     train, test = folders
     if train.classes != test.classes:
@@ -64,7 +65,7 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
     splits = [_decode([name for name, _ in folder.samples], folder.targets, image_size) for folder in folders]
     if splits[0].pixels.shape[1:] != splits[1].pixels.shape[1:]:
         raise UsageError(f"{path}: train and test images differ in size; give one with --set data.image_size=...")
-    return Dataset(path.name, train.classes, *splits, *channel_statistics(splits[0].pixels))
+    return Dataset(path.resolve().name, train.classes, *splits, *channel_statistics(splits[0].pixels))
 
 
 def _decode(names: list[str], labels: list[int], image_size: int | None) -> Images:
@@ -75,7 +76,7 @@ def _decode(names: list[str], labels: list[int], image_size: int | None) -> Imag
         try:
             with Image.open(name) as image:
                 image = image.convert("RGB")
-        except (OSError, UnidentifiedImageError):
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
             raise UsageError(f"{name} is not a readable image; mend or remove it.") from None
         if image_size:
             image = center_crop(resize(image, image_size, antialias=True), image_size)

@@ -1,5 +1,6 @@
 """What every source of images gives."""
 
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +36,8 @@ class Dataset:
     mean: tuple[float, ...]
     """Per channel, of pixels scaled to [0, 1]."""
     std: tuple[float, ...]
+    mirrors: bool = True
+    """Whether an image's mirror image has the same label; digits' have not."""
     scored: str = "test"
     """What `test` is: "test", or "validation" where a part of train was carved out to choose something on."""
 
@@ -43,6 +46,21 @@ class Dataset:
         """Channels, height, width."""
         height, width, channels = self.train.pixels.shape[1:]
         return channels, height, width
+
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits of the pixels and labels of both splits."""
+        value = 0
+        for part in (self.train, self.test):
+            for array in (part.pixels, part.labels):
+                value = zlib.crc32(np.ascontiguousarray(array), value)
+        return f"{value:08x}"
+
+    def describe(self) -> dict:
+        """The contents of `data.json`: all that a network needs to know of its data in order to be built and fed again."""
+        return {
+            "name": self.name, "classes": self.classes, "input_shape": self.input_shape, "mean": self.mean, "std": self.std,
+            "train": len(self.train), "scored": self.scored, self.scored: len(self.test), "fingerprint": self.fingerprint(),
+        }  # fmt: skip
 
     def carve_validation(self, count: int) -> "Dataset":
         """The data set scored on `count` training images, drawn without replacement by a fixed seed, instead of on test."""

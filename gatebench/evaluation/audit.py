@@ -57,8 +57,8 @@ def penalty_gradient(model: GatedModel, rule: Budget, batch, precision: str) -> 
 
 
 def penalty_inactive(rule: Budget, train_mean_gate: float) -> list[str]:
-    """A mean gate under its ceiling leaves the penalty at zero: it is not what keeps the gates down."""
-    if rule.kind != "ceiling" or train_mean_gate > rule.target:
+    """A mean gate under the target leaves the penalty at zero: it is not what keeps the gates down."""
+    if train_mean_gate > rule.target:
         return []
     return [f"penalty idle: the mean training gate {train_mean_gate:.3f} is under its target {rule.target:.2f}"]
 

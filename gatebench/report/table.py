@@ -2,6 +2,7 @@
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 MOST_GROUPS = 20
 """Classes shown on a terminal; breakdown.csv has them all."""
@@ -12,7 +13,7 @@ def claims_table(rows: list[dict]) -> Table:
     row = rows[0]
     epochs = f"{row['epochs']} epochs" + ("" if row["epochs"] == row["recipe_epochs"] else f" (the recipe's: {row['recipe_epochs']})")
     table = Table(
-        title=f"{row['model']} {row['recipe']} on {row['dataset']} ({row['split']}), {epochs}: claimed beside executed",
+        title=Text(f"{row['model']} {row['recipe']} on {row['dataset']} ({row['split']}), {epochs}: claimed beside executed", "italic"),
         title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for heading in (
@@ -48,7 +49,7 @@ def breakdown_table(title: str, groups: list[dict]) -> Table:
         members = [group for group in groups if group["by"] == kind]
         for group in members[:MOST_GROUPS]:
             table.add_row(
-                kind, str(group["group"]), f"{group['inputs']:,}", _number(group, "accuracy", ".2f"),
+                kind, Text(str(group["group"])), f"{group['inputs']:,}", _number(group, "accuracy", ".2f"),
                 _number(group, "mean_gate_hard", ".3f"), _number(group, "macs_executed", ",.0f"),
             )  # fmt: skip
         if len(members) > MOST_GROUPS:

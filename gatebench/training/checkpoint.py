@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 
 from ..errors import GatebenchError
@@ -23,6 +24,10 @@ class Progress:
     """One row of epochs.csv for each finished epoch."""
     seconds: float = 0.0
     """Training time of the finished epochs."""
+
+    def table(self) -> str:
+        """epochs.csv."""
+        return pd.DataFrame(self.epochs).to_csv(index=False)
 
 
 def save(folder: RunFolder, progress: Progress, **parts) -> None:

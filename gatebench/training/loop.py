@@ -6,11 +6,10 @@ Shapes: N images in a batch, S switches.
 import math
 import time
 
-import pandas as pd
 import torch
 from torch import Tensor
 
-from ..contract import GatedModel
+from ..contract import GatedModel, Output
 from ..data.batches import Batches
 from ..device import autocast
 from ..errors import GatebenchError
@@ -23,6 +22,39 @@ from .schedule import make_schedule
 from .view import View
 
 
+class Trainer:
+    """One model's optimiser, schedule and step."""
+
+    def __init__(self, model: GatedModel, recipe: Recipe, steps_per_epoch: int, precision: str):
+        settings = recipe.training
+        self.model, self.objective, self.clip, self.precision = model, recipe.objective, settings.clip_gradient, precision
+        self.forward = torch.compile(model) if settings.compile else model
+        self.optimizer = torch.optim.SGD(
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        self.schedule = make_schedule(settings, self.optimizer, steps_per_epoch)
+
+    @property
+    def learning_rate(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def step(self, x: Tensor, labels: Tensor, epoch: float) -> tuple[Tensor, dict[str, Tensor], Output]:
+        """One batch: the loss, its weighted parts and the model's output. `epoch` counts from 0, with the share of this one."""
+        with autocast(x.device, self.precision):
+            output = self.forward(x)
+            loss, parts = total(self.objective, output, labels, epoch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.detach(), parts, output
+
+
 def fit(
     model: GatedModel, recipe: Recipe, train: Batches, test: Batches, folder: RunFolder, *, seed: int, precision: str, view: View
 ) -> checkpoint.Progress:
@@ -30,60 +62,42 @@ def fit(
 
     Raises GatebenchError where the loss is not a number; the checkpoint of the last good epoch is kept.
     """
-    settings = recipe.training
-    device = train.labels.device
-    optimizer = torch.optim.SGD(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay,
-    )  # fmt: skip
-    schedule = make_schedule(settings, optimizer, len(train))
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    progress = checkpoint.restore(folder, **parts)
-    forward = torch.compile(model) if settings.compile else model
-    view.begin(settings.epochs, len(train), done=progress.epochs)
-    for epoch in range(len(progress.epochs), settings.epochs):
+    epochs = recipe.training.epochs
+    trainer = Trainer(model, recipe, len(train), precision)
+    state = {"model": model, "optimizer": trainer.optimizer, "schedule": trainer.schedule}
+    progress = checkpoint.restore(folder, **state)
+    view.begin(epochs, len(train), done=progress.epochs)
+    for epoch in range(len(progress.epochs), epochs):
         started = time.perf_counter()
         epoch_seed = 100_003 * seed + epoch
         torch.manual_seed(epoch_seed)  # the gates' noise
         model.train()
-        model.begin_epoch(epoch / settings.epochs)
-        meter = Meter(device)
+        model.begin_epoch(epoch / epochs)
+        meter = Meter()
         for step, (x, labels) in enumerate(train.shuffled(epoch_seed)):
-            with autocast(device, precision):
-                output = forward(x)
-                loss, parts_of_loss = total(recipe.objective, output, labels, epoch + step / len(train))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if settings.clip_gradient:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_gradient)
-            optimizer.step()
-            schedule.step()
-            meter.add(loss, parts_of_loss, output, labels)
+            meter.add(*trainer.step(x, labels, epoch + step / len(train)), labels)
             if view.wants_update():
-                means = meter.means()
-                _refuse_nan(means["loss"], epoch, folder)
-                view.update(epoch, step + 1, meter.images, means)
-        means = meter.means()
-        _refuse_nan(means["loss"], epoch, folder)
+                view.update(epoch, step + 1, meter.images, _finite(meter.means(), epoch, folder))
+        means = _finite(meter.means(), epoch, folder)
         seconds = time.perf_counter() - started
         progress.seconds += seconds
         outcome = collect(model, test, precision)
         progress.epochs.append(
             {
                 "epoch": epoch + 1,
-                "learning_rate": optimizer.param_groups[0]["lr"],
-                "train_loss": means["loss"],
-                "train_accuracy": means["accuracy"],
-                "train_mean_gate": means.get("gate"),
+                "learning_rate": trainer.learning_rate,
+                "train_loss": means.pop("loss"),
+                "train_accuracy": means.pop("accuracy"),
+                "train_mean_gate": means.pop("gate", None),
                 "test_accuracy": outcome.accuracy,
                 **outcome.gate_means(),
-                **{f"loss_{name}": value for name, value in means.items() if name not in ("loss", "accuracy", "gate")},
+                **{f"loss_{name}": value for name, value in means.items()},
                 "images_per_second": meter.images / seconds,
                 **outcome.gate_means_by_unit(model.units),
             }
         )
-        checkpoint.save(folder, progress, **parts)
-        folder.write_text("epochs.csv", pd.DataFrame(progress.epochs).to_csv(index=False))
+        checkpoint.save(folder, progress, **state)
+        folder.write_text("epochs.csv", progress.table())
         view.epoch_done(progress.epochs[-1])
     model.begin_epoch(1.0)
     return progress
@@ -92,31 +106,29 @@ def fit(
 class Meter:
     """Running means over an epoch, kept on the device so that reading them is the only thing that waits for it."""
 
-    def __init__(self, device: torch.device):
-        self.device, self.images = device, 0
+    def __init__(self):
+        self.images = 0
         self.sums: dict[str, Tensor] = {}
 
-    def add(self, loss: Tensor, parts: dict[str, Tensor], output, labels: Tensor) -> None:
+    def add(self, loss: Tensor, parts: dict[str, Tensor], output: Output, labels: Tensor) -> None:
         count = len(labels)
         self.images += count
-        self._add("loss", loss.detach() * count)
-        self._add("accuracy", 100 * (output.logits.argmax(1) == labels).sum())
+        values = {"loss": loss, "accuracy": 100 * (output.logits.argmax(1) == labels).float().mean()}
         if output.gates is not None:
-            self._add("gate", output.gates.detach().float().mean() * count)
-        for name, part in parts.items():
-            self._add(name, part * count)
-
-    def _add(self, name: str, value: Tensor) -> None:
-        self.sums[name] = self.sums.get(name, 0.0) + value
+            values["gate"] = output.gates.detach().float().mean()
+        for name, value in (values | parts).items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * count
 
     def means(self) -> dict[str, float]:
         return {name: float(value) / self.images for name, value in self.sums.items()}
 
 
-def _refuse_nan(loss: float, epoch: int, folder: RunFolder) -> None:
-    if not math.isfinite(loss):
+def _finite(means: dict[str, float], epoch: int, folder: RunFolder) -> dict[str, float]:
+    """The same means; raises GatebenchError where the loss is not a number."""
+    if not math.isfinite(means["loss"]):
         kept = f"The checkpoint of epoch {epoch} is kept in {folder.path}" if epoch else "No epoch was finished"
         raise GatebenchError(
             f"The loss is not a number in epoch {epoch + 1}. {kept}. Try a lower rate, such as --set training.learning_rate=0.05,"
             " or --set training.precision=fp32."
         )
+    return means

@@ -25,11 +25,11 @@ class View:
         """Start after the epochs `done` (rows of epochs.csv) of `epochs`, each of `steps` batches."""
         self.epochs, self.steps, self.last = epochs, steps, done[-1] if done else {}
         if done:
-            self.console.print(f"{self.title}: goes on after epoch {len(done)} of {epochs}")
+            self.console.print(f"{self.title}: goes on after epoch {len(done)} of {epochs}", markup=False, highlight=False, soft_wrap=True)
         if self.console.is_terminal and len(done) < epochs:
             self.numbers = Text(no_wrap=True, overflow="ellipsis")
             self.progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
                 TextColumn("batches"),
@@ -71,6 +71,7 @@ class View:
             self.console.print(
                 f"{self.title}: epoch {row['epoch']}/{self.epochs}, {row['images_per_second']:,.0f} img/s, loss {row['train_loss']:.3f},"
                 f" train {row['train_accuracy']:.1f} %{self._last_test()}{left}",
+                markup=False,
                 highlight=False,
                 soft_wrap=True,
             )
