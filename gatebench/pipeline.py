@@ -62,8 +62,8 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
     train = Batches(dataset.train, batch_size=recipe.training.batch_size, crop=augment, flip=augment and dataset.mirrors, **statistics)
     test = Batches(dataset.test, batch_size=EVALUATION_BATCH, **statistics)
 
+    folder.write_json("machine.json", machine)  # first: it says whose folder this is
     folder.write_text("recipe.yaml", recipe.dump())
-    folder.write_json("machine.json", machine)
     folder.write_json("data.json", data)
     progress = fit(model, recipe, train, test, folder, seed=seed, precision=precision, view=view)
 

@@ -117,9 +117,8 @@ def choose_folder(out: Path, name: str, machine: str, fresh: bool) -> RunFolder:
     names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
     taken = list(itertools.takewhile(lambda folder: folder.path.exists(), (RunFolder(out / each) for each in names)))
     for folder in [] if fresh else reversed(taken):
-        if not any(folder.path.iterdir()):
-            return folder
-        ours = folder.read_json("machine.json").get("name") == machine if (folder / "machine.json").exists() else False
+        nobodys = not folder.finished and not (folder / "machine.json").exists()  # killed before its first file
+        ours = nobodys or ((folder / "machine.json").exists() and folder.read_json("machine.json").get("name") == machine)
         if ours and (not folder.finished or (folder / "model.safetensors").exists()):
             folder.remove_leftovers()
             return folder

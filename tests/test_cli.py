@@ -124,6 +124,37 @@ def test_an_out_that_cannot_be_written_is_named(gatebench, tmp_path):
     assert "Cannot write" in said and "--out" in said
 
 
+def test_a_recipe_for_another_model_is_refused(gatebench, tmp_path):
+    (tmp_path / "mine.yaml").write_text("model: {name: cosinegate}")
+    said = gatebench.refused("train", "resnet20", "--config", str(tmp_path / "mine.yaml"), code=2)
+    assert "is for model 'cosinegate', not 'resnet20'" in said
+
+
+def test_a_broken_machine_file_is_named_and_fresh_goes_round_it(gatebench, tmp_path):
+    command = ["train", "resnet8", *TINY[:-4], "--out", str(tmp_path / "res[old]"), "--epochs", "1"]
+    done = gatebench(*command)
+    assert done.returncode == 0 and "res[old]" in done.stdout, "a path in brackets is not markup"
+    (folder,) = (tmp_path / "res[old]").iterdir()
+    (folder / "machine.json").write_text("[]")
+    assert "machine.json cannot be read" in gatebench.refused(*command, code=1)
+    assert gatebench(*command, "--fresh").returncode == 0
+
+
+def test_an_unforeseen_error_is_one_sentence(monkeypatch):
+    from typer.testing import CliRunner
+
+    from gatebench import cli, recipe
+
+    def explode(*arguments):
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(recipe, "load", explode)
+    said = []
+    monkeypatch.setattr(cli, "_say", said.append)
+    assert CliRunner().invoke(cli.app, ["train", "resnet8"]).exit_code == 1
+    assert said == ["gatebench: this failed unexpectedly: ZeroDivisionError: nobody thought of this. `gatebench --debug ...` shows where."]
+
+
 def test_debug_shows_the_traceback(gatebench):
     done = gatebench("--debug", "train", "cosinegat")
     assert done.returncode == 1 and "Traceback" in done.stderr

@@ -3,6 +3,7 @@
 import errno
 import json
 import random
+import shutil
 import signal
 import time
 
@@ -57,6 +58,7 @@ def kill_and_go_on(gatebench, out, moments):
         moment(process, out)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it had ended before it could be killed"
     done = gatebench(*TRAIN, "--out", str(out))
     assert done.returncode == 0, done.stderr
     return only_folder(out)
@@ -69,11 +71,23 @@ def after(seconds):
     return wait
 
 
+def working(seconds):
+    """Some time after the run's folder is there."""
+
+    def wait(process, out):
+        while process.poll() is None and not list(out.glob("*/data.json")):
+            time.sleep(0.001)
+        time.sleep(seconds)
+
+    return wait
+
+
 def writing(name):
     """The moment at which a file of that name is being written."""
 
     def wait(process, out):
-        while process.poll() is None and not list(out.glob(f"*/.{name}.*")):
+        before = set(out.glob("*/.*"))
+        while process.poll() is None and not set(out.glob(f"*/.{name}.*")) - before:
             time.sleep(0.0005)
 
     return wait
@@ -84,12 +98,24 @@ def test_killed_while_writing_a_checkpoint_and_the_results(gatebench, unbroken, 
     assert_same(numbers(kill_and_go_on(gatebench, tmp_path / "out", moments)), numbers(unbroken))
 
 
-@pytest.mark.slow
-def test_ten_kills_at_random_moments_lose_nothing(gatebench, unbroken, tmp_path):
+def test_ten_kills_lose_nothing(gatebench, unbroken, tmp_path):
+    """At random moments of the start-up and of the work, and while a checkpoint is written."""
     random.seed(1)
-    moments = [after(random.uniform(2, 8)) for _ in range(7)] + [writing("resume.pt")] * 3
+    moments = (
+        [after(random.uniform(1, 5)) for _ in range(4)] + [working(random.uniform(0, 0.3)) for _ in range(3)] + [writing("resume.pt")] * 3
+    )
     random.shuffle(moments)
     assert_same(numbers(kill_and_go_on(gatebench, tmp_path / "out", moments)), numbers(unbroken))
+
+
+def test_an_epoch_that_was_saved_but_not_listed_is_listed_at_last(gatebench, unbroken, tmp_path):
+    """Killed between the last checkpoint and epochs.csv."""
+    folder = tmp_path / unbroken.name
+    shutil.copytree(unbroken, folder)
+    for name in ("summary.json", "epochs.csv", "model.safetensors"):
+        (folder / name).unlink()
+    assert gatebench(*TRAIN, "--out", str(tmp_path)).returncode == 0
+    assert_same(numbers(folder), numbers(unbroken))
 
 
 def test_ctrl_c_keeps_what_is_there(gatebench, unbroken, tmp_path):
@@ -98,7 +124,11 @@ def test_ctrl_c_keeps_what_is_there(gatebench, unbroken, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
-    assert process.returncode == 130 and "interrupted; the same command goes on" in " ".join(err.split()) and "Traceback" not in err
+    assert (
+        process.returncode == 130
+        and "interrupted; the same command (without --fresh) goes on" in " ".join(err.split())
+        and "Traceback" not in err
+    )
     done = gatebench(*TRAIN, "--out", str(tmp_path / "out"))
     assert done.returncode == 0 and "goes on after epoch" in done.stderr
     assert_same(numbers(only_folder(tmp_path / "out")), numbers(unbroken))
@@ -106,7 +136,7 @@ def test_ctrl_c_keeps_what_is_there(gatebench, unbroken, tmp_path):
 
 def test_a_run_folder_holds_what_later_commands_read(unbroken):
     assert {path.name for path in unbroken.iterdir()} >= {
-        "recipe.yaml", "machine.json", "epochs.csv", "rows.jsonl", "summary.json", "breakdown.csv", "inputs.parquet",
+        "recipe.yaml", "machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "breakdown.csv", "inputs.parquet",
         "decisions.npz", "examples.npz", "model.safetensors", "resume.pt",
     }  # fmt: skip
     summary = json.loads((unbroken / "summary.json").read_text())
@@ -152,7 +182,9 @@ def test_torch_s_own_write_failure_is_told_the_same_way(tmp_path):
 
 def run_of(path, machine="here", finished=True, weights=True):
     path.mkdir(parents=True)
-    (path / "machine.json").write_text(json.dumps({"name": machine}))
+    (path / "recipe.yaml").write_text("")
+    if machine:
+        (path / "machine.json").write_text(json.dumps({"name": machine}))
     for name, wanted in (("summary.json", finished), ("model.safetensors", weights)):
         if wanted:
             (path / name).write_text("{}")
@@ -167,6 +199,8 @@ def run_of(path, machine="here", finished=True, weights=True):
         ({"machine": "elsewhere", "finished": False}, False, "run-2"),
         ({"weights": False}, False, "run-2"),
         ({}, True, "run-2"),
+        ({"machine": None, "finished": False, "weights": False}, False, "run"),
+        ({"machine": None}, False, "run-2"),
     ],
 )
 def test_what_is_resumed_and_what_gets_a_folder_of_its_own(tmp_path, state, fresh, chosen):

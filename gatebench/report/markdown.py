@@ -1,6 +1,6 @@
-"""The README's table of measured rows: `python -m gatebench.report.markdown results/`.
+"""The README's tables of measured rows: `python -m gatebench.report.markdown results/`.
 
-One line for each model, recipe, data set and schedule; figures are means over its seeds, with the spread beside the accuracy.
+One line for each setting; figures are means over its seeds, with the spread beside the accuracy.
 """
 
 import statistics
@@ -13,6 +13,8 @@ from ..runs import RunFolder
 COLUMNS = (
     "run", "seeds", "accuracy % (last epoch)", "peak %", "mean gate soft / hard", "claimed skip %", "executed MACs", "executed saving %",
 )  # fmt: skip
+SHOWN_APART = ("training.schedule", "training.learning_rate", "data.name")
+"""Changes that the heading of a table names."""
 
 
 def read_rows(results: Path) -> list[dict]:
@@ -21,36 +23,36 @@ def read_rows(results: Path) -> list[dict]:
 
 
 def tables(rows: list[dict]) -> str:
-    """Markdown, one table for each data set and schedule, since only rows of one schedule compare."""
-    schedules = defaultdict(lambda: defaultdict(list))
+    """Markdown, one table for each data set, split and schedule: only rows of one schedule compare."""
+    schedules = defaultdict(lambda: defaultdict(dict))
     for row in rows:
-        schedules[row["dataset"], row["epochs"], row["schedule"]][row["model"], row["recipe"]].append(row)
+        setting = (row["model"], row["recipe"], row["digest"])
+        schedules[row["dataset"], row["split"], row["epochs"], row["schedule"]][setting][row["seed"]] = row
     parts = []
-    for (dataset, epochs, schedule), runs in sorted(schedules.items()):
+    for (dataset, split, epochs, schedule), settings in sorted(schedules.items()):
         lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-        lines += [_line(group) for group in sorted(runs.values(), key=lambda group: (group[0]["model"] != "resnet20", group[0]["recipe"]))]
-        parts.append(f"**{dataset}, {epochs} epochs, {schedule}**\n\n" + "\n".join(lines))
+        static_first = sorted(settings.items(), key=lambda item: ("mean_gate_hard" in next(iter(item[1].values())), item[0]))
+        lines += [_line(list(seeds.values())) for _, seeds in static_first]
+        parts.append(f"**{dataset} ({split}), {epochs} epochs, {schedule}**\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 
 def _line(group: list[dict]) -> str:
-    """One row of the table from a run's seeds."""
+    """One row of the table from the rows of a setting's seeds."""
     row = group[0]
 
     def mean(key: str) -> float:
         return statistics.mean(member[key] for member in group)
 
-    accuracy = f"{mean('accuracy'):.2f}"
-    if len(group) > 1:
-        accuracy += f" ± {statistics.stdev(member['accuracy'] for member in group):.2f}"
-    else:
-        accuracy += f" ({row['accuracy_low']:.2f}-{row['accuracy_high']:.2f})"
-    own = "" if row["epochs"] == row["recipe_epochs"] else f" (recipe: {row['recipe_epochs']} epochs)"
+    spread = f" ± {statistics.stdev(member['accuracy'] for member in group):.2f}" if len(group) > 1 else ""
+    interval = "" if spread else f" ({row['accuracy_low']:.2f}-{row['accuracy_high']:.2f})"
+    changes = [change for change in row["changes"] if not change.startswith(SHOWN_APART)]
+    notes = ([f"recipe: {row['recipe_epochs']} epochs"] if row["epochs"] != row["recipe_epochs"] else []) + changes
     gated = "mean_gate_hard" in row
     cells = [
-        f"{row['model']} {row['recipe']}{own}",
+        f"{row['model']} {row['recipe']}" + (f" ({', '.join(notes)})" if notes else ""),
         str(len(group)),
-        accuracy,
+        f"{mean('accuracy'):.2f}{spread}{interval}",
         f"{mean('accuracy_peak'):.2f}",
         f"{mean('mean_gate_soft'):.3f} / {mean('mean_gate_hard'):.3f}" if gated else "-",
         f"{mean('skip_pct'):.1f}" if gated else "-",

@@ -1,0 +1,152 @@
+"""What is said of a run: audit findings, statistics, breakdown, the README's table, schedules."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from gatebench import models
+from gatebench.data.images import Dataset, Images
+from gatebench.evaluation import audit
+from gatebench.evaluation.breakdown import breakdown, per_input
+from gatebench.evaluation.outcome import Outcome, by_unit
+from gatebench.measure.statistics import wilson
+from gatebench.recipe import Budget, Training
+from gatebench.report.markdown import tables
+from gatebench.training.schedule import make_schedule
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return models.create("cosinegate", depth=8, input_shape=(3, 16, 16))
+
+
+def outcome(decisions, labels=None, predictions=None, executed=None):
+    decisions = np.array(decisions, dtype=bool)
+    count = len(decisions)
+    labels = np.zeros(count, int) if labels is None else np.array(labels)
+    return Outcome(
+        labels=labels,
+        predictions=labels if predictions is None else np.array(predictions),
+        confidence=np.ones(count, np.float32),
+        gates=decisions.astype(np.float32) * 0.5,
+        decisions=decisions,
+        executed=decisions if executed is None else np.array(executed),
+    )
+
+
+def test_constant_gates_are_found(net):
+    assert audit.constant_gates(net, outcome([[1, 0, 1], [1, 1, 1]])) == ["always on: blocks.0, blocks.2"]
+    assert audit.constant_gates(net, outcome([[1, 0, 0], [0, 1, 0]])) == ["always off: blocks.2"]
+    found = audit.constant_gates(net, outcome([[1, 0, 1], [1, 0, 1]]))
+    assert found[0].startswith("gate constant over inputs") and "always off: blocks.1" in found
+    assert audit.constant_gates(net, outcome([[1, 0, 0], [0, 1, 1]])) == []
+
+
+def test_a_penalty_without_gradient_is_found(net):
+    batch = torch.randn(8, 3, 16, 16), torch.arange(8)
+    weights = copy.deepcopy(net.state_dict())
+    assert audit.penalty_gradient(net, Budget(weight=1, target=0.6), batch, "fp32") == []
+    (found,) = audit.penalty_gradient(net, Budget(weight=1, target=0.6, detached=True), batch, "fp32")
+    assert found.startswith("penalty without gradient")
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in net.state_dict().items()), "the audit changes nothing"
+
+
+def test_an_idle_penalty_is_found():
+    rule = Budget(weight=1, target=0.6)
+    assert audit.penalty_inactive(rule, 0.61) == []
+    assert audit.penalty_inactive(rule, 0.512) == ["penalty idle: the mean training gate 0.512 is under its target 0.60"]
+
+
+def test_a_claimed_saving_that_is_not_executed_is_found():
+    half_off = outcome([[1, 0], [0, 1]])
+    assert audit.unexecuted_claim(half_off, 0.6) == []
+    (found,) = audit.unexecuted_claim(half_off, 1.01)
+    assert found == "claimed saving not executed: 50.0 % of the gates are off, -1.0 % of the MACs are saved"
+    assert audit.unexecuted_claim(outcome([[1, 1], [1, 1]]), 1.0) == []
+
+
+def test_wilson_against_its_formula():
+    n, share, z = 10_000, 0.9125, 1.959963984540054
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    assert wilson(9125, n) == pytest.approx((100 * (centre - half), 100 * (centre + half)), abs=1e-9)
+
+
+def test_units_of_several_switches_are_averaged():
+    from gatebench.contract import Unit
+
+    units = [Unit("a", "block", 1, 0, 0), Unit("b", "channels", 3, 0, 0)]
+    assert by_unit(np.array([[1, 1, 0, 0], [0, 1, 1, 1]]), units).tolist() == [[1, pytest.approx(1 / 3)], [0, 1]]
+
+
+def test_macs_are_the_base_the_gate_and_what_ran(net):
+    first, second, third = (unit.macs for unit in net.units)
+    ran = np.array([[1, 0, 1], [0, 0, 0]], bool)
+    base = net.macs_static - first - second - third
+    assert net.macs(ran).tolist() == [base + net.macs_gate + first + third, base + net.macs_gate]
+    assert net.macs(ran, deciding=False).tolist() == [base + first + third, base]
+
+
+def test_breakdown_by_class_difficulty_and_unit(net):
+    difficulty = np.array([0.05, 0.95, 0.9], np.float32)
+    test = Images(np.zeros((3, 16, 16, 3), np.uint8), np.array([0, 1, 1]), difficulty)
+    dataset = Dataset("made", ["cat", "dog"], test, test, (0,) * 3, (1,) * 3)
+    found = outcome([[0, 0, 1], [1, 1, 1], [1, 0, 1]], labels=[0, 1, 1], predictions=[0, 1, 0], executed=np.ones((3, 3)))
+    table = breakdown(net, dataset, found, per_input(net, dataset, found)).set_index(["by", "group"])
+    assert table.loc[("class", "cat"), ["inputs", "accuracy"]].tolist() == [1, 100]
+    assert table.loc[("class", "dog"), ["inputs", "accuracy"]].tolist() == [2, 50]
+    assert table.loc[("difficulty", "0.8-1.0"), "mean_gate_hard"] == pytest.approx(5 / 6)
+    assert table.loc[("unit", "blocks.0"), "mean_gate_hard"] == pytest.approx(2 / 3)
+    unit = net.units[0].macs
+    assert table.loc[("unit", "blocks.0"), ["macs_decided", "macs_executed"]].tolist() == pytest.approx([unit * 2 / 3, unit])
+
+
+def row(seed, accuracy, **changes):
+    return {
+        "model": "cosinegate", "recipe": "balanced", "changes": [], "digest": "d", "dataset": "cifar10", "split": "test", "seed": seed,
+        "epochs": 15, "recipe_epochs": 160, "schedule": "cosine 0.1", "accuracy": accuracy, "accuracy_low": accuracy - 1,
+        "accuracy_high": accuracy + 1, "accuracy_peak": accuracy, "mean_gate_soft": 0.5, "mean_gate_hard": 0.75, "skip_pct": 25.0,
+        "macs_executed": 30e6, "macs_ratio": 0.75, "precision": "bf16", **changes,
+    }  # fmt: skip
+
+
+def test_the_readme_s_table_averages_seeds_of_one_setting_only():
+    text = tables([row(0, 88.0), row(1, 90.0), row(0, 50.0, digest="e", changes=["model.gate.gamma=5"]), row(0, 99.0, dataset="mnist")])
+    assert text.count("| cosinegate balanced") == 3
+    assert "| cosinegate balanced (recipe: 160 epochs) | 2 | 89.00 ± 1.41 |" in text
+    assert "model.gate.gamma=5" in text and "50.00 (49.00-51.00)" in text
+    assert text.index("**cifar10") < text.index("**mnist")
+
+
+def rates(settings, epochs, steps_per_epoch=10):
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=settings.learning_rate)
+    schedule = make_schedule(settings, optimizer, steps_per_epoch)
+    found = []
+    for _ in range(epochs * steps_per_epoch):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_cosine_annealing_falls_from_the_rate_to_nothing():
+    found = rates(Training(epochs=4, learning_rate=0.1), 4)
+    expected = [0.05 * (1 + math.cos(math.pi * step / 40)) for step in range(40)]
+    assert found == pytest.approx(expected)
+
+
+def test_warm_restarts_start_again_after_one_and_three_cycles():
+    found = rates(Training(epochs=7, learning_rate=0.1, schedule="warm-restarts", restart_epochs=1, restart_factor=2), 7)
+    assert found[0] == found[10] == found[30] == pytest.approx(0.1)
+    assert found[9] < 0.01 and found[29] < 0.01
+
+
+def test_one_cycle_goes_up_to_the_rate_and_down_to_nothing():
+    found = rates(Training(epochs=10, learning_rate=0.2, schedule="one-cycle"), 10)
+    assert max(found) == pytest.approx(0.2, rel=1e-3) and found[0] < 0.01 and found[-1] < 1e-3
+    assert 25 <= found.index(max(found)) <= 35
