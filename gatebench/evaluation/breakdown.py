@@ -37,19 +37,20 @@ def breakdown(model: GatedModel, dataset: Dataset, outcome: Outcome, inputs: pd.
         correct=100.0 * (inputs["label"] == inputs["prediction"]),
         gate=inputs[[unit.name for unit in model.units]].mean(axis=1) if model.units else np.nan,
     )
-    groups = {"class": inputs["label"].map(dict(enumerate(dataset.classes)))}
+    groups = {"class": inputs["label"]}
     if "difficulty" in inputs:
         edges = np.linspace(0, 1, DIFFICULTY_BINS + 1).round(1)
         names = [f"{low}-{high}" for low, high in zip(edges, edges[1:], strict=False)]
         groups["difficulty"] = pd.cut(inputs["difficulty"], edges, include_lowest=True, labels=names)
     tables = [_by_group(kind, keys, inputs) for kind, keys in groups.items()]
+    tables[0]["group"] = [dataset.classes[label] for label in tables[0]["group"]]
     if model.units:
         tables.append(_by_unit(model, outcome, inputs))
     return pd.concat(tables, ignore_index=True)
 
 
 def _by_group(kind: str, keys: pd.Series, inputs: pd.DataFrame) -> pd.DataFrame:
-    table = inputs.groupby(keys, observed=True, sort=kind == "difficulty").agg(
+    table = inputs.groupby(keys, observed=True).agg(
         inputs=("correct", "size"), accuracy=("correct", "mean"), mean_gate_hard=("gate", "mean"),
         macs_decided=("macs_decided", "mean"), macs_executed=("macs_executed", "mean"),
     )  # fmt: skip
