@@ -4,8 +4,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+TRAIN = $(BIN)/gatebench train
+# One short schedule for every CIFAR-10 row made on a CPU; it gets ResNet-20 further in 15 epochs than the paper's own from 160.
+SHORT = --epochs 15 --set training.schedule=one-cycle --set training.learning_rate=0.2 --threads 1
+PRINTED = aggressive balanced conservative sign-corrected
+RESULTS = cifar10-resnet20 cifar10-predictive $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint results clean $(RESULTS)
 
 demo: $(VENV)/installed
 	$(BIN)/gatebench train cosinegate --config predictive --dataset shapes --epochs 7 --out demo-results
@@ -24,6 +29,28 @@ $(VENV)/installed: pyproject.toml
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
+
+# The rows of results/ on a CPU, some hours; two at a time with `make -j2 results`. Stopped, it goes on where it was.
+results: $(RESULTS)
+
+cifar10-resnet20: $(VENV)/installed
+	$(TRAIN) resnet20 --seed 0,1,2 $(SHORT)
+
+cifar10-predictive: $(VENV)/installed
+	$(TRAIN) cosinegate --config predictive --seed 0,1,2 $(SHORT)
+
+$(PRINTED:%=cifar10-%): cifar10-%: $(VENV)/installed
+	$(TRAIN) cosinegate --config $* $(SHORT)
+
+cifar10-released: $(VENV)/installed
+	$(TRAIN) cosinegate --config released --epochs 5 --threads 1
+
+mnist-resnet20: $(VENV)/installed
+	$(TRAIN) resnet20 --config mnist --threads 1
+
+mnist-cosinegate: $(VENV)/installed
+	$(TRAIN) cosinegate --config mnist --threads 1
+	$(TRAIN) cosinegate --config mnist-scaled --threads 1
 
 clean:
 	rm -rf $(VENV) demo-results
