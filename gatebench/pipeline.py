@@ -96,8 +96,9 @@ def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcom
 
 
 def _examples(dataset: Dataset, inputs: pd.DataFrame, outcome: Outcome) -> dict[str, np.ndarray]:
-    """The inputs that are easiest and hardest as the gates see them: fewest and most MACs decided, then lowest and highest gates."""
-    gates = outcome.gates.mean(1) if outcome.gates is not None else -outcome.confidence
-    order = np.lexsort([gates, inputs["macs_decided"]])
+    """The easiest and hardest inputs as the gates see them: fewest and most MACs decided, then lowest and highest gates; without
+    gates, as the confidence has it."""
+    hardness = outcome.gates.mean(1) if outcome.gates is not None else 1 - outcome.confidence
+    order = np.lexsort([hardness, inputs["macs_decided"]])
     chosen = np.concatenate([order[: THUMBNAILS // 2], order[-(THUMBNAILS // 2) :]])
-    return {"index": chosen, "pixels": dataset.test.pixels[chosen], "labels": outcome.labels[chosen], "gate": gates[chosen]}
+    return {"index": chosen, "pixels": dataset.test.pixels[chosen], "labels": outcome.labels[chosen], "hardness": hardness[chosen]}
