@@ -94,7 +94,7 @@ def train(
     ] = None,
     seed: Annotated[str, typer.Option(help="One seed or several, as 0,1,2.")] = "0",
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: all cores.", show_default=False)] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: all cores.", show_default=False)] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.learning_rate=0.05")
     ] = None,
@@ -133,7 +133,7 @@ def train(
             view.end()
     rows = [row for _, row in finished]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps(rows, indent=2, allow_nan=False))
         return
     folder, row = finished[-1]
     stdout.print(breakdown_table(f"where the compute goes (seed {row['seed']})", folder.read_csv("breakdown.csv")))
@@ -181,10 +181,10 @@ def list_(kind: Annotated[Kind, typer.Argument(metavar="models|recipes|datasets"
 def _seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
-        if min(seeds) < 0:
+        if min(seeds) < 0 or max(seeds) >= 2**32:
             raise ValueError
     except ValueError:
-        raise UsageError(f"--seed wants whole numbers from 0, as 0 or 0,1,2, not {text!r}.") from None
+        raise UsageError(f"--seed wants whole numbers from 0 to {2**32 - 1}, as 0 or 0,1,2, not {text!r}.") from None
     return list(dict.fromkeys(seeds))
 
 

@@ -51,6 +51,8 @@ class GatedModel(nn.Module):
     """Channels, height, width of one input."""
     macs_static: int
     """MACs of one input through the static twin: the same network without gates."""
+    terms: tuple[str, ...] = ()
+    """Names of the loss terms of the model's own that `forward` gives; a recipe's objective may weight them."""
     macs_gate: int = 0
     """MACs of one input spent only in order to decide."""
 

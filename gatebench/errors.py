@@ -19,10 +19,12 @@ class MissingData(GatebenchError):
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """ " Did you mean 'x'?" for the closest allowed name, or nothing where none is close."""
-    matches = difflib.get_close_matches(str(name), [str(candidate) for candidate in allowed], n=8, cutoff=0.6)
+    spelled = {str(candidate).casefold(): str(candidate) for candidate in allowed}
+    wanted = str(name).casefold()
+    matches = difflib.get_close_matches(wanted, spelled, n=8, cutoff=0.6)
     # resnet21 is as close to resnet92 as to resnet20 by its letters; what people get right is the beginning.
-    match = max(matches, key=lambda candidate: len(os.path.commonprefix([candidate, str(name)])), default=None)
-    return f" Did you mean {match!r}?" if match else ""
+    match = max(matches, key=lambda candidate: len(os.path.commonprefix([candidate, wanted])), default=None)
+    return f" Did you mean {spelled[match]!r}?" if match else ""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UsageError:
@@ -31,14 +33,18 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> UsageError:
     return UsageError(f"No {kind} is named {name!r}.{nearest(name, allowed)} Known: {', '.join(allowed)}.")
 
 
-def explain(error, schema, where: str) -> UsageError:
-    """A pydantic ValidationError in one sentence a problem: the key, the value, what is allowed, the nearest match."""
-    return UsageError(" ".join(_sentence(problem, schema, where) for problem in error.errors()))
+def explain(error, schema, where: str, prefix: str = "") -> UsageError:
+    """A pydantic ValidationError as a sentence: the key (below `prefix`), the value, what is allowed, the nearest match."""
+    problems = error.errors()
+    more = f" ({len(problems) - 1} more wrong settings follow.)" if len(problems) > 1 else ""
+    return UsageError(_sentence(problems[0], schema, where, prefix) + more)
 
 
-def _sentence(problem: dict, schema, where: str) -> str:
+def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
     path, fields = _walk(schema, problem["loc"])
-    key = ".".join(path)
+    if problem["type"] == "union_tag_invalid":
+        path.append(problem["ctx"]["discriminator"].strip("'"))
+    key = prefix + ".".join(path)
     if problem["type"] == "extra_forbidden":
         return f"In {where}: unknown key {key!r}.{nearest(path[-1], fields)} Allowed here: {', '.join(fields) or 'none'}."
     if problem["type"] == "missing":

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .contract import Output
+from .contract import GatedModel, Output
 from .errors import UsageError, nearest
 from .recipe import Budget, Objective
 
@@ -44,21 +44,28 @@ def prediction(predicted: Tensor, observed: Tensor) -> Tensor:
     return (predicted - observed.detach()).square()
 
 
+def check(objective: Objective, model: GatedModel) -> None:
+    """Raises UsageError where a recipe's objective asks for what the model does not have."""
+    for name in objective.terms:
+        if name not in model.terms:
+            raise UsageError(
+                f"objective.terms.{name}: the model has no such term.{nearest(name, model.terms)}"
+                f" Its own are: {', '.join(model.terms) or 'none'}."
+            )
+    if objective.budget and not model.units:
+        raise UsageError("objective.budget: the model has no gates that a budget could hold down; leave it out.")
+
+
 def total(objective: Objective, output: Output, labels: Tensor, epoch: float) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss (CosineGate, Eq. 21) and its weighted parts by name, detached.
 
-    A model's own term is averaged over inputs and summed over units. Raises UsageError for a term the model does not have.
+    A model's own term is averaged over inputs and summed over units.
     """
     parts = {"cross_entropy": F.cross_entropy(output.logits.float(), labels)}
     if objective.budget and output.gates is not None:
         rule = objective.budget
         parts["budget"] = rule.weight * warmup(epoch, rule.warmup_epochs) * budget(output.gates, rule)
     for name, weight in objective.terms.items():
-        if name not in output.terms:
-            raise UsageError(
-                f"The recipe weights a term {name!r} that the model does not have.{nearest(name, output.terms)}"
-                f" The model's terms: {', '.join(output.terms) or 'none'}."
-            )
         parts[name] = weight * output.terms[name].reshape(len(labels), -1).sum(1).mean()
     loss = torch.stack(list(parts.values())).sum()
     return loss, {name: part.detach() for name, part in parts.items()}

@@ -18,6 +18,7 @@ from .evaluation.breakdown import breakdown, per_input
 from .evaluation.outcome import Outcome, collect
 from .evaluation.row import make_row
 from .measure.machine import describe, peak_memory_mb
+from .objectives import check
 from .recipe import Recipe
 from .runs import RunFolder, choose_folder
 from .training.loop import fit
@@ -56,13 +57,15 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
 
     torch.manual_seed(seed)
     model = models.create(recipe.model.name, len(dataset.classes), dataset.input_shape, **recipe.model.options)
+    check(recipe.objective, model)
     model.to(place.device, memory_format=torch.channels_last)
     statistics = {"mean": dataset.mean, "std": dataset.std, "device": place.device}
     augment = recipe.data.augment == "crop-flip"
     train = Batches(dataset.train, batch_size=recipe.training.batch_size, crop=augment, flip=augment and dataset.mirrors, **statistics)
     test = Batches(dataset.test, batch_size=EVALUATION_BATCH, **statistics)
 
-    folder.write_json("machine.json", machine)  # first: it says whose folder this is
+    if not (folder / "machine.json").exists():  # first: it says whose folder this is, and with which code the run began
+        folder.write_json("machine.json", machine)
     folder.write_text("recipe.yaml", recipe.dump())
     folder.write_json("data.json", data)
     progress = fit(model, recipe, train, test, folder, seed=seed, precision=precision, view=view)
@@ -84,7 +87,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
 def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, row: dict) -> None:
     """Everything that later commands read; the summary last, since it marks the run as finished."""
     inputs = per_input(model, dataset, outcome)
-    folder.write_text("breakdown.csv", breakdown(model, dataset, outcome, inputs).to_csv(index=False, float_format="%.6g"))
+    folder.write_text("breakdown.csv", breakdown(model, dataset, outcome, inputs).to_csv(index=False, float_format="%.10g"))
     folder.write("inputs.parquet", lambda stream: inputs.to_parquet(stream, index=False))
     packed = {"decisions": np.packbits(outcome.decisions, axis=1), "switches": outcome.decisions.shape[1]}
     folder.write("decisions.npz", lambda stream: np.savez_compressed(stream, **packed))

@@ -19,6 +19,9 @@ REFUSED = {
     "training.epochs": "use --epochs, which scales along everything else that is counted in epochs",
     "model.name": "the model is the command's first argument",
     "data.name": "use --dataset",
+    "name": "copy the recipe's file under another name",
+    "changes": "gatebench records it itself",
+    "scaled_from_epochs": "gatebench records it itself",
 }
 """Keys that --set leaves to another option."""
 
@@ -83,7 +86,8 @@ class Objective(_Part):
 
 class Training(_Part):
     epochs: PositiveInt = 160
-    batch_size: PositiveInt = 128
+    batch_size: int = Field(128, ge=2)
+    """At least two: batch norm takes the variance over the batch."""
     learning_rate: PositiveFloat = 0.1
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: NonNegativeFloat = 5e-4
@@ -104,7 +108,7 @@ class Training(_Part):
 class Recipe(_Part):
     """Everything that decides a run's numbers, but for seed, device and threads."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     source: str = ""
     model: Model
     data: Data = Data()
@@ -141,6 +145,7 @@ class Recipe(_Part):
     def hash(self, **also: Any) -> str:
         """Eight hexadecimal digits of the resolved recipe and of what else decides the run's numbers."""
         content = {key: value for key, value in self.model_dump(mode="json").items() if key not in ("name", "source", "changes")}
+        content["data"].pop("name")  # one set under several paths is one set; `also` holds its fingerprint
         return hashlib.sha256(json.dumps([content, also], sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -179,7 +184,8 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
         raise UsageError(f"{where} is for model {content['model']['name']!r}, not {model!r}: train that one, or name another recipe.")
     for override in overrides or []:
         _apply(content, override)
-    return parse({**content, "changes": [*content.get("changes", []), *(overrides or [])]}, where)
+    recipe = parse(content, where)
+    return recipe.model_copy(update={"changes": [*recipe.changes, *(overrides or [])]})
 
 
 def parse(content: dict, where: str) -> Recipe:
@@ -207,14 +213,25 @@ def _apply(content: dict, override: str) -> None:
     path, separator, value = override.partition("=")
     if not separator or not all(path.split(".")):
         raise UsageError(f"--set wants KEY=VALUE such as training.learning_rate=0.05, not {override!r}.")
+    try:
+        _set(content, path, yaml.safe_load(value), override)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {override}: {value!r} is not a YAML value.") from None
+
+
+def _set(content: dict, path: str, value: Any, override: str) -> None:
+    """A group of settings is set one by one, and leaves the group's others as they are."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _set(content, f"{path}.{key}", part, override)
+        return
     if path in REFUSED:
         raise UsageError(f"--set {override}: {REFUSED[path]}.")
     *parents, last = path.split(".")
     for part in parents:
-        content = content.setdefault(part, {})
+        if content.get(part) is None:
+            content[part] = {}
+        content = content[part]
         if not isinstance(content, dict):
             raise UsageError(f"--set {override}: {part!r} is a value, not a group of settings.")
-    try:
-        content[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UsageError(f"--set {override}: {value!r} is not a YAML value.") from None
+    content[last] = value

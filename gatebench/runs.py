@@ -46,20 +46,20 @@ class RunFolder:
                 raise
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or isinstance(error, RuntimeError)
             reason = "the disk is full" if full else getattr(error, "strerror", None) or str(error)
+            mend = "make room or choose another --out" if full else "choose another --out"
             raise GatebenchError(
-                f"Cannot write {self / name}: {reason}. What was written before is kept; make room or choose another --out,"
-                " then run the same command again."
+                f"Cannot write {self / name}: {reason}. What was written before is kept; {mend}, then run the same command again."
             ) from error
 
     def write_text(self, name: str, text: str) -> None:
         self.write(name, lambda stream: stream.write(text.encode()))
 
     def write_json(self, name: str, content: dict) -> None:
-        self.write_text(name, json.dumps(content, indent=2) + "\n")
+        self.write_text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     def write_rows(self, rows: list[dict]) -> None:
         """rows.jsonl: one line an operating point."""
-        self.write_text("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        self.write_text("rows.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
     def read_json(self, name: str) -> dict:
         """Raises GatebenchError where the file is missing or is not a JSON object."""

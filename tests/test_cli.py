@@ -80,10 +80,12 @@ def test_a_named_missing_set_is_an_error_that_says_where_to_put_it(gatebench, tm
         (["train", "cosinegate", "--config", "agressive"], "Did you mean 'aggressive'?"),
         (["train", "cosinegate", "--config", "none.yaml"], "Cannot read recipe none.yaml"),
         (["train", "cosinegate", "--set", "training.epoch=3"], "Did you mean 'epochs'?"),
-        (["train", "cosinegate", "--set", "model.gate.gama=3"], "unknown key 'gate.gama'. Did you mean 'gamma'?"),
+        (["train", "cosinegate", "--set", "model.gate.gama=3"], "unknown key 'model.gate.gama'. Did you mean 'gamma'?"),
         (["train", "cosinegate", "--dataset", "cifar11"], "No data set is named 'cifar11'. Did you mean 'cifar10'?"),
         (["train", "cosinegate", "--dataset", "./nowhere"], "There is no folder or .npz file at ./nowhere"),
         (["train", "cosinegate", "--seed", "one"], "--seed wants whole numbers"),
+        (["train", "cosinegate", "--seed", "99999999999"], "--seed wants whole numbers from 0 to 4294967295"),
+        (["train", "cosinegate", "--set", "objective.terms.foo=1", *TINY], "objective.terms.foo: the model has no such term"),
         (["train", "cosinegate", "--epochs", "0"], "Invalid value for '--epochs'"),
         (["train", "cosinegate", "--device", "tpu"], "'tpu' is not one of"),
         (["train"], "Missing argument 'MODEL'"),
@@ -109,13 +111,20 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(gateben
     assert "The loss is not a number in epoch" in said and "training.learning_rate" in said
 
 
+def test_weights_that_blow_up_in_an_epoch_s_last_step_are_not_kept(gatebench, tmp_path):
+    one_step = ["--set", "training.batch_size=160", "--set", "training.learning_rate=1e30", "--epochs", "2", "--out", str(tmp_path)]
+    said = gatebench.refused("train", "resnet8", *TINY[:-4], *one_step, code=1)
+    assert "The loss is not a number in epoch 1. No epoch was finished" in said
+    assert not list(tmp_path.glob("*/resume.pt"))
+
+
 def test_a_damaged_checkpoint_is_named(gatebench, tmp_path):
     command = ["train", "resnet8", *TINY[:-4], "--out", str(tmp_path), "--epochs", "1"]
     assert gatebench(*command).returncode == 0
     (folder,) = tmp_path.glob("resnet8-*")
     (folder / "summary.json").unlink()
     (folder / "resume.pt").write_bytes(b"damaged")
-    assert "is not a checkpoint of this run" in gatebench.refused(*command, code=1)
+    assert "is damaged, or not a checkpoint of this run" in gatebench.refused(*command, code=1)
 
 
 def test_an_out_that_cannot_be_written_is_named(gatebench, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gatebench.data.batches import Batches
-from gatebench.data.catalogue import is_on_disk, load
+from gatebench.data.catalogue import CATALOGUE, is_on_disk, load
 from gatebench.data.images import Images, channel_statistics
 from gatebench.data.shapes import class_names, make_shapes
 from gatebench.errors import GatebenchError, MissingData, UsageError
@@ -152,10 +152,15 @@ def test_an_npz_in_medmnist_s_layout(tmp_path):
 
 
 def test_cifar100_npz_in_the_root_stands_for_torchvision_s_files(tmp_path):
-    npz(tmp_path / "cifar100.npz", classes=np.array(["a", "b", "c", "d"]))
+    labels, names = np.arange(100), np.array([f"class {label}" for label in range(100)])
+    pixels = random_pixels(100, side=32)
+    npz(tmp_path / "cifar100.npz", train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels, classes=names)
     assert is_on_disk("cifar100", tmp_path)
     dataset = load(Data(name="cifar100"), tmp_path)
-    assert dataset.name == "cifar100" and dataset.classes == ["a", "b", "c", "d"]
+    assert dataset.name == "cifar100" and dataset.classes == names.tolist()
+    npz(tmp_path / "cifar10.npz")
+    with pytest.raises(UsageError, match="holds .16, 16, 3. images of 4 classes, but cifar10 has .32, 32, 3. of 10"):
+        load(Data(name="cifar10"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +171,9 @@ def test_cifar100_npz_in_the_root_stands_for_torchvision_s_files(tmp_path):
         ({"train_labels": np.arange(7)}, "one for each of the 8 images"),
         ({"train_labels": np.arange(8) - 1}, "whole numbers from 0"),
         ({"test_images": random_pixels(4, side=20)}, "must be alike"),
+        ({"test_images": random_pixels(4)[:, :0]}, "test_images is empty"),
+        ({"train_labels": np.array([0, 1, 2, 3, 4, 5, 6, 3_000_000])}, "labels up to 3000000 for 8 training images"),
+        ({"train_labels": np.zeros(8, int), "test_labels": np.zeros(4, int)}, "two or more classes"),
     ],
 )
 def test_an_npz_that_is_something_else_is_refused(tmp_path, changes, said):
@@ -205,7 +213,41 @@ def test_folders_that_do_not_fit_are_refused(folder, tmp_path):
         load(Data(name=str(folder / "train")), tmp_path)
 
 
+def test_hidden_files_are_no_images_and_empty_or_deep_ones_are_named(folder, tmp_path):
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    (folder / "train" / "cat" / "._0.png").write_text("no image")
+    assert len(load(Data(name=str(folder), image_size=16), tmp_path).train) == 6
+    Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save(folder / "train" / "cat" / "deep.png")
+    with pytest.raises(UsageError, match="deep.png has more than 8 bits a channel"):
+        load(Data(name=str(folder), image_size=16), tmp_path)
+    (folder / "train" / "fox").mkdir()
+    (folder / "test" / "fox").mkdir()
+    with pytest.raises(UsageError, match="fox holds no images"):
+        load(Data(name=str(folder), image_size=16), tmp_path)
+
+
+def test_an_image_size_that_would_do_nothing_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="Use data.shapes.image_size"):
+        load(Data(name="shapes", image_size=32, shapes=Shapes(train=20, test=20, image_size=16)), tmp_path)
+    with pytest.raises(UsageError, match="those of .*grey.npz are 16 x 16"):
+        load(Data(name=npz(tmp_path / "grey.npz"), image_size=32), tmp_path)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_set_whose_download_fails_is_missing_however_often_it_is_asked_for(name, tmp_path, monkeypatch):
+    def offline(*arguments, **options):
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    for _ in range(2):
+        with pytest.raises(MissingData, match=f"{name} is not below"):
+            load(Data(name=name), tmp_path)
+        assert not is_on_disk(name, tmp_path)
+
+
 def test_unknown_and_missing_sets(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="No data set is named 'CIFAR10'. Did you mean 'cifar10'"):
+        load(Data(name="CIFAR10"), tmp_path)
     with pytest.raises(UsageError, match="No data set is named 'cifar1'. Did you mean 'cifar10'"):
         load(Data(name="cifar1"), tmp_path)
     with pytest.raises(UsageError, match="There is no folder or .npz file at ./nothing"):
@@ -217,7 +259,8 @@ def test_unknown_and_missing_sets(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR10.download", offline)
     with pytest.raises(MissingData, match="cifar10 is not below .* cannot be downloaded .no network.*--data-dir"):
         load(Data(name="cifar10"), tmp_path)
-    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py").mkdir(exist_ok=True)
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half a file")
     with pytest.raises(GatebenchError, match="files of cifar10 at .* are damaged or not all there .no network.*Remove them") as found:
         load(Data(name="cifar10"), tmp_path)
     assert not isinstance(found.value, MissingData), "half a data set is not replaced by another"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gatebench import gating, models, objectives
 from gatebench.contract import Output
+from gatebench.errors import UsageError
 from gatebench.feature_maps import gated_sum, global_average, inner_products
 from gatebench.models.cosinegate import CirGate, Controller, CosineGate, incompatibility
 from gatebench.recipe import Budget, Objective
@@ -138,10 +139,13 @@ def test_a_term_of_one_number_an_input_is_averaged():
     assert parts["depth"].item() == pytest.approx(1.0)
 
 
-def test_total_names_a_term_the_model_does_not_have():
-    with pytest.raises(Exception, match="'consistancy'.*Did you mean 'consistency'"):
-        output = Output(torch.zeros(1, 2), terms={"consistency": torch.zeros(1, 1)})
-        objectives.total(Objective(terms={"consistancy": 1}), output, torch.tensor([0]), 0)
+def test_an_objective_that_does_not_fit_the_model_is_refused():
+    gated, static = models.create("cosinegate", depth=8), models.create("resnet8")
+    objectives.check(Objective(budget=Budget(weight=1, target=0.5), terms={"consistency": 1}), gated)
+    with pytest.raises(UsageError, match="objective.terms.consistancy: the model has no such term. Did you mean 'consistency'"):
+        objectives.check(Objective(terms={"consistancy": 1}), gated)
+    with pytest.raises(UsageError, match="has no gates that a budget could hold down"):
+        objectives.check(Objective(budget=Budget(weight=1, target=0.5)), static)
 
 
 def gradient_by_autograd(function, *inputs):

@@ -101,6 +101,8 @@ def test_breakdown_by_class_difficulty_and_unit(net):
     assert table.loc[("class", "dog"), ["inputs", "accuracy"]].tolist() == [2, 50]
     assert table.loc[("difficulty", "0.8-1.0"), "mean_gate_hard"] == pytest.approx(5 / 6)
     assert table.loc[("unit", "blocks.0"), "mean_gate_hard"] == pytest.approx(2 / 3)
+    ran = table.loc["unit", "macs_executed"].sum() + net.macs(np.zeros((1, 3)))[0]
+    assert ran == pytest.approx(found.executed_macs(net).mean(), abs=1e-6)
     unit = net.units[0].macs
     assert table.loc[("unit", "blocks.0"), ["macs_decided", "macs_executed"]].tolist() == pytest.approx([unit * 2 / 3, unit])
 

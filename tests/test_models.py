@@ -180,7 +180,7 @@ def test_predictive_gates_watch_first_and_then_act():
         ("resnet21", {}, "No model is named 'resnet21'. Did you mean 'resnet2[06]'"),
         ("resnet20", {"shortcut": "zeropad"}, "shortcut = 'zeropad' is not allowed.*'zero-pad' or 'projection'.*Did you mean 'zero-pad'"),
         ("cosinegate", {"dept": 20}, "unknown key 'dept'. Did you mean 'depth'"),
-        ("cosinegate", {"depth": 21}, "depth 21 is not 2 . 6 x blocks per stage"),
+        ("cosinegate", {"depth": 21}, "depth 21 is not 2 . 6 x blocks per stage; the nearest is 20"),
         ("cosinegate", {"gate": {"kind": "cir", "gama": -2}}, "unknown key 'gate.gama'. Did you mean 'gamma'"),
         ("cosinegate", {"gate": {"kind": "sir"}}, "'cir', 'predictive'"),
         ("cosinegate", {"gate": {"kind": "cir", "threshold": 1.5}}, "gate.threshold = 1.5 is not allowed.*less than 1"),

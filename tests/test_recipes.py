@@ -87,6 +87,9 @@ def test_overrides_and_the_hash():
         ("training.schedule=cosin", "training.schedule = 'cosin' is not allowed.*'warm-restarts' or 'one-cycle'.*Did you mean 'cosine'"),
         ("training.learning_rate=-1", "training.learning_rate = -1 is not allowed.*greater than 0"),
         ("training.batch_size=many", "training.batch_size = 'many' is not allowed.*valid integer"),
+        ("training={epochs: 15}", "use --epochs"),
+        ("name=a/b", "copy the recipe's file under another name"),
+        ("changes=5", "gatebench records it itself"),
         ("training.epochs=15", "use --epochs, which scales along everything"),
         ("objective.budget.target=2", "objective.budget.target = 2 is not allowed.*less than or equal to 1"),
         ("training", "--set wants KEY=VALUE"),
@@ -96,6 +99,12 @@ def test_overrides_and_the_hash():
 def test_wrong_settings_are_named(override, said):
     with pytest.raises(UsageError, match=said):
         load("cosinegate", "cosinegate", "balanced", [override])
+
+
+def test_a_group_is_set_one_by_one():
+    recipe = load("cosinegate", "cosinegate", "balanced", ["training={learning_rate: 0.05, momentum: 0.8}"])
+    assert (recipe.training.learning_rate, recipe.training.momentum, recipe.training.epochs) == (0.05, 0.8, 160)
+    assert recipe.changes == ["training={learning_rate: 0.05, momentum: 0.8}"]
 
 
 def test_wrong_recipe_names_and_files_are_named(tmp_path):

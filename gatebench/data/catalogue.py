@@ -49,7 +49,12 @@ def data_root(data_dir: Path | None) -> Path:
 
 def is_on_disk(name: str, root: Path) -> bool:
     """Whether a named set lies below the root, in torchvision's layout or as `<name>.npz`."""
-    return name == "shapes" or (root / CATALOGUE[name].folder).exists() or (root / f"{name}.npz").exists()
+    return _has_files(root / CATALOGUE[name].folder) or (root / f"{name}.npz").is_file()
+
+
+def _has_files(path: Path) -> bool:
+    """Whether there is anything at a path; torchvision leaves an empty folder where a download fails."""
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
 def load(data: Data, root: Path) -> Dataset:
@@ -69,6 +74,11 @@ def load(data: Data, root: Path) -> Dataset:
         dataset = _load_named(data.name, root)
     else:
         dataset = _load_path(data.name, data.image_size)
+    if data.image_size and dataset.input_shape[1:] != (data.image_size, data.image_size):
+        raise UsageError(
+            f"data.image_size = {data.image_size} scales a folder's images; those of {data.name} are"
+            f" {dataset.input_shape[1]} x {dataset.input_shape[2]}." + (" Use data.shapes.image_size." if data.name == "shapes" else "")
+        )
     if data.validation >= len(dataset.train):
         raise UsageError(f"data.validation = {data.validation} leaves nothing of the {len(dataset.train)} training images of {data.name}.")
     return dataset.carve_validation(data.validation) if data.validation else dataset
@@ -92,9 +102,15 @@ def _load_named(name: str, root: Path) -> Dataset:
 
     named = CATALOGUE[name]
     packed = root / f"{name}.npz"
-    if packed.is_file() and not (root / named.folder).exists():
+    if packed.is_file() and not _has_files(root / named.folder):
         dataset = load_npz(packed)
         train, test, classes = dataset.train, dataset.test, dataset.classes
+        found = (train.pixels.shape[1:], len(classes))
+        if found != (named.shape, named.classes):
+            raise UsageError(
+                f"{packed} holds {found[0]} images of {found[1]} classes, but {name} has {named.shape} of {named.classes}."
+                " Give a set of your own with --dataset and its path."
+            )
     else:
         train, test, classes = _torchvision(name, named, root)
     return Dataset(name, classes, train, test, *(named.statistics or channel_statistics(train.pixels)), mirrors=named.mirrors)
@@ -103,6 +119,7 @@ def _load_named(name: str, root: Path) -> Dataset:
 def _torchvision(name: str, named: Named, root: Path) -> tuple[Images, Images, list[str]]:
     import torchvision
 
+    were_there = _has_files(root / named.folder)
     build = getattr(torchvision.datasets, named.torchvision_class)
     splits = [{"split": split} for split in ("train", "test")] if name == "svhn" else [{"train": True}, {"train": False}]
     timeout = socket.getdefaulttimeout()
@@ -111,7 +128,7 @@ def _torchvision(name: str, named: Named, root: Path) -> tuple[Images, Images, l
         sets = [build(root, download=True, **split) for split in splits]  # downloads nothing where the files are whole
         images = [_images(part) for part in sets]
     except Exception as error:  # whatever torchvision, pickle, numpy or scipy make of half a file
-        if (root / named.folder).exists():
+        if were_there:
             raise GatebenchError(
                 f"The files of {name} at {root / named.folder} are damaged or not all there ({_first_line(error)}). Remove them, and put"
                 " torchvision's files there again or let them be downloaded."

@@ -1,5 +1,6 @@
 """A user's own images: a folder of them, or a MedMNIST-style .npz file."""
 
+import struct
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,10 @@ def load_npz(path: Path) -> Dataset:
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
         raise UsageError(f"{path}: train images are {train.pixels.shape[1:]}, test images {test.pixels.shape[1:]}; they must be alike.")
     count = int(max(train.labels.max(), test.labels.max())) + 1
+    if count < 2 or count > len(train):
+        raise UsageError(
+            f"{path}: labels up to {count - 1} for {len(train)} training images; wanted are 0, 1, ... for two or more classes."
+        )
     classes = names if names and len(names) >= count else [str(label) for label in range(count)]
     return Dataset(path.stem, classes, train, test, *channel_statistics(train.pixels))
 
@@ -36,6 +41,8 @@ def load_npz(path: Path) -> Dataset:
 def _checked(pixels: np.ndarray, labels: np.ndarray, path: Path, split: str) -> Images:
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
         raise UsageError(f"{path}: {split}_images must be uint8 [N, H, W] or [N, H, W, C], not {pixels.dtype} {pixels.shape}.")
+    if 0 in pixels.shape:
+        raise UsageError(f"{path}: {split}_images is empty: {pixels.shape}.")
     if pixels.ndim == 4 and pixels.shape[-1] not in (1, 3, 4):
         raise UsageError(f"{path}: {split}_images has {pixels.shape[-1]} channels in its last axis; wanted are 1, 3 or 4.")
     labels = labels.squeeze(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
@@ -54,34 +61,50 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
             raise UsageError(f"{path} has no folder {split!r}; wanted are train/<class>/* and test/<class>/*.")
     from torchvision.datasets import ImageFolder
 
+    class VisibleImages(ImageFolder):
+        """Without hidden folders and files, such as .ipynb_checkpoints and ._name.png."""
+
+        def find_classes(self, directory):
+            names = sorted(entry.name for entry in Path(directory).iterdir() if entry.is_dir() and not entry.name.startswith("."))
+            return names, {name: index for index, name in enumerate(names)}
+
     try:
-        folders = [ImageFolder(path / split) for split in ("train", "test")]
+        folders = [VisibleImages(path / split, allow_empty=True) for split in ("train", "test")]
     except OSError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise UsageError(f"{path} cannot be read as train/<class>/*, test/<class>/*: {error}.") from None
     train, test = folders
     if train.classes != test.classes:
         odd = sorted(set(train.classes) ^ set(test.classes))
         raise UsageError(f"{path}: class folders differ between train and test: {', '.join(odd)}.")
-    splits = [_decode([name for name, _ in folder.samples], folder.targets, image_size) for folder in folders]
+    if len(train.classes) < 2:
+        raise UsageError(f"{path / 'train'} has {len(train.classes)} class folders with images; a classifier wants two or more.")
+    for folder in folders:
+        empty = sorted(set(range(len(train.classes))) - set(folder.targets))
+        if empty:
+            raise UsageError(f"{Path(folder.root) / train.classes[empty[0]]} holds no images; add some or remove the folder.")
+    splits = [_decode(folder.samples, image_size) for folder in folders]
     if splits[0].pixels.shape[1:] != splits[1].pixels.shape[1:]:
         raise UsageError(f"{path}: train and test images differ in size; give one with --set data.image_size=...")
     return Dataset(path.resolve().name, train.classes, *splits, *channel_statistics(splits[0].pixels))
 
 
-def _decode(names: list[str], labels: list[int], image_size: int | None) -> Images:
+def _decode(samples: list[tuple[str, int]], image_size: int | None) -> Images:
     from PIL import Image, UnidentifiedImageError
     from torchvision.transforms.functional import center_crop, resize
 
     def read(name: str) -> np.ndarray:
         try:
             with Image.open(name) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise UsageError(f"{name} has more than 8 bits a channel (mode {image.mode}); convert the images to 8 bits.")
                 image = image.convert("RGB")
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        except (OSError, SyntaxError, ValueError, struct.error, UnidentifiedImageError, Image.DecompressionBombError):
             raise UsageError(f"{name} is not a readable image; mend or remove it.") from None
         if image_size:
             image = center_crop(resize(image, image_size, antialias=True), image_size)
         return np.asarray(image)
 
+    names, labels = zip(*[(name, label) for name, label in samples if not Path(name).name.startswith(".")], strict=True)
     with ThreadPoolExecutor() as pool:
         images = list(pool.map(read, names))
     sizes = {image.shape[:2] for image in images}

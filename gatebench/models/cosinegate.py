@@ -85,6 +85,7 @@ class CosineGate(BlockGatedResNet):
     """The paper's network: the gate logit is gamma (CIR + c(x)) (Eq. 11)."""
 
     decides = "after"
+    terms = ("consistency",)
 
     def __init__(self, gate: CirGate = CirGate(), **backbone):
         """`backbone` are `ResNet`'s arguments."""
@@ -147,7 +148,7 @@ class UpFrontHead(nn.Module):
     def __init__(self, channels: int, blocks: int, hidden: int):
         super().__init__()
         self.features = nn.Sequential(
-            nn.AvgPool2d(4), nn.Conv2d(channels, hidden, 3, 1, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
+            nn.AvgPool2d(4, ceil_mode=True), nn.Conv2d(channels, hidden, 3, 1, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
         )
         self.forecast = Forecast(hidden, blocks)
 
@@ -173,6 +174,8 @@ class PredictiveCosineGate(BlockGatedResNet):
     At first every block runs and the gates only watch. Then they act, hard in training too (straight-through), and the noise that
     lets them explore shrinks to nothing: the network ends up learning under the decisions it will run with.
     """
+
+    terms = ("prediction",)
 
     def __init__(self, gate: PredictiveGate, **backbone):
         """`backbone` are `ResNet`'s arguments."""

@@ -60,7 +60,7 @@ def resolve(model: Model) -> Model:
     try:
         return Model(name=model.name, **schema(**model.options).model_dump(mode="json"))
     except pydantic.ValidationError as error:
-        raise explain(error, schema, f"model {model.name}") from None
+        raise explain(error, schema, f"the options of {model.name}", "model.") from None
 
 
 def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] = (3, 32, 32), **options) -> GatedModel:
@@ -74,7 +74,7 @@ def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] =
         options = dict(schema(**options))
         return found.factory(num_classes=num_classes, input_shape=tuple(input_shape), **found.preset, **options)
     except pydantic.ValidationError as error:
-        raise explain(error, schema, f"model {name}") from None
+        raise explain(error, schema, f"the options of {name}") from None
     except ValueError as error:
         raise UsageError(f"Model {name}: {error}") from error
 

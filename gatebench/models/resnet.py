@@ -80,7 +80,9 @@ class ResNet(GatedModel):
         super().__init__()
         per_stage, rest = divmod(depth - 2, 2 * len(widths))
         if rest or per_stage < 1:
-            raise ValueError(f"depth {depth} is not 2 + {2 * len(widths)} x blocks per stage")
+            step = 2 * len(widths)
+            nearest = 2 + step * max(1, round((depth - 2) / step))
+            raise ValueError(f"depth {depth} is not 2 + {step} x blocks per stage; the nearest is {nearest}")
         self.input_shape = tuple(input_shape)
         stem = nn.Conv2d(input_shape[0], widths[0], 3, 1, 1, bias=False)
         self.stem = nn.Sequential(stem, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))

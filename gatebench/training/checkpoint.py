@@ -51,5 +51,6 @@ def restore(folder: RunFolder, **parts) -> Progress:
             part.load_state_dict(content[name])
         return Progress(content["epochs"], content["seconds"])
     except (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise GatebenchError(f"{path} is not a checkpoint of this run ({reason}). Remove it to start over, or add --fresh.") from None
+        raise GatebenchError(
+            f"{path} is damaged, or not a checkpoint of this run ({type(error).__name__}). Remove it to start over, or add --fresh."
+        ) from None

@@ -1,0 +1,34 @@
+"""The README says what is in the repository."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gatebench.report.markdown import read_rows, tables
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_its_tables_are_those_of_the_committed_runs():
+    """Made by `python -m gatebench.report.markdown results/`."""
+    rows = read_rows(ROOT / "results")
+    assert rows
+    for block in tables(rows).split("\n\n"):
+        assert block in README
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/recipe.yaml")), ids=lambda path: path.parent.name)
+def test_a_committed_run_is_whole(path):
+    names = {file.name for file in path.parent.iterdir()}
+    assert {"machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "inputs.parquet", "model.safetensors"} <= names
+    assert yaml.safe_load(path.read_text())["training"]["epochs"] == len((path.parent / "epochs.csv").read_text().splitlines()) - 1
+
+
+def test_the_modules_its_map_names_are_there():
+    named = re.findall(r"`(?:gatebench/)?((?:\w+/)*\w+\.py)`", README)
+    assert len(named) > 10
+    for name in named:
+        assert (ROOT / "gatebench" / name).exists() or (ROOT / name).exists(), name
