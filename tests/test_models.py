@@ -160,6 +160,16 @@ def test_a_decision_depends_on_its_own_input_alone(net):
     assert torch.equal(together.decisions, torch.cat([output.decisions for output in alone]))
 
 
+def test_predictive_gates_do_not_see_the_zeros_of_a_random_crop():
+    torch.manual_seed(0)
+    net = models.create("cosinegate", gate=PREDICTIVE).eval()
+    x = images(8, size=32)
+    padded = x.clone()
+    padded[:, :, :3], padded[:, :, :, :3] = 0, 0  # and the stem's 3x3 convolution reaches one pixel further
+    with torch.no_grad():
+        assert torch.equal(net.infer(x).gates, net.infer(padded).gates)
+
+
 def test_predictive_gates_watch_first_and_then_act():
     torch.manual_seed(0)
     net = models.create("cosinegate", gate={**PREDICTIVE, "watch": 0.2}).train()

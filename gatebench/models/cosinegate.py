@@ -120,6 +120,15 @@ class CosineGate(BlockGatedResNet):
         return Output(self.classify(x), torch.stack(gates, 1), {"consistency": torch.stack(drifts, 1)})
 
 
+def interior(x: Tensor) -> Tensor:
+    """The map [N, C, H, W] without an eighth of its side all round, where a random crop puts its zeros in training.
+
+    Gates that see those zeros learn to decide by them, and on whole images decide otherwise than they were trained to.
+    """
+    height, width = x.shape[2] // 8, x.shape[3] // 8
+    return x[:, :, height : x.shape[2] - height, width : x.shape[3] - width]
+
+
 class Forecast(nn.Module):
     """From pooled features [N, D] what blocks will be like before they are computed: CIR and the controller term c, each [N, B].
 
@@ -153,7 +162,7 @@ class UpFrontHead(nn.Module):
         self.forecast = Forecast(hidden, blocks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.forecast(global_average(self.features(x)))
+        return self.forecast(global_average(self.features(interior(x))))
 
 
 class BlockHead(nn.Module):
@@ -165,7 +174,7 @@ class BlockHead(nn.Module):
         self.forecast = Forecast(hidden, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.forecast(self.features(global_average(x)))
+        return self.forecast(self.features(global_average(interior(x))))
 
 
 class PredictiveCosineGate(BlockGatedResNet):
