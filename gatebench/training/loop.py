@@ -6,6 +6,7 @@ Shapes: N images in a batch, S switches.
 import math
 import time
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,11 +80,11 @@ def fit(
             if view.wants_update():
                 view.update(epoch, step + 1, meter.images, _finite(meter.means(), epoch, folder))
         means = _finite(meter.means(), epoch, folder)
-        if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
-            _finite({"loss": math.nan}, epoch, folder)  # the epoch's last step broke what its losses did not see
         seconds = time.perf_counter() - started
         progress.seconds += seconds
         outcome = collect(model, test, precision)
+        if not np.isfinite(outcome.confidence).all():  # the epoch's last step broke what its losses had not seen
+            _finite({"loss": math.nan}, epoch, folder)
         progress.epochs.append(
             {
                 "epoch": epoch + 1,
