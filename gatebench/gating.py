@@ -40,6 +40,7 @@ def logistic_like(like: Tensor) -> Tensor:
     return gumbel_like(like) - gumbel_like(like)
 
 
-def decide(logits: Tensor, threshold: float) -> Tensor:
-    """Hard decisions 1[sigmoid(logit) > threshold], boolean (CosineGate, Eq. 16)."""
-    return torch.sigmoid(logits) > threshold
+def decide(logits: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Gates sigmoid(logit) in fp32 and hard decisions 1[gate > threshold], boolean (CosineGate, Eq. 16)."""
+    gates = torch.sigmoid(logits.float())
+    return gates, gates > threshold

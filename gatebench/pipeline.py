@@ -68,7 +68,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
         folder.write_json("machine.json", machine)
     folder.write_text("recipe.yaml", recipe.dump())
     folder.write_json("data.json", data)
-    progress = fit(model, recipe, train, test, folder, seed=seed, precision=precision, view=view)
+    progress = fit(model, recipe, train, test, folder, scored=dataset.scored, seed=seed, precision=precision, view=view)
 
     outcome = collect(model, test, precision)
     macs_ratio = float(outcome.executed_macs(model).mean()) / model.macs_static

@@ -93,7 +93,7 @@ class Training(_Part):
     weight_decay: NonNegativeFloat = 5e-4
     schedule: Literal["cosine", "warm-restarts", "one-cycle"] = "cosine"
     """Learning rate, stepped every batch. cosine: from the rate to 0. warm-restarts: the same again and again.
-    one-cycle: up to the rate and down to 0."""
+    one-cycle: linearly up to the rate in the first fifth, then linearly down to 0."""
     restart_epochs: PositiveFloat = 50
     """Length of the first cycle of warm-restarts."""
     restart_factor: PositiveInt = 2

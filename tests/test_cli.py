@@ -31,7 +31,7 @@ def test_train_prints_the_table_and_is_read_back(gatebench, tmp_path):
     done = gatebench(*command)
     assert done.returncode == 0, done.stderr
     out = " ".join(done.stdout.split())
-    for words in ("cosinegate balanced on shapes (test), 1 epochs (the recipe's: 160): claimed beside executed", "accuracy %",
+    for words in ("cosinegate balanced on shapes (test), 1 epoch (the recipe's: 160): claimed beside executed", "accuracy %",
                   "difficulty 0.0-0.2", "blocks.2", "audit, seed 1:", "written to"):  # fmt: skip
         assert words in out, words
     assert "epoch 1/1" in done.stderr

@@ -56,7 +56,7 @@ def test_gate_logit_is_gamma_times_cir_plus_controller():  # Eq. 11
     a, b = x.double().numpy().reshape(5, -1), f.double().numpy().reshape(5, -1)
     cir = 1 - (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
     controller = net.controllers[0](x).detach().double().numpy()
-    assert net.block_logits(0, x, x, f).detach().numpy() == pytest.approx(-3 * (cir + controller), abs=1e-4)
+    assert net.logits_after(0, x, x, f).detach().numpy() == pytest.approx(-3 * (cir + controller), abs=1e-4)
 
 
 def test_gumbel_softmax_is_the_residual_share():  # Eq. 13-15
@@ -87,14 +87,14 @@ def test_released_relaxation_has_one_gumbel_variable():
 
 def test_threshold_decides_strictly_above():  # Eq. 16
     boundary = math.log(0.45 / 0.55)
-    decided = gating.decide(torch.tensor([boundary - 1e-3, boundary + 1e-3], dtype=torch.float64), 0.45)
+    _, decided = gating.decide(torch.tensor([boundary - 1e-3, boundary + 1e-3], dtype=torch.float64), 0.45)
     assert decided.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(("gamma", "bound"), [(-3.0, 0.067), (-2.5, 0.080), (-2.0, 0.100)])
 def test_printed_sign_runs_a_block_only_below_a_small_incompatibility(gamma, bound):
     """With gamma < 0 the gate falls as CIR rises, the opposite of the paper's prose."""
-    run = gating.decide(torch.tensor([gamma * (bound - 0.001), gamma * (bound + 0.001)]), 0.45)
+    _, run = gating.decide(torch.tensor([gamma * (bound - 0.001), gamma * (bound + 0.001)]), 0.45)
     assert run.tolist() == [True, False]
 
 

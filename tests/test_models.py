@@ -27,7 +27,7 @@ def net(request):
     torch.manual_seed(3)
     net = models.create(name, 10, (3, 16, 16), **options).to(memory_format=torch.channels_last)
     for part_name, parameter in net.named_parameters():
-        if any(part in part_name for part in ("controllers", "forecast.controller")):
+        if any(part in part_name for part in ("controllers", "forecast.linear")):
             torch.nn.init.normal_(parameter, 0.0, 1.0)
     for seed in range(30):
         net.train()(images(64, seed))  # batch norm's statistics
@@ -177,7 +177,7 @@ def test_predictive_gates_watch_first_and_then_act():
     watching = net(images(8, size=32))
     assert (watching.gates == 1).all() and not watching.gates.requires_grad
     watching.terms["prediction"].sum().backward()
-    assert net.up_front_head.forecast.cir.weight.grad.abs().sum() > 0
+    assert net.up_front_head.forecast.linear.weight.grad[:9].abs().sum() > 0
     net.begin_epoch(0.5)
     acting = net(images(64, size=32))
     assert set(acting.gates.detach().unique().tolist()) == {0.0, 1.0} and acting.gates.requires_grad

@@ -11,9 +11,10 @@ from .outcome import Outcome
 
 
 def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[dict], findings: list[str], **settings) -> dict:
-    """The headline row: the last epoch's accuracy first, the peak beside it. `settings` are seed, device, machine and so on."""
+    """The headline row: the last epoch's accuracy first, the peak beside it. `settings` are split, seed, device, machine and so on."""
     low, high = wilson(int(outcome.correct.sum()), len(outcome.correct))
-    peak = max(epochs, key=lambda row: row["test_accuracy"])
+    scored = f"{settings['split']}_accuracy"
+    peak = max(epochs, key=lambda row: row[scored])
     decided, executed = float(outcome.decided_macs(model).mean()), float(outcome.executed_macs(model).mean())
     row = {
         "model": recipe.model.name,
@@ -26,7 +27,7 @@ def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[d
         "accuracy": outcome.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,
-        "accuracy_peak": peak["test_accuracy"],
+        "accuracy_peak": peak[scored],
         "peak_epoch": peak["epoch"],
         **outcome.gate_means(),
         "macs_dense": model.macs_static,

@@ -36,8 +36,12 @@ class BlockGatedResNet(ResNet):
         """Gate logits [N, B] from the stem's output; where `decides` is "up-front"."""
         raise NotImplementedError
 
-    def block_logits(self, index: int, x: Tensor, shortcut: Tensor, residual: Tensor | None) -> Tensor:
-        """Gate logits [N] of one block from its input x; `residual` F(x) is None unless `decides` is "after"."""
+    def logits_before(self, index: int, x: Tensor) -> Tensor:
+        """Gate logits [N] of one block from its input x; where `decides` is "before"."""
+        raise NotImplementedError
+
+    def logits_after(self, index: int, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
+        """Gate logits [N] of one block from its input x and its two paths; where `decides` is "after"."""
         raise NotImplementedError
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: float | None) -> Output:

@@ -98,7 +98,7 @@ class CosineGate(BlockGatedResNet):
         cosines = sum(3 * math.prod(shape) for shape in outputs)  # three inner products over each block's output
         self.macs_gate = cosines + sum(count_macs(controller, shape) for controller, shape in zip(self.controllers, inputs, strict=True))
 
-    def block_logits(self, index: int, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
+    def logits_after(self, index: int, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
         return self._logits(index, x, inner_products(shortcut, residual))
 
     def _logits(self, index: int, x: Tensor, products: Tensor) -> Tensor:
@@ -138,14 +138,15 @@ class Forecast(nn.Module):
     def __init__(self, features: int, blocks: int):
         super().__init__()
         self.normalise = nn.BatchNorm1d(features, affine=False)
-        self.cir, self.controller = nn.Linear(features, blocks), nn.Linear(features, blocks)
-        nn.init.zeros_(self.cir.weight)
-        nn.init.ones_(self.cir.bias)  # CIR starts at 1, unrelated directions, and c about 0: nearly every block open
-        nn.init.zeros_(self.controller.bias)
+        self.linear = nn.Linear(features, 2 * blocks)
+        with torch.no_grad():  # CIR starts at 1, unrelated directions, and c about 0: nearly every block open
+            self.linear.weight[:blocks] = 0
+            self.linear.bias[:blocks] = 1
+            self.linear.bias[blocks:] = 0
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.normalise(features)
-        return self.cir(features).float(), self.controller(features).float()
+        cir, controller = self.linear(self.normalise(features)).float().chunk(2, 1)
+        return cir, controller
 
 
 class UpFrontHead(nn.Module):
@@ -207,7 +208,7 @@ class PredictiveCosineGate(BlockGatedResNet):
     def up_front_logits(self, x: Tensor) -> Tensor:
         return self._logits(*self.up_front_head(x))
 
-    def block_logits(self, index: int, x: Tensor, shortcut: Tensor, residual: Tensor | None) -> Tensor:
+    def logits_before(self, index: int, x: Tensor) -> Tensor:
         return self._logits(*self.block_heads[index](x)).squeeze(1)
 
     def _logits(self, predicted: Tensor, controller: Tensor) -> Tensor:

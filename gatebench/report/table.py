@@ -11,7 +11,8 @@ MOST_GROUPS = 20
 def claims_table(rows: list[dict]) -> Table:
     """One line a seed of one model, recipe and data set: accuracy, what the gates claim, what is executed."""
     row = rows[0]
-    epochs = f"{row['epochs']} epochs" + ("" if row["epochs"] == row["recipe_epochs"] else f" (the recipe's: {row['recipe_epochs']})")
+    epochs = f"{row['epochs']} epoch" + "s" * (row["epochs"] != 1)
+    epochs += "" if row["epochs"] == row["recipe_epochs"] else f" (the recipe's: {row['recipe_epochs']})"
     table = Table(
         title=Text(f"{row['model']} {row['recipe']} on {row['dataset']} ({row['split']}), {epochs}: claimed beside executed", "italic"),
         title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),

@@ -57,9 +57,20 @@ class Trainer:
 
 
 def fit(
-    model: GatedModel, recipe: Recipe, train: Batches, test: Batches, folder: RunFolder, *, seed: int, precision: str, view: View
+    model: GatedModel,
+    recipe: Recipe,
+    train: Batches,
+    test: Batches,
+    folder: RunFolder,
+    *,
+    scored: str,
+    seed: int,
+    precision: str,
+    view: View,
 ) -> checkpoint.Progress:
     """Train from the folder's last checkpoint to the recipe's last epoch; leaves the model as annealed as it gets.
+
+    `scored` is what `test` is: "test" or "validation".
 
     Raises GatebenchError where the loss is not a number; the checkpoint of the last good epoch is kept.
     """
@@ -67,7 +78,7 @@ def fit(
     trainer = Trainer(model, recipe, len(train), precision)
     state = {"model": model, "optimizer": trainer.optimizer, "schedule": trainer.schedule}
     progress = checkpoint.restore(folder, **state)
-    view.begin(epochs, len(train), done=progress.epochs)
+    view.begin(epochs, len(train), scored, done=progress.epochs)
     for epoch in range(len(progress.epochs), epochs):
         started = time.perf_counter()
         epoch_seed = 100_003 * seed + epoch
@@ -92,7 +103,7 @@ def fit(
                 "train_loss": means.pop("loss"),
                 "train_accuracy": means.pop("accuracy"),
                 "train_mean_gate": means.pop("gate", None),
-                "test_accuracy": outcome.accuracy,
+                f"{scored}_accuracy": outcome.accuracy,
                 **outcome.gate_means(),
                 **{f"loss_{name}": value for name, value in means.items()},
                 "images_per_second": meter.images / seconds,

@@ -12,5 +12,7 @@ def make_schedule(training: Training, optimizer: Optimizer, steps_per_epoch: int
         first = max(1, round(training.restart_epochs * steps_per_epoch))
         return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=first, T_mult=training.restart_factor)
     if training.schedule == "one-cycle":
-        return lr_scheduler.OneCycleLR(optimizer, max_lr=training.learning_rate, total_steps=steps + 1, cycle_momentum=False)
+        return lr_scheduler.OneCycleLR(
+            optimizer, training.learning_rate, total_steps=steps + 1, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False
+        )
     return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)

@@ -21,9 +21,9 @@ class View:
         self.live: Live | None = None
         self.next_update = 0.0
 
-    def begin(self, epochs: int, steps: int, done: list[dict]) -> None:
-        """Start after the epochs `done` (rows of epochs.csv) of `epochs`, each of `steps` batches."""
-        self.epochs, self.steps, self.last = epochs, steps, done[-1] if done else {}
+    def begin(self, epochs: int, steps: int, scored: str, done: list[dict]) -> None:
+        """Start after the epochs `done` (rows of epochs.csv) of `epochs`, each of `steps` batches; `scored` names the scored split."""
+        self.epochs, self.steps, self.scored, self.last = epochs, steps, scored, done[-1] if done else {}
         if done:
             self.console.print(f"{self.title}: goes on after epoch {len(done)} of {epochs}", markup=False, highlight=False, soft_wrap=True)
         if self.console.is_terminal and len(done) < epochs:
@@ -58,7 +58,7 @@ class View:
             self.progress.update(self.task, completed=epoch * self.steps + step)
             self.numbers.plain = (
                 f"epoch {epoch + 1}/{self.epochs}, {rate:,.0f} img/s, loss {means['loss']:.3f},"
-                f" train {means['accuracy']:.1f} %{gate}{self._last_test()}"
+                f" train {means['accuracy']:.1f} %{gate}{self._last_score()}"
             )
 
     def epoch_done(self, row: dict) -> None:
@@ -70,7 +70,7 @@ class View:
             left = f", {self._time_left()} left" if row["epoch"] < self.epochs else ""
             self.console.print(
                 f"{self.title}: epoch {row['epoch']}/{self.epochs}, {row['images_per_second']:,.0f} img/s, loss {row['train_loss']:.3f},"
-                f" train {row['train_accuracy']:.1f} %{self._last_test()}{left}",
+                f" train {row['train_accuracy']:.1f} %{self._last_score()}{left}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -82,13 +82,14 @@ class View:
             self.live.stop()
             self.live = None
 
-    def _last_test(self) -> str:
-        """The last epoch's test accuracy, and a bar for the mean gate of every unit."""
+    def _last_score(self) -> str:
+        """The last epoch's accuracy on the scored split, and a bar for the mean gate of every unit."""
         if not self.last:
             return ""
         gates = [value for name, value in self.last.items() if name.startswith("gate_")]
         bars = "".join(BARS[min(7, int(8 * gate))] for gate in gates)
-        return f", test {self.last['test_accuracy']:.2f} %" + (f", gates {bars} {sum(gates) / len(gates):.2f}" if gates else "")
+        score = self.last[f"{self.scored}_accuracy"]
+        return f", {self.scored} {score:.2f} %" + (f", gates {bars} {sum(gates) / len(gates):.2f}" if gates else "")
 
     def _time_left(self) -> str:
         seconds = (time.perf_counter() - self.epoch_started) * (self.epochs - self.last["epoch"])
