@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import GatebenchError, MissingData, UsageError
+from .errors import GatebenchError, MissingData, UsageError, nearest
 
 app = typer.Typer(name="gatebench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 stdout, stderr = Console(), Console(stderr=True)
@@ -109,7 +109,7 @@ def train(
     from . import recipe as recipes
     from .data.catalogue import data_root
 
-    seeds = _seeds(seed)
+    seeds = _whole_numbers(seed, "--seed", 0, 2**32 - 1)
     with stderr.status("loading torch"):
         from . import models, pipeline
         from .device import choose_device, set_threads
@@ -142,6 +142,93 @@ def train(
         for finding in row["audit"]:
             stdout.print(f"audit, seed {row['seed']}: {finding}", markup=False, highlight=False, soft_wrap=True)
         stdout.print(f"written to {folder.path}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(name="profile-latency")
+@_told
+def profile_latency(
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN|MODEL...", help="Runs, folders of runs, models: all timed together."),
+    ] = None,
+    model_file: Annotated[
+        list[str] | None, typer.Option(metavar="FILE[:FACTORY]", help="A network of your own; FACTORY (build) takes the number of classes.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="For a model or a network of your own: .safetensors, or a torch state_dict.", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Instead of the network's own: a name, a folder or an .npz.", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+    vs: Annotated[
+        str | None, typer.Option(metavar="RUN|MODEL", help="Compare all with this, not each with its static twin.", show_default=False)
+    ] = None,
+    batch_size: Annotated[str, typer.Option(help="One or several, as 1,8,64.")] = "1",
+    threads: Annotated[str | None, typer.Option(help="One or several, as 1,2. Default: all cores.", show_default=False)] = None,
+    execution: Annotated[str, typer.Option(help="sparse, or sparse,masked.")] = "sparse",
+    inputs: Annotated[int, typer.Option(min=8, help="Real inputs that are timed; p90 needs 64, p99 662.")] = 128,
+    repeats: Annotated[int, typer.Option(min=5, help="Rounds; in each, everything is timed once on every input.")] = 30,
+    max_seconds: Annotated[float, typer.Option(min=1, help="For each batch size and number of threads.")] = 120,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    out: Annotated[Path | None, typer.Option(help="Where to write. Default: the runs' own folders.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Time networks on real inputs, beside their static twins: what is claimed, executed and realised.
+
+    Exits with 3 where the machine was too noisy for an answer.
+    """
+    from .data.catalogue import data_root
+
+    names = [*(networks or []), *(model_file or [])]
+    if not names:
+        raise UsageError("Name what to time: a run folder, a folder of runs, a model, or --model-file FILE.py:FACTORY.")
+    sizes = _whole_numbers(batch_size, "--batch-size", 1, 65536)
+    counts = _whole_numbers(threads, "--threads", 1, 1024) if threads else [None]
+    executions = _choices(execution, "--execution", ("sparse", "masked"))
+    with stderr.status("loading torch"):
+        from .device import choose_device, default_threads
+        from .measure.machine import describe
+        from .profiling import session as profiling
+        from .profiling.networks import Loader
+        from .profiling.record import record
+        from .profiling.view import rounds_bar
+        from .report.latency_table import show
+
+    place = choose_device(device.value)
+    loader = Loader(data_root(data_dir), dataset, weights)
+    with stderr.status("loading networks and data"):
+        entered = [network for name in names for network in loader.networks(name)]
+        rival = loader.rival(vs, entered) if vs else None
+    machine = describe(place)
+    sessions, folders = [], []
+    for count in counts:
+        for size in sizes:
+            plan = profiling.Plan(place, count or default_threads(), size, executions, inputs, repeats, max_seconds)
+            with rounds_bar(stderr, plan) as after_round:
+                sessions.append(profiling.run(entered, rival, plan, after_round))
+            folders = record(sessions, machine, out)
+            if sessions[-1].times.interrupted:
+                break
+    rows = [timing.row() for session in sessions for timing in session.all_timings()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, allow_nan=False))
+    else:
+        show(stdout, sessions, machine["name"])
+        for folder in folders:
+            stdout.print(f"written to {folder.path}", markup=False, highlight=False, soft_wrap=True)
+    if sessions[-1].times.interrupted:
+        _say("gatebench: interrupted; what was measured until then is kept.")
+        raise typer.Exit(130)
+    noisy = [row for row in rows if "rounds_needed" in row]
+    if noisy:
+        worst = max(noisy, key=lambda row: row["rounds_needed"])
+        _say(
+            f"gatebench: the machine was too noisy: the speed-up of {worst['network']} at batch {worst['batch_size']} is"
+            f" {worst['speedup_low']:.3f} to {worst['speedup_high']:.3f}. --repeats {worst['rounds_needed']} would do, if it stays as noisy"
+            " (and --max-seconds allows it)."
+        )
+        raise typer.Exit(3)
 
 
 @app.command(name="list")
@@ -178,14 +265,25 @@ def list_(kind: Annotated[Kind, typer.Argument(metavar="models|recipes|datasets"
     stdout.print(table)
 
 
-def _seeds(text: str) -> list[int]:
+def _whole_numbers(text: str, option: str, least: int, most: int) -> list[int]:
+    """One number or several, as 0,1,2, each once."""
     try:
-        seeds = [int(part) for part in text.split(",")]
-        if min(seeds) < 0 or max(seeds) >= 2**32:
+        numbers = [int(part) for part in text.split(",")]
+        if min(numbers) < least or max(numbers) > most:
             raise ValueError
     except ValueError:
-        raise UsageError(f"--seed wants whole numbers from 0 to {2**32 - 1}, as 0 or 0,1,2, not {text!r}.") from None
-    return list(dict.fromkeys(seeds))
+        raise UsageError(f"{option} wants whole numbers from {least} to {most}, as {least} or {least},{least + 1}, not {text!r}.") from None
+    return list(dict.fromkeys(numbers))
+
+
+def _choices(text: str, option: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in a list such as sparse,masked, the first of the allowed ones always among them."""
+    for name in text.split(","):
+        if name not in allowed:
+            raise UsageError(
+                f"{option} wants {' or '.join(allowed)}, or several as {','.join(allowed)}, not {name!r}.{nearest(name, allowed)}"
+            )
+    return tuple(dict.fromkeys((allowed[0], *text.split(","))))
 
 
 def _load_data(recipe, root: Path, required: bool, epochs: int | None):

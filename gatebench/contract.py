@@ -4,7 +4,7 @@ Shapes: N inputs, S switches (the sum of the units' widths), U units.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -55,6 +55,8 @@ class GatedModel(nn.Module):
     """Names of the loss terms of the model's own that `forward` gives; a recipe's objective may weight them."""
     macs_gate: int = 0
     """MACs of one input spent only in order to decide."""
+    fixed_policies: ClassVar[dict[str, Any]] = {}
+    """Policies under which the gates are asked and always say the same: "all on" and "all off", where a method has such."""
 
     @property
     def units(self) -> list[Unit]:
@@ -63,6 +65,10 @@ class GatedModel(nn.Module):
     @property
     def switches(self) -> int:
         return sum(unit.width for unit in self.units)
+
+    def twin(self) -> nn.Module | None:
+        """The static twin over the same weights, images [N, C, H, W] -> logits; None for a network that is static itself."""
+        return None
 
     def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None, policy: Any = None) -> Output:
         """Run inputs [N, C, H, W] under hard decisions: the network's own, or the imposed ones (boolean [N, S]).

@@ -19,14 +19,18 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
 
 
+def default_threads() -> int:
+    """All cores this process may use."""
+    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
+
+
 def set_threads(count: int | None) -> None:
     """Fix the number of CPU threads (none: all cores this process may use), and keep big buffers between steps.
 
     glibc gives every buffer above 32 MB, and at first above 128 kB, back to the system when it is freed; the next step then
     pays a page fault for each 4 kB it touches. On ResNet-20 with batches of 128 that costs up to a tenth of the step.
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(count or allowed or 1)
+    torch.set_num_threads(count or default_threads())
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         mmap_threshold, trim_threshold = -3, -1
         ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 30)

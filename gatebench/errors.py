@@ -17,6 +17,11 @@ class MissingData(GatebenchError):
     """A named data set is neither on disk nor downloadable."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says, in one line without the full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """ " Did you mean 'x'?" for the closest allowed name, or nothing where none is close."""
     spelled = {str(candidate).casefold(): str(candidate) for candidate in allowed}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import GatebenchError, MissingData, UsageError, nearest
+from ..errors import GatebenchError, MissingData, UsageError, first_line, nearest
 from ..recipe import Data
 from .images import Dataset, Images, channel_statistics
 from .shapes import class_names, make_shapes
@@ -130,21 +130,17 @@ def _torchvision(name: str, named: Named, root: Path) -> tuple[Images, Images, l
     except Exception as error:  # whatever torchvision, pickle, numpy or scipy make of half a file
         if were_there:
             raise GatebenchError(
-                f"The files of {name} at {root / named.folder} are damaged or not all there ({_first_line(error)}). Remove them, and put"
+                f"The files of {name} at {root / named.folder} are damaged or not all there ({first_line(error)}). Remove them, and put"
                 " torchvision's files there again or let them be downloaded."
             ) from None
         raise MissingData(
-            f"{name} is not below {root} and cannot be downloaded ({_first_line(error)}). Put torchvision's files at"
+            f"{name} is not below {root} and cannot be downloaded ({first_line(error)}). Put torchvision's files at"
             f" {root / named.folder}, or a MedMNIST-style {name}.npz in {root}, or name another folder with --data-dir or $GATEBENCH_DATA."
         ) from None
     finally:
         socket.setdefaulttimeout(timeout)
     classes = getattr(sets[0], "classes", None) or [str(label) for label in range(named.classes)]
     return images[0], images[1], list(classes)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _images(part) -> Images:

@@ -39,14 +39,18 @@ def breakdown(model: GatedModel, dataset: Dataset, outcome: Outcome, inputs: pd.
     )
     groups = {"class": inputs["label"]}
     if "difficulty" in inputs:
-        edges = np.linspace(0, 1, DIFFICULTY_BINS + 1).round(1)
-        names = [f"{low}-{high}" for low, high in zip(edges, edges[1:], strict=False)]
-        groups["difficulty"] = pd.cut(inputs["difficulty"], edges, include_lowest=True, labels=names)
+        groups["difficulty"] = difficulty_bins(inputs["difficulty"])
     tables = [_by_group(kind, keys, inputs) for kind, keys in groups.items()]
     tables[0]["group"] = [dataset.classes[label] for label in tables[0]["group"]]
     if model.units:
         tables.append(_by_unit(model, outcome, inputs))
     return pd.concat(tables, ignore_index=True)
+
+
+def difficulty_bins(difficulty: pd.Series) -> pd.Series:
+    """The fifth of [0, 1] in which each difficulty lies, by name."""
+    edges = np.linspace(0, 1, DIFFICULTY_BINS + 1).round(1)
+    return pd.cut(difficulty, edges, include_lowest=True, labels=[f"{low}-{high}" for low, high in zip(edges, edges[1:], strict=False)])
 
 
 def _by_group(kind: str, keys: pd.Series, inputs: pd.DataFrame) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def run_blocks(net: "BlockGatedResNet", x: Tensor, execution: Execution, imposed
     """
     if execution == "masked" or (imposed is None and net.decides == "after"):
         return _run_all(net, x, imposed, threshold)
-    return _run_decided(net, x, imposed, threshold)
+    return (_run_one if len(x) == 1 else _run_decided)(net, x, imposed, threshold)
 
 
 def _run_all(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, threshold: float) -> Output:
@@ -54,46 +54,79 @@ def _run_all(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, thresho
     return Output(net.classify(x), torch.stack(gates, 1) if gates else None, decisions=decided, executed=torch.ones_like(decided))
 
 
+def _run_one(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, threshold: float) -> Output:
+    """One input: a block is run, or it is not."""
+    gates, decided = None, imposed
+    x = net.stem(x)
+    if imposed is None and net.decides == "up-front":
+        gates, decided = decide(net.up_front_logits(x), threshold)
+    if decided is not None:
+        for block, on in zip(net.blocks, decided[0].tolist(), strict=True):
+            x = block(x) if on else block.skip(x)
+    else:
+        pairs = []
+        for index, block in enumerate(net.blocks):
+            pairs.append(decide(net.logits_before(index, x), threshold))
+            x = block(x) if pairs[-1][1].item() else block.skip(x)
+        gates, decided = (torch.stack(each, 1) for each in zip(*pairs, strict=True))
+    return Output(net.classify(x), gates, decisions=decided, executed=decided)
+
+
 def _run_decided(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, threshold: float) -> Output:
     """Each block is computed only for the inputs that it is on for, which `BatchOrder` keeps side by side."""
-    order = BatchOrder(len(x))
-    gates, known = None, None
+    order, gates, inputs = BatchOrder(len(x)), None, len(x)
     if imposed is not None:
-        known = imposed.cpu().numpy()
-        x, _ = order.arrange(x, known[:, 0], known[:, 1:])  # the images are smaller than any feature map
+        decisions = imposed.cpu().numpy()
+        counts = decisions.sum(0).tolist()
+        x = _arrange(order, x, decisions, counts, 0)  # now, while a move is cheap: images are smaller than any feature map
         x = net.stem(x)
     else:
         x = net.stem(x)
         if net.decides == "up-front":
             gates, on = decide(net.up_front_logits(x), threshold)
-            known = on.cpu().numpy()
-    if known is None:
-        gates = torch.empty(len(x), len(net.blocks), device=x.device)
-        decisions = np.zeros(gates.shape, dtype=bool)
-    else:
-        decisions = known
+            decisions = on.cpu().numpy()
+            counts = decisions.sum(0).tolist()
+        else:
+            gates = torch.empty(inputs, len(net.blocks), device=x.device)
+            decisions, counts = np.zeros(gates.shape, dtype=bool), [0] * len(net.blocks)
     executed = decisions.copy()
     for index, block in enumerate(net.blocks):
-        if known is None:
-            gate, on = decide(net.logits_before(index, x), threshold)
-            gates[order.inputs, index] = gate
-            decisions[order.inputs, index] = on.cpu().numpy()
-            executed[:, index] = decisions[:, index]
-        on = decisions[:, index]
-        x, rows = order.arrange(x, on, decisions[:, index + 1 :] if known is not None else decisions[:, :0])
-        if rows.stop - rows.start == len(x):
+        if imposed is None and net.decides == "before":
+            gates[order.inputs, index], on = decide(net.logits_before(index, x), threshold)
+            decisions[order.inputs, index] = executed[order.inputs, index] = on.cpu().numpy()
+            counts[index] = int(decisions[:, index].sum())
+        if counts[index] == 0:
+            x = block.skip(x)
+        elif counts[index] == inputs:
+            x = block(x)
+        elif order.splits(counts[index]):
+            x = _arrange(order, x, decisions, counts, index)
+            x = _add_residual(block, x, order.rows(decisions[:, index]))
+        else:
+            x = _add_masked(block, x, decisions[order.inputs, index])
             executed[:, index] = True
-        x = _add_residual(block, x, rows, on[order.inputs[rows]])
     decided, executed = (torch.from_numpy(each).to(x.device) for each in (decisions, executed))
     return Output(net.classify(order.restore(x)), gates, decisions=decided, executed=executed)
 
 
-def _add_residual(block: "ResidualBlock", x: Tensor, rows: slice, on: np.ndarray) -> Tensor:
-    """The block's output with F(x) computed for the slice `rows` alone, and added where it is `on`; may overwrite x."""
+def _arrange(order: BatchOrder, x: Tensor, decisions: np.ndarray, counts: list[int], index: int) -> Tensor:
+    """The batch in an order for the next two blocks, from `index` on, that are on for a part of it, as far as that is known."""
+    splitting = [later for later in range(index, len(counts)) if order.splits(counts[later])][:2]
+    if not splitting:
+        return x
+    first, *second = (decisions[:, each] for each in splitting)
+    return order.arrange(x, first, second[0] if second else None)
+
+
+def _add_residual(block: "ResidualBlock", x: Tensor, rows: slice) -> Tensor:
+    """The block's output with F(x) computed for a slice of the batch alone; may overwrite x."""
     total = block.shortcut(x)
-    if rows.stop > rows.start:
-        residual = block.residual(x[rows])
-        if not on.all():
-            residual[torch.from_numpy(~on).to(x.device)] = 0
-        F.relu_(total[rows].add_(residual))
+    F.relu_(total[rows].add_(block.residual(x[rows])))
     return total if block.shortcut_is_positive else F.relu_(total)
+
+
+def _add_masked(block: "ResidualBlock", x: Tensor, on: np.ndarray) -> Tensor:
+    """The block's output with F(x) computed for every row and added to those that are `on`."""
+    residual = block.residual(x)
+    residual[torch.from_numpy(~on).to(x.device)] = 0
+    return F.relu_(residual.add_(block.shortcut(x)))

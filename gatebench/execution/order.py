@@ -12,46 +12,42 @@ from torch import Tensor
 from ..feature_maps import flat, unflat
 
 WORTH_MOVING = 0.04
-"""Share of a batch that must be off before leaving it out pays for moving the batch; below it the block runs for all."""
+"""Share of a batch that must be off before leaving it out pays for moving the batch."""
 
 
 class BatchOrder:
-    """Which input stands in which row of a batch of `count` inputs. Decisions are always given by input, not by row."""
+    """Which input stands in which row of a batch of N inputs. Decisions are always given by input, not by row."""
 
     def __init__(self, count: int):
         self.inputs = np.arange(count)
         """[N]: the input that stands in each row."""
+        self.most = count * (1 - WORTH_MOVING)
         self.moved = False
 
-    def arrange(self, x: Tensor, on: np.ndarray, later: np.ndarray) -> tuple[Tensor, slice]:
-        """The batch x [N, C, H, W] with the rows of the inputs that are `on` [N] side by side, and where they are.
+    def splits(self, count: int) -> bool:
+        """Whether `count` inputs that are on leave so many off that they are worth a move."""
+        return 0 < count <= self.most
 
-        `later` [N, L] are the decisions of the blocks that follow, as far as they are known: the next of them that splits
-        the batch gets its rows side by side by the same move. The slice is the whole batch where too few are off for a move to pay.
-        """
-        count = np.count_nonzero(on)
-        if count == 0:
-            return x, slice(0, 0)
-        if not self._splits(count):
-            return x, slice(0, len(on))
+    def rows(self, on: np.ndarray) -> slice | None:
+        """Where the inputs that are `on` [N] stand, if side by side."""
         rows = on[self.inputs]
-        first = int(rows.argmax())
-        if not rows[first : first + count].all():
-            following = next((column for column in later.T if self._splits(np.count_nonzero(column))), None)
-            second = np.zeros_like(rows) if following is None else following[self.inputs]
-            place = np.where(rows, second, 3 - second.astype(int))  # 0 first only, 1 both, 2 second only, 3 neither
-            x = self._move(x, np.argsort(place, kind="stable"))
-            first = 0
-        return x, slice(first, first + count)
+        first, count = int(rows.argmax()), np.count_nonzero(rows)
+        return slice(first, first + count) if rows[first : first + count].all() else None
+
+    def arrange(self, x: Tensor, on: np.ndarray, later: np.ndarray | None) -> Tensor:
+        """The batch x [N, C, H, W] with the inputs that are `on` [N] side by side, and those that are on `later` as well.
+
+        Where they stand side by side already, x is handed back; `later` then waits for its turn.
+        """
+        if self.rows(on) is not None:
+            return x
+        first = on[self.inputs].astype(np.int8)
+        second = np.zeros_like(first) if later is None else later[self.inputs].astype(np.int8)
+        place = np.where(first, second, 3 - second)  # 0 first only, 1 both, 2 second only, 3 neither
+        rows = np.argsort(place, kind="stable")
+        self.inputs, self.moved = self.inputs[rows], True
+        return unflat(flat(x).index_select(0, torch.from_numpy(rows).to(x.device)), x)
 
     def restore(self, x: Tensor) -> Tensor:
         """Rows [N, ...] back in the order of the inputs."""
         return x[torch.from_numpy(np.argsort(self.inputs)).to(x.device)] if self.moved else x
-
-    def _splits(self, count: int) -> bool:
-        """Whether `count` inputs that are on leave enough that are off."""
-        return 0 < count <= len(self.inputs) * (1 - WORTH_MOVING)
-
-    def _move(self, x: Tensor, rows: np.ndarray) -> Tensor:
-        self.inputs, self.moved = self.inputs[rows], True
-        return unflat(flat(x).index_select(0, torch.from_numpy(rows).to(x.device)), x)

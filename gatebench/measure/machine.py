@@ -62,6 +62,7 @@ def describe(device: torch.device) -> dict:
         "cpu": cpu_name(),
         "cpu_features": cpu_features(),
         "cores": cores,
+        "caches": _caches(),
         "threads": torch.get_num_threads(),
         **gpu,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -69,6 +70,52 @@ def describe(device: torch.device) -> dict:
         **{package: version(package) for package in ("gatebench", "torch", "torchvision", "numpy")},
         "commit": git_commit(),
     }
+
+
+def state(device: torch.device) -> dict:
+    """What else may decide a time, now: load, clock rate and its governor; on a GPU clock, power and what holds it back."""
+    found = {"load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None, "governor": _read("cpu0/cpufreq/scaling_governor")}
+    rate = _read("cpu0/cpufreq/scaling_cur_freq")
+    found["cpu_mhz"] = int(rate) / 1000 if rate else None
+    if device.type == "cuda":
+        found |= _gpu_state(device)
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _read(name: str) -> str | None:
+    try:
+        return (Path("/sys/devices/system/cpu") / name).read_text().strip()
+    except OSError:
+        return None
+
+
+def _gpu_state(device: torch.device) -> dict:
+    """Through NVML where nvidia-ml-py is installed (the extra `gpu`)."""
+    try:
+        import pynvml
+    except ImportError:
+        return {}
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        return {
+            "gpu_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
+            "gpu_watts": pynvml.nvmlDeviceGetPowerUsage(handle) / 1000,
+            "gpu_celsius": pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
+            "gpu_throttle_reasons": pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
+        }
+    except pynvml.NVMLError:
+        return {}
+
+
+def _caches() -> dict[str, str]:
+    """Sizes of the first core's caches, by level: {"L1d": "48K", ...}."""
+    found = {}
+    for index in range(8):
+        level, kind, size = (_read(f"cpu0/cache/index{index}/{name}") for name in ("level", "type", "size"))
+        if level and size:
+            found[f"L{level}{ {'Data': 'd', 'Instruction': 'i'}.get(kind, '') }"] = size
+    return found
 
 
 def peak_memory_mb() -> float | None:

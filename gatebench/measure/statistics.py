@@ -1,9 +1,129 @@
-"""Honest statistics for what is measured."""
+"""Honest statistics for what is measured.
 
+Shapes: R rounds, N inputs; times are seconds [R, N]. Two things make them differ: the inputs (a gate at work) and the machine,
+whose noise is shared by what is measured in one round. Intervals therefore come from resampling both (a two-way bootstrap;
+Owen 2007, "The pigeonhole bootstrap", arXiv 0712.1111), which is conservative for noise that belongs to neither.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 from scipy.stats import binomtest
+
+RESAMPLES = 1000
+FEWEST_INPUTS = {90: 64, 99: 662}
+"""Inputs that a percentile needs before it is shown: enough that its 95 % interval has an upper end among them."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def map(self, function: Callable[[float], float]) -> "Estimate":
+        """The estimate of a monotone function of the value."""
+        ends = sorted((function(self.low), function(self.high)))
+        return Estimate(function(self.value), *ends)
+
+    def excludes(self, value: float) -> bool:
+        return not self.low <= value <= self.high
 
 
 def wilson(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a share, in percent."""
     interval = binomtest(correct, total).proportion_ci(confidence, method="wilson")
     return 100 * interval.low, 100 * interval.high
+
+
+def per_input(seconds: np.ndarray) -> np.ndarray:
+    """The typical time of each input [N]: its median over rounds, which one interruption does not move."""
+    return np.median(seconds, axis=0)
+
+
+def bootstrap(statistic: Callable[[np.ndarray, np.ndarray], np.ndarray], rounds: int, inputs: int, seed: int = 0) -> np.ndarray:
+    """`statistic(round numbers [R], input numbers [N])` for resampled rounds and inputs: [RESAMPLES, ...]."""
+    draw = np.random.default_rng(seed)
+    return np.array([statistic(draw.integers(0, rounds, rounds), draw.integers(0, inputs, inputs)) for _ in range(RESAMPLES)])
+
+
+def interval(value: float, resampled: np.ndarray) -> Estimate:
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return Estimate(float(value), float(low), float(high))
+
+
+def mean_latency(seconds: np.ndarray) -> Estimate:
+    """Mean over inputs of their typical time, in seconds."""
+    resampled = bootstrap(lambda rounds, inputs: np.median(seconds[rounds][:, inputs], axis=0).mean(), *seconds.shape)
+    return interval(per_input(seconds).mean(), resampled)
+
+
+def percentile(seconds: np.ndarray, rank: int) -> Estimate | None:
+    """A percentile over inputs of their typical time; None where there are too few inputs to tell."""
+    if seconds.shape[1] < FEWEST_INPUTS.get(rank, 1):
+        return None
+    resampled = bootstrap(lambda rounds, inputs: np.percentile(np.median(seconds[rounds][:, inputs], axis=0), rank), *seconds.shape)
+    return interval(np.percentile(per_input(seconds), rank), resampled)
+
+
+def speedup(slow: np.ndarray, fast: np.ndarray) -> Estimate:
+    """How many times the work of `fast` is done in the time of `slow`: total time over total time, from pairs.
+
+    Each input's ratio is the median over rounds of the ratio of neighbours in time, which the machine's drift does not
+    touch; weighted with the input's own time, the ratios add up to that of the totals.
+    """
+    logs = np.log(slow / fast)
+
+    def ratio(rounds, inputs):
+        weights = np.median(fast[rounds][:, inputs], axis=0)
+        return float(np.average(np.exp(np.median(logs[rounds][:, inputs], axis=0)), weights=weights))
+
+    rounds, inputs = (np.arange(size) for size in slow.shape)
+    return interval(ratio(rounds, inputs), bootstrap(ratio, *slow.shape))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where times differ, as standard deviations relative to the mean time."""
+
+    inputs: float
+    """Between inputs: what a gate causes."""
+    rounds: float
+    """Between rounds: a machine that is faster now, slower then."""
+    rest: float
+    """Neither: interruptions of single calls."""
+
+
+def spread(seconds: np.ndarray) -> Spread:
+    """Two-way analysis of variance without replication, on logarithms so that one interruption does not rule it all."""
+    logs = np.log(seconds)
+    rounds, inputs = logs.shape
+    by_round, by_input, grand = logs.mean(1, keepdims=True), logs.mean(0, keepdims=True), logs.mean()
+    rest = ((logs - by_round - by_input + grand) ** 2).sum() / ((rounds - 1) * (inputs - 1))
+    between_rounds = max(0.0, (by_round.var(ddof=1) - rest / inputs))
+    between_inputs = max(0.0, (by_input.var(ddof=1) - rest / rounds))
+    return Spread(*(float(np.sqrt(variance)) for variance in (between_inputs, between_rounds, rest)))
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """time = base + sum of unit costs x decisions, by least squares."""
+
+    base: float
+    """Seconds."""
+    units: np.ndarray
+    """Seconds of each unit, [U]."""
+    r2: float
+    """Share of the variance between inputs that the model explains."""
+
+
+def fit_cost(shares: np.ndarray, seconds: np.ndarray) -> CostModel:
+    """Fit typical times [N] to the shares [N, U] of units that were on."""
+    design = np.column_stack([np.ones(len(shares)), shares])
+    solution = np.linalg.lstsq(design, seconds, rcond=None)[0]
+    unexplained = ((seconds - design @ solution) ** 2).sum()
+    total = ((seconds - seconds.mean()) ** 2).sum()
+    return CostModel(float(solution[0]), solution[1:], float(1 - unexplained / total) if total else float("nan"))

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..contract import Execution, Output, Unit
 from ..execution.blocks import run_blocks
 from ..measure.macs import count_macs, count_params
-from .resnet import ResNet
+from .resnet import ResNet, StaticPath
 
 
 class BlockGatedResNet(ResNet):
@@ -20,6 +20,7 @@ class BlockGatedResNet(ResNet):
     """All blocks at once from the stem's output; each block before F(x) is computed; or only from F(x), which saves nothing."""
     threshold: float = 0.5
     """A block runs where sigmoid(logit) is above this, unless the `policy` of an inference is another threshold."""
+    fixed_policies = {"all on": 0.0, "all off": 1.0}
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -31,6 +32,9 @@ class BlockGatedResNet(ResNet):
     @property
     def units(self) -> list[Unit]:
         return self._units
+
+    def twin(self) -> StaticPath:
+        return StaticPath(self)
 
     def up_front_logits(self, x: Tensor) -> Tensor:
         """Gate logits [N, B] from the stem's output; where `decides` is "up-front"."""

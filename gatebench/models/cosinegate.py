@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
@@ -130,13 +131,14 @@ def interior(x: Tensor) -> Tensor:
 
 
 class Forecast(nn.Module):
-    """From pooled features [N, D] what blocks will be like before they are computed: CIR and the controller term c, each [N, B].
+    """From pooled features [N, D] what blocks will be like before they are computed: CIR and the controller term c, [N, 2, B].
 
     The features are normalised over inputs: pooled ones hardly differ, and a gate that sees no difference closes for all or none.
     """
 
-    def __init__(self, features: int, blocks: int):
+    def __init__(self, features: int, blocks: int, gain: float):
         super().__init__()
+        self.gain = gain
         self.normalise = nn.BatchNorm1d(features, affine=False)
         self.linear = nn.Linear(features, 2 * blocks)
         with torch.no_grad():  # CIR starts at 1, unrelated directions, and c about 0: nearly every block open
@@ -144,9 +146,31 @@ class Forecast(nn.Module):
             self.linear.bias[:blocks] = 1
             self.linear.bias[blocks:] = 0
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        cir, controller = self.linear(self.normalise(features)).float().chunk(2, 1)
-        return cir, controller
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(self.normalise(features)).float().unflatten(1, (2, -1))
+
+    def weigh(self, forecast: Tensor) -> Tensor:
+        """Gate logits [N, B] = gain (CIR + c)."""
+        return self.gain * forecast.sum(1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        return self.weigh(self(features))
+
+    def merged(self) -> "MergedForecast":
+        """The same logits from one layer, for inference; batch norm must be folded."""
+        weight, bias = (part.unflatten(0, (2, -1)).sum(0) * self.gain for part in (self.linear.weight, self.linear.bias))
+        return MergedForecast(weight, bias)
+
+
+class MergedForecast(nn.Module):
+    """Gate logits [N, B] from features [N, D]: what is left of a `Forecast` when nobody asks for CIR."""
+
+    def __init__(self, weight: Tensor, bias: Tensor):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
+
+    def logits(self, features: Tensor) -> Tensor:
+        return F.linear(features, self.weight, self.bias)
 
 
 class UpFrontHead(nn.Module):
@@ -155,27 +179,27 @@ class UpFrontHead(nn.Module):
     Pooling to a quarter of the resolution keeps it below 1 % of ResNet-20's MACs and, at batch 1, to a handful of operations.
     """
 
-    def __init__(self, channels: int, blocks: int, hidden: int):
+    def __init__(self, channels: int, blocks: int, hidden: int, gain: float):
         super().__init__()
-        self.features = nn.Sequential(
-            nn.AvgPool2d(4, ceil_mode=True), nn.Conv2d(channels, hidden, 3, 1, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
-        )
-        self.forecast = Forecast(hidden, blocks)
+        self.conv = nn.Conv2d(channels, hidden, 3, 1, 1, bias=False)
+        self.norm = nn.BatchNorm2d(hidden)
+        self.forecast = Forecast(hidden, blocks, gain)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.forecast(global_average(self.features(interior(x))))
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.avg_pool2d(interior(x), 4, ceil_mode=True)
+        return global_average(F.relu(self.norm(self.conv(x)), inplace=True))
 
 
 class BlockHead(nn.Module):
-    """The same for one block from its own input, [N, 1] each."""
+    """The same for one block from its own input."""
 
-    def __init__(self, channels: int, hidden: int):
+    def __init__(self, channels: int, hidden: int, gain: float):
         super().__init__()
-        self.features = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True))
-        self.forecast = Forecast(hidden, 1)
+        self.linear = nn.Linear(channels, hidden)
+        self.forecast = Forecast(hidden, 1, gain)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.forecast(self.features(global_average(interior(x))))
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.linear(global_average(interior(x))), inplace=True)
 
 
 class PredictiveCosineGate(BlockGatedResNet):
@@ -190,38 +214,42 @@ class PredictiveCosineGate(BlockGatedResNet):
     def __init__(self, gate: PredictiveGate, **backbone):
         """`backbone` are `ResNet`'s arguments."""
         super().__init__(**backbone)
-        self.decides, self.gain, self.threshold, self.watch = gate.decides, gate.gain, gate.threshold, gate.watch
+        self.decides, self.threshold, self.watch = gate.decides, gate.threshold, gate.watch
         self.register_buffer("noise", torch.ones(()), persistent=False)  # a tensor: torch.compile would build anew for every number
         self.begin_epoch(0.0)
         shapes = self.map_shapes()[:-1]
         if gate.decides == "up-front":
-            self.up_front_head = UpFrontHead(shapes[0][1], len(shapes), gate.hidden)
-            self.macs_gate = count_macs(self.up_front_head, shapes[0])
+            self.heads = nn.ModuleList([UpFrontHead(shapes[0][1], len(shapes), gate.hidden, gate.gain)])
         else:
-            self.block_heads = nn.ModuleList(BlockHead(shape[1], gate.hidden) for shape in shapes)
-            self.macs_gate = sum(count_macs(head, shape) for head, shape in zip(self.block_heads, shapes, strict=True))
+            self.heads = nn.ModuleList(BlockHead(shape[1], gate.hidden, gate.gain) for shape in shapes)
+        self.macs_gate = sum(count_macs(ForecastPath(head), shape) for head, shape in zip(self.heads, shapes, strict=False))
 
     def begin_epoch(self, progress: float) -> None:
         self.watching = progress < self.watch
         self.noise.fill_(1.0 - progress)
 
     def up_front_logits(self, x: Tensor) -> Tensor:
-        return self._logits(*self.up_front_head(x))
+        (head,) = self.heads
+        return head.forecast.logits(head(x))
 
     def logits_before(self, index: int, x: Tensor) -> Tensor:
-        return self._logits(*self.block_heads[index](x)).squeeze(1)
-
-    def _logits(self, predicted: Tensor, controller: Tensor) -> Tensor:
-        return self.gain * (predicted + controller)
+        head = self.heads[index]
+        return head.forecast.logits(head(x)).squeeze(1)
 
     def forward(self, x: Tensor) -> Output:
         """Hard gates [N, B] with the soft gates' gradient; the term `prediction` is the squared error of CIR, [N, B]."""
         x = self.stem(x)
-        up_front = self.up_front_head(x) if self.decides == "up-front" else None
+        if self.decides == "up-front":
+            (head,) = self.heads
+            forecasts = head.forecast(head(x))
         gates, errors = [], []
         for index, block in enumerate(self.blocks):
-            forecast = [part[:, index] for part in up_front] if up_front else [part[:, 0] for part in self.block_heads[index](x)]
-            logits = self._logits(*forecast)
+            if self.decides == "before":
+                head = self.heads[index]
+                forecast = head.forecast(head(x))
+            else:
+                forecast = forecasts[:, :, index : index + 1]
+            logits = head.forecast.weigh(forecast).squeeze(1)
             gate = straight_through(torch.sigmoid(logits + self.noise * logistic_like(logits)), self.threshold)
             if self.watching:
                 gate = torch.ones_like(gate)
@@ -230,8 +258,19 @@ class PredictiveCosineGate(BlockGatedResNet):
                 observed = incompatibility(inner_products(shortcut, residual))
             x = gated_sum(shortcut, residual, gate)
             gates.append(gate)
-            errors.append(prediction(forecast[0], observed))
+            errors.append(prediction(forecast[:, 0, 0], observed))
         return Output(self.classify(x), torch.stack(gates, 1), {"prediction": torch.stack(errors, 1)})
+
+
+class ForecastPath(nn.Module):
+    """All that is computed in order to decide, in one call, so that its MACs can be counted."""
+
+    def __init__(self, head: UpFrontHead | BlockHead):
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head.forecast.logits(self.head(x))
 
 
 @register("cosinegate", default="balanced")

@@ -66,6 +66,11 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.residual(x).add_(self.shortcut(x)), inplace=True)
 
+    def skip(self, x: Tensor) -> Tensor:
+        """The block with F(x) left out: relu(shortcut(x)); x itself where the shortcut is the identity."""
+        shortcut = self.shortcut(x)
+        return shortcut if self.shortcut_is_positive else F.relu(shortcut, inplace=True)
+
 
 class ResNet(GatedModel):
     """A stem, stages of residual blocks, a linear head. Without gates it has no units: it is a static network."""

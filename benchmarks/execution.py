@@ -1,0 +1,88 @@
+"""How much of the work that decisions leave out is saved in time: the sparse executor under imposed decisions.
+
+    python benchmarks/execution.py [--depth 20,110] [--batch-size 1,8,64,256] [--threads 2] [--rounds 5]
+
+Random decisions, uniform over blocks and inputs, 20 patterns for each rate, on networks of 32 x 32 pixels. In one process, interleaved
+by gatebench's own protocol: the static twin, the sparse executor, masked execution, and the limit: the same number of inputs in every
+block, but always the first ones of the batch, so that nothing has to be moved. Prints the realised fraction
+(1 - time / twin's) / (1 - MACs / twin's), with its 95 % interval.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from gatebench import models
+from gatebench.device import choose_device, set_threads
+from gatebench.execution.fold import folded
+from gatebench.measure import statistics
+from gatebench.measure.clock import clock_for
+from gatebench.measure.machine import describe
+from gatebench.measure.protocol import Subject, measure
+
+RATES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+PATTERNS = 20
+
+
+def patterns(batch, blocks, rate, draw):
+    """Decisions [batch, blocks]: every block off for a share `rate` of the batch, or at batch 1 of the blocks."""
+    if batch == 1:
+        on = np.arange(blocks) >= round(rate * blocks)
+        return torch.from_numpy(draw.permuted(on)[None])
+    return torch.from_numpy(draw.random((batch, blocks)) >= rate)
+
+
+def compare(net, batch, rate, rounds, device, draw):
+    """Saved share of the MACs, then the realised fraction of sparse, masked and the limit (None where nothing is saved)."""
+    x = torch.randn(batch, *net.input_shape, device=device).contiguous(memory_format=torch.channels_last)
+    decisions = [patterns(batch, len(net.blocks), rate, draw) for _ in range(PATTERNS)]
+    first_rows = [each.sort(dim=0, descending=True).values for each in decisions]
+    twin = net.twin()
+    subjects = [
+        Subject("twin", lambda number: twin(x)),
+        Subject("sparse", lambda number: net.infer(x, "sparse", decisions[number])),
+        Subject("masked", lambda number: net.infer(x, "masked", decisions[number])),
+        Subject("limit", lambda number: net.infer(x, "sparse", first_rows[number])),
+    ]
+    with torch.inference_mode():
+        times = measure(subjects, PATTERNS, clock_for(device), rounds=rounds, max_seconds=600)
+    saved = 1 - np.mean([net.macs(each.numpy(), deciding=False).mean() for each in decisions]) / net.macs_static
+    speedups = {name: statistics.speedup(times.of("twin"), times.of(name)) for name in ("sparse", "masked", "limit")}
+    if saved < 0.01:
+        return saved, speedups, dict.fromkeys(speedups)
+    return saved, speedups, {name: each.map(lambda ratio: (1 - 1 / ratio) / saved) for name, each in speedups.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--depth", default="20,110")
+    parser.add_argument("--batch-size", default="1,8,64,256")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    set_threads(options.threads)
+    console, machine = Console(), describe(device)
+    console.print(f"{machine['name']}, {machine['threads']} threads, torch {machine['torch']}, fp32", highlight=False)
+    for depth in map(int, options.depth.split(",")):
+        torch.manual_seed(0)
+        net = models.create("cosinegate", depth=depth, gate={"kind": "predictive"})
+        net = folded(net.eval()).to(device)
+        for batch in map(int, options.batch_size.split(",")):
+            table = Table(title=f"ResNet-{depth}, batch {batch}: realised fraction by share of the blocks off", title_justify="left")
+            for heading in ("off %", "MACs saved %", "sparse", "masked", "limit", "sparse: times as fast as the twin"):
+                table.add_column(heading, justify="right")
+            for rate in RATES:
+                saved, speedups, realised = compare(net, batch, rate, options.rounds, device, np.random.default_rng(0))
+                cells = [f"{each.value:.2f} ({each.low:.2f}-{each.high:.2f})" if each else "no saving" for each in realised.values()]
+                fast = speedups["sparse"]
+                table.add_row(f"{100 * rate:.0f}", f"{100 * saved:.1f}", *cells, f"{fast.value:.3f} ({fast.low:.3f}-{fast.high:.3f})")
+            console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Clocks: how long one call takes on a device."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+
+class CpuClock:
+    """Wall time of the calling thread, `time.perf_counter_ns`."""
+
+    name = "perf_counter_ns"
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        started = time.perf_counter_ns()
+        work()
+        return (time.perf_counter_ns() - started) / 1e9
+
+    @property
+    def resolution(self) -> float:
+        """Seconds, as the system declares it."""
+        return time.get_clock_info("perf_counter").resolution
+
+
+class CudaClock:
+    """Time between two events in the current stream, so that it holds the device's work and the launches it waited for."""
+
+    name = "cuda events"
+    resolution = 0.5e-6
+    """Seconds, as CUDA's documentation gives it."""
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize()
+        begin.record()
+        work()
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) / 1e3
+
+
+Clock = CpuClock | CudaClock
+
+
+def clock_for(device: torch.device) -> Clock:
+    return CudaClock() if device.type == "cuda" else CpuClock()
+
+
+def overhead(clock: Clock, calls: int = 1000) -> float:
+    """Seconds that the clock shows for doing nothing: the median of `calls` empty calls."""
+    return statistics.median(clock.seconds(lambda: None) for _ in range(calls))

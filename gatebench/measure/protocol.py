@@ -1,0 +1,98 @@
+"""How subjects are timed so that their times can be compared: the same inputs, interleaved, in random order, round after round.
+
+Within one round every subject meets every input once, and for one input all subjects follow one another closely, so a machine
+that slows down slows them all. Nothing is dropped. Shapes: S subjects, R rounds, N inputs.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .clock import Clock
+
+NOISY = 1.10
+"""A round whose times are, in the median over inputs, so much above those of all rounds is flagged as noisy."""
+FEWEST_ROUNDS = 5
+"""Below it nothing can be said of a machine's noise."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to be timed."""
+
+    name: str
+    run: Callable[[int], object]
+    """Does the whole work for the input of that number, up to its logits."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """What was measured."""
+
+    names: list[str]
+    seconds: np.ndarray
+    """[S, R, N]."""
+    interrupted: bool = False
+
+    def of(self, name: str) -> np.ndarray:
+        """Seconds [R, N] of one subject."""
+        return self.seconds[self.names.index(name)]
+
+    @property
+    def noisy(self) -> np.ndarray:
+        """Rounds in which the machine was slow, boolean [R]."""
+        usual = np.median(self.seconds, axis=1, keepdims=True)
+        return np.median(self.seconds / usual, axis=(0, 2)) > NOISY
+
+
+def measure(
+    subjects: Sequence[Subject],
+    inputs: int,
+    clock: Clock,
+    *,
+    rounds: int,
+    max_seconds: float,
+    seed: int = 0,
+    after_round: Callable[[int], None] = lambda done: None,
+) -> Times:
+    """Time every subject on every input, `rounds` times, or fewer where `max_seconds` are over first (but five at least).
+
+    One round before warms up and is not counted. `after_round` hears the number of rounds done. Interrupted (Ctrl-C) after
+    the fifth round, it returns what it has.
+    """
+    order = np.random.default_rng(seed)
+    subjects = list(subjects)
+    seconds: list[np.ndarray] = []
+    interrupted, collecting = False, gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        _round(subjects, inputs, clock, order)
+        started = time.perf_counter()
+        while len(seconds) < rounds:
+            seconds.append(_round(subjects, inputs, clock, order))
+            after_round(len(seconds))
+            spent = time.perf_counter() - started
+            if len(seconds) >= FEWEST_ROUNDS and spent * (1 + 1 / len(seconds)) > max_seconds:
+                break
+    except KeyboardInterrupt:
+        if len(seconds) < FEWEST_ROUNDS:
+            raise
+        interrupted = True
+    finally:
+        if collecting:
+            gc.enable()
+    return Times([subject.name for subject in subjects], np.stack(seconds, axis=1), interrupted)
+
+
+def _round(subjects: list[Subject], inputs: int, clock: Clock, order: np.random.Generator) -> np.ndarray:
+    """Seconds [S, N]."""
+    seconds = np.empty((len(subjects), inputs))
+    for number in order.permutation(inputs).tolist():
+        for index in order.permutation(len(subjects)).tolist():
+            run = subjects[index].run
+            seconds[index, number] = clock.seconds(lambda run=run, number=number: run(number))
+    return seconds

@@ -1,0 +1,7 @@
+"""`profile-latency`: networks timed on real inputs, side by side, and what their times say.
+
+networks.py    RUN, MODEL or FILE.py -> a network with its inputs
+contender.py   a network made ready, and everything of it that is timed
+session.py     all contenders timed together at one batch size and number of threads
+timing.py      times and MACs of one network -> claimed, executed, realised
+"""

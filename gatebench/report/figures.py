@@ -1,0 +1,75 @@
+"""Figures: colour-blind-safe (Okabe and Ito's colours, cividis), readable in print, a unit on every axis."""
+
+from typing import BinaryIO
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+GATED, RIVAL, LINE = "#0072B2", "#D55E00", "#000000"
+STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "savefig.dpi": 150}
+
+
+def save(figure: Figure, stream: BinaryIO) -> None:
+    """As PNG, without the date, so that the same numbers give the same file."""
+    figure.savefig(stream, format="png", dpi=STYLE["savefig.dpi"], metadata={"Software": None})
+
+
+def latency_against_macs(label: str, macs: np.ndarray, seconds: np.ndarray, rival: str, rival_seconds: float, unit: str) -> Figure:
+    """Each call's typical time [N] against the MACs [N] it executed, with the fitted line and the rival's mean time."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(4.6, 3.4)
+        x, y = macs / 1e6, 1e3 * seconds
+        axes.scatter(x, y, s=14, color=GATED, alpha=0.6, edgecolors="none", label=label)
+        if np.ptp(x) > 0:
+            slope, base = np.polyfit(x, y, 1)
+            ends = np.array([x.min(), x.max()])
+            axes.plot(ends, base + slope * ends, color=LINE, linewidth=1, label=f"{base:.2f} ms + {1e3 * slope:.1f} µs per million MACs")
+        axes.axhline(1e3 * rival_seconds, color=RIVAL, linestyle="--", linewidth=1, label=rival)
+        axes.set_xlabel("executed MACs per input (millions)")
+        axes.set_ylabel(f"time per {unit} (ms)")
+        _legend_above(axes)
+        return figure
+
+
+def latency_distribution(label: str, seconds: np.ndarray, rival: str | None, rival_seconds: np.ndarray | None, unit: str) -> Figure:
+    """Share of the calls that take no longer than a time: the network beside its rival."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(4.6, 3.2)
+        axes.ecdf(1e3 * seconds, color=GATED, linewidth=1.5, label=label)
+        if rival_seconds is not None:
+            axes.ecdf(1e3 * rival_seconds, color=RIVAL, linestyle="--", linewidth=1.5, label=rival)
+        axes.set_xlabel(f"time per {unit}, median over rounds (ms)")
+        axes.set_ylabel("share of inputs")
+        _legend_above(axes)
+        return figure
+
+
+def decisions(label: str, shares: pd.DataFrame, groups: dict[str, pd.Series]) -> Figure:
+    """How often each unit runs (columns of `shares`, one row an input), by the groups of each kind (class, difficulty)."""
+    units = list(shares.columns)
+    tables = {kind: shares.groupby(keys, observed=True).mean().T for kind, keys in groups.items()}
+    columns = [table.shape[1] for table in tables.values()]
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(1.8 + 0.34 * sum(columns) + 0.8 * len(columns), 1.5 + 0.26 * len(units)), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True, width_ratios=columns))
+        for axes, (kind, table) in zip(panels, tables.items(), strict=True):
+            image = axes.imshow(table.to_numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto", interpolation="nearest")
+            axes.set_xticks(range(table.shape[1]), [str(name) for name in table.columns], rotation=45, ha="right", rotation_mode="anchor")
+            axes.set_xlabel(kind)
+        panels[0].set_yticks(range(len(units)), units)
+        panels[0].set_ylabel("unit")
+        figure.colorbar(image, ax=panels[-1], label="share of inputs for which it runs", fraction=0.08)
+        figure.suptitle(label, fontsize=9)
+        return figure
+
+
+def _axes(width: float, height: float):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _legend_above(axes) -> None:
+    """Where it covers no data."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0)
