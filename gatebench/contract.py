@@ -4,6 +4,7 @@ Shapes: N inputs, S switches (the sum of the units' widths), U units.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 Execution = Literal["masked", "sparse"]
+EXECUTIONS = get_args(Execution)
 """`masked` computes everything and multiplies; `sparse` leaves out what is off. (Dense, the third, is `forward` in training.)"""
 
 
@@ -62,7 +64,7 @@ class GatedModel(nn.Module):
     def units(self) -> list[Unit]:
         return []
 
-    @property
+    @cached_property
     def switches(self) -> int:
         return sum(unit.width for unit in self.units)
 
@@ -76,8 +78,8 @@ class GatedModel(nn.Module):
         `policy` is how to decide where a method has a choice (block gates: the threshold); none means its own. Raises
         ValueError for another execution and for decisions of another shape or type.
         """
-        if execution not in get_args(Execution):
-            raise ValueError(f"execution must be one of {', '.join(get_args(Execution))}, not {execution!r}")
+        if execution not in EXECUTIONS:
+            raise ValueError(f"execution must be one of {', '.join(EXECUTIONS)}, not {execution!r}")
         if decisions is not None:
             if decisions.shape != (len(x), self.switches) or decisions.dtype != torch.bool:
                 raise ValueError(f"decisions must be boolean [{len(x)}, {self.switches}], not {decisions.dtype} {list(decisions.shape)}")

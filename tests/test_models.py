@@ -177,7 +177,7 @@ def test_predictive_gates_watch_first_and_then_act():
     watching = net(images(8, size=32))
     assert (watching.gates == 1).all() and not watching.gates.requires_grad
     watching.terms["prediction"].sum().backward()
-    assert net.heads[0].forecast.linear.weight.grad[:9].abs().sum() > 0
+    assert net.up_front_head.forecast.linear.weight.grad[:9].abs().sum() > 0
     net.begin_epoch(0.5)
     acting = net(images(64, size=32))
     assert set(acting.gates.detach().unique().tolist()) == {0.0, 1.0} and acting.gates.requires_grad

@@ -61,7 +61,7 @@ def _run_one(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, thresho
     if imposed is None and net.decides == "up-front":
         gates, decided = decide(net.up_front_logits(x), threshold)
     if decided is not None:
-        for block, on in zip(net.blocks, decided[0].tolist(), strict=True):
+        for block, on in zip(net.blocks, decided.tolist()[0], strict=True):
             x = block(x) if on else block.skip(x)
     else:
         pairs = []

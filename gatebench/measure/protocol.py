@@ -1,7 +1,9 @@
 """How subjects are timed so that their times can be compared: the same inputs, interleaved, in random order, round after round.
 
-Within one round every subject meets every input once, and for one input all subjects follow one another closely, so a machine
-that slows down slows them all. Nothing is dropped. Shapes: S subjects, R rounds, N inputs.
+Within one round every subject meets every input once. The subjects take turns of some ten milliseconds over the same few inputs, so
+a machine that slows down slows them all; a turn of several inputs starts with a call that is not counted, so every subject is
+timed as it runs in use, with its own code and weights in the caches. Nothing counted is dropped.
+Shapes: S subjects, R rounds, N inputs.
 """
 
 import gc
@@ -15,6 +17,10 @@ from .clock import Clock
 
 NOISY = 1.10
 """A round whose times are, in the median over inputs, so much above those of all rounds is flagged as noisy."""
+TURN = 0.01
+"""Seconds of a turn, about: short beside what else a machine does, long beside the first call's cache misses."""
+LONGEST_TURN = 16
+"""Inputs."""
 FEWEST_ROUNDS = 5
 """Below it nothing can be said of a machine's noise."""
 
@@ -70,10 +76,11 @@ def measure(
     gc.collect()
     gc.disable()
     try:
-        _round(subjects, inputs, clock, order)
+        warm = _round(subjects, inputs, 1, clock, order)
+        turn = int(np.clip(TURN / np.median(warm), 1, min(LONGEST_TURN, inputs)))
         started = time.perf_counter()
         while len(seconds) < rounds:
-            seconds.append(_round(subjects, inputs, clock, order))
+            seconds.append(_round(subjects, inputs, turn, clock, order))
             after_round(len(seconds))
             spent = time.perf_counter() - started
             if len(seconds) >= FEWEST_ROUNDS and spent * (1 + 1 / len(seconds)) > max_seconds:
@@ -88,11 +95,16 @@ def measure(
     return Times([subject.name for subject in subjects], np.stack(seconds, axis=1), interrupted)
 
 
-def _round(subjects: list[Subject], inputs: int, clock: Clock, order: np.random.Generator) -> np.ndarray:
-    """Seconds [S, N]."""
+def _round(subjects: list[Subject], inputs: int, turn: int, clock: Clock, order: np.random.Generator) -> np.ndarray:
+    """Seconds [S, N]; the subjects take turns of `turn` inputs."""
     seconds = np.empty((len(subjects), inputs))
-    for number in order.permutation(inputs).tolist():
+    shuffled = order.permutation(inputs).tolist()
+    for start in range(0, inputs, turn):
+        numbers = shuffled[start : start + turn]
         for index in order.permutation(len(subjects)).tolist():
             run = subjects[index].run
-            seconds[index, number] = clock.seconds(lambda run=run, number=number: run(number))
+            if len(numbers) > 1:
+                run(numbers[-1])
+            for number in numbers:
+                seconds[index, number] = clock.seconds(lambda run=run, number=number: run(number))
     return seconds

@@ -126,8 +126,9 @@ def interior(x: Tensor) -> Tensor:
 
     Gates that see those zeros learn to decide by them, and on whole images decide otherwise than they were trained to.
     """
-    height, width = x.shape[2] // 8, x.shape[3] // 8
-    return x[:, :, height : x.shape[2] - height, width : x.shape[3] - width]
+    _, _, height, width = x.shape
+    top, left = height // 8, width // 8
+    return x[:, :, top : height - top, left : width - left]
 
 
 class Forecast(nn.Module):
@@ -219,33 +220,34 @@ class PredictiveCosineGate(BlockGatedResNet):
         self.begin_epoch(0.0)
         shapes = self.map_shapes()[:-1]
         if gate.decides == "up-front":
-            self.heads = nn.ModuleList([UpFrontHead(shapes[0][1], len(shapes), gate.hidden, gate.gain)])
+            self.up_front_head = UpFrontHead(shapes[0][1], len(shapes), gate.hidden, gate.gain)
+            self.macs_gate = count_macs(ForecastPath(self.up_front_head), shapes[0])
         else:
-            self.heads = nn.ModuleList(BlockHead(shape[1], gate.hidden, gate.gain) for shape in shapes)
-        self.macs_gate = sum(count_macs(ForecastPath(head), shape) for head, shape in zip(self.heads, shapes, strict=False))
+            self.block_heads = nn.ModuleList(BlockHead(shape[1], gate.hidden, gate.gain) for shape in shapes)
+            self.macs_gate = sum(count_macs(ForecastPath(head), shape) for head, shape in zip(self.block_heads, shapes, strict=True))
 
     def begin_epoch(self, progress: float) -> None:
         self.watching = progress < self.watch
         self.noise.fill_(1.0 - progress)
 
     def up_front_logits(self, x: Tensor) -> Tensor:
-        (head,) = self.heads
+        head = self.up_front_head
         return head.forecast.logits(head(x))
 
     def logits_before(self, index: int, x: Tensor) -> Tensor:
-        head = self.heads[index]
+        head = self.block_heads[index]
         return head.forecast.logits(head(x)).squeeze(1)
 
     def forward(self, x: Tensor) -> Output:
         """Hard gates [N, B] with the soft gates' gradient; the term `prediction` is the squared error of CIR, [N, B]."""
         x = self.stem(x)
         if self.decides == "up-front":
-            (head,) = self.heads
+            head = self.up_front_head
             forecasts = head.forecast(head(x))
         gates, errors = [], []
         for index, block in enumerate(self.blocks):
             if self.decides == "before":
-                head = self.heads[index]
+                head = self.block_heads[index]
                 forecast = head.forecast(head(x))
             else:
                 forecast = forecasts[:, :, index : index + 1]
