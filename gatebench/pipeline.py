@@ -13,6 +13,7 @@ from .contract import GatedModel
 from .data.batches import Batches
 from .data.images import Dataset
 from .device import choose_precision
+from .errors import UsageError
 from .evaluation.audit import audit
 from .evaluation.breakdown import breakdown, per_input
 from .evaluation.outcome import Outcome, collect
@@ -57,6 +58,8 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
 
     torch.manual_seed(seed)
     model = models.create(recipe.model.name, len(dataset.classes), dataset.input_shape, **recipe.model.options)
+    if not isinstance(model, GatedModel):
+        raise UsageError(f"{recipe.model.name} is no GatedModel (gatebench.contract): profile-latency can time it, train cannot train it.")
     check(recipe.objective, model)
     model.to(place.device, memory_format=torch.channels_last)
     statistics = {"mean": dataset.mean, "std": dataset.std, "device": place.device}

@@ -14,7 +14,7 @@ def folded(model: nn.Module) -> nn.Module:
     in torchvision's; `same_answers` shows it for a network from elsewhere.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    for parent in model.modules():
+    for parent in list(model.modules()):
         children = list(parent.named_children())
         for (name, module), (next_name, following) in zip(children, children[1:], strict=False):
             if isinstance(module, nn.Conv2d) and isinstance(following, nn.BatchNorm2d) and module.out_channels == following.num_features:
@@ -23,8 +23,9 @@ def folded(model: nn.Module) -> nn.Module:
             elif isinstance(module, nn.BatchNorm1d) and isinstance(following, nn.Linear) and module.num_features == following.in_features:
                 setattr(parent, name, nn.Identity())
                 setattr(parent, next_name, _fuse_bn_linear(module, following))
-        for name, module in children:
-            if hasattr(module, "merged"):  # whatever else a method can make simpler, now that its norms are gone
+    for parent in list(model.modules()):
+        for name, module in parent.named_children():
+            if hasattr(module, "merged"):  # whatever else a method can make simpler, now that all norms are gone
                 setattr(parent, name, module.merged())
     return model.to(memory_format=torch.channels_last)
 

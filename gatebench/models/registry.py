@@ -1,13 +1,19 @@
-"""Models by name: `@register("name")`, `create("name", num_classes=10, ...)`, `list_models()`."""
+"""Models by name: `@register("name")`, `create("name", num_classes=10, ...)`, `list_models()`.
+
+An installed package adds its own through the entry-point group `gatebench.models`: a name, and a class or function with
+`num_classes` as a parameter, which is loaded when somebody asks for the name.
+"""
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 import pydantic
+from torch import nn
 
-from ..contract import GatedModel
-from ..errors import UsageError, explain, unknown
+from ..errors import GatebenchError, UsageError, explain, first_line, unknown
 from ..recipe import Model
 
 
@@ -15,7 +21,7 @@ from ..recipe import Model
 class Entry:
     """A registered model: what builds it and where its recipes are."""
 
-    factory: Callable[..., GatedModel]
+    factory: Callable[..., nn.Module]
     family: str
     """Folder of `gatebench/recipes/` that holds the model's recipes."""
     default: str
@@ -48,9 +54,16 @@ def register(name: str, *, family: str | None = None, default: str = "default", 
 
 
 def entry(name: str) -> Entry:
-    """The registry's entry. Raises UsageError with the nearest name for an unknown one."""
+    """The registry's entry. Raises UsageError with the nearest name for an unknown one, GatebenchError for one that cannot be loaded."""
     if name not in _entries:
-        raise unknown("model", name, list_models())
+        if name not in _installed():
+            raise unknown("model", name, list_models())
+        try:
+            factory = _installed()[name].load()
+        except Exception as error:
+            where = f"{_installed()[name].value} (entry point gatebench.models: {name})"
+            raise GatebenchError(f"{where} raised {type(error).__name__} when it was imported: {first_line(error)}.") from error
+        register(name)(factory)
     return _entries[name]
 
 
@@ -63,16 +76,19 @@ def resolve(model: Model) -> Model:
         raise explain(error, schema, f"the options of {model.name}", "model.") from None
 
 
-def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] = (3, 32, 32), **options) -> GatedModel:
-    """A new model with random weights (torch's global generator).
+def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] = (3, 32, 32), **options) -> nn.Module:
+    """A new model with random weights (torch's global generator); gatebench's own are all `GatedModel`s.
 
-    `input_shape` is channels, height, width. Raises UsageError for an unknown model or option and for a value the model refuses.
+    `input_shape` is channels, height, width; a factory that has no such parameter does without. Raises UsageError for an unknown
+    model or option and for a value the model refuses.
     """
     found = entry(name)
     schema = found.options()
     try:
         options = dict(schema(**options))
-        return found.factory(num_classes=num_classes, input_shape=tuple(input_shape), **found.preset, **options)
+        given = {"num_classes": num_classes, "input_shape": tuple(input_shape)}
+        wanted = inspect.signature(found.factory).parameters
+        return found.factory(**{key: value for key, value in given.items() if key in wanted}, **found.preset, **options)
     except pydantic.ValidationError as error:
         raise explain(error, schema, f"the options of {name}") from None
     except ValueError as error:
@@ -80,5 +96,10 @@ def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] =
 
 
 def list_models() -> list[str]:
-    """The registered names, in the order of registration."""
-    return list(_entries)
+    """The registered names, in the order of registration, then those that installed packages add."""
+    return list(dict.fromkeys([*_entries, *_installed()]))
+
+
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="gatebench.models")}

@@ -63,6 +63,7 @@ class Loader:
 
     def rival(self, name: str, entered: list[Network]) -> Network:
         """The one network that all `entered` ones are compared with. Raises UsageError where it is several, or has other inputs."""
+        self.weights = None  # they are for what is measured
         found = self.networks(name)
         if len(found) != 1:
             raise UsageError(f"--vs {name} stands for {len(found)} networks; name one.")
@@ -90,26 +91,36 @@ class Loader:
         if model.input_shape != data.input_shape:
             wanted, given = ("x".join(map(str, shape)) for shape in (model.input_shape, data.input_shape))
             raise UsageError(f"{folder.path} was trained on {wanted} inputs, those of {data.name} are {given}. Name a set of its size.")
-        return Network(folder.path.name, model, data, folder, row)
+        return Network(f"{row['model']} {row['recipe']} {row['dataset']} s{row['seed']}", model, data, folder, row)
 
     def _model(self, name: str) -> Network:
-        plan = recipe.load(models.entry(name).family, name, models.entry(name).default)
-        data = self._load(plan.data)
-        model = models.create(name, len(data.classes), data.input_shape, **models.resolve(plan.model).options)
-        return Network(name, self._filled(model), data)
+        known = models.entry(name)
+        if (known.family, known.default) in recipe.available(known.family):
+            plan = recipe.load(known.family, name, known.default)
+            data, options = self._load(plan.data), models.resolve(plan.model).options
+        else:
+            data, options = self._given_data(name), {}
+        return self._checked(Network(name, self._filled(models.create(name, len(data.classes), data.input_shape, **options)), data))
 
     def _outside(self, file: Path, factory: str) -> Network:
-        if self.dataset is None and not self.loaded:
-            raise UsageError(f"Say with --dataset on which inputs {file} is to be timed: a name, a folder of images or an .npz.")
-        data = self._load(Data(name=self.dataset)) if self.dataset else next(reversed(self.loaded.values()))
+        data = self._given_data(str(file))
         label = file.stem if factory == "build" else f"{file.stem}:{factory}"
-        network = Network(label, self._filled(build(file, factory, len(data.classes))), data)
+        return self._checked(Network(label, self._filled(build(file, factory, len(data.classes))), data))
+
+    def _given_data(self, name: str) -> Dataset:
+        """The data of --dataset, else that of what was named before."""
+        if self.dataset is None and not self.loaded:
+            raise UsageError(f"Say with --dataset on which inputs {name} is to be timed: a name, a folder of images or an .npz.")
+        return self._load(Data(name=self.dataset)) if self.dataset else next(reversed(self.loaded.values()))
+
+    def _checked(self, network: Network) -> Network:
+        """The same network, once it has taken one input."""
         try:
             with torch.no_grad():
                 network.model.eval()(network.batch(np.arange(1), torch.device("cpu")))
         except Exception as error:
-            shape, reason = "x".join(map(str, data.input_shape)), f"{type(error).__name__}: {first_line(error)}"
-            raise UsageError(f"{label} does not take one {shape} input of {data.name} ({reason}).") from error
+            shape, reason = "x".join(map(str, network.data.input_shape)), f"{type(error).__name__}: {first_line(error)}"
+            raise UsageError(f"{network.label} does not take one {shape} input of {network.data.name} ({reason}).") from error
         return network
 
     def _filled(self, model: nn.Module) -> nn.Module:

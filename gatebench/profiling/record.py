@@ -30,7 +30,8 @@ def record(sessions: list[Session], machine: dict, out: Path | None) -> list[Run
     folders = []
     for index, contender in enumerate(sessions[-1].contenders):
         network = contender.network
-        folder = RunFolder(out / network.label.replace(":", "-")) if out else network.folder
+        name = network.folder.path.name if network.folder else network.label.replace(":", "-")
+        folder = RunFolder(out / name) if out else network.folder
         if folder is None:
             continue
         common = {"device": sessions[-1].plan.device.type, "machine": machine["name"], "precision": "fp32", "runtime": "torch"}

@@ -24,12 +24,10 @@ def show(console: Console, sessions: "list[Session]", machine: str) -> None:
 
 
 def latency_table(timings: "list[Timing]", title: str) -> Table:
-    """One line a network and execution."""
-    table = _table(
-        title,
-        ("network", "execution"),
-        ("claimed\nskip %", "executed\nsaving %", "realised", "p50 ms", "p90 ms", "p99 ms", "speed-up\n(95 %)"),
-    )
+    """One line a network and execution; percentiles only where there are inputs enough."""
+    ranks = [rank for rank in (50, 90, 99) if any(timing.percentiles[rank] for timing in timings)]
+    columns = ("claimed\nskip %", "executed\nsaving %", "realised", *(f"p{rank} ms" for rank in ranks), "speed-up\n(95 %)")
+    table = _table(title, ("network", "execution"), columns)
     for timing in timings:
         saved = timing.saved
         table.add_row(
@@ -37,7 +35,7 @@ def latency_table(timings: "list[Timing]", title: str) -> Table:
             _number(timing.claimed, ".1f", 100),
             _number(saved, ".1f", 100),
             "-" if saved is None else "no saving" if timing.realised is None else f"{timing.realised.value:.2f}",
-            *(_number(each.value if each else None, ".3f", 1e3) for each in timing.percentiles.values()),
+            *(_number(timing.percentiles[rank].value, ".3f", 1e3) for rank in ranks),
             "-" if timing.speedup is None else f"{timing.speedup.value:.3f}\n{timing.speedup.low:.3f}-{timing.speedup.high:.3f}",
         )  # fmt: skip
     return table
@@ -63,7 +61,7 @@ def gate_table(timings: "list[Timing]") -> Table:
 def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
     table = Table(title=Text(title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in left:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, min_width=10)
     for heading in right:
         table.add_column(heading, justify="right", no_wrap=True)
     return table

@@ -1,0 +1,140 @@
+"""Sparse execution: the same answers as masked, with the work really left out."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from gatebench import models
+from gatebench.execution.fold import folded, same_answers
+from gatebench.execution.order import BatchOrder
+
+GATED = {
+    "cir": ("cosinegate", {}),
+    "cir, projections": ("cosinegate", {"depth": 14, "shortcut": "projection"}),
+    "up-front": ("cosinegate", {"gate": {"kind": "predictive"}}),
+    "before": ("cosinegate", {"gate": {"kind": "predictive", "decides": "before"}, "shortcut": "projection"}),
+}
+
+
+def test_every_registered_gated_model_is_tried():
+    assert {name for name in models.list_models() if models.entry(name).family != "resnet"} == {name for name, _ in GATED.values()}
+
+
+def make(kind, size=16):
+    """A network with batch statistics of its own and gates that differ between inputs."""
+    name, options = GATED[kind]
+    torch.manual_seed(1)
+    net = models.create(name, 10, (3, size, size), **options)
+    for part, parameter in net.named_parameters():
+        if "controllers" in part or "forecast" in part:
+            torch.nn.init.normal_(parameter)
+    for _ in range(10):
+        net.train()(torch.randn(32, 3, size, size))
+    return net.eval()
+
+
+@pytest.fixture(scope="module", params=GATED)
+def net(request):
+    return make(request.param)
+
+
+def inputs(count, size=16):
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count)).contiguous(memory_format=torch.channels_last)
+
+
+def assert_same(first, second):
+    """Largest difference relative to the largest logit, in fp32."""
+    assert (first - second).abs().max() <= 1e-4 * second.abs().max()
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 64, 101])
+@pytest.mark.parametrize("fold", [False, True])
+def test_masked_equals_sparse_in_batches_of_every_size(net, count, fold):
+    net, x = folded(net) if fold else net, inputs(count)
+    generator = torch.Generator().manual_seed(count)
+    with torch.inference_mode():
+        own = net.infer(x, "masked")
+        patterns = [own.decisions, torch.zeros_like(own.decisions), torch.ones_like(own.decisions)]
+        patterns += [torch.rand(own.decisions.shape, generator=generator) < share for share in (0.1, 0.5, 0.9, 0.98)]
+        sparse = net.infer(x, "sparse")
+        assert_same(sparse.logits, net.infer(x, "masked", sparse.decisions).logits)
+        assert (sparse.decisions == own.decisions).float().mean() > 0.99  # a logit on the threshold may fall either way
+        for pattern in patterns:
+            masked, sparse = net.infer(x, "masked", pattern), net.infer(x, "sparse", pattern)
+            assert_same(sparse.logits, masked.logits)
+            assert torch.equal(sparse.decisions, pattern) and masked.executed.all()
+            assert (sparse.executed | ~pattern).all()  # whatever was decided was run
+
+
+def test_the_input_is_not_touched(net):
+    x = inputs(9)
+    before = x.clone()
+    with torch.inference_mode():
+        net.infer(x, decisions=torch.rand(9, len(net.units)) < 0.5)
+    assert torch.equal(x, before)
+
+
+@given(st.integers(2, 40), st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_a_move_brings_both_decisions_together(count, seed, share, later_share):
+    draw = np.random.default_rng(seed)
+    order = BatchOrder(count)
+    x = torch.arange(count, dtype=torch.float32).view(count, 1, 1, 1).expand(count, 2, 2, 2).contiguous(memory_format=torch.channels_last)
+    for _ in range(3):
+        on, later = draw.random(count) < share, draw.random(count) < later_share
+        if not on.any():
+            continue
+        together = order.rows(on) is not None
+        x = order.arrange(x, on, later)
+        rows = order.rows(on)
+        assert set(order.inputs[rows]) == set(np.flatnonzero(on))
+        assert together or not later.any() or order.rows(later) is not None
+        assert x[:, 0, 0, 0].tolist() == order.inputs.tolist()
+    assert order.restore(x)[:, 0, 0, 0].tolist() == list(range(count))
+
+
+@pytest.mark.parametrize("kind", GATED)
+@pytest.mark.parametrize("count", [1, 16])
+def test_macs_are_those_that_torch_counts_on_what_really_ran(kind, count):
+    net, x = make(kind), inputs(count)
+    pattern = torch.rand(count, len(net.units), generator=torch.Generator().manual_seed(3)) < 0.5
+    with torch.inference_mode():
+        for decisions in (pattern, None):
+            with FlopCounterMode(display=False) as counter:
+                output = net.infer(x, "sparse", decisions)
+            expected = net.macs(output.executed.numpy(), deciding=decisions is None).sum()
+            # the cosines of the printed gate are inner products that torch's counter may or may not see
+            cosines = 0 if net.decides != "after" or decisions is not None else count * (net.macs_gate - controllers(net))
+            assert expected - cosines <= counter.get_total_flops() / 2 <= expected
+
+
+def controllers(net):
+    return sum(layer.weight.numel() for module in net.controllers for layer in module.layers if hasattr(layer, "weight"))
+
+
+@pytest.mark.parametrize("kind", GATED)
+def test_folding_changes_no_answer_and_leaves_no_norm(kind):
+    net, x = make(kind), inputs(20)
+    plain, other = net.infer(x), folded(net).infer(x)
+    assert same_answers(other.logits, plain.logits) and torch.allclose(other.gates, plain.gates, atol=1e-4)
+    assert not any("Norm" in type(module).__name__ for module in folded(net).modules())
+    assert any("Norm" in type(module).__name__ for module in net.modules())  # the original is left as it was
+
+
+def test_the_twin_is_the_network_with_every_block_on(net):
+    x = inputs(8)
+    with torch.inference_mode():
+        on = net.infer(x, decisions=torch.ones(8, len(net.units), dtype=torch.bool))
+        assert_same(net.twin()(x), on.logits)
+    assert models.create("resnet20").twin() is None
+
+
+@pytest.mark.parametrize("kind", GATED)
+def test_fixed_policies_ask_the_gates_and_always_get_the_same_answer(kind):
+    net, x = make(kind), inputs(8)
+    with torch.inference_mode():
+        assert net.infer(x, policy=net.fixed_policies["all on"]).decisions.all()
+        assert not net.infer(x, policy=net.fixed_policies["all off"]).decisions.any()

@@ -1,0 +1,136 @@
+"""Clocks, protocol and statistics, on simulated machines whose truth is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatebench.measure import statistics
+from gatebench.measure.clock import CpuClock, overhead
+from gatebench.measure.protocol import Subject, measure
+
+
+class Simulated:
+    """A clock that shows what the work says it took."""
+
+    def seconds(self, work):
+        return work()
+
+
+def machine(seed, cost, noise=0.05, drift=0.1, spikes=0.02):
+    """A subject's work: seconds for an input of known `cost(number)` on a machine with noise, drift and interruptions."""
+    draw = np.random.default_rng(seed)
+    state = {"level": 0.0}
+
+    def work(number):
+        state["level"] = 0.98 * state["level"] + drift * 0.2 * draw.standard_normal()
+        spike = 5.0 if draw.random() < spikes else 0.0
+        return cost(number) * float(np.exp(state["level"] * 0.1 + noise * draw.standard_normal())) * (1 + spike)
+
+    return work
+
+
+def times(costs, seed=0, inputs=32, rounds=15):
+    """Subjects of these costs, timed on one simulated machine."""
+    shared = machine(seed, lambda cost: cost)
+    subjects = [Subject(str(index), lambda number, cost=cost: shared(cost(number))) for index, cost in enumerate(costs)]
+    return measure(subjects, inputs, Simulated(), rounds=rounds, max_seconds=60, seed=seed)
+
+
+def flat(value):
+    return lambda number: value
+
+
+def test_a_network_against_itself_is_as_fast_as_itself():
+    found = [times([flat(1e-3), flat(1e-3)], seed) for seed in range(25)]
+    wrong = sum(statistics.speedup(each.of("0"), each.of("1")).excludes(1.0) for each in found)
+    assert wrong <= 4  # one or two are expected of 25; more than 4 come about once in a hundred times
+
+
+def test_five_percent_slower_is_found():
+    found = [times([flat(1.05e-3), flat(1e-3)], seed) for seed in range(25)]
+    assert all(statistics.speedup(each.of("0"), each.of("1")).low > 1.0 for each in found)
+
+
+def test_a_cost_of_the_inputs_is_attributed_to_the_inputs():
+    planted = times([lambda number: 1e-3 * (1 + 0.3 * (number % 2))])
+    plain = times([flat(1e-3)])
+    found, none = statistics.spread(planted.of("0")), statistics.spread(plain.of("0"))
+    assert found.inputs == pytest.approx(np.log(1.3) / 2, rel=0.25)
+    assert none.inputs < 0.02
+
+
+def test_a_slow_round_is_attributed_to_rounds_and_flagged():
+    seconds = np.full((10, 20), 1e-3)
+    seconds[3] *= 1.5
+    assert statistics.spread(seconds).rounds > 10 * statistics.spread(seconds).inputs
+    subject = Subject("s", lambda number: 1e-3)
+    found = measure([subject], 20, Simulated(), rounds=10, max_seconds=60)
+    found.seconds[0, 3] *= 1.5
+    assert np.flatnonzero(found.noisy).tolist() == [3]
+
+
+@given(st.lists(st.floats(1e-4, 1e-1), min_size=8, max_size=20), st.floats(0.2, 5))
+@settings(max_examples=10, deadline=None)
+def test_speedup_without_noise_is_the_ratio_of_the_totals(costs, factor):
+    fast = np.tile(costs, (5, 1))
+    slow = fast * factor
+    slow[:, ::2] *= 1.5
+    expected = sum(factor * cost * (1.5 if index % 2 == 0 else 1) for index, cost in enumerate(costs)) / sum(costs)
+    assert statistics.speedup(slow, fast).value == pytest.approx(expected)
+
+
+def test_one_interruption_moves_nothing():
+    seconds = np.full((9, 12), 1e-3)
+    seconds[4, 5] = 1.0
+    assert statistics.mean_latency(seconds).value == pytest.approx(1e-3)
+    assert statistics.speedup(seconds, np.full((9, 12), 1e-3)).value == pytest.approx(1.0)
+
+
+def test_percentiles_are_withheld_where_there_are_too_few_inputs():
+    seconds = np.random.default_rng(0).uniform(1, 2, (5, 700))
+    assert statistics.percentile(seconds[:, :63], 90) is None and statistics.percentile(seconds[:, :661], 99) is None
+    found = statistics.percentile(seconds, 99)
+    assert found.value == pytest.approx(np.percentile(np.median(seconds, 0), 99)) and found.low <= found.value <= found.high
+
+
+def test_the_cost_model_finds_planted_costs():
+    draw = np.random.default_rng(0)
+    shares, costs = draw.random((50, 4)), np.array([1e-3, 2e-3, 0.0, 5e-4])
+    found = statistics.fit_cost(shares, 3e-3 + shares @ costs)
+    assert found.base == pytest.approx(3e-3) and found.units == pytest.approx(costs, abs=1e-9) and found.r2 == pytest.approx(1.0)
+
+
+def test_every_subject_meets_every_input_once_a_round_and_turns_change():
+    seen = []
+    subjects = [Subject(name, lambda number, name=name: seen.append((name, number)) or 1e-3) for name in "ab"]
+    found = measure(subjects, 30, Simulated(), rounds=6, max_seconds=60)
+    assert found.seconds.shape == (2, 6, 30)
+    firsts = [name for name, _ in seen]
+    assert {firsts[0], firsts[-1]} <= {"a", "b"} and firsts != sorted(firsts)
+    for name in "ab":
+        counted = [number for each, number in seen if each == name]
+        assert set(counted) == set(range(30)) and len(counted) >= 7 * 30  # the round that warms up, and six
+
+
+def test_time_runs_out_after_five_rounds_at_least():
+    found = measure([Subject("s", lambda number: 1e-3)], 8, Simulated(), rounds=1000, max_seconds=1e-9)
+    assert found.seconds.shape[1] == 5
+
+
+def test_interrupted_after_five_rounds_keeps_them():
+    def stop(done):
+        if done == 6:
+            raise KeyboardInterrupt
+
+    subjects = [Subject("s", lambda number: 1e-3)]
+    found = measure(subjects, 8, Simulated(), rounds=100, max_seconds=60, after_round=stop)
+    assert found.interrupted and found.seconds.shape[1] == 6
+    with pytest.raises(KeyboardInterrupt):
+        measure(subjects, 8, Simulated(), rounds=100, max_seconds=60, after_round=lambda done: (_ for _ in ()).throw(KeyboardInterrupt))
+
+
+def test_the_cpu_clock_says_what_it_costs():
+    clock = CpuClock()
+    assert 0 < clock.resolution <= 1e-6 and 0 <= overhead(clock) < 1e-4
+    assert clock.seconds(lambda: sum(range(100_000))) > overhead(clock)

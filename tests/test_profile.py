@@ -1,0 +1,194 @@
+"""`profile-latency` as a user runs it."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SMALL
+
+from gatebench.measure.statistics import Estimate, fit_cost
+from gatebench.profiling.timing import Gate, Timing
+
+QUICK = ["--inputs", "16", "--repeats", "5", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A predictive, a printed and a static run on the same small data."""
+    from conftest import Command
+
+    home = tmp_path_factory.mktemp("runs")
+    gatebench = Command(home)
+    for model in (["cosinegate", "--config", "predictive"], ["cosinegate", "--config", "aggressive"], ["resnet20"]):
+        done = gatebench("train", *model, *SMALL, "--epochs", "1", "--out", str(home / "results"))
+        assert done.returncode == 0, done.stderr
+    return home / "results"
+
+
+def profile(gatebench, *arguments):
+    """Rows by network and execution; noise may end the command with 3, for then it has measured all the same."""
+    done = gatebench("profile-latency", *map(str, arguments), "--json")
+    assert done.returncode in (0, 3), done.stderr
+    return {(row["network"].split()[1], row["execution"]): row for row in json.loads(done.stdout)}
+
+
+def test_all_runs_of_a_folder_are_timed_together_and_keep_their_rows(gatebench, runs):
+    found = profile(gatebench, runs, *QUICK, "--execution", "sparse,masked")
+    assert set(found) == {
+        ("predictive", "sparse"), ("predictive", "masked"), ("aggressive", "sparse"), ("aggressive", "masked"), ("default", "itself"),
+    }  # fmt: skip
+    predictive = found["predictive", "sparse"]
+    assert predictive["rival"] == "its static twin" and predictive["calls"] == 16 and predictive["rounds"] == 5
+    assert predictive["latency_low"] <= predictive["latency_ms"] <= predictive["latency_high"]
+    assert "latency_p90" not in predictive  # 16 inputs are too few
+    assert {"gate_ms", "all_on", "all_off", "cost_r2", "cost_units_ms"} <= set(predictive)
+    assert predictive["all_off"] < predictive["all_on"]
+    assert found["aggressive", "sparse"]["timed_saving_pct"] < 0 and "realised" not in found["aggressive", "sparse"]
+
+    folder = next(runs.glob("cosinegate-predictive-*"))
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert len(rows) == 3 and "latency_ms" not in rows[0]  # the training's row first, as it was
+    assert rows[1]["accuracy"] == rows[0]["accuracy"] and rows[1]["machine"] and rows[1]["execution"] == "sparse"
+    raw = pd.read_csv(folder / "latency.csv")
+    assert {"twin", "sparse", "masked", "imposed", "all on", "all off", "random"} == set(raw["subject"])
+    assert len(raw) == 7 * 5 * 16 and raw["seconds"].gt(0).all()
+    sparse = raw[raw["subject"] == "sparse"].pivot(index="round", columns="call", values="seconds").to_numpy()
+    assert 1e3 * np.median(sparse, 0).mean() == pytest.approx(predictive["latency_ms"], rel=1e-6)
+    for picture in ("latency-inputs.png", "latency-macs.png", "decisions.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+
+    profile(gatebench, folder, *QUICK)  # again: its rows are replaced, not doubled
+    again = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert [row["execution"] for row in again] == ["sparse", "masked", "sparse"]
+
+
+def test_batches_and_out(gatebench, runs, tmp_path):
+    folder = next(runs.glob("cosinegate-predictive-*"))
+    before = (folder / "rows.jsonl").read_text()
+    done = gatebench("profile-latency", str(folder), "--batch-size", "1,8", "--threads", "1", "--inputs", "8", "--repeats", "5",
+                     "--out", str(tmp_path))  # fmt: skip
+    assert done.returncode in (0, 3), done.stderr
+    assert "realised" in done.stdout and "break-even" in done.stdout and "batch 8" in done.stdout
+    rows = [json.loads(line) for line in (tmp_path / folder.name / "rows.jsonl").read_text().splitlines()]
+    assert [(row["threads"], row["batch_size"]) for row in rows] == [(1, 1), (1, 8)]
+    assert (folder / "rows.jsonl").read_text() == before
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Two(nn.Module):
+    def __init__(self, classes, always):
+        super().__init__()
+        self.always, self.first, self.second = always, nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 128, 3, 1, 1)
+        self.heads = nn.ModuleList([nn.Linear(8, classes), nn.Linear(128, classes)])
+    def forward(self, x):
+        x = self.first(x)
+        if not self.always and x.mean() < 0.0:
+            return self.heads[0](x.mean((2, 3)))
+        return self.heads[1](self.second(x).mean((2, 3)))
+
+def build(classes):
+    torch.manual_seed(0)
+    return Two(classes, False)
+def whole(classes):
+    return Two(classes, True)
+def broken(classes):
+    raise RuntimeError("no luck")
+def number(classes):
+    return classes
+def gray(classes):
+    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.LazyLinear(classes))
+"""
+
+
+def test_a_network_from_elsewhere_beside_its_whole_self(gatebench, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    done = gatebench("profile-latency", "--model-file", f"{tmp_path}/own.py", "--vs", f"{tmp_path}/own.py:whole", "--dataset", "shapes",
+                     "--inputs", "64", "--repeats", "5", "--threads", "1", "--json")  # fmt: skip
+    assert done.returncode in (0, 3), done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["network"] == "own" and row["rival"] == "own:whole"
+    assert row["timed_macs_executed"] >= 8 * 27 * 12 * 12 + 8 * 10  # the first stage and its exit, at 24 x 24
+    assert 0 < row["timed_saving_pct"] < 100 and "latency_p90" in row
+
+
+def sentence(gatebench, *arguments, code):
+    return gatebench.refused("profile-latency", *map(str, arguments), *QUICK, code=code)
+
+
+def test_what_is_wrong_is_said_in_one_sentence(gatebench, runs, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    own = f"{tmp_path}/own.py"
+    shapes = ("--dataset", "shapes")
+    assert "Name what to time" in sentence(gatebench, code=2)
+    assert "Did you mean 'cosinegate'?" in sentence(gatebench, "cosinegat", code=2)
+    assert "Say with --dataset" in sentence(gatebench, own, code=2)
+    assert "no function 'bild'. Did you mean 'build'?" in sentence(gatebench, f"{own}:bild", *shapes, code=2)
+    assert "broken(10) raised RuntimeError: no luck" in sentence(gatebench, f"{own}:broken", *shapes, code=1)
+    assert "gave a int, not a torch.nn.Module" in sentence(gatebench, f"{own}:number", *shapes, code=1)
+    assert "own:gray does not take one 3x24x24 input of shapes" in sentence(gatebench, f"{own}:gray", *shapes, code=2)
+    assert "There is no file" in sentence(gatebench, "--model-file", f"{tmp_path}/none.py", *shapes, code=2)
+    assert "There are no weights at" in sentence(gatebench, "resnet20", "--weights", tmp_path / "w.safetensors", *shapes, code=2)
+    assert "is not a file of weights" in sentence(gatebench, "resnet20", "--weights", own, *shapes, code=1)
+    assert "--batch-size wants whole numbers from 1" in sentence(gatebench, runs, "--batch-size", "0", code=2)
+    assert "Did you mean 'masked'?" in sentence(gatebench, runs, "--execution", "maskd", code=2)
+    assert "stands for 3 networks; name one" in sentence(gatebench, "resnet20", *shapes, "--vs", runs, code=2)
+    assert "There is no finished run in" in sentence(gatebench, tmp_path, code=2)
+
+
+def test_a_run_that_cannot_be_timed_says_why(gatebench, runs, tmp_path):
+    import shutil
+
+    source = next(runs.glob("resnet20-*"))
+    other = next(runs.glob("cosinegate-predictive-*"))
+    bare, mixed, unfinished = (tmp_path / name for name in ("bare", "mixed", "unfinished"))
+    for folder in (bare, mixed, unfinished):
+        shutil.copytree(source, folder)
+    (bare / "model.safetensors").unlink()
+    assert "its weights were not kept" in sentence(gatebench, bare, code=1)
+    shutil.copy(other / "model.safetensors", mixed / "model.safetensors")
+    assert "holds the weights of another network" in sentence(gatebench, mixed, code=1)
+    (unfinished / "summary.json").unlink()
+    assert "has not finished" in sentence(gatebench, unfinished, code=2)
+    gray = np.zeros((20, 8, 8), np.uint8)
+    np.savez(tmp_path / "gray.npz", **{f"{part}_{kind}": value for part in ("train", "test")
+                                      for kind, value in (("images", gray), ("labels", np.arange(20) % 10))})  # fmt: skip
+    assert re.search(
+        "was trained on 3x16x16 inputs, those of .* are 1x8x8", sentence(gatebench, source, "--dataset", tmp_path / "gray.npz", code=2)
+    )
+
+
+def timing(seconds, rival_seconds, macs, rival_macs, **options):
+    return Timing("net", "sparse", 1, 1, seconds, macs, None, None, "twin", rival_seconds, rival_macs, **options)
+
+
+def test_realised_is_time_saved_over_macs_saved():
+    rival, own = np.full((6, 20), 2e-3), np.full((6, 20), 1.5e-3)
+    found = timing(own, rival, np.full(20, 60.0), np.full(20, 100.0))
+    assert found.speedup.value == pytest.approx(2 / 1.5) and found.saved == pytest.approx(0.4)
+    assert found.realised.value == pytest.approx((1 - 1.5 / 2) / 0.4)
+    assert timing(own, rival, np.full(20, 99.5), np.full(20, 100.0)).realised is None  # no saving, and no number for it
+
+
+def test_too_noisy_names_the_rounds_that_would_do():
+    draw = np.random.default_rng(0)
+    steady, wild = (1e-3 * np.exp(noise * draw.standard_normal((8, 16))) for noise in (0.01, 0.3))
+    macs = np.full(16, 1.0)
+    assert timing(steady, np.full((8, 16), 1e-3), macs, macs).rounds_needed is None
+    noisy = timing(wild, np.full((8, 16), 1e-3), macs, macs)
+    half_width = (noisy.speedup.high - noisy.speedup.low) / 2 / noisy.speedup.value
+    assert noisy.rounds_needed == int(np.ceil(8 * (half_width / 0.025) ** 2))
+
+
+def test_break_even_is_where_the_saving_pays_for_the_gate():
+    def ratio(value):
+        return Estimate(value, value, value)
+
+    cost = fit_cost(np.eye(4), np.ones(4))
+    assert Gate(ratio(1.1), ratio(1.1), ratio(0.1), cost).break_even == pytest.approx(0.1)  # 1.1 - 0.1 x 1.0 = 1
+    assert Gate(ratio(1.0), ratio(0.99), ratio(0.1), cost).break_even == 0.0
+    assert Gate(ratio(2.0), ratio(2.0), ratio(1.2), cost).break_even is None
