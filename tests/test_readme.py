@@ -1,9 +1,11 @@
 """The README says what is in the repository."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from gatebench.report.markdown import read_rows, tables
@@ -32,3 +34,19 @@ def test_the_modules_its_map_names_are_there():
     assert len(named) > 10
     for name in named:
         assert (ROOT / "gatebench" / name).exists() or (ROOT / name).exists(), name
+
+
+def test_the_network_of_your_own_is_timed_as_shown(gatebench, tmp_path):
+    """Its code, and the command under it, with weights and data that need no download."""
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (tmp_path / "early.py").write_text(code)
+    namespace = {}
+    exec(code, namespace)
+    torch.manual_seed(0)
+    torch.save(namespace["build"](10).state_dict(), tmp_path / "early.pt")
+    (command,) = re.findall(r"gatebench (profile-latency --model-file.*)", README)
+    words = [str(tmp_path / word) if word.startswith("early.") else word for word in command.replace("cifar10", "shapes").split()]
+    done = gatebench(*words, "--inputs", "16", "--repeats", "5", "--threads", "1", "--json")
+    assert done.returncode in (0, 3), done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["network"] == "early" and row["rival"] == "early:whole" and row["timed_saving_pct"] > 0

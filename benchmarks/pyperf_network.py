@@ -1,0 +1,20 @@
+"""The network of trust.py timed by pyperf, which starts this file anew for each of its processes."""
+
+import os
+
+import pyperf
+import torch
+from trust import network, set_threads
+
+
+def main():
+    runner = pyperf.Runner()
+    runner.parse_args()
+    set_threads(int(os.environ["TRUST_THREADS"]))
+    _, run = network()
+    with torch.inference_mode():
+        runner.bench_func("network", run, 0)
+
+
+if __name__ == "__main__":
+    main()

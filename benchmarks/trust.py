@@ -1,0 +1,142 @@
+"""How far `profile-latency` can be trusted on this machine.
+
+    python benchmarks/trust.py [--runs 500] [--trials 100] [--threads 1]
+
+Four questions, each answered by what a profile does (the same protocol, the same statistics), on ResNet-8 and real clocks:
+
+    A/A       a network timed against itself, `runs` times, at most 5 s each: how many 95 % intervals exclude 1.0?
+    planted   the same network made 5 % slower, `trials` times, at most 20 s each: how often is that found?
+    inputs    a cost planted into every second input: is it attributed to the inputs, and not to the machine's noise?
+    others    torch.utils.benchmark and pyperf on the same static network, taking turns with ours: how far apart are the medians?
+"""
+
+import argparse
+import os
+import statistics as plain
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyperf
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch.utils.benchmark import Timer
+
+from gatebench import models
+from gatebench.device import set_threads
+from gatebench.execution.fold import folded
+from gatebench.measure import statistics
+from gatebench.measure.clock import CpuClock
+from gatebench.measure.machine import describe
+from gatebench.measure.protocol import Subject, measure
+
+INPUTS = 32
+ROUNDS = 25
+PLANTED = 0.05
+TURNS = 10
+"""Of the comparison with other timers."""
+
+
+def network():
+    torch.manual_seed(0)
+    net = folded(models.create("resnet8").eval())
+    inputs = [torch.randn(1, 3, 32, 32).contiguous(memory_format=torch.channels_last) for _ in range(INPUTS)]
+    return net, lambda number: net.static_logits(inputs[number])
+
+
+def slowed(run, share):
+    """The same work, and then a wait of `share(number)` of what it took."""
+
+    def work(number):
+        started = time.perf_counter_ns()
+        run(number)
+        now = time.perf_counter_ns()
+        until = now + share(number) * (now - started)
+        while time.perf_counter_ns() < until:
+            pass
+
+    return work
+
+
+def compare(first, second, rounds, max_seconds, seed):
+    subjects = [Subject("first", first), Subject("second", second)]
+    times = measure(subjects, INPUTS, CpuClock(), rounds=rounds, max_seconds=max_seconds, seed=seed)
+    return statistics.speedup(times.of("first"), times.of("second"))
+
+
+def track(items, title):
+    """A progress bar on stderr."""
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(items, description=title)
+
+
+def against_itself(run, runs):
+    found = [compare(run, run, ROUNDS, 5, seed) for seed in track(range(runs), "A/A")]
+    wrong = sum(each.excludes(1.0) for each in found)
+    width = plain.median((each.high - each.low) / 2 for each in found)
+    return f"A/A: {wrong} of {runs} intervals exclude 1.0 ({100 * wrong / runs:.1f} %); half-width {100 * width:.2f} % in the median"
+
+
+def planted(run, trials):
+    slow = slowed(run, lambda number: PLANTED)
+    found = [compare(slow, run, 2 * ROUNDS, 20, seed) for seed in track(range(trials), "planted")]
+    hits = sum(each.low > 1.0 for each in found)
+    return f"planted {100 * PLANTED:.0f} %: found in {hits} of {trials}; {plain.median(each.value for each in found):.4f} in the median"
+
+
+def by_input(run):
+    subjects = [Subject("plain", run), Subject("planted", slowed(run, lambda number: 0.2 * (number % 2)))]
+    times = measure(subjects, INPUTS, CpuClock(), rounds=4 * ROUNDS, max_seconds=60)
+    without, found = (statistics.spread(times.of(name)) for name in ("plain", "planted"))
+    wanted = np.log(1.2) / 2
+    return (
+        f"inputs: every second one 20 % dearer (a spread of {wanted:.4f}): {found.inputs:.4f} is attributed to the inputs,"
+        f" {without.inputs:.4f} without it; to rounds {found.rounds:.4f}, to single calls {found.rest:.4f}"
+    )
+
+
+def other_timers(run, threads, folder):
+    """Median seconds by three timers, taking turns: ours, torch's, and pyperf's in processes of its own."""
+    seconds = {"gatebench": [], "torch.utils.benchmark": [], "pyperf": []}
+    for turn in track(range(TURNS), "other timers"):
+        times = measure([Subject("net", run)], INPUTS, CpuClock(), rounds=10, max_seconds=10, seed=turn)
+        seconds["gatebench"].append(float(np.median(times.seconds)))
+        timer = Timer("run(0)", globals={"run": run}, num_threads=threads)
+        seconds["torch.utils.benchmark"].append(timer.blocked_autorange(min_run_time=0.5).median)
+        seconds["pyperf"].append(by_pyperf(threads, folder / f"{turn}.json"))
+    return {name: plain.median(values) for name, values in seconds.items()}
+
+
+def by_pyperf(threads, file):
+    script = Path(__file__).with_name("pyperf_network.py")
+    command = [sys.executable, script, "--processes", "2", "--values", "5", "--copy-env", "--quiet", "--output", file]
+    subprocess.run(command, check=True, env={**os.environ, "TRUST_THREADS": str(threads)}, stdout=subprocess.DEVNULL)
+    return pyperf.Benchmark.load(str(file)).median()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    set_threads(options.threads)
+    machine, net_and_run = describe(torch.device("cpu")), network()
+    print(f"{machine['name']}, {options.threads} thread(s), torch {machine['torch']}, ResNet-8, batch 1, {INPUTS} inputs", flush=True)
+    _, run = net_and_run
+    with torch.inference_mode():
+        print(against_itself(run, options.runs), flush=True)
+        print(planted(run, options.trials), flush=True)
+        print(by_input(run), flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            medians = other_timers(run, options.threads, Path(folder))
+    ours = medians["gatebench"]
+    print("others: " + ", ".join(f"{name} {1e6 * value:.1f} us ({value / ours:.3f} of ours)" for name, value in medians.items()))
+
+
+if __name__ == "__main__":
+    main()
