@@ -13,6 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..contract import Execution, GatedModel, Output
 from ..evaluation.outcome import by_unit
 from ..execution.fold import folded, same_answers
+from ..execution.graphs import Graph, GraphedBlocks
+from ..models.block_gated import BlockGatedResNet
 from .networks import Network
 
 
@@ -29,6 +31,9 @@ class Contender:
         self.calls = [network.batch(each, device) for each in numbers]
         self.model = ready(network.model, self.calls[0][:1].cpu()).to(device)
         self.gated = isinstance(self.model, GatedModel) and bool(self.model.units)
+        self.forward = self.model.infer if isinstance(self.model, GatedModel) else self.model
+        if device.type == "cuda" and len(self.calls[0]) == 1:
+            self._record()
         if self.gated:
             self.twin = self.model.twin()
             self.random = [_random_decisions(len(x), self.model.switches, draw).to(device) for x in self.calls]
@@ -38,8 +43,7 @@ class Contender:
         """Name and work of each subject; the work takes the number of a call."""
         model, calls = self.model, self.calls
         if not self.gated:
-            forward = model.infer if isinstance(model, GatedModel) else model
-            yield "itself", lambda number: forward(calls[number])
+            yield "itself", lambda number: self.forward(calls[number])
             return
         decisions = [output.decisions for output in self.own]
         yield "twin", lambda number: self.twin(calls[number])
@@ -50,10 +54,18 @@ class Contender:
             yield name, lambda number, policy=policy: model.infer(calls[number], policy=policy)
         yield "random", lambda number: model.infer(calls[number], decisions=self.random[number])
 
+    def _record(self) -> None:
+        """CUDA graphs, where the network's control flow is known: block gates and static networks of gatebench's own."""
+        with torch.inference_mode():
+            if isinstance(self.model, BlockGatedResNet):
+                self.model = GraphedBlocks(self.model, self.calls[0])
+            elif isinstance(self.model, GatedModel) and not self.gated:
+                self.forward = Graph(self.model.infer, self.calls[0])
+
     def outputs(self, execution: Execution) -> list[Output]:
         """What the gated network gives for every call."""
         with torch.inference_mode():
-            return [self.model.infer(x, execution) for x in self.calls]
+            return [detached(self.model.infer(x, execution)) for x in self.calls]
 
     def macs(self, outputs: list[Output]) -> np.ndarray:
         """Executed MACs of an input, mean of each call, [N]."""
@@ -71,6 +83,11 @@ class Contender:
     def shares(self, decisions: list[Tensor]) -> np.ndarray:
         """Share of each unit that is on, mean of each call, [N, U]."""
         return np.stack([by_unit(each.cpu().numpy(), self.model.units).mean(0) for each in decisions])
+
+
+def detached(output: Output) -> Output:
+    """A copy that a later replay of a CUDA graph does not overwrite."""
+    return Output(output.logits.clone(), decisions=output.decisions.clone(), executed=output.executed.clone())
 
 
 def ready(model: nn.Module, example: Tensor) -> nn.Module:

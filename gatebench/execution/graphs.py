@@ -1,0 +1,103 @@
+"""One input at a time on a GPU: the work recorded as CUDA graphs, so that launching it costs next to nothing.
+
+A graph cannot leave work out, so a network that decides up front gets one for everything before its decisions and one for each
+pattern of decisions that comes up; the host reads the decisions in between, once. The static twin gets a graph too.
+Shapes: one input, B blocks.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..contract import Execution, Output
+from ..gating import decide
+
+if TYPE_CHECKING:
+    from ..models.block_gated import BlockGatedResNet
+
+MOST_PATTERNS = 512
+"""Graphs kept; the one not used for longest makes room."""
+WARM_UP = 3
+"""Calls before the recording, in which cuDNN chooses its kernels and memory is set aside."""
+
+
+class Graph:
+    """A function of one tensor of a fixed shape, recorded; returns the same tensors, overwritten, at every call."""
+
+    def __init__(self, work: Callable[[Tensor], Any], example: Tensor):
+        self.input = example.clone()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                work(self.input)
+        torch.cuda.current_stream().wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.output = work(self.input)
+
+    def __call__(self, x: Tensor) -> Any:
+        self.input.copy_(x)
+        self.graph.replay()
+        return self.output
+
+
+class GraphedBlocks:
+    """A block-gated network for one input at a time, with `infer` and `twin` as the network has them.
+
+    Where it does not decide up front, the host would have to wait for every block's decision; there all blocks are computed, in
+    one graph, and `executed` says so.
+    """
+
+    def __init__(self, net: "BlockGatedResNet", example: Tensor):
+        self.net, self.example = net, example
+        self.deciding: dict[float, Graph] = {}
+        self.masked: dict[float, Graph] = {}
+        self.rest: OrderedDict[tuple, Graph] = OrderedDict()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.net, name)
+
+    def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None, policy: float | None = None) -> Output:
+        threshold = self.net.threshold if policy is None else policy
+        if execution == "masked" and decisions is not None:
+            return self.net.infer(x, execution, decisions, policy)
+        if execution == "masked" or (decisions is None and self.net.decides != "up-front"):
+            if threshold not in self.masked:
+                self.masked[threshold] = Graph(lambda y: self.net.infer(y, "masked", policy=threshold), x)
+            return self.masked[threshold](x)
+        if decisions is not None:
+            logits = self._pattern(tuple(decisions.tolist()[0]), x, from_image=True)(x)
+            return Output(logits, None, decisions=decisions, executed=decisions)
+        if threshold not in self.deciding:
+            self.deciding[threshold] = Graph(lambda y: self._decide(y, threshold), x)
+        y, gates, on = self.deciding[threshold](x)
+        logits = self._pattern(tuple(on.tolist()[0]), y, from_image=False)(y)
+        return Output(logits, gates, decisions=on, executed=on)
+
+    def twin(self) -> Graph:
+        return Graph(self.net.twin(), self.example)
+
+    def _decide(self, x: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.net.stem(x)
+        return x, *decide(self.net.up_front_logits(x), threshold)
+
+    def _pattern(self, on: tuple[bool, ...], example: Tensor, from_image: bool) -> Graph:
+        """The blocks that are on, and the classifier; from the image, or from the stem's output."""
+
+        def work(x: Tensor) -> Tensor:
+            x = self.net.stem(x) if from_image else x
+            for block, each in zip(self.net.blocks, on, strict=True):
+                x = block(x) if each else block.skip(x)
+            return self.net.classify(x)
+
+        key = (from_image, on)
+        if key not in self.rest:
+            if len(self.rest) >= MOST_PATTERNS:
+                self.rest.popitem(last=False)
+            self.rest[key] = Graph(work, example)
+        self.rest.move_to_end(key)
+        return self.rest[key]
