@@ -66,7 +66,7 @@ def main():
     options = parser.parse_args()
     device = choose_device(options.device)
     set_threads(options.threads)
-    console, machine = Console(), describe(device)
+    console, machine = Console(width=140), describe(device)
     console.print(f"{machine['name']}, {machine['threads']} threads, torch {machine['torch']}, fp32", highlight=False)
     for depth in map(int, options.depth.split(",")):
         torch.manual_seed(0)

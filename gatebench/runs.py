@@ -61,6 +61,14 @@ class RunFolder:
         """rows.jsonl: one line an operating point."""
         self.write_text("rows.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
+    def read_rows(self) -> list[dict]:
+        """rows.jsonl, or nothing where there is none. Raises GatebenchError where it is damaged."""
+        path = self / "rows.jsonl"
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+        except (OSError, ValueError) as error:
+            raise GatebenchError(f"{path} cannot be read ({error}). Remove it, or write elsewhere with --out.") from None
+
     def read_json(self, name: str) -> dict:
         """Raises GatebenchError where the file is missing or is not a JSON object."""
         try:

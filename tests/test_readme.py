@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from gatebench.report.markdown import read_rows, tables
+from gatebench.report.markdown import latency_tables, read_latency_rows, read_rows, tables
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -18,7 +18,7 @@ def test_its_tables_are_those_of_the_committed_runs():
     """Made by `python -m gatebench.report.markdown results/`."""
     rows = read_rows(ROOT / "results")
     assert rows
-    for block in tables(rows).split("\n\n"):
+    for block in [*tables(rows).split("\n\n"), *latency_tables(read_latency_rows(ROOT / "results")).split("\n\n")]:
         assert block in README
 
 

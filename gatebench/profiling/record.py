@@ -1,6 +1,5 @@
 """What a session leaves behind in a run folder: rows, raw times, conditions, pictures."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,7 @@ def record(sessions: list[Session], machine: dict, out: Path | None) -> list[Run
             continue
         common = {"device": sessions[-1].plan.device.type, "machine": machine["name"], "precision": "fp32", "runtime": "torch"}
         rows = [{**network.row, **common, **timing.row()} for session in sessions for timing in session.timings[index]]
-        kept = [row for row in _read_rows(folder) if not any(_same(row, new) for new in rows)]
+        kept = [row for row in folder.read_rows() if not any(_same(row, new) for new in rows)]
         folder.write_rows([*kept, *rows])
         folder.write_text("latency.csv", pd.concat(_raw_times(each, index) for each in sessions).to_csv(index=False, float_format="%.9g"))
         folder.write_json("latency.json", {"machine": machine, "sessions": [_conditions(each, index) for each in sessions]})
@@ -44,11 +43,6 @@ def record(sessions: list[Session], machine: dict, out: Path | None) -> list[Run
             folder.write(name, lambda stream, figure=figure: figures.save(figure, stream))
         folders.append(folder)
     return folders
-
-
-def _read_rows(folder: RunFolder) -> list[dict]:
-    path = folder / "rows.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
 
 
 def _same(old: dict, new: dict) -> bool:
