@@ -1,4 +1,4 @@
-"""Estimators that turn gate logits into gates; shared by all methods.
+"""What methods share: estimators that turn gate logits into gates, and the signals that logits are made of.
 
 Shapes: N inputs, any further axes. A gate logit's sigmoid is the probability that the switch is on.
 """
@@ -44,3 +44,9 @@ def decide(logits: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     """Gates sigmoid(logit) in fp32 and hard decisions 1[gate > threshold], boolean (CosineGate, Eq. 16)."""
     gates = torch.sigmoid(logits.float())
     return gates, gates > threshold
+
+
+def incompatibility(products: Tensor) -> Tensor:
+    """CIR = 1 - cos(x, F(x)) in [0, 2] (Eq. 6-7), [N], from the products [N, 3]."""
+    xx, xf, ff = products.unbind(1)
+    return 1 - xf * (xx * ff).clamp(min=1e-12).rsqrt()

@@ -12,7 +12,8 @@ from gatebench import gating, models, objectives
 from gatebench.contract import Output
 from gatebench.errors import UsageError
 from gatebench.feature_maps import gated_sum, global_average, inner_products
-from gatebench.models.cosinegate import CirGate, Controller, CosineGate, incompatibility
+from gatebench.gating import incompatibility
+from gatebench.models.cosinegate import CirGate, Controller, CosineGate
 from gatebench.recipe import Budget, Objective
 
 

@@ -1,0 +1,188 @@
+"""CosineGate's signal predicted: the gates are decided before F(x) is computed, so that a block that is off is never run.
+
+Shapes: N inputs, C channels, H x W pixels, D features, B blocks.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ..contract import Output
+from ..feature_maps import gated_sum, global_average, inner_products
+from ..gating import incompatibility, logistic_like, straight_through
+from ..measure.macs import count_macs
+from ..objectives import prediction
+from .block_gated import BlockGatedResNet
+
+
+class PredictiveGate(BaseModel):
+    """Ours: logit = gain (predicted CIR + c), decided before F(x) is computed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["predictive"]
+    decides: Literal["up-front", "before"] = "up-front"
+    """All blocks at once from the stem's output, or each block from its own input."""
+    gain: PositiveFloat = 2.5
+    hidden: PositiveInt = 32
+    threshold: float = Field(0.5, gt=0, lt=1)
+    watch: float = Field(0.2, ge=0, lt=1)
+    """Share of the training in which every block runs and the gates only learn to predict. Gates that act from the first step
+    close blocks that have not learned anything yet, for good."""
+
+
+def interior(x: Tensor) -> Tensor:
+    """The map [N, C, H, W] without an eighth of its side all round, where a random crop puts its zeros in training.
+
+    Gates that see those zeros learn to decide by them, and on whole images decide otherwise than they were trained to.
+    """
+    _, _, height, width = x.shape
+    top, left = height // 8, width // 8
+    return x[:, :, top : height - top, left : width - left]
+
+
+class Forecast(nn.Module):
+    """From pooled features [N, D] what blocks will be like before they are computed: CIR and the controller term c, [N, 2, B].
+
+    The features are normalised over inputs: pooled ones hardly differ, and a gate that sees no difference closes for all or none.
+    """
+
+    def __init__(self, features: int, blocks: int, gain: float):
+        super().__init__()
+        self.gain = gain
+        self.normalise = nn.BatchNorm1d(features, affine=False)
+        self.linear = nn.Linear(features, 2 * blocks)
+        with torch.no_grad():  # CIR starts at 1, unrelated directions, and c about 0: nearly every block open
+            self.linear.weight[:blocks] = 0
+            self.linear.bias[:blocks] = 1
+            self.linear.bias[blocks:] = 0
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(self.normalise(features)).float().unflatten(1, (2, -1))
+
+    def weigh(self, forecast: Tensor) -> Tensor:
+        """Gate logits [N, B] = gain (CIR + c)."""
+        return self.gain * forecast.sum(1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        return self.weigh(self(features))
+
+    def merged(self) -> "MergedForecast":
+        """The same logits from one layer, for inference; batch norm must be folded."""
+        weight, bias = (part.unflatten(0, (2, -1)).sum(0) * self.gain for part in (self.linear.weight, self.linear.bias))
+        return MergedForecast(weight, bias)
+
+
+class MergedForecast(nn.Module):
+    """Gate logits [N, B] from features [N, D]: what is left of a `Forecast` when nobody asks for CIR."""
+
+    def __init__(self, weight: Tensor, bias: Tensor):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight, requires_grad=False), nn.Parameter(bias, requires_grad=False)
+
+    def logits(self, features: Tensor) -> Tensor:
+        return F.linear(features, self.weight, self.bias)
+
+
+class UpFrontHead(nn.Module):
+    """One small head on the stem's output that decides for every block at once.
+
+    Pooling to a quarter of the resolution keeps it below 1 % of ResNet-20's MACs and, at batch 1, to a handful of operations.
+    """
+
+    def __init__(self, channels: int, blocks: int, hidden: int, gain: float):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, hidden, 3, 1, 1, bias=False)
+        self.norm = nn.BatchNorm2d(hidden)
+        self.forecast = Forecast(hidden, blocks, gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.avg_pool2d(interior(x), 4, ceil_mode=True)
+        return global_average(F.relu(self.norm(self.conv(x)), inplace=True))
+
+
+class BlockHead(nn.Module):
+    """The same for one block from its own input."""
+
+    def __init__(self, channels: int, hidden: int, gain: float):
+        super().__init__()
+        self.linear = nn.Linear(channels, hidden)
+        self.forecast = Forecast(hidden, 1, gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.linear(global_average(interior(x))), inplace=True)
+
+
+class PredictiveCosineGate(BlockGatedResNet):
+    """Gates decided before F(x): logit = gain (predicted CIR + c), the paper's Eq. 11 with its prose's sign.
+
+    At first every block runs and the gates only watch. Then they act, hard in training too (straight-through), and the noise that
+    lets them explore shrinks to nothing: the network ends up learning under the decisions it will run with.
+    """
+
+    terms = ("prediction",)
+
+    def __init__(self, gate: PredictiveGate, **backbone):
+        """`backbone` are `ResNet`'s arguments."""
+        super().__init__(**backbone)
+        self.decides, self.threshold, self.watch = gate.decides, gate.threshold, gate.watch
+        self.register_buffer("noise", torch.ones(()), persistent=False)  # a tensor: torch.compile would build anew for every number
+        self.begin_epoch(0.0)
+        shapes = self.map_shapes()[:-1]
+        if gate.decides == "up-front":
+            self.up_front_head = UpFrontHead(shapes[0][1], len(shapes), gate.hidden, gate.gain)
+            self.macs_gate = count_macs(ForecastPath(self.up_front_head), shapes[0])
+        else:
+            self.block_heads = nn.ModuleList(BlockHead(shape[1], gate.hidden, gate.gain) for shape in shapes)
+            self.macs_gate = sum(count_macs(ForecastPath(head), shape) for head, shape in zip(self.block_heads, shapes, strict=True))
+
+    def begin_epoch(self, progress: float) -> None:
+        self.watching = progress < self.watch
+        self.noise.fill_(1.0 - progress)
+
+    def up_front_logits(self, x: Tensor) -> Tensor:
+        head = self.up_front_head
+        return head.forecast.logits(head(x))
+
+    def logits_before(self, index: int, x: Tensor) -> Tensor:
+        head = self.block_heads[index]
+        return head.forecast.logits(head(x)).squeeze(1)
+
+    def forward(self, x: Tensor) -> Output:
+        """Hard gates [N, B] with the soft gates' gradient; the term `prediction` is the squared error of CIR, [N, B]."""
+        x = self.stem(x)
+        if self.decides == "up-front":
+            head = self.up_front_head
+            forecasts = head.forecast(head(x))
+        gates, errors = [], []
+        for index, block in enumerate(self.blocks):
+            if self.decides == "before":
+                head = self.block_heads[index]
+                forecast = head.forecast(head(x))
+            else:
+                forecast = forecasts[:, :, index : index + 1]
+            logits = head.forecast.weigh(forecast).squeeze(1)
+            gate = straight_through(torch.sigmoid(logits + self.noise * logistic_like(logits)), self.threshold)
+            if self.watching:
+                gate = torch.ones_like(gate)
+            shortcut, residual = block.shortcut(x), block.residual(x)
+            with torch.no_grad():
+                observed = incompatibility(inner_products(shortcut, residual))
+            x = gated_sum(shortcut, residual, gate)
+            gates.append(gate)
+            errors.append(prediction(forecast[:, 0, 0], observed))
+        return Output(self.classify(x), torch.stack(gates, 1), {"prediction": torch.stack(errors, 1)})
+
+
+class ForecastPath(nn.Module):
+    """All that is computed in order to decide, in one call, so that its MACs can be counted."""
+
+    def __init__(self, head: UpFrontHead | BlockHead):
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head.forecast.logits(self.head(x))
