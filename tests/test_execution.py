@@ -88,8 +88,8 @@ def test_a_move_brings_both_decisions_together(count, seed, share, later_share):
         if not on.any():
             continue
         together = order.rows(on) is not None
-        x = order.arrange(x, on, later)
-        rows = order.rows(on)
+        x, rows = order.arrange(x, on, later)
+        assert rows == order.rows(on)
         assert set(order.inputs[rows]) == set(np.flatnonzero(on))
         assert together or not later.any() or order.rows(later) is not None
         assert x[:, 0, 0, 0].tolist() == order.inputs.tolist()

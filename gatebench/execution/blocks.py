@@ -78,7 +78,7 @@ def _run_decided(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, thr
     if imposed is not None:
         decisions = imposed.cpu().numpy()
         counts = decisions.sum(0).tolist()
-        x = _arrange(order, x, decisions, counts, 0)  # now, while a move is cheap: images are smaller than any feature map
+        x, _ = _arrange(order, x, decisions, counts, 0)  # now, while a move is cheap: images are smaller than any feature map
         x = net.stem(x)
     else:
         x = net.stem(x)
@@ -100,8 +100,8 @@ def _run_decided(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, thr
         elif counts[index] == inputs:
             x = block(x)
         elif order.splits(counts[index]):
-            x = _arrange(order, x, decisions, counts, index)
-            x = _add_residual(block, x, order.rows(decisions[:, index]))
+            x, rows = _arrange(order, x, decisions, counts, index)
+            x = _add_residual(block, x, rows)
         else:
             x = _add_masked(block, x, decisions[order.inputs, index])
             executed[:, index] = True
@@ -109,11 +109,14 @@ def _run_decided(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, thr
     return Output(net.classify(order.restore(x)), gates, decisions=decided, executed=executed)
 
 
-def _arrange(order: BatchOrder, x: Tensor, decisions: np.ndarray, counts: list[int], index: int) -> Tensor:
-    """The batch in an order for the next two blocks, from `index` on, that are on for a part of it, as far as that is known."""
+def _arrange(order: BatchOrder, x: Tensor, decisions: np.ndarray, counts: list[int], index: int) -> tuple[Tensor, slice]:
+    """The batch in an order for the next two blocks, from `index` on, that are on for a part of it, as far as that is known.
+
+    And the rows that run the first of them.
+    """
     splitting = [later for later in range(index, len(counts)) if order.splits(counts[later])][:2]
     if not splitting:
-        return x
+        return x, slice(0, len(x))
     first, *second = (decisions[:, each] for each in splitting)
     return order.arrange(x, first, second[0] if second else None)
 

@@ -34,19 +34,20 @@ class BatchOrder:
         first, count = int(rows.argmax()), np.count_nonzero(rows)
         return slice(first, first + count) if rows[first : first + count].all() else None
 
-    def arrange(self, x: Tensor, on: np.ndarray, later: np.ndarray | None) -> Tensor:
-        """The batch x [N, C, H, W] with the inputs that are `on` [N] side by side, and those that are on `later` as well.
+    def arrange(self, x: Tensor, on: np.ndarray, later: np.ndarray | None) -> tuple[Tensor, slice]:
+        """The batch x [N, C, H, W] with the inputs that are `on` [N] side by side, and where they stand.
 
-        Where they stand side by side already, x is handed back; `later` then waits for its turn.
+        Those that are on `later` come side by side in the same move. Where no move is needed x is handed back as it is.
         """
-        if self.rows(on) is not None:
-            return x
+        rows = self.rows(on)
+        if rows is not None:
+            return x, rows
         first = on[self.inputs].astype(np.int8)
         second = np.zeros_like(first) if later is None else later[self.inputs].astype(np.int8)
         place = np.where(first, second, 3 - second)  # 0 first only, 1 both, 2 second only, 3 neither
-        rows = np.argsort(place, kind="stable")
-        self.inputs, self.moved = self.inputs[rows], True
-        return unflat(flat(x).index_select(0, torch.from_numpy(rows).to(x.device)), x)
+        new = np.argsort(place, kind="stable")
+        self.inputs, self.moved = self.inputs[new], True
+        return unflat(flat(x).index_select(0, torch.from_numpy(new).to(x.device)), x), slice(0, np.count_nonzero(on))
 
     def restore(self, x: Tensor) -> Tensor:
         """Rows [N, ...] back in the order of the inputs."""
