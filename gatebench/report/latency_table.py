@@ -27,11 +27,11 @@ def latency_table(timings: "list[Timing]", title: str) -> Table:
     """One line a network and execution; percentiles only where there are inputs enough."""
     ranks = [rank for rank in (50, 90, 99) if any(timing.percentiles[rank] for timing in timings)]
     columns = ("claimed\nskip %", "executed\nsaving %", "realised", *(f"p{rank} ms" for rank in ranks), "speed-up\n(95 %)")
-    table = _table(title, ("network", "execution"), columns)
+    table = _table(title, columns)
     for timing in timings:
         saved = timing.saved
         table.add_row(
-            Text(timing.label), timing.execution,
+            Text(timing.label + (" (masked)" if timing.execution == "masked" else "")),
             _number(timing.claimed, ".1f", 100),
             _number(saved, ".1f", 100),
             "-" if saved is None else "no saving" if timing.realised is None else f"{timing.realised.value:.2f}",
@@ -45,7 +45,6 @@ def gate_table(timings: "list[Timing]") -> Table:
     """What deciding costs: one line a gated network."""
     table = _table(
         "the gates: time with all units on and all off over the static twin's, and when they pay",
-        ("network",),
         ("gate\nms", "all on", "all off", "break-even\nskip %", "cost model\nbase ms", "R2"),
     )
     for timing in timings:
@@ -58,11 +57,10 @@ def gate_table(timings: "list[Timing]") -> Table:
     return table
 
 
-def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
+def _table(title: str, headings: tuple[str, ...]) -> Table:
     table = Table(title=Text(title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in left:
-        table.add_column(heading, min_width=10)
-    for heading in right:
+    table.add_column("network", min_width=12)
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
 
