@@ -56,18 +56,14 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
     """Time every network, and the rival if there is one, on the device of the plan, with its number of threads."""
     draw = np.random.default_rng(plan.seed)
     entered = [*networks, rival] if rival else networks
-    numbers = {}
-    for network in entered:  # networks of one data set meet the same inputs
-        numbers.setdefault(len(network.data.test), _choose(len(network.data.test), plan))
     set_threads(plan.threads)
-    contenders = [Contender(network, numbers[len(network.data.test)], plan.device, draw) for network in entered]
+    contenders = [Contender(network, _choose(len(network.data.test), plan), plan.device, draw) for network in entered]
     works = [dict(contender.subjects(plan.executions)) for contender in contenders]
     subjects = [Subject(f"{index} {name}", work) for index, named in enumerate(works) for name, work in named.items()]
-    calls = min(len(contender.calls) for contender in contenders)
     before = state(plan.device)
     with torch.inference_mode():
         times = measure(
-            subjects, calls, clock_for(plan.device),
+            subjects, len(contenders[0].calls), clock_for(plan.device),
             rounds=plan.rounds, max_seconds=plan.max_seconds, seed=plan.seed, after_round=after_round,
         )  # fmt: skip
     against = (contenders[-1], len(contenders) - 1) if rival else None
@@ -76,7 +72,7 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
 
 
 def _choose(available: int, plan: Plan) -> np.ndarray:
-    """Numbers of real inputs [N, B], drawn by the plan's seed without repeating one before all had their turn."""
+    """Numbers of real inputs [N, B], the same for every network of one data set; none comes again before all had their turn."""
     calls = max(FEWEST_CALLS, plan.inputs // plan.batch_size)
     draw = np.random.default_rng(plan.seed)
     rounds = -(-calls * plan.batch_size // available)
@@ -95,10 +91,10 @@ def _timings(contender: Contender, index: int, times: Times, plan: Plan, against
     if against:
         rival, number = against
         name = "sparse" if rival.gated else "itself"
-        macs = rival.macs(rival.own) if rival.gated else _static_macs(rival)
+        macs = rival.macs(rival.own) if rival.gated else rival.counted_macs()
         common |= {"rival": rival.network.label, "rival_seconds": times.of(f"{number} {name}"), "rival_macs": macs}
     if not contender.gated:
-        return [Timing(execution="itself", seconds=of("itself"), macs=_static_macs(contender), shares=None, claimed=None, **common)]
+        return [Timing(execution="itself", seconds=of("itself"), macs=contender.counted_macs(), shares=None, claimed=None, **common)]
     if not against:
         twin_macs = np.full(len(contender.calls), float(contender.model.macs_static))
         common |= {"rival": "its static twin", "rival_seconds": of("twin"), "rival_macs": twin_macs}
@@ -118,10 +114,6 @@ def _timings(contender: Contender, index: int, times: Times, plan: Plan, against
             )
         )
     return timings
-
-
-def _static_macs(contender: Contender) -> np.ndarray:
-    return contender.counted_macs()
 
 
 def _gate(contender: Contender, of: Callable[[str], np.ndarray]) -> Gate:
