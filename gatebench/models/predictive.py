@@ -29,7 +29,7 @@ class PredictiveGate(BaseModel):
     gain: PositiveFloat = 2.5
     hidden: PositiveInt = 32
     threshold: float = Field(0.5, gt=0, lt=1)
-    watch: float = Field(0.2, ge=0, lt=1)
+    watch: float = Field(0.4, ge=0, lt=1)
     """Share of the training in which every block runs and the gates only learn to predict. Gates that act from the first step
     close blocks that have not learned anything yet, for good."""
 
