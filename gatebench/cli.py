@@ -260,8 +260,13 @@ def list_(kind: Annotated[Kind, typer.Argument(metavar="models|recipes|datasets"
         for heading in ("model", "default recipe", "all recipes"):
             table.add_column(heading)
         for name in models.list_models():
-            known = models.entry(name)
-            table.add_row(name, known.default, ", ".join(recipe for _, recipe in recipes.available(known.family)))
+            try:
+                known = models.entry(name)
+            except GatebenchError:  # a package whose network does not load hides no other
+                table.add_row(name, "-", "does not load")
+                continue
+            own = [recipe for _, recipe in recipes.available(known.family)]
+            table.add_row(name, known.default if own else "-", ", ".join(own) or "none")
     stdout.print(table)
 
 

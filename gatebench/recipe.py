@@ -175,6 +175,8 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
         path, name, where = Path(config), Path(config).stem, config
     else:
         names = [name for _, name in available(family)]
+        if not names:
+            raise UsageError(f"There is no recipe of {family}. Write one and name it with --config FILE.yaml.")
         if config not in names:
             raise unknown(f"recipe of {family}", config, names)
         path, name, where = LIBRARY / family / f"{config}.yaml", config, f"recipe {config}"

@@ -116,6 +116,25 @@ def test_a_network_from_elsewhere_beside_its_whole_self(gatebench, tmp_path):
     assert 0 < row["timed_saving_pct"] < 100 and "latency_p90" in row
 
 
+def test_an_installed_package_adds_its_networks_by_name(gatebench, tmp_path):
+    (tmp_path / "elsewhere.py").write_text(OWN.replace("def whole(classes)", "def whole(num_classes, classes=10)"))
+    about = tmp_path / "elsewhere-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[gatebench.models]\ntwo-stage = elsewhere:whole\nlost = elsewhere:nowhere\n")
+    gatebench.environment["PYTHONPATH"] = str(tmp_path)
+    listed = gatebench("list", "models").stdout
+    assert "two-stage" in listed and "does not load" in listed and "resnet20" in listed
+    assert ("two-stage", "itself") in {
+        (row["network"], row["execution"])
+        for row in json.loads(gatebench("profile-latency", "two-stage", "--dataset", "shapes", *QUICK, "--json").stdout)
+    }
+    assert "Say with --dataset" in sentence(gatebench, "two-stage", code=2)
+    assert "entry point gatebench.models: lost" in sentence(gatebench, "lost", "--dataset", "shapes", code=1)
+    said = gatebench.refused("train", "two-stage", "--dataset", "shapes", code=2)
+    assert "There is no recipe of two-stage" in said
+
+
 def sentence(gatebench, *arguments, code):
     return gatebench.refused("profile-latency", *map(str, arguments), *QUICK, code=code)
 

@@ -69,7 +69,7 @@ def _raw_times(session: Session, index: int) -> pd.DataFrame:
                         "seconds": times.of(name).ravel(),
                         "noisy": times.noisy[rounds.ravel()],
                     }
-                )  # fmt: skip
+                )
             )
     return pd.concat(parts)
 
