@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import pydantic
 from torch import nn
@@ -32,12 +33,17 @@ class Entry:
     def options(self) -> type[pydantic.BaseModel]:
         """What a recipe may set: the factory's other keyword parameters, with their types and defaults."""
         given = {"num_classes", "input_shape", *self.preset}
+        missing = inspect.Parameter.empty  # a factory from elsewhere need not say types; without a default an option is required
         fields = {
-            name: (parameter.annotation, parameter.default)
-            for name, parameter in inspect.signature(self.factory).parameters.items()
-            if name not in given
+            name: (
+                Any if parameter.annotation is missing else parameter.annotation,
+                ... if parameter.default is missing else parameter.default,
+            )
+            for name, parameter in inspect.signature(self.factory, eval_str=True).parameters.items()
+            if name not in given and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         }
-        return pydantic.create_model("Options", __config__=pydantic.ConfigDict(extra="forbid"), **fields)
+        allowed = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+        return pydantic.create_model("Options", __config__=allowed, **fields)
 
 
 _entries: dict[str, Entry] = {}
