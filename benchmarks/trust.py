@@ -4,7 +4,7 @@
 
 Four questions, each answered by what a profile does (the same protocol, the same statistics), on ResNet-8 and real clocks:
 
-    A/A       a network timed against itself, `runs` times, at most 5 s each: how many 95 % intervals exclude 1.0?
+    A/A       a network timed against a copy of itself, `runs` times, at most 5 s each: how many 95 % intervals exclude 1.0?
     planted   the same network made 5 % slower, `trials` times, at most 20 s each: how often is that found?
     inputs    a cost planted into every second input: is it attributed to the inputs, and not to the machine's noise?
     others    torch.utils.benchmark and pyperf on the same static network, taking turns with ours: how far apart are the medians?
@@ -42,10 +42,11 @@ TURNS = 10
 
 
 def network():
+    """The work of one network: takes the number of an input. Every network has weights and inputs of its own in memory."""
     torch.manual_seed(0)
     net = folded(models.create("resnet8").eval())
     inputs = [torch.randn(1, 3, 32, 32).contiguous(memory_format=torch.channels_last) for _ in range(INPUTS)]
-    return net, lambda number: net.static_logits(inputs[number])
+    return lambda number: net.static_logits(inputs[number])
 
 
 def slowed(run, share):
@@ -74,22 +75,23 @@ def track(items, title):
         yield from progress.track(items, description=title)
 
 
-def against_itself(run, runs):
-    found = [compare(run, run, ROUNDS, 5, seed) for seed in track(range(runs), "A/A")]
+def against_itself(runs):
+    found = [compare(network(), network(), ROUNDS, 5, seed) for seed in track(range(runs), "A/A")]
     wrong = sum(each.excludes(1.0) for each in found)
     width = plain.median((each.high - each.low) / 2 for each in found)
     return f"A/A: {wrong} of {runs} intervals exclude 1.0 ({100 * wrong / runs:.1f} %); half-width {100 * width:.2f} % in the median"
 
 
-def planted(run, trials):
-    slow = slowed(run, lambda number: PLANTED)
-    found = [compare(slow, run, 2 * ROUNDS, 20, seed) for seed in track(range(trials), "planted")]
+def planted(trials):
+    found = [
+        compare(slowed(network(), lambda number: PLANTED), network(), 2 * ROUNDS, 20, seed) for seed in track(range(trials), "planted")
+    ]
     hits = sum(each.low > 1.0 for each in found)
     return f"planted {100 * PLANTED:.0f} %: found in {hits} of {trials}; {plain.median(each.value for each in found):.4f} in the median"
 
 
-def by_input(run):
-    subjects = [Subject("plain", run), Subject("planted", slowed(run, lambda number: 0.2 * (number % 2)))]
+def by_input():
+    subjects = [Subject("plain", network()), Subject("planted", slowed(network(), lambda number: 0.2 * (number % 2)))]
     times = measure(subjects, INPUTS, CpuClock(), rounds=4 * ROUNDS, max_seconds=60)
     without, found = (statistics.spread(times.of(name)) for name in ("plain", "planted"))
     wanted = np.log(1.2) / 2
@@ -125,15 +127,14 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     set_threads(options.threads)
-    machine, net_and_run = describe(torch.device("cpu")), network()
+    machine = describe(torch.device("cpu"))
     print(f"{machine['name']}, {options.threads} thread(s), torch {machine['torch']}, ResNet-8, batch 1, {INPUTS} inputs", flush=True)
-    _, run = net_and_run
     with torch.inference_mode():
-        print(against_itself(run, options.runs), flush=True)
-        print(planted(run, options.trials), flush=True)
-        print(by_input(run), flush=True)
+        print(against_itself(options.runs), flush=True)
+        print(planted(options.trials), flush=True)
+        print(by_input(), flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            medians = other_timers(run, options.threads, Path(folder))
+            medians = other_timers(network(), options.threads, Path(folder))
     ours = medians["gatebench"]
     print("others: " + ", ".join(f"{name} {1e6 * value:.1f} us ({value / ours:.3f} of ours)" for name, value in medians.items()))
 

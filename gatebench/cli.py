@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -62,7 +63,7 @@ def _told(command):
             _say(f"gatebench: {error}")
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
         except KeyboardInterrupt:
-            _say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
+            _say("gatebench: interrupted.")
             raise typer.Exit(130) from None
         except typer.Exit:
             raise
@@ -129,6 +130,10 @@ def train(
         view = View(stderr, f"{recipe.model.name} {recipe.name} on {images.name}, seed {number}")
         try:
             finished.append(pipeline.run(recipe, images, seed=number, place=place, view=view))
+        except KeyboardInterrupt:
+            view.end()
+            _say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
+            raise typer.Exit(130) from None
         finally:
             view.end()
     rows = [row for _, row in finished]
@@ -176,7 +181,7 @@ def profile_latency(
 ) -> None:
     """Time networks on real inputs, beside their static twins: what is claimed, executed and realised.
 
-    Exits with 3 where the machine was too noisy for an answer.
+    Exits with 3 where the times are too noisy for an answer.
     """
     from .data.catalogue import data_root
 
@@ -184,51 +189,68 @@ def profile_latency(
     if not names:
         raise UsageError("Name what to time: a run folder, a folder of runs, a model, or --model-file FILE.py:FACTORY.")
     sizes = _whole_numbers(batch_size, "--batch-size", 1, 65536)
-    counts = _whole_numbers(threads, "--threads", 1, 1024) if threads else [None]
     executions = _choices(execution, "--execution", ("sparse", "masked"))
     with stderr.status("loading torch"):
         from .device import choose_device, default_threads
-        from .measure.machine import describe
+        from .measure.protocol import FEWEST_ROUNDS
         from .profiling import session as profiling
         from .profiling.networks import Loader
-        from .profiling.record import record
+        from .profiling.record import destinations, record, rows
         from .profiling.view import rounds_bar
         from .report.latency_table import show
 
     place = choose_device(device.value)
-    loader = Loader(data_root(data_dir), dataset, weights)
+    loader = Loader(data_root(data_dir), dataset)
     with stderr.status("loading networks and data"):
-        entered = [network for name in names for network in loader.networks(name)]
+        entered = loader.enter(names, weights)
         rival = loader.rival(vs, entered) if vs else None
-    machine = describe(place)
-    sessions, folders = [], []
-    for count in counts:
-        for size in sizes:
-            plan = profiling.Plan(place, count or default_threads(), size, executions, inputs, repeats, max_seconds)
+    for sentence in loader.left_out:
+        _say(f"gatebench: not timed: {sentence}")
+    folders = destinations(entered, out)
+    counts = _whole_numbers(threads, "--threads", 1, 1024) if threads else [default_threads()]
+    plans = [profiling.Plan(place, count, size, executions, inputs, repeats, max_seconds) for count in counts for size in sizes]
+    measured, interrupted = [], False
+    try:
+        for plan in plans:
             with rounds_bar(stderr, plan) as after_round:
-                sessions.append(profiling.run(entered, rival, plan, after_round))
-            folders = record(sessions, machine, out)
-            if sessions[-1].times.interrupted:
+                session = profiling.run(entered, rival, plan, after_round)
+            measured += [row for index in range(len(entered)) for row in rows(session, index)]
+            for index, folder in enumerate(folders):
+                if folder:
+                    record(session, index, folder)
+            interrupted = session.times.interrupted
+            if interrupted:
                 break
-    rows = [timing.row() for session in sessions for timing in session.all_timings()]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2, allow_nan=False))
-    else:
-        show(stdout, sessions, machine["name"])
-        for folder in folders:
-            stdout.print(f"written to {folder.path}", markup=False, highlight=False, soft_wrap=True)
-    if sessions[-1].times.interrupted:
-        _say("gatebench: interrupted; what was measured until then is kept.")
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:  # whatever went wrong, what was measured is shown
+        if as_json:
+            typer.echo(json.dumps(measured, indent=2, allow_nan=False))
+        else:
+            show(stdout, measured)
+    for folder in filter(None, folders if measured and not as_json else []):
+        stdout.print(f"written to {folder.path}", markup=False, highlight=False, soft_wrap=True)
+    if interrupted:
+        kept = "what was measured until then is kept" if measured else f"nothing was measured yet: that takes {FEWEST_ROUNDS} rounds"
+        _say(f"gatebench: interrupted; {kept}.")
         raise typer.Exit(130)
-    noisy = [row for row in rows if "rounds_needed" in row]
+    noisy = [row for row in measured if "repeats_needed" in row]
     if noisy:
-        worst = max(noisy, key=lambda row: row["rounds_needed"])
-        _say(
-            f"gatebench: the machine was too noisy: the speed-up of {worst['network']} at batch {worst['batch_size']} is"
-            f" {worst['speedup_low']:.3f} to {worst['speedup_high']:.3f}. --repeats {worst['rounds_needed']} would do, if it stays as noisy"
-            " (and --max-seconds allows it)."
-        )
+        _say(f"gatebench: {_too_noisy(max(noisy, key=lambda row: row['speedup_high'] - row['speedup_low']), max_seconds)}")
         raise typer.Exit(3)
+
+
+def _too_noisy(row: dict, max_seconds: float) -> str:
+    """What the times could not tell, and what would."""
+    timed = row["calls"] * row["batch_size"]
+    more = [f"--repeats {row['repeats_needed']}"] if row["repeats_needed"] > row["rounds"] else []
+    more += [f"--inputs {row['inputs_needed']}"] if row["inputs_needed"] > timed else []
+    seconds = row["session_seconds"] * row["repeats_needed"] / row["rounds"] * row["inputs_needed"] / timed
+    more += [f"--max-seconds {math.ceil(seconds)}"] if seconds > max_seconds else []
+    return (
+        f"too noisy to tell: the speed-up of {row['network']} at batch {row['batch_size']} is {row['speedup_low']:.3f} to"
+        f" {row['speedup_high']:.3f}. {' '.join(more)} would do, if the machine stays as noisy."
+    )
 
 
 @app.command(name="list")

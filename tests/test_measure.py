@@ -1,5 +1,7 @@
 """Clocks, protocol and statistics, on simulated machines whose truth is known."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,6 +54,41 @@ def test_five_percent_slower_is_found():
     assert all(statistics.speedup(each.of("0"), each.of("1")).low > 1.0 for each in found)
 
 
+def effects(seed, by_round, by_input, rounds=20, inputs=20):
+    """Two subjects equally fast on average over all rounds and inputs there could be, but not in each of them."""
+    draw = np.random.default_rng(seed)
+    logs = by_round * draw.standard_normal((rounds, 1)) + by_input * draw.standard_normal((1, inputs))
+    logs += 0.01 * draw.standard_normal((rounds, inputs))
+    return 1e-3 * np.exp(logs), np.full((rounds, inputs), 1e-3)
+
+
+@pytest.mark.parametrize("by_round, by_input", [(0.05, 0.0), (0.0, 0.05), (0.05, 0.05)])
+def test_intervals_know_of_rounds_and_of_inputs(by_round, by_input):
+    """An interval that resampled only one of them would leave 1.0 out most of the time."""
+    found = [statistics.speedup(*effects(seed, by_round, by_input)) for seed in range(40)]
+    wrong = sum(each.excludes(1.0) for each in found)
+    assert wrong <= 8  # 2 are expected of an exact interval, somewhat more with medians of twenty
+    widths = np.mean([each.half_width for each in found])
+    true = 1.96 * np.sqrt((np.pi / 2 * by_round**2 + by_input**2) / 20)
+    assert 0.6 * true < widths < 1.6 * true  # and it is not merely wide
+
+
+def test_half_widths_tell_rounds_from_inputs():
+    by_rounds, by_inputs = statistics.half_widths(*effects(0, 0.1, 0.0))
+    assert by_rounds > 3 * by_inputs
+    by_rounds, by_inputs = statistics.half_widths(*effects(0, 0.0, 0.1))
+    assert by_inputs > 3 * by_rounds
+
+
+def test_realised_varies_with_time_and_macs_together():
+    draw = np.random.default_rng(0)
+    macs = draw.uniform(20, 80, 64)
+    fast, slow = np.tile(1e-5 * macs, (6, 1)), np.full((6, 64), 1e-3)
+    found = statistics.realised(slow, fast, np.full(64, 100.0), macs)
+    assert found.value == pytest.approx(1) and found.low == pytest.approx(1) and found.high == pytest.approx(1)
+    assert statistics.realised(slow, slow, np.full(64, 100.0), np.full(64, 99.5)) is None  # no saving, and no number for it
+
+
 def test_a_cost_of_the_inputs_is_attributed_to_the_inputs():
     planted = times([lambda number: 1e-3 * (1 + 0.3 * (number % 2))])
     plain = times([flat(1e-3)])
@@ -101,16 +138,43 @@ def test_the_cost_model_finds_planted_costs():
     assert found.base == pytest.approx(3e-3) and found.units == pytest.approx(costs, abs=1e-9) and found.r2 == pytest.approx(1.0)
 
 
-def test_every_subject_meets_every_input_once_a_round_and_turns_change():
+def test_a_cost_model_of_noise_explains_nothing():
+    draw = np.random.default_rng(0)
+    assert statistics.fit_cost(draw.random((8, 9)), draw.random(8)) is None  # it would fit anything
+    assert statistics.fit_cost(draw.random((60, 9)), draw.random(60)).r2 < 0.1
+
+
+def test_every_subject_meets_every_input_once_a_round_and_groups_stay_together():
     seen = []
-    subjects = [Subject(name, lambda number, name=name: seen.append((name, number)) or 1e-3) for name in "ab"]
-    found = measure(subjects, 30, Simulated(), rounds=6, max_seconds=60)
-    assert found.seconds.shape == (2, 6, 30)
-    firsts = [name for name, _ in seen]
-    assert {firsts[0], firsts[-1]} <= {"a", "b"} and firsts != sorted(firsts)
-    for name in "ab":
-        counted = [number for each, number in seen if each == name]
-        assert set(counted) == set(range(30)) and len(counted) >= 7 * 30  # the round that warms up, and six
+
+    class Noting(Simulated):
+        def seconds(self, work):
+            taken = work()
+            seen.append(called[-1])  # what is timed, without the calls that are not counted
+            return taken
+
+    called = []
+    subjects = [
+        Subject(name + group, lambda number, name=name, group=group: called.append((group, name, number)) or 1e-3, group)
+        for group in "123"
+        for name in "ab"
+    ]
+    found = measure(subjects, 30, Noting(), rounds=6, max_seconds=60)
+    assert found.seconds.shape == (6, 6, 30) and (found.seconds == 1e-3).all()
+    rounds = found.warm_up_rounds + 6
+    assert len(seen) == rounds * 6 * 30
+    assert all(seen.count((group, name, number)) == rounds for group in "123" for name in "ab" for number in range(30))
+    one_by_one = [seen[start : start + 6] for start in range(0, 30 * 6, 6)]  # in the first round a turn is one input
+    for turn in one_by_one:
+        assert len({number for _, _, number in turn}) == 1
+        assert all(first[0] == second[0] for first, second in zip(turn[::2], turn[1::2], strict=True))
+    assert len({tuple(each[:2] for each in turn) for turn in one_by_one}) > 5  # groups in random order, and subjects in a group
+
+
+def test_rounds_do_not_count_before_the_time_is_steady():
+    calls = itertools.count()
+    found = measure([Subject("s", lambda number: 1e-3 * (1 + 2 * 0.5 ** (next(calls) // 10)))], 10, Simulated(), rounds=5, max_seconds=60)
+    assert found.warm_up_rounds > 3 and found.seconds.max() < 1.05e-3
 
 
 def test_time_runs_out_after_five_rounds_at_least():

@@ -2,16 +2,23 @@
 
 import json
 import re
+import shutil
+import signal
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import SMALL
 
-from gatebench.measure.statistics import Estimate, fit_cost
-from gatebench.profiling.timing import Gate, Timing
+from gatebench.data.images import Dataset, Images
+from gatebench.measure.statistics import Estimate
+from gatebench.profiling.contender import Contender
+from gatebench.profiling.networks import Network
+from gatebench.profiling.timing import Gate, Rival, Timing
 
-QUICK = ["--inputs", "16", "--repeats", "5", "--threads", "1"]
+QUICK = ["--inputs", "32", "--repeats", "5", "--threads", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +47,9 @@ def test_all_runs_of_a_folder_are_timed_together_and_keep_their_rows(gatebench, 
         ("predictive", "sparse"), ("predictive", "masked"), ("aggressive", "sparse"), ("aggressive", "masked"), ("default", "itself"),
     }  # fmt: skip
     predictive = found["predictive", "sparse"]
-    assert predictive["rival"] == "its static twin" and predictive["calls"] == 16 and predictive["rounds"] == 5
+    assert predictive["rival"] == "its static twin" and predictive["calls"] == 32 and predictive["rounds"] == 5
     assert predictive["latency_low"] <= predictive["latency_ms"] <= predictive["latency_high"]
-    assert "latency_p90" not in predictive  # 16 inputs are too few
+    assert "latency_p90" not in predictive and "latency_p50_low" in predictive  # 32 inputs are too few
     assert {"gate_ms", "all_on", "all_off", "cost_r2", "cost_units_ms"} <= set(predictive)
     assert predictive["all_off"] < predictive["all_on"]
     assert found["aggressive", "sparse"]["timed_saving_pct"] < 0 and "realised" not in found["aggressive", "sparse"]
@@ -53,7 +60,7 @@ def test_all_runs_of_a_folder_are_timed_together_and_keep_their_rows(gatebench, 
     assert rows[1]["accuracy"] == rows[0]["accuracy"] and rows[1]["machine"] and rows[1]["execution"] == "sparse"
     raw = pd.read_csv(folder / "latency.csv")
     assert {"twin", "sparse", "masked", "imposed", "all on", "all off", "random"} == set(raw["subject"])
-    assert len(raw) == 7 * 5 * 16 and raw["seconds"].gt(0).all()
+    assert len(raw) == 7 * 5 * 32 and raw["seconds"].gt(0).all()
     sparse = raw[raw["subject"] == "sparse"].pivot(index="round", columns="call", values="seconds").to_numpy()
     assert 1e3 * np.median(sparse, 0).mean() == pytest.approx(predictive["latency_ms"], rel=1e-6)
     for picture in ("latency-inputs.png", "latency-macs.png", "decisions.png"):
@@ -74,6 +81,69 @@ def test_batches_and_out(gatebench, runs, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / folder.name / "rows.jsonl").read_text().splitlines()]
     assert [(row["threads"], row["batch_size"]) for row in rows] == [(1, 1), (1, 8)]
     assert (folder / "rows.jsonl").read_text() == before
+    raw = pd.read_csv(tmp_path / folder.name / "latency.csv")
+    assert set(raw["batch_size"]) == {1, 8} and raw.loc[raw["subject"] == "sparse", "macs"].gt(0).all()
+    small = gatebench("profile-latency", str(folder), "--batch-size", "1", "--threads", "1", "--inputs", "8", "--repeats", "6",
+                      "--out", str(tmp_path))  # fmt: skip
+    assert small.returncode in (0, 3)
+    again = pd.read_csv(tmp_path / folder.name / "latency.csv")  # batch 1 anew, batch 8 as it was
+    assert again[again["batch_size"] == 8].equals(raw[raw["batch_size"] == 8].set_axis(again.index[again["batch_size"] == 8]))
+    assert again.loc[again["batch_size"] == 1, "round"].max() == 5
+    sessions = json.loads((tmp_path / folder.name / "latency.json").read_text())["sessions"]
+    assert sorted((each["batch_size"], each["measured_on"]["threads"]) for each in sessions) == [(1, 1), (8, 1)]
+
+
+def test_other_inputs_make_other_rows(gatebench, runs, tmp_path):
+    """Of a run timed on data that it was not scored on, no accuracy is claimed, and its own rows stay."""
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "two.npz", **{f"{part}_{kind}": value for part in ("train", "test") for kind, value in (
+        ("images", draw.integers(0, 256, (40, 16, 16, 3), np.uint8)), ("labels", np.arange(40) % 2))})  # fmt: skip
+    folder = tmp_path / "run"
+    shutil.copytree(next(runs.glob("cosinegate-predictive-*")), folder)
+    (row,) = profile(gatebench, folder, *QUICK, "--dataset", tmp_path / "two.npz").values()
+    assert "two" in row["dataset"] and "accuracy" not in row and "macs_executed" not in row and row["recipe"] == "predictive"
+    profile(gatebench, folder, *QUICK)
+    datasets = [each["dataset"] for each in map(json.loads, (folder / "rows.jsonl").read_text().splitlines()) if "latency_ms" in each]
+    assert sorted(datasets) == sorted([row["dataset"], "shapes"])
+
+
+def test_a_run_that_cannot_be_timed_does_not_stop_the_others(gatebench, runs, tmp_path):
+    good, bare = tmp_path / "runs" / "good", tmp_path / "runs" / "bare"
+    for folder in (good, bare):
+        shutil.copytree(next(runs.glob("resnet20-*")), folder)
+    (bare / "model.safetensors").unlink()
+    done = gatebench("profile-latency", str(tmp_path / "runs"), *QUICK, "--json")
+    assert done.returncode == 0 and len(json.loads(done.stdout)) == 1
+    assert "not timed" in done.stderr and "its weights were not kept" in " ".join(done.stderr.split())
+
+
+def test_a_rival_takes_the_inputs_of_what_it_is_compared_with(gatebench, runs, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    folder = tmp_path / "run"
+    shutil.copytree(next(runs.glob("cosinegate-predictive-*")), folder)
+    (row,) = profile(gatebench, folder, *QUICK, "--vs", f"{tmp_path}/own.py").values()
+    assert row["rival"] == "own" and row["speedup"] > 0
+    assert "rival" in set(pd.read_csv(folder / "latency.csv")["subject"])
+
+
+def test_what_was_measured_is_shown_when_a_later_session_fails(gatebench, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    done = gatebench("profile-latency", f"{tmp_path}/own.py:lonely", "--dataset", "shapes", *QUICK, "--batch-size", "1,4")
+    assert done.returncode == 2 and "own:lonely" in done.stdout
+    assert "does not take 4 3x24x24 inputs at once of shapes (AssertionError" in " ".join(done.stderr.split())
+
+
+def test_interrupted_it_keeps_what_was_measured(gatebench, runs, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(next(runs.glob("cosinegate-predictive-*")), folder)
+    quick = ["--inputs", "8", "--repeats", "100000", "--max-seconds", "1000", "--threads", "1"]
+    process = gatebench.start("profile-latency", str(folder), *quick, start_new_session=True)
+    time.sleep(25)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in err
+    assert "predictive" in out and "what was measured until then is kept" in err
+    assert any("latency_ms" in line for line in (folder / "rows.jsonl").read_text().splitlines())
 
 
 OWN = """
@@ -98,6 +168,16 @@ def whole(classes):
     return Two(classes, True)
 def broken(classes):
     raise RuntimeError("no luck")
+def lonely(classes):
+    class Lonely(Two):
+        def forward(self, x):
+            assert len(x) == 1
+            return super().forward(x)
+    return Lonely(classes, True)
+def text(classes):
+    return type("Says", (nn.Identity,), {"forward": lambda self, x: "seven"})()
+def leaves(classes):
+    raise SystemExit(5)
 def number(classes):
     return classes
 def gray(classes):
@@ -106,7 +186,8 @@ def gray(classes):
 
 
 def test_a_network_from_elsewhere_beside_its_whole_self(gatebench, tmp_path):
-    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "own.py").write_text("from neighbour import nothing\n" + OWN)
+    (tmp_path / "neighbour.py").write_text("nothing = None\n")
     done = gatebench("profile-latency", "--model-file", f"{tmp_path}/own.py", "--vs", f"{tmp_path}/own.py:whole", "--dataset", "shapes",
                      "--inputs", "64", "--repeats", "5", "--threads", "1", "--json")  # fmt: skip
     assert done.returncode in (0, 3), done.stderr
@@ -148,6 +229,13 @@ def test_what_is_wrong_is_said_in_one_sentence(gatebench, runs, tmp_path):
     assert "Say with --dataset" in sentence(gatebench, own, code=2)
     assert "no function 'bild'. Did you mean 'build'?" in sentence(gatebench, f"{own}:bild", *shapes, code=2)
     assert "broken(10) raised RuntimeError: no luck" in sentence(gatebench, f"{own}:broken", *shapes, code=1)
+    assert "gives no tensor of logits" in sentence(gatebench, f"{own}:text", *shapes, code=1)
+    assert "leaves(10) raised SystemExit: 5" in sentence(gatebench, f"{own}:leaves", *shapes, code=1)
+    assert "8 batches of 4096 need 32768 inputs; shapes has" in sentence(gatebench, own, *shapes, "--batch-size", "4096", code=2)
+    assert "is for one network that is no run; 0 were named" in sentence(gatebench, runs, "--weights", own, code=2)
+    assert "Two networks would be written to" in sentence(gatebench, own, own, *shapes, "--out", tmp_path / "out", code=2)
+    (tmp_path / "plain").write_text("")
+    assert "Cannot write" in sentence(gatebench, own, *shapes, "--out", tmp_path / "plain", code=1)
     assert "gave a int, not a torch.nn.Module" in sentence(gatebench, f"{own}:number", *shapes, code=1)
     assert "own:gray does not take one 3x24x24 input of shapes" in sentence(gatebench, f"{own}:gray", *shapes, code=2)
     assert "There is no file" in sentence(gatebench, "--model-file", f"{tmp_path}/none.py", *shapes, code=2)
@@ -160,8 +248,6 @@ def test_what_is_wrong_is_said_in_one_sentence(gatebench, runs, tmp_path):
 
 
 def test_a_run_that_cannot_be_timed_says_why(gatebench, runs, tmp_path):
-    import shutil
-
     source = next(runs.glob("resnet20-*"))
     other = next(runs.glob("cosinegate-predictive-*"))
     bare, mixed, unfinished = (tmp_path / name for name in ("bare", "mixed", "unfinished"))
@@ -181,8 +267,9 @@ def test_a_run_that_cannot_be_timed_says_why(gatebench, runs, tmp_path):
     )
 
 
-def timing(seconds, rival_seconds, macs, rival_macs, **options):
-    return Timing("net", "sparse", 1, 1, seconds, macs, None, None, "twin", rival_seconds, rival_macs, **options)
+def timing(seconds, rival_seconds, macs, rival_macs, batch_size=1):
+    rival = Rival("twin", rival_seconds, rival_macs)
+    return Timing("net", "sparse", "torch", True, 1, batch_size, seconds, macs, None, None, rival)
 
 
 def test_realised_is_time_saved_over_macs_saved():
@@ -190,24 +277,50 @@ def test_realised_is_time_saved_over_macs_saved():
     found = timing(own, rival, np.full(20, 60.0), np.full(20, 100.0))
     assert found.speedup.value == pytest.approx(2 / 1.5) and found.saved == pytest.approx(0.4)
     assert found.realised.value == pytest.approx((1 - 1.5 / 2) / 0.4)
-    assert timing(own, rival, np.full(20, 99.5), np.full(20, 100.0)).realised is None  # no saving, and no number for it
+    assert timing(own, rival, np.full(20, 99.5), np.full(20, 100.0)).realised is None
 
 
-def test_too_noisy_names_the_rounds_that_would_do():
+def test_too_noisy_names_what_would_do():
     draw = np.random.default_rng(0)
-    steady, wild = (1e-3 * np.exp(noise * draw.standard_normal((8, 16))) for noise in (0.01, 0.3))
-    macs = np.full(16, 1.0)
-    assert timing(steady, np.full((8, 16), 1e-3), macs, macs).rounds_needed is None
-    noisy = timing(wild, np.full((8, 16), 1e-3), macs, macs)
-    half_width = (noisy.speedup.high - noisy.speedup.low) / 2 / noisy.speedup.value
-    assert noisy.rounds_needed == int(np.ceil(8 * (half_width / 0.025) ** 2))
+    flat, macs = np.full((8, 16), 1e-3), np.full(16, 1.0)
+    steady = flat * np.exp(0.01 * draw.standard_normal((8, 16)))
+    assert timing(steady, flat, macs, macs).needed is None
+    by_rounds = flat * np.exp(0.1 * draw.standard_normal((8, 1)))
+    rounds, inputs = timing(by_rounds, flat, macs, macs, batch_size=4).needed
+    assert rounds > 16 and inputs == 64
+    by_inputs = flat * np.exp(0.1 * draw.standard_normal((1, 16)))
+    rounds, inputs = timing(by_inputs, flat, macs, macs, batch_size=4).needed
+    assert rounds == 8 and inputs > 128
+    assert timing(by_inputs / 2, flat, macs, macs).needed is None  # not sharp, but faster beyond doubt
 
 
 def test_break_even_is_where_the_saving_pays_for_the_gate():
-    def ratio(value):
-        return Estimate(value, value, value)
+    def gate(all_on, all_off):
+        price, on, off = (Estimate(value, value, value) for value in (1.0, all_on, all_off))
+        return Gate(price, on, off, None)
 
-    cost = fit_cost(np.eye(4), np.ones(4))
-    assert Gate(ratio(1.1), ratio(1.1), ratio(0.1), cost).break_even == pytest.approx(0.1)  # 1.1 - 0.1 x 1.0 = 1
-    assert Gate(ratio(1.0), ratio(0.99), ratio(0.1), cost).break_even == 0.0
-    assert Gate(ratio(2.0), ratio(2.0), ratio(1.2), cost).break_even is None
+    assert gate(1.1, 0.1).break_even == pytest.approx(0.1)  # 1.1 - 0.1 x 1.0 = 1
+    assert gate(0.99, 0.1).break_even == 0.0
+    assert gate(2.0, 1.2).break_even is None
+
+
+def test_a_network_that_folding_would_change_is_timed_as_it_is():
+    class Shared(torch.nn.Sequential):
+        """A norm behind a convolution in the list, but not in the computation."""
+
+        def forward(self, x):
+            return self[0](self[1](x)).mean((2, 3))
+
+    torch.manual_seed(0)
+    shared = Shared(torch.nn.Conv2d(3, 3, 3), torch.nn.BatchNorm2d(3)).eval()
+    shared[1].running_mean.fill_(0.5)
+    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(144, 5)).eval()
+    unnormed = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4, track_running_stats=False), torch.nn.Flatten())
+    images = Images(np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), np.uint8), np.zeros(16, np.int64))
+    data = Dataset("noise", ["a", "b"], images, images, (0.5,) * 3, (0.25,) * 3)
+    numbers, cpu = np.arange(16).reshape(8, 2), torch.device("cpu")
+    for model, is_folded in ((shared, False), (plain, True), (unnormed, False)):
+        found = Contender(Network("net", model, data), numbers, cpu, np.random.default_rng(0))
+        assert found.folded is is_folded and found.model is not model
+        x = found.calls[0]
+        assert torch.allclose(found.model(x), model(x), atol=1e-5)

@@ -25,7 +25,7 @@ def folded(model: nn.Module) -> nn.Module:
                 setattr(parent, next_name, _fuse_bn_linear(module, following))
     for parent in list(model.modules()):
         for name, module in parent.named_children():
-            if hasattr(module, "merged"):  # whatever else a method can make simpler, now that all norms are gone
+            if callable(getattr(module, "merged", None)):  # whatever else a method can make simpler, now that all norms are gone
                 setattr(parent, name, module.merged())
     return model.to(memory_format=torch.channels_last)
 

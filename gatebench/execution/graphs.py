@@ -5,7 +5,6 @@ pattern of decisions that comes up; the host reads the decisions in between, onc
 Shapes: one input, B blocks.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,8 @@ from ..gating import decide
 if TYPE_CHECKING:
     from ..models.block_gated import BlockGatedResNet
 
-MOST_PATTERNS = 512
-"""Graphs kept; the one not used for longest makes room."""
+MOST_PATTERNS = 2048
+"""Patterns of decisions that are recorded; further ones are launched kernel by kernel, so that none is recorded while it is timed."""
 WARM_UP = 3
 """Calls before the recording, in which cuDNN chooses its kernels and memory is set aside."""
 
@@ -27,7 +26,8 @@ WARM_UP = 3
 class Graph:
     """A function of one tensor of a fixed shape, recorded; returns the same tensors, overwritten, at every call."""
 
-    def __init__(self, work: Callable[[Tensor], Any], example: Tensor):
+    def __init__(self, work: Callable[[Tensor], Any], example: Tensor, pool: Any = None):
+        """`pool` (of torch.cuda.graph_pool_handle) is shared by graphs of which one at a time is replayed and its result used."""
         self.input = example.clone()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -36,7 +36,7 @@ class Graph:
                 work(self.input)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        with torch.cuda.graph(self.graph, pool=pool):
             self.output = work(self.input)
 
     def __call__(self, x: Tensor) -> Any:
@@ -56,7 +56,8 @@ class GraphedBlocks:
         self.net, self.example = net, example
         self.deciding: dict[float, Graph] = {}
         self.masked: dict[float, Graph] = {}
-        self.rest: OrderedDict[tuple, Graph] = OrderedDict()
+        self.rest: dict[tuple, Graph] = {}
+        self.pool = torch.cuda.graph_pool_handle()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.net, name)
@@ -85,7 +86,7 @@ class GraphedBlocks:
         x = self.net.stem(x)
         return x, *decide(self.net.up_front_logits(x), threshold)
 
-    def _pattern(self, on: tuple[bool, ...], example: Tensor, from_image: bool) -> Graph:
+    def _pattern(self, on: tuple[bool, ...], example: Tensor, from_image: bool) -> Callable[[Tensor], Tensor]:
         """The blocks that are on, and the classifier; from the image, or from the stem's output."""
 
         def work(x: Tensor) -> Tensor:
@@ -97,7 +98,6 @@ class GraphedBlocks:
         key = (from_image, on)
         if key not in self.rest:
             if len(self.rest) >= MOST_PATTERNS:
-                self.rest.popitem(last=False)
-            self.rest[key] = Graph(work, example)
-        self.rest.move_to_end(key)
+                return work
+            self.rest[key] = Graph(work, example, self.pool)
         return self.rest[key]

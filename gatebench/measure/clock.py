@@ -8,7 +8,7 @@ import torch
 
 
 class CpuClock:
-    """Wall time of the calling thread, `time.perf_counter_ns`."""
+    """Wall time, `time.perf_counter_ns`."""
 
     name = "perf_counter_ns"
 

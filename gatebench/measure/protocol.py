@@ -1,13 +1,15 @@
 """How subjects are timed so that their times can be compared: the same inputs, interleaved, in random order, round after round.
 
-Within one round every subject meets every input once. The subjects take turns of some ten milliseconds over the same few inputs, so
-a machine that slows down slows them all; a turn of several inputs starts with a call that is not counted, so every subject is
-timed as it runs in use, with its own code and weights in the caches. Nothing counted is dropped.
+Within one round every subject meets every input once. The subjects take turns of some ten milliseconds over the same few inputs, and
+those of one group (a network, its twin) follow each other, so a machine that slows down slows them all; a turn of several inputs starts
+with a call that is not counted, so every subject is timed as it runs in use, with its own code and weights in the caches. Nothing
+counted is dropped.
 Shapes: S subjects, R rounds, N inputs.
 """
 
 import gc
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +25,10 @@ LONGEST_TURN = 16
 """Inputs."""
 FEWEST_ROUNDS = 5
 """Below it nothing can be said of a machine's noise."""
+STEADY = 0.02
+"""The first rounds do not count until the time of a round changes by less than this share of it ..."""
+WARM_UP = 0.1
+"""... or this share of the seconds there are is spent (a machine with noise of its own is never steady)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,12 @@ class Subject:
     name: str
     run: Callable[[int], object]
     """Does the whole work for the input of that number, up to its logits."""
+    group: str = ""
+    """Subjects that are compared with each other."""
+
+
+Group = list[tuple[int, Callable[[int], object]]]
+"""Numbers of the subjects, and what they run."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,10 @@ class Times:
     names: list[str]
     seconds: np.ndarray
     """[S, R, N]."""
+    warm_up_rounds: int
+    """Rounds before that were not counted."""
+    elapsed: float
+    """Seconds from the first counted round to the end of the last."""
     interrupted: bool = False
 
     def of(self, name: str) -> np.ndarray:
@@ -66,21 +82,23 @@ def measure(
 ) -> Times:
     """Time every subject on every input, `rounds` times, or fewer where `max_seconds` are over first (but five at least).
 
-    One round before warms up and is not counted. `after_round` hears the number of rounds done. Interrupted (Ctrl-C) after
+    Rounds that warm up come before and are not counted. `after_round` hears the number of rounds done. Interrupted (Ctrl-C) after
     the fifth round, it returns what it has.
     """
     order = np.random.default_rng(seed)
-    subjects = list(subjects)
+    grouped = defaultdict(list)
+    for index, subject in enumerate(subjects):
+        grouped[subject.group].append((index, subject.run))
+    groups = list(grouped.values())
     seconds: list[np.ndarray] = []
     interrupted, collecting = False, gc.isenabled()
     gc.collect()
     gc.disable()
     try:
-        warm = _round(subjects, inputs, 1, clock, order)
-        turn = int(np.clip(TURN / np.median(warm), 1, min(LONGEST_TURN, inputs)))
+        turn, warm_up_rounds = _warm_up(groups, inputs, clock, order, WARM_UP * max_seconds)
         started = time.perf_counter()
         while len(seconds) < rounds:
-            seconds.append(_round(subjects, inputs, turn, clock, order))
+            seconds.append(_round(groups, inputs, turn, clock, order))
             after_round(len(seconds))
             spent = time.perf_counter() - started
             if len(seconds) >= FEWEST_ROUNDS and spent * (1 + 1 / len(seconds)) > max_seconds:
@@ -92,19 +110,34 @@ def measure(
     finally:
         if collecting:
             gc.enable()
-    return Times([subject.name for subject in subjects], np.stack(seconds, axis=1), interrupted)
+    elapsed = time.perf_counter() - started
+    return Times([subject.name for subject in subjects], np.stack(seconds, axis=1), warm_up_rounds, elapsed, interrupted)
 
 
-def _round(subjects: list[Subject], inputs: int, turn: int, clock: Clock, order: np.random.Generator) -> np.ndarray:
-    """Seconds [S, N]; the subjects take turns of `turn` inputs."""
-    seconds = np.empty((len(subjects), inputs))
+def _warm_up(groups: list[Group], inputs: int, clock: Clock, order: np.random.Generator, max_seconds: float) -> tuple[int, int]:
+    """Run until the time is steady or spent. Returns the inputs of a turn, and the rounds it took."""
+    started = time.perf_counter()
+    turn, medians = 1, []
+    while len(medians) < 2 or (abs(medians[-1] / medians[-2] - 1) > STEADY and time.perf_counter() - started < max_seconds):
+        medians.append(float(np.median(_round(groups, inputs, turn, clock, order))))
+        turn = int(np.clip(TURN / medians[-1], 1, min(LONGEST_TURN, inputs)))
+    return turn, len(medians)
+
+
+def _round(groups: list[Group], inputs: int, turn: int, clock: Clock, order: np.random.Generator) -> np.ndarray:
+    """Seconds [S, N]; the subjects take turns of `turn` inputs, group after group."""
+    seconds = np.full((sum(map(len, groups)), inputs), np.nan)
     shuffled = order.permutation(inputs).tolist()
     for start in range(0, inputs, turn):
         numbers = shuffled[start : start + turn]
-        for index in order.permutation(len(subjects)).tolist():
-            run = subjects[index].run
-            if len(numbers) > 1:
-                run(numbers[-1])
-            for number in numbers:
-                seconds[index, number] = clock.seconds(lambda run=run, number=number: run(number))
+        for group in _shuffled(groups, order):
+            for index, run in _shuffled(group, order):
+                if len(numbers) > 1:
+                    run(numbers[-1])
+                for number in numbers:
+                    seconds[index, number] = clock.seconds(lambda run=run, number=number: run(number))
     return seconds
+
+
+def _shuffled(items: list, order: np.random.Generator) -> list:
+    return [items[index] for index in order.permutation(len(items))]

@@ -3,19 +3,25 @@
 Shapes: N calls, B inputs a call, S switches, U units.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..contract import Execution, GatedModel, Output
+from ..errors import GatebenchError, UsageError, first_line
 from ..evaluation.outcome import by_unit
 from ..execution.fold import folded, same_answers
 from ..execution.graphs import Graph, GraphedBlocks
 from ..models.block_gated import BlockGatedResNet
 from .networks import Network
+
+Work = Callable[[int], object]
+"""Takes the number of a call."""
 
 
 class Contender:
@@ -26,10 +32,13 @@ class Contender:
     (random decisions imposed). A network that decides nothing, or in a way of its own, has one subject, `itself`.
     """
 
+    runtime = "torch"
+
     def __init__(self, network: Network, numbers: np.ndarray, device: torch.device, draw: np.random.Generator):
+        """Raises UsageError where the network does not take the inputs, GatebenchError where its answers are no logits."""
         self.network, self.numbers = network, numbers
         self.calls = [network.batch(each, device) for each in numbers]
-        self.model = ready(network.model, self.calls[0][:1].cpu()).to(device)
+        self.model, self.folded = _ready(network, self.calls, device)
         self.gated = isinstance(self.model, GatedModel) and bool(self.model.units)
         self.forward = self.model.infer if isinstance(self.model, GatedModel) else self.model
         if device.type == "cuda" and len(self.calls[0]) == 1:
@@ -39,28 +48,35 @@ class Contender:
             self.random = [_random_decisions(len(x), self.model.switches, draw).to(device) for x in self.calls]
             self.own = self.outputs("sparse")
 
-    def subjects(self, executions: tuple[Execution, ...]) -> Iterator[tuple[str, Callable[[int], object]]]:
-        """Name and work of each subject; the work takes the number of a call."""
-        model, calls = self.model, self.calls
+    def subjects(self, executions: tuple[Execution, ...]) -> Iterator[tuple[str, Work]]:
+        """Name and work of each subject."""
+        yield self.itself()
         if not self.gated:
-            yield "itself", lambda number: self.forward(calls[number])
             return
+        model, calls = self.model, self.calls
         decisions = [output.decisions for output in self.own]
-        yield "twin", lambda number: self.twin(calls[number])
-        for execution in executions:
-            yield execution, lambda number, execution=execution: model.infer(calls[number], execution)
+        if self.twin:
+            yield "twin", lambda number: self.twin(calls[number])
+        if "masked" in executions:
+            yield "masked", lambda number: model.infer(calls[number], "masked")
         yield "imposed", lambda number: model.infer(calls[number], decisions=decisions[number])
         for name, policy in model.fixed_policies.items():
             yield name, lambda number, policy=policy: model.infer(calls[number], policy=policy)
         yield "random", lambda number: model.infer(calls[number], decisions=self.random[number])
 
+    def itself(self) -> tuple[str, Work]:
+        """The subject that stands for the network in a comparison."""
+        if self.gated:
+            return "sparse", lambda number: self.model.infer(self.calls[number], "sparse")
+        return "itself", lambda number: self.forward(self.calls[number])
+
     def _record(self) -> None:
         """CUDA graphs, where the network's control flow is known: block gates and static networks of gatebench's own."""
         with torch.inference_mode():
             if isinstance(self.model, BlockGatedResNet):
-                self.model = GraphedBlocks(self.model, self.calls[0])
+                self.model, self.runtime = GraphedBlocks(self.model, self.calls[0]), "torch, CUDA graphs"
             elif isinstance(self.model, GatedModel) and not self.gated:
-                self.forward = Graph(self.model.infer, self.calls[0])
+                self.forward, self.runtime = Graph(self.model.infer, self.calls[0]), "torch, CUDA graphs"
 
     def outputs(self, execution: Execution) -> list[Output]:
         """What the gated network gives for every call."""
@@ -71,8 +87,10 @@ class Contender:
         """Executed MACs of an input, mean of each call, [N]."""
         return np.array([self.model.macs(output.executed.float().cpu().numpy()).mean() for output in outputs])
 
-    def counted_macs(self) -> np.ndarray:
-        """MACs of an input by torch's counter on what really runs, mean of each call, [N]; for a network without units."""
+    def own_macs(self) -> np.ndarray:
+        """As `macs`, of the network as `itself` runs it; without units, by torch's counter on what really runs."""
+        if self.gated:
+            return self.macs(self.own)
         counted = []
         for x in self.calls:
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -90,19 +108,45 @@ def detached(output: Output) -> Output:
     return Output(output.logits.clone(), decisions=output.decisions.clone(), executed=output.executed.clone())
 
 
-def ready(model: nn.Module, example: Tensor) -> nn.Module:
-    """A copy for inference with batch norm folded, or, where that changes what the network says of `example`, not folded."""
-    plain = model.eval()
-    candidate = folded(model)
-    with torch.inference_mode():
-        before, after = (_logits(each(example)) for each in (_forward(plain), _forward(candidate)))
-    if before is not None and same_answers(before, after):
-        return candidate
-    return plain.to(memory_format=torch.channels_last)
+def _ready(network: Network, calls: list[Tensor], device: torch.device) -> tuple[nn.Module, bool]:
+    """A copy for inference on the device, and whether its batch norm is folded: not where that fails or changes what it says."""
+    plain = copy.deepcopy(network.model).eval()
+    try:
+        if any(map(is_lazy, plain.parameters())):
+            with torch.no_grad():
+                plain(calls[0].cpu())  # from which such layers take their shapes
+        plain.to(device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            said = [_said(plain, x) for x in calls]
+    except Exception as error:
+        count, shape = len(calls[0]), "x".join(map(str, network.data.input_shape))
+        inputs = f"one {shape} input" if count == 1 else f"{count} {shape} inputs at once"
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UsageError(f"{network.label} does not take {inputs} of {network.data.name} ({reason}).") from error
+    if any(tensor is None for tensor, *_ in said):
+        raise GatebenchError(f"{network.label} gives no tensor of logits, nor a tuple that starts with one, nor anything with `logits`.")
+    try:
+        candidate = folded(plain)
+        with torch.inference_mode():
+            same = all(
+                same_answers(before, after)
+                for x, answers in zip(calls, said, strict=True)
+                for before, after in zip(answers, _said(candidate, x), strict=True)
+            )
+    except Exception:  # a network from elsewhere may be built in a way that folding does not foresee
+        same = False
+    return (candidate, True) if same else (plain, False)
 
 
-def _forward(model: nn.Module) -> Callable:
-    return model.infer if isinstance(model, GatedModel) else model
+def _said(model: nn.Module, x: Tensor) -> list[Tensor | None]:
+    """What a network answers; of a gated one with everything on, and the gates apart: a decision may turn on the last digit."""
+    if not isinstance(model, GatedModel):
+        return [_logits(model(x))]
+    if not model.units:
+        return [model.infer(x).logits]
+    gates = model.infer(x, "masked").gates
+    everything = torch.ones(len(x), model.switches, dtype=torch.bool, device=x.device)
+    return [model.infer(x, decisions=everything).logits, *([] if gates is None else [gates])]
 
 
 def _logits(answer) -> Tensor | None:
@@ -114,5 +158,5 @@ def _logits(answer) -> Tensor | None:
 
 
 def _random_decisions(count: int, switches: int, draw: np.random.Generator) -> Tensor:
-    """[B, S], on with a probability that is itself drawn, so that the calls differ in how much runs, whatever their size."""
-    return torch.from_numpy(draw.random((count, switches)) < draw.random())
+    """[B, S], each switch on with a probability of its own for this call, so that calls of any size differ in every unit."""
+    return torch.from_numpy(draw.random((count, switches)) < draw.random(switches))

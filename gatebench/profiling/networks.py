@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .. import models, recipe
+from ..data.batches import Batches
 from ..data.catalogue import load
 from ..data.images import Dataset
 from ..errors import GatebenchError, UsageError, first_line, nearest
@@ -33,49 +34,74 @@ class Network:
     """The run it comes from."""
     row: dict = field(default_factory=dict)
     """That run's headline row."""
+    scored: bool = False
+    """Whether that row is about these very inputs."""
 
     def batch(self, numbers: np.ndarray, device: torch.device) -> Tensor:
         """The scored inputs of these numbers, normalised: float32 [B, C, H, W], channels_last."""
-        pixels = torch.from_numpy(self.data.test.pixels[numbers]).to(device).float() / 255
-        mean, std = (torch.tensor(values, device=device) for values in (self.data.mean, self.data.std))
-        return ((pixels - mean) / std).permute(0, 3, 1, 2)
+        batches = Batches(self.data.test[numbers], self.data.mean, self.data.std, batch_size=len(numbers), device=device)
+        return next(batches.in_order())[0]
 
 
 class Loader:
     """Networks by what the command line calls them; every data set is read once."""
 
-    def __init__(self, root: Path, dataset: str | None = None, weights: Path | None = None):
-        """`dataset` replaces the networks' own data; `weights` is a file for what is no run."""
-        self.root, self.dataset, self.weights = root, dataset, weights
+    def __init__(self, root: Path, dataset: str | None = None):
+        """`dataset` replaces the networks' own data."""
+        self.root, self.dataset = root, dataset
         self.loaded: dict[Data, Dataset] = {}
+        self.left_out: list[str] = []
+        """Runs of a folder that cannot be timed, and why."""
 
-    def networks(self, name: str) -> list[Network]:
-        """All that `name` stands for. Raises UsageError or GatebenchError saying what is wrong with it."""
-        file, _, factory = name.partition(":")
-        if Path(name).is_dir():
-            return [self._run(RunFolder(folder)) for folder in _run_folders(Path(name))]
-        if file.endswith(".py"):
-            return [self._outside(Path(file), factory or "build")]
-        if name in models.list_models():
-            return [self._model(name)]
-        close = nearest(name, models.list_models())
-        raise UsageError(f"{name} is neither a run folder, nor a FILE.py[:FACTORY], nor a registered model.{close}")
+    def enter(self, names: list[str], weights: Path | None = None) -> list[Network]:
+        """All that the names stand for, runs first; `weights` is a file for the one that is no run.
+
+        What brings no data of its own takes that of the first that does. Raises UsageError or GatebenchError saying what is wrong.
+        """
+        runs = [name for name in names if Path(name).is_dir()]
+        others = [name for name in names if name not in runs]
+        if weights and len(others) != 1:
+            raise UsageError(f"--weights {weights} is for one network that is no run; {len(others)} were named.")
+        found = [network for name in runs for network in self._runs(Path(name))]
+        for name in sorted(others, key=lambda name: name not in models.list_models()):
+            found.append(self._other(name, weights, fallback=found[0].data if found else None))
+        return found
 
     def rival(self, name: str, entered: list[Network]) -> Network:
-        """The one network that all `entered` ones are compared with. Raises UsageError where it is several, or has other inputs."""
-        self.weights = None  # they are for what is measured
-        found = self.networks(name)
+        """The one network that all `entered` ones are compared with, on their data. Raises UsageError where that is not possible."""
+        found = self._runs(Path(name)) if Path(name).is_dir() else [self._other(name, None, entered[0].data)]
         if len(found) != 1:
             raise UsageError(f"--vs {name} stands for {len(found)} networks; name one.")
         for network in entered:
             if network.data is not found[0].data:
+                mine, its = (f"{each.data.name} ({each.data.scored})" for each in (network, found[0]))
                 raise UsageError(
-                    f"{network.label} has inputs of {network.data.name}, {found[0].label} of {found[0].data.name}; a comparison"
-                    " needs the same ones. Say which with --dataset."
+                    f"{network.label} has inputs of {mine}, {found[0].label} of {its}; a comparison needs the same ones."
+                    " Say which with --dataset, or compare them apart."
                 )
         return found[0]
 
+    def _runs(self, path: Path) -> list[Network]:
+        """The run at `path`, or those in it that can be timed; what is wrong with the others is in `left_out`."""
+        if (path / "recipe.yaml").exists():
+            return [self._run(RunFolder(path))]
+        folders = sorted(summary.parent for summary in path.glob("*/summary.json"))
+        found, wrong = [], []
+        for folder in folders:
+            try:
+                found.append(self._run(RunFolder(folder)))
+            except GatebenchError as error:
+                wrong.append(error)
+        if not folders:
+            raise UsageError(f"There is no finished run in {path}. Train one with `gatebench train MODEL --out {path}`.")
+        if not found:
+            raise wrong[0]
+        self.left_out += map(str, wrong)
+        return found
+
     def _run(self, folder: RunFolder) -> Network:
+        if not folder.finished:
+            raise UsageError(f"{folder.path} is a run that has not finished. Give the command that trains it again, and it goes on.")
         row, described = folder.read_json("summary.json"), folder.read_json("data.json")
         plan = recipe.parse(_yaml(folder / "recipe.yaml"), str(folder / "recipe.yaml"))
         if not (folder / "model.safetensors").exists():
@@ -83,7 +109,8 @@ class Loader:
         model = models.create(plan.model.name, len(described["classes"]), tuple(described["input_shape"]), **plan.model.options)
         _fill(model, folder / "model.safetensors")
         data = self._load(plan.data)
-        if self.dataset is None and data.fingerprint() != described["fingerprint"]:
+        scored = data.fingerprint() == described["fingerprint"]
+        if self.dataset is None and not scored:
             raise GatebenchError(
                 f"{folder.path} was trained on another {data.name} than that below {self.root}: pixels or labels differ."
                 " Name the right folder with --data-dir."
@@ -91,61 +118,47 @@ class Loader:
         if model.input_shape != data.input_shape:
             wanted, given = ("x".join(map(str, shape)) for shape in (model.input_shape, data.input_shape))
             raise UsageError(f"{folder.path} was trained on {wanted} inputs, those of {data.name} are {given}. Name a set of its size.")
-        return Network(f"{row['model']} {row['recipe']} {row['dataset']} s{row['seed']}", model, data, folder, row)
+        return Network(f"{row['model']} {row['recipe']} {row['dataset']} s{row['seed']}", model, data, folder, row, scored)
 
-    def _model(self, name: str) -> Network:
-        known = models.entry(name)
-        if (known.family, known.default) in recipe.available(known.family):
-            plan = recipe.load(known.family, name, known.default)
-            data, options = self._load(plan.data), models.resolve(plan.model).options
+    def _other(self, name: str, weights: Path | None, data: Dataset | None = None, fallback: Dataset | None = None) -> Network:
+        """What is no run: on `data`, else on its own, else on `fallback`."""
+        file, _, factory = name.partition(":")
+        if file.endswith(".py"):
+            network = self._outside(Path(file), factory or "build", self._given(data or fallback, name))
+        elif name in models.list_models():
+            network = self._model(name, data, fallback)
         else:
-            data, options = self._given_data(name), {}
-        return self._checked(Network(name, self._filled(models.create(name, len(data.classes), data.input_shape, **options)), data))
-
-    def _outside(self, file: Path, factory: str) -> Network:
-        data = self._given_data(str(file))
-        label = file.stem if factory == "build" else f"{file.stem}:{factory}"
-        return self._checked(Network(label, self._filled(build(file, factory, len(data.classes))), data))
-
-    def _given_data(self, name: str) -> Dataset:
-        """The data of --dataset, else that of what was named before."""
-        if self.dataset is None and not self.loaded:
-            raise UsageError(f"Say with --dataset on which inputs {name} is to be timed: a name, a folder of images or an .npz.")
-        return self._load(Data(name=self.dataset)) if self.dataset else next(reversed(self.loaded.values()))
-
-    def _checked(self, network: Network) -> Network:
-        """The same network, once it has taken one input."""
-        try:
-            with torch.no_grad():
-                network.model.eval()(network.batch(np.arange(1), torch.device("cpu")))
-        except Exception as error:
-            shape, reason = "x".join(map(str, network.data.input_shape)), f"{type(error).__name__}: {first_line(error)}"
-            raise UsageError(f"{network.label} does not take one {shape} input of {network.data.name} ({reason}).") from error
+            close = nearest(name, models.list_models())
+            raise UsageError(f"{name} is neither a run folder, nor a FILE.py[:FACTORY], nor a registered model.{close}")
+        if weights:
+            _fill(network.model, weights)
         return network
 
-    def _filled(self, model: nn.Module) -> nn.Module:
-        if self.weights:
-            _fill(model, self.weights)
-        return model
+    def _model(self, name: str, data: Dataset | None, fallback: Dataset | None) -> Network:
+        """A registered model as its default recipe builds it."""
+        known, options = models.entry(name), {}
+        if (known.family, known.default) in recipe.available(known.family):
+            plan = recipe.load(known.family, name, known.default)
+            options, data = models.resolve(plan.model).options, data or self._load(plan.data)
+        data = data or self._given(fallback, name)
+        return Network(name, models.create(name, len(data.classes), data.input_shape, **options), data)
+
+    def _outside(self, file: Path, factory: str, data: Dataset) -> Network:
+        label = file.stem if factory == "build" else f"{file.stem}:{factory}"
+        return Network(label, build(file, factory, len(data.classes)), data)
+
+    def _given(self, data: Dataset | None, name: str) -> Dataset:
+        """The data of --dataset, else that of what else is timed."""
+        if data is None and self.dataset is None:
+            raise UsageError(f"Say with --dataset on which inputs {name} is to be timed: a name, a folder of images or an .npz.")
+        return data or self._load(Data(name=self.dataset))
 
     def _load(self, data: Data) -> Dataset:
-        if self.dataset:
-            data = data.model_copy(update={"name": self.dataset})
+        """The data set; the same object for whatever has the same pixels."""
+        data = data.model_copy(update={"augment": Data().augment, **({"name": self.dataset} if self.dataset else {})})
         if data not in self.loaded:
             self.loaded[data] = load(data, self.root)
         return self.loaded[data]
-
-
-def _run_folders(path: Path) -> list[Path]:
-    """The run at `path`, or the finished runs in it."""
-    if (path / "recipe.yaml").exists():
-        if not (path / "summary.json").exists():
-            raise UsageError(f"{path} is a run that has not finished. Give the command that trains it again, and it goes on.")
-        return [path]
-    found = sorted(summary.parent for summary in path.glob("*/summary.json"))
-    if not found:
-        raise UsageError(f"There is no finished run in {path}. Train one with `gatebench train MODEL --out {path}`.")
-    return found
 
 
 def _yaml(path: Path) -> dict:

@@ -1,7 +1,9 @@
 """Networks written elsewhere: a file with a factory."""
 
+import contextlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from torch import nn
@@ -10,26 +12,37 @@ from ..errors import GatebenchError, UsageError, first_line, nearest
 
 
 def build(file: Path, factory: str, classes: int) -> nn.Module:
-    """The module that `factory(classes)` in `file` makes.
+    """The module that `factory(classes)` in `file` makes. The file may import its neighbours, as when Python runs it.
 
     Raises UsageError where file or factory do not exist, GatebenchError where it raises or makes something else.
     """
     if not file.is_file():
         raise UsageError(f"There is no file {file}.")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    file = file.resolve()
+    name = f"{file.stem}@{file.parent}"  # two files of one name are two modules
+    spec = importlib.util.spec_from_file_location(name, file)
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(spec.name, module)  # where pickle and dataclasses look for what the file defines
-    call = f"{file}:{factory}({classes})"
-    try:
+    sys.modules[name] = module  # where pickle and dataclasses look for what the file defines
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    with _said(f"{file} raised", "when it was imported"):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise GatebenchError(f"{file} raised {type(error).__name__} when it was imported: {first_line(error)}.") from error
     if not callable(getattr(module, factory, None)):
-        raise UsageError(f"{file} has no function {factory!r}.{nearest(factory, vars(module))} Name one as {file}:FACTORY.")
-    try:
+        functions = [name for name, value in vars(module).items() if callable(value)]
+        raise UsageError(f"{file} has no function {factory!r}.{nearest(factory, functions)} Name one as {file}:FACTORY.")
+    call = f"{file}:{factory}({classes})"
+    with _said(f"{call} raised"):
         model = getattr(module, factory)(classes)
-    except Exception as error:
-        raise GatebenchError(f"{call} raised {type(error).__name__}: {first_line(error)}.") from error
     if not isinstance(model, nn.Module):
         raise GatebenchError(f"{call} gave a {type(model).__name__}, not a torch.nn.Module.")
     return model
+
+
+@contextlib.contextmanager
+def _said(*sentence: str) -> Iterator[None]:
+    """Whatever somebody else's code raises, `sys.exit` included, as a sentence."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        before, *after = sentence
+        raise GatebenchError(" ".join([before, type(error).__name__, *after]) + f": {first_line(error)}.") from error

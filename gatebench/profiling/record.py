@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..errors import UsageError
 from ..evaluation.breakdown import difficulty_bins
 from ..evaluation.outcome import by_unit
 from ..measure.clock import clock_for, overhead
@@ -16,96 +17,129 @@ from .contender import Contender
 from .networks import Network
 from .session import Session
 
-SAME = ("machine", "device", "threads", "batch_size", "execution", "runtime", "rival")
-"""A row of `latency_ms` replaces the one before that agrees in these."""
+DESCRIBES = ("model", "recipe", "changes", "digest", "seed", "epochs", "recipe_epochs", "schedule", "params")
+"""What a row of times takes over from its run's headline row: what the network is ..."""
+SCORES = ("split", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak", "peak_epoch", "mean_gate_soft", "mean_gate_hard")
+"""... how good, where it was timed on the inputs it was scored on ..."""
+SPENDS = ("skip_pct", "macs_dense", "macs_gate", "macs_decided", "macs_executed", "macs_ratio", "audit")
+"""... and what it spends on all of them, if executed in the same way."""
+SAME = ("network", "dataset", "machine", "device", "threads", "batch_size", "execution", "runtime", "rival")
+"""A row of times replaces the one before that agrees in these."""
+SAME_SESSION = ("dataset", "machine", "device", "threads", "batch_size", "rival")
+"""And so do raw times."""
 
 
-def record(sessions: list[Session], machine: dict, out: Path | None) -> list[RunFolder]:
-    """Write every network's rows, times and pictures to its run folder, or to a folder below `out`; nowhere for a network that is
-    no run where `out` is not given. `sessions` are all sessions of one command so far, over the same networks. Returns the folders.
+def destinations(networks: list[Network], out: Path | None) -> list[RunFolder | None]:
+    """Where each network's rows go: its run folder, or a folder below `out`; None for one that is no run where `out` is not given.
+
+    Raises UsageError where two would share a folder, GatebenchError where one is damaged or not writable: before anything is timed.
+    """
+    names = [network.folder.path.name if network.folder else network.label.replace(":", "-") for network in networks]
+    if out and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"Two networks would be written to {out / twice}. Rename one of them, or leave --out away.")
+    folders = [RunFolder(out / name) if out else network.folder for network, name in zip(networks, names, strict=True)]
+    for folder in filter(None, folders):
+        folder.write_rows(folder.read_rows())
+    return folders
+
+
+def rows(session: Session, index: int) -> list[dict]:
+    """One network's rows, one an execution: what is known of its run, where it was measured, and `Timing.row`."""
+    network = session.contenders[index].network
+    where = {
+        "dataset": network.data.name, "device": session.plan.device.type, "machine": session.machine["name"], "precision": "fp32",
+    }  # fmt: skip
+    found = []
+    for timing in session.timings[index]:
+        known = DESCRIBES + (SCORES if network.scored else ()) + (SPENDS if network.scored and timing.execution != "masked" else ())
+        found.append({**{key: network.row[key] for key in known if key in network.row}, **where, **timing.row()})
+    return found
+
+
+def record(session: Session, index: int, folder: RunFolder) -> None:
+    """Write one network's rows, times and pictures, beside those of other sessions.
 
     Raises GatebenchError where the disk is full or not writable.
     """
-    folders = []
-    for index, contender in enumerate(sessions[-1].contenders):
-        network = contender.network
-        name = network.folder.path.name if network.folder else network.label.replace(":", "-")
-        folder = RunFolder(out / name) if out else network.folder
-        if folder is None:
-            continue
-        common = {"device": sessions[-1].plan.device.type, "machine": machine["name"], "precision": "fp32", "runtime": "torch"}
-        rows = [{**network.row, **common, **timing.row()} for session in sessions for timing in session.timings[index]]
-        kept = [row for row in folder.read_rows() if not any(_same(row, new) for new in rows)]
-        folder.write_rows([*kept, *rows])
-        folder.write_text("latency.csv", pd.concat(_raw_times(each, index) for each in sessions).to_csv(index=False, float_format="%.9g"))
-        folder.write_json("latency.json", {"machine": machine, "sessions": [_conditions(each, index) for each in sessions]})
-        for name, figure in _figures(sessions[0], index).items():
-            folder.write(name, lambda stream, figure=figure: figures.save(figure, stream))
-        folders.append(folder)
-    return folders
+    new = rows(session, index)
+    kept = [row for row in folder.read_rows() if not any(_same(row, each) for each in new)]
+    folder.write_rows([*kept, *new])
+    this = {**{key: new[0].get(key) for key in SAME_SESSION}}
+    times = pd.concat([*_earlier_times(folder, this), _raw_times(session, index, this)])
+    folder.write_text("latency.csv", times.to_csv(index=False, float_format="%.9g"))
+    conditions = folder.read_json("latency.json")["sessions"] if (folder / "latency.json").exists() else []
+    others = [each for each in conditions if {key: each.get(key) for key in SAME_SESSION} != this]
+    folder.write_json("latency.json", {"sessions": [*others, {**this, **_conditions(session, index), "rows": new}]})
+    for name, figure in _figures(session, index).items():
+        folder.write(name, lambda stream, figure=figure: figures.save(figure, stream))
 
 
 def _same(old: dict, new: dict) -> bool:
     return "latency_ms" in old and all(old.get(key) == new.get(key) for key in SAME)
 
 
-def _raw_times(session: Session, index: int) -> pd.DataFrame:
-    """Every time of one contender: subject, round, call, first input of the call, seconds, whether the round was noisy."""
-    contender, times = session.contenders[index], session.times
+def _earlier_times(folder: RunFolder, this: dict) -> list[pd.DataFrame]:
+    """The raw times of other sessions than `this`."""
+    try:
+        old = pd.read_csv(folder / "latency.csv", dtype={key: str for key in SAME_SESSION}, keep_default_na=False)
+        return [old[(old[list(SAME_SESSION)] != [str(value or "") for value in this.values()]).any(axis=1)]]
+    except (OSError, ValueError, KeyError):  # none, or not ours
+        return []
+
+
+def _raw_times(session: Session, index: int, this: dict) -> pd.DataFrame:
+    """Every time of one contender and of what it is compared with.
+
+    Subject, round, call, first input of the call, seconds, MACs where the subject decides by itself, whether the round was noisy.
+    """
+    contender, noisy = session.contenders[index], session.times.noisy
+    macs = {timing.execution: timing.macs for timing in session.timings[index]}
     parts = []
-    for name in times.names:
-        number, subject = name.split(" ", 1)
-        if int(number) == index:
-            rounds, calls = np.indices(times.of(name).shape)
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "threads": session.plan.threads,
-                        "batch_size": session.plan.batch_size,
-                        "subject": subject,
-                        "round": rounds.ravel(),
-                        "call": calls.ravel(),
-                        "input": contender.numbers[calls.ravel(), 0],
-                        "seconds": times.of(name).ravel(),
-                        "noisy": times.noisy[rounds.ravel()],
-                    }
-                )
-            )
+    for subject, seconds in session.seconds(index).items():
+        rounds, calls = (each.ravel() for each in np.indices(seconds.shape))
+        columns = {"subject": subject, "round": rounds, "call": calls, "input": contender.numbers[calls, 0], "seconds": seconds.ravel()}
+        executed = macs[subject][calls] if subject in macs else np.nan
+        parts.append(pd.DataFrame({**this, **columns, "macs": executed, "noisy": noisy[rounds]}))
     return pd.concat(parts)
 
 
 def _conditions(session: Session, index: int) -> dict:
-    """With which clock, on which inputs, in which state of the machine; and the results."""
-    clock = clock_for(session.plan.device)
+    """With which clock, on which inputs, in which state of the machine."""
+    contender, clock = session.contenders[index], clock_for(session.plan.device)
+    random = {"random_decisions": contender.shares(contender.random).round(6).tolist()} if contender.gated else {}
     return {
-        "threads": session.plan.threads,
-        "batch_size": session.plan.batch_size,
         "clock": {"name": clock.name, "resolution_s": clock.resolution, "overhead_s": overhead(clock)},
+        "measured_on": session.machine,
         "machine_before": session.state_before,
         "machine_after": session.state_after,
         "seed": session.plan.seed,
-        "inputs": session.contenders[index].numbers.tolist(),
+        "warm_up_rounds": session.times.warm_up_rounds,
+        "interrupted": session.times.interrupted,
         "noisy_rounds": np.flatnonzero(session.times.noisy).tolist(),
-        "rows": [timing.row() for timing in session.timings[index]],
+        "inputs": contender.numbers.tolist(),
+        **random,
     }
 
 
 def _figures(session: Session, index: int) -> dict:
-    """Pictures by file name, of the first session's sparse execution."""
-    network, timing = session.contenders[index].network, session.timings[index][0]
-    unit = "input" if timing.batch_size == 1 else f"batch of {timing.batch_size}"
-    typical, rival = per_input(timing.seconds), None if timing.rival_seconds is None else per_input(timing.rival_seconds)
-    found = {"latency-inputs.png": figures.latency_distribution(timing.label, typical, timing.rival, rival, unit)}
+    """Pictures by file name, of the sparse execution; batches have their own."""
+    network, timing, size = session.contenders[index].network, session.timings[index][0], session.plan.batch_size
+    ending = ".png" if size == 1 else f"-batch{size}.png"
+    typical = per_input(timing.seconds)
+    rival = (timing.rival.label, per_input(timing.rival.seconds)) if timing.rival else None
+    found = {f"latency-inputs{ending}": figures.latency_distribution(timing.label, typical, rival, size)}
+    if timing.shares is not None or np.ptp(timing.macs) > 0:
+        found[f"latency-macs{ending}"] = figures.latency_against_macs(timing.label, timing.macs, typical, rival, size)
     if timing.shares is not None:
-        found["latency-macs.png"] = figures.latency_against_macs(timing.label, timing.macs, typical, timing.rival, rival.mean(), unit)
         found["decisions.png"] = figures.decisions(timing.label, *_decisions(network, session.contenders[index]))
     return found
 
 
 def _decisions(network: Network, contender: Contender) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
-    """Per input the share of each unit that was on, and its class and difficulty: of all test inputs where the run kept them."""
+    """Per input the share of each unit that was on, and its class and difficulty: of all scored inputs where the run kept them."""
     names = [unit.name for unit in contender.model.units]
-    if network.folder and (network.folder / "inputs.parquet").exists():
+    if network.scored and (network.folder / "inputs.parquet").exists():
         table = pd.read_parquet(network.folder / "inputs.parquet")
         shares, labels, difficulty = table[names], table["label"], table.get("difficulty")
     else:

@@ -8,13 +8,14 @@ import torch
 
 from ..contract import Execution
 from ..device import set_threads
+from ..errors import UsageError
 from ..measure import statistics
 from ..measure.clock import clock_for
-from ..measure.machine import state
+from ..measure.machine import describe, state
 from ..measure.protocol import Subject, Times, measure
 from .contender import Contender
 from .networks import Network
-from .timing import Gate, Timing
+from .timing import Gate, Rival, Timing
 
 FEWEST_CALLS = 8
 """Batches that are timed at least, however large they are."""
@@ -42,6 +43,8 @@ class Session:
     plan: Plan
     contenders: list[Contender]
     times: Times
+    machine: dict
+    """What was measured on (`measure.machine.describe`)."""
     state_before: dict
     """What the machine was doing besides (`measure.machine.state`)."""
     state_after: dict
@@ -51,53 +54,82 @@ class Session:
     def all_timings(self) -> list[Timing]:
         return [timing for entry in self.timings for timing in entry]
 
+    def seconds(self, index: int) -> dict[str, np.ndarray]:
+        """Every subject of a contender, by name: seconds [R, N]; with the rival that all are compared with, if there is one."""
+        found = {}
+        for name in self.times.names:
+            owner, subject = name.split(" ", 1)
+            if int(owner) == index:
+                found[subject] = self.times.of(name)
+            elif int(owner) == len(self.contenders):
+                found["rival"] = self.times.of(name)
+        return found
+
 
 def run(networks: list[Network], rival: Network | None, plan: Plan, after_round: Callable[[int], None]) -> Session:
-    """Time every network, and the rival if there is one, on the device of the plan, with its number of threads."""
+    """Time every network, and the rival if there is one, on the device of the plan, with its number of threads.
+
+    Raises UsageError where there are too few inputs, or a network does not take them.
+    """
     draw = np.random.default_rng(plan.seed)
-    entered = [*networks, rival] if rival else networks
     set_threads(plan.threads)
-    contenders = [Contender(network, _choose(len(network.data.test), plan), plan.device, draw) for network in entered]
-    works = [dict(contender.subjects(plan.executions)) for contender in contenders]
-    subjects = [Subject(f"{index} {name}", work) for index, named in enumerate(works) for name, work in named.items()]
+    calls = _calls(networks, plan)
+    contenders = [Contender(network, _choose(network, calls, plan), plan.device, draw) for network in networks]
+    subjects = [
+        Subject(f"{index} {name}", work, group=str(index))
+        for index, contender in enumerate(contenders)
+        for name, work in contender.subjects(plan.executions)
+    ]
+    against = None
+    if rival:
+        against = Contender(rival, contenders[0].numbers, plan.device, draw)
+        name, work = against.itself()
+        subjects.append(Subject(f"{len(contenders)} {name}", work))
     before = state(plan.device)
     with torch.inference_mode():
         times = measure(
-            subjects, len(contenders[0].calls), clock_for(plan.device),
+            subjects, calls, clock_for(plan.device),
             rounds=plan.rounds, max_seconds=plan.max_seconds, seed=plan.seed, after_round=after_round,
         )  # fmt: skip
-    against = (contenders[-1], len(contenders) - 1) if rival else None
-    timings = [_timings(contender, index, times, plan, against) for index, contender in enumerate(contenders[: len(networks)])]
-    return Session(plan, contenders[: len(networks)], times, before, state(plan.device), timings)
+    compared = against and Rival(rival.label, times.seconds[-1], against.own_macs())
+    timings = [_timings(contender, index, times, plan, compared) for index, contender in enumerate(contenders)]
+    return Session(plan, contenders, times, describe(plan.device), before, state(plan.device), timings)
 
 
-def _choose(available: int, plan: Plan) -> np.ndarray:
-    """Numbers of real inputs [N, B], the same for every network of one data set; none comes again before all had their turn."""
-    calls = max(FEWEST_CALLS, plan.inputs // plan.batch_size)
-    draw = np.random.default_rng(plan.seed)
-    rounds = -(-calls * plan.batch_size // available)
-    order = np.concatenate([draw.permutation(available) for _ in range(rounds)])
+def _calls(networks: list[Network], plan: Plan) -> int:
+    """How many calls are timed: no input twice, for percentiles and intervals count on different ones."""
+    fewest = min(networks, key=lambda network: len(network.data.test))
+    available = len(fewest.data.test)
+    if available < FEWEST_CALLS * plan.batch_size:
+        raise UsageError(
+            f"{FEWEST_CALLS} batches of {plan.batch_size} need {FEWEST_CALLS * plan.batch_size} inputs; {fewest.data.name} has"
+            f" {available} to be scored. --batch-size {max(1, available // FEWEST_CALLS)} would do."
+        )
+    return min(available // plan.batch_size, max(FEWEST_CALLS, plan.inputs // plan.batch_size))
+
+
+def _choose(network: Network, calls: int, plan: Plan) -> np.ndarray:
+    """Numbers of real inputs [N, B], the same for every network of one data set."""
+    order = np.random.default_rng(plan.seed).permutation(len(network.data.test))
     return order[: calls * plan.batch_size].reshape(calls, plan.batch_size)
 
 
-def _timings(contender: Contender, index: int, times: Times, plan: Plan, against: tuple[Contender, int] | None) -> list[Timing]:
+def _timings(contender: Contender, index: int, times: Times, plan: Plan, rival: Rival | None) -> list[Timing]:
     """What the times say of one contender; over its twin, or over the rival that all are compared with."""
 
     def of(name: str) -> np.ndarray:
         return times.of(f"{index} {name}")
 
-    noisy = int(times.noisy.sum())
-    common = {"label": contender.network.label, "threads": plan.threads, "batch_size": plan.batch_size, "noisy_rounds": noisy}
-    if against:
-        rival, number = against
-        name = "sparse" if rival.gated else "itself"
-        macs = rival.macs(rival.own) if rival.gated else rival.counted_macs()
-        common |= {"rival": rival.network.label, "rival_seconds": times.of(f"{number} {name}"), "rival_macs": macs}
+    common = {
+        "label": contender.network.label, "threads": plan.threads, "batch_size": plan.batch_size, "runtime": contender.runtime,
+        "folded": contender.folded, "noisy_rounds": int(times.noisy.sum()), "elapsed": times.elapsed,
+    }  # fmt: skip
     if not contender.gated:
-        return [Timing(execution="itself", seconds=of("itself"), macs=contender.counted_macs(), shares=None, claimed=None, **common)]
-    if not against:
-        twin_macs = np.full(len(contender.calls), float(contender.model.macs_static))
-        common |= {"rival": "its static twin", "rival_seconds": of("twin"), "rival_macs": twin_macs}
+        return [
+            Timing(execution="itself", seconds=of("itself"), macs=contender.own_macs(), shares=None, claimed=None, rival=rival, **common)
+        ]
+    if rival is None and contender.twin:
+        rival = Rival("its static twin", of("twin"), np.full(len(contender.calls), float(contender.model.macs_static)))
     timings = []
     for execution in plan.executions:
         outputs = contender.own if execution == "sparse" else contender.outputs(execution)
@@ -109,7 +141,8 @@ def _timings(contender: Contender, index: int, times: Times, plan: Plan, against
                 macs=contender.macs(outputs),
                 shares=contender.shares(decisions),
                 claimed=1 - float(np.mean([each.float().mean().item() for each in decisions])),
-                gate=_gate(contender, of) if execution == "sparse" and contender.model.fixed_policies else None,
+                rival=rival,
+                gate=_gate(contender, of) if execution == "sparse" else None,
                 **common,
             )
         )
@@ -117,10 +150,13 @@ def _timings(contender: Contender, index: int, times: Times, plan: Plan, against
 
 
 def _gate(contender: Contender, of: Callable[[str], np.ndarray]) -> Gate:
-    random = contender.shares(contender.random)
+    def over_twin(name: str) -> statistics.Estimate | None:
+        known = contender.twin and name in contender.model.fixed_policies
+        return statistics.speedup(of(name), of("twin")) if known else None
+
     return Gate(
         price=statistics.speedup(of("sparse"), of("imposed")),
-        all_on=statistics.speedup(of("all on"), of("twin")),
-        all_off=statistics.speedup(of("all off"), of("twin")),
-        cost=statistics.fit_cost(random, statistics.per_input(of("random"))),
+        all_on=over_twin("all on"),
+        all_off=over_twin("all off"),
+        cost=statistics.fit_cost(contender.shares(contender.random), statistics.per_input(of("random"))),
     )

@@ -13,9 +13,18 @@ from ..measure import statistics
 from ..measure.statistics import CostModel, Estimate, Spread
 
 RESOLUTION = 0.025
-"""Half-width of a speed-up's interval above which the noise is too high to tell 5 % faster from equally fast."""
-NO_SAVING = 0.01
-"""Share of MACs saved below which there is no saving that could be realised."""
+"""Half-width of a speed-up's interval above which 5 % faster cannot be told from equally fast."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What a network is compared with."""
+
+    label: str
+    seconds: np.ndarray
+    """[R, N]."""
+    macs: np.ndarray
+    """Of an input, mean of each call, [N]."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +33,16 @@ class Gate:
 
     price: Estimate
     """Time with the network's own decisions, over the time with the same decisions imposed."""
-    all_on: Estimate
-    """Time with the gates asked and every unit on, over the twin's."""
-    all_off: Estimate
-    cost: CostModel
-    """Fitted to random imposed decisions: what each unit costs."""
+    all_on: Estimate | None
+    """Time with the gates asked and every unit on, over the twin's; None where a method has no such policy, or no twin."""
+    all_off: Estimate | None
+    cost: CostModel | None
+    """Fitted to random imposed decisions: what each unit costs; None where there were too few calls."""
 
     @property
     def break_even(self) -> float | None:
         """Share of the units that must be off, all alike, for the time to equal the twin's; None where no share is enough."""
-        if self.all_off.value >= 1:
+        if self.all_on is None or self.all_off is None or self.all_off.value >= 1:
             return None
         return max(0.0, (self.all_on.value - 1) / (self.all_on.value - self.all_off.value))
 
@@ -44,6 +53,9 @@ class Timing:
 
     label: str
     execution: str
+    runtime: str
+    folded: bool
+    """Whether batch norm was folded into the convolutions."""
     threads: int
     batch_size: int
     seconds: np.ndarray
@@ -54,13 +66,11 @@ class Timing:
     """Share of each unit that was on, mean of each call, [N, U]; None without units."""
     claimed: float | None
     """Share of all switches that were off."""
-    rival: str | None = None
-    """What the speed-up is over."""
-    rival_seconds: np.ndarray | None = None
-    """[R, N]."""
-    rival_macs: np.ndarray | None = None
+    rival: Rival | None = None
     gate: Gate | None = None
     noisy_rounds: int = 0
+    elapsed: float = 0.0
+    """Seconds that the whole session took."""
 
     @cached_property
     def latency(self) -> Estimate:
@@ -79,52 +89,75 @@ class Timing:
     @cached_property
     def speedup(self) -> Estimate | None:
         """How many times as fast as the rival."""
-        return None if self.rival_seconds is None else statistics.speedup(self.rival_seconds, self.seconds)
+        return None if self.rival is None else statistics.speedup(self.rival.seconds, self.seconds)
 
     @property
     def saved(self) -> float | None:
         """Share of the rival's MACs that were not executed."""
-        return None if self.rival_macs is None else 1 - float(self.macs.mean() / self.rival_macs.mean())
+        return None if self.rival is None else 1 - float(self.macs.mean() / self.rival.macs.mean())
 
-    @property
+    @cached_property
     def realised(self) -> Estimate | None:
         """Share of the executed saving that is saved in time too; None where there is no saving."""
-        saved = self.saved
-        if saved is None or saved < NO_SAVING:
-            return None
-        return self.speedup.map(lambda ratio: (1 - 1 / ratio) / saved)
+        return None if self.rival is None else statistics.realised(self.rival.seconds, self.seconds, self.rival.macs, self.macs)
 
-    @property
-    def rounds_needed(self) -> int | None:
-        """Rounds that would do where the noise is too high for the speed-up to be told from 1; None where it is not."""
-        if self.speedup is None:
+    @cached_property
+    def needed(self) -> tuple[int, int] | None:
+        """Rounds and inputs that would do where the speed-up can neither be told from 1 nor called equal to it; None where it can.
+
+        Of the interval's variance, half is allowed to the machine, which rounds average out, and half to the choice of inputs.
+        """
+        if self.speedup is None or self.speedup.excludes(1.0) or self.speedup.half_width <= RESOLUTION:
             return None
-        half_width = (self.speedup.high - self.speedup.low) / 2 / self.speedup.value
-        return None if half_width <= RESOLUTION else math.ceil(len(self.seconds) * (half_width / RESOLUTION) ** 2)
+        allowed = RESOLUTION / math.sqrt(2)
+        by_rounds, by_inputs = (max(1.0, (each / allowed) ** 2) for each in statistics.half_widths(self.rival.seconds, self.seconds))
+        if by_rounds == by_inputs == 1.0:  # noise that belongs to neither
+            by_rounds = (self.speedup.half_width / RESOLUTION) ** 2
+        rounds, calls = self.seconds.shape
+        return math.ceil(rounds * by_rounds), math.ceil(calls * by_inputs) * self.batch_size
 
     def row(self) -> dict:
-        """The latency columns of the row; what was not measured is left out."""
+        """The columns of a row that timing adds; what was not measured is left out.
+
+        Times are milliseconds of a call (an input at batch 1, a batch otherwise), `_low` and `_high` the ends of 95 % intervals.
+        network, rival                names, as the tables show them; `speedup`, `realised`, `timed_saving_pct` are over the rival
+        calls, rounds, noisy_rounds   how much was timed, and in how many rounds the machine was slow
+        session_seconds               of the session, all its networks together
+        timed_*                       claimed and executed saving (%), MACs an input, of the inputs that were timed
+        latency_ms, latency_p50 ...   mean and percentiles over calls, of each call's median over rounds
+        spread_*                      standard deviation between inputs, between rounds, and of what is neither; shares of the time
+        speedup, realised             see README
+        repeats_needed, inputs_needed where the interval is too wide for an answer: what would do
+        gate_price, gate_ms           own over imposed decisions, and their difference
+        all_on, all_off               time over the twin's with all units on, off, the gates asked; break_even_skip_pct from both
+        cost_base_ms, cost_units_ms   time = base + sum of unit costs x decisions, and cost_r2, by leaving one call out
+        """
         row = {
             "network": self.label,
+            "rival": self.rival and self.rival.label,
             "execution": self.execution,
+            "runtime": self.runtime,
+            "batch_norm_folded": self.folded,
             "threads": self.threads,
             "batch_size": self.batch_size,
-            "rival": self.rival,
             "calls": self.seconds.shape[1],
             "rounds": self.seconds.shape[0],
             "noisy_rounds": self.noisy_rounds,
+            "session_seconds": self.elapsed,
             "timed_claimed_pct": None if self.claimed is None else 100 * self.claimed,
             "timed_macs_executed": float(self.macs.mean()),
             "timed_saving_pct": None if self.saved is None else 100 * self.saved,
             **_three("latency", self.latency, "_ms", 1e3),
-            **{f"latency_p{rank}": 1e3 * each.value for rank, each in self.percentiles.items() if each},
             "spread_inputs": self.spread.inputs,
             "spread_rounds": self.spread.rounds,
             "spread_rest": self.spread.rest,
             **_three("speedup", self.speedup),
             **_three("realised", self.realised),
-            "rounds_needed": self.rounds_needed,
         }
+        for rank, estimate in self.percentiles.items():
+            row |= _three(f"latency_p{rank}", estimate, scale=1e3)
+        if self.needed:
+            row["repeats_needed"], row["inputs_needed"] = self.needed
         if self.gate:
             row |= {
                 **_three("gate_price", self.gate.price),
@@ -132,10 +165,13 @@ class Timing:
                 **_three("all_off", self.gate.all_off),
                 "break_even_skip_pct": None if self.gate.break_even is None else 100 * self.gate.break_even,
                 "gate_ms": 1e3 * (1 - 1 / self.gate.price.value) * self.latency.value,
-                "cost_base_ms": 1e3 * self.gate.cost.base,
-                "cost_units_ms": [1e3 * float(each) for each in self.gate.cost.units],
-                "cost_r2": self.gate.cost.r2,
             }
+            if self.gate.cost:
+                row |= {
+                    "cost_base_ms": 1e3 * self.gate.cost.base,
+                    "cost_units_ms": [1e3 * float(each) for each in self.gate.cost.units],
+                    "cost_r2": self.gate.cost.r2,
+                }
         return {key: value for key, value in row.items() if value is not None}
 
 

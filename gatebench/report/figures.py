@@ -12,11 +12,15 @@ STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "
 
 
 def save(figure: Figure, stream: BinaryIO) -> None:
-    """As PNG, without the date, so that the same numbers give the same file."""
+    """As PNG, without the name of the software, so that the same numbers give the same file."""
     figure.savefig(stream, format="png", dpi=STYLE["savefig.dpi"], metadata={"Software": None})
 
 
-def latency_against_macs(label: str, macs: np.ndarray, seconds: np.ndarray, rival: str, rival_seconds: float, unit: str) -> Figure:
+Rival = tuple[str, np.ndarray]
+"""Name of what a network is compared with, and its typical times [N], seconds."""
+
+
+def latency_against_macs(label: str, macs: np.ndarray, seconds: np.ndarray, rival: Rival | None, batch_size: int) -> Figure:
     """Each call's typical time [N] against the MACs [N] it executed, with the fitted line and the rival's mean time."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes(4.6, 3.4)
@@ -26,22 +30,29 @@ def latency_against_macs(label: str, macs: np.ndarray, seconds: np.ndarray, riva
             slope, base = np.polyfit(x, y, 1)
             ends = np.array([x.min(), x.max()])
             axes.plot(ends, base + slope * ends, color=LINE, linewidth=1, label=f"{base:.2f} ms + {1e3 * slope:.1f} µs per million MACs")
-        axes.axhline(1e3 * rival_seconds, color=RIVAL, linestyle="--", linewidth=1, label=rival)
+        if rival:
+            axes.axhline(1e3 * rival[1].mean(), color=RIVAL, linestyle="--", linewidth=1, label=rival[0])
         axes.set_xlabel("executed MACs per input (millions)")
-        axes.set_ylabel(f"time per {unit} (ms)")
+        axes.set_ylabel(f"time per {_call(batch_size)} (ms)")
         _legend_above(axes)
         return figure
 
 
-def latency_distribution(label: str, seconds: np.ndarray, rival: str | None, rival_seconds: np.ndarray | None, unit: str) -> Figure:
-    """Share of the calls that take no longer than a time: the network beside its rival."""
+def latency_distribution(label: str, seconds: np.ndarray, rival: Rival | None, batch_size: int) -> Figure:
+    """Share of the calls that take no longer than a time: the network beside its rival. Far out calls are counted, not drawn."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes(4.6, 3.2)
         axes.ecdf(1e3 * seconds, color=GATED, linewidth=1.5, label=label)
-        if rival_seconds is not None:
-            axes.ecdf(1e3 * rival_seconds, color=RIVAL, linestyle="--", linewidth=1.5, label=rival)
-        axes.set_xlabel(f"time per {unit}, median over rounds (ms)")
-        axes.set_ylabel("share of inputs")
+        if rival:
+            axes.ecdf(1e3 * rival[1], color=RIVAL, linestyle="--", linewidth=1.5, label=rival[0])
+        drawn = 1e3 * np.concatenate([seconds, rival[1] if rival else []])
+        low, high = drawn.min(), 1e3 * max(np.quantile(each, 0.98) for each in (seconds, *(rival[1:] if rival else ())))
+        edge = high + 0.5 * (high - low)
+        if drawn.max() > edge:
+            axes.set_xlim(low - 0.05 * (edge - low), edge)
+            axes.text(1.0, 0.02, f"{np.count_nonzero(drawn > edge)} beyond {edge:.2f} ms", transform=axes.transAxes, ha="right", fontsize=7)
+        axes.set_xlabel(f"time per {_call(batch_size)}, median over rounds (ms)")
+        axes.set_ylabel(f"share of {'inputs' if batch_size == 1 else 'batches'}")
         _legend_above(axes)
         return figure
 
@@ -63,6 +74,10 @@ def decisions(label: str, shares: pd.DataFrame, groups: dict[str, pd.Series]) ->
         figure.colorbar(image, ax=panels[-1], label="share of inputs for which it runs", fraction=0.08)
         figure.suptitle(label, fontsize=9)
         return figure
+
+
+def _call(batch_size: int) -> str:
+    return "input" if batch_size == 1 else f"batch of {batch_size}"
 
 
 def _axes(width: float, height: float):

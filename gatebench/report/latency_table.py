@@ -1,69 +1,130 @@
-"""Latency rows as tables on a terminal: claimed, executed and realised side by side, and what the gates cost."""
+"""Rows of times as tables, for a terminal and for Markdown: claimed, executed and realised side by side, and what the gates cost.
 
-from typing import TYPE_CHECKING
+Only times of one machine, device, runtime, number of threads and batch size compare, so each has tables of its own.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from ..profiling.session import Session
-    from ..profiling.timing import Timing
+PLACE = ("machine", "device", "runtime", "threads", "batch_size")
 
 
-def show(console: Console, sessions: "list[Session]", machine: str) -> None:
-    """The tables of every session."""
-    for session in sessions:
-        plan, timings = session.plan, session.all_timings()
-        where = f"{plan.device.type}, {plan.threads} thread{'s' * (plan.threads != 1)}, batch {plan.batch_size}"
-        calls, rounds = timings[0].seconds.shape[::-1]
-        console.print(latency_table(timings, f"{machine}; {where}; {calls} calls x {rounds} rounds ({timings[0].noisy_rounds} noisy)"))
-        if any(timing.gate for timing in timings):
-            console.print(gate_table(timings))
+@dataclass(frozen=True)
+class Cells:
+    """One table: its headings, and a row's cells; a cell is a text, or a value and its interval."""
+
+    headings: tuple[str, ...]
+    of: Callable[[dict], tuple[str | tuple[str, str], ...]]
 
 
-def latency_table(timings: "list[Timing]", title: str) -> Table:
-    """One line a network and execution; percentiles only where there are inputs enough."""
-    ranks = [rank for rank in (50, 90, 99) if any(timing.percentiles[rank] for timing in timings)]
-    columns = ("claimed\nskip %", "executed\nsaving %", "realised", *(f"p{rank} ms" for rank in ranks), "speed-up\n(95 %)")
-    table = _table(title, columns)
-    for timing in timings:
-        saved = timing.saved
-        table.add_row(
-            Text(timing.label + (" (masked)" if timing.execution == "masked" else "")),
-            _number(timing.claimed, ".1f", 100),
-            _number(saved, ".1f", 100),
-            "-" if saved is None else "no saving" if timing.realised is None else f"{timing.realised.value:.2f}",
-            *(_number(timing.percentiles[rank].value, ".3f", 1e3) for rank in ranks),
-            "-" if timing.speedup is None else f"{timing.speedup.value:.3f}\n{timing.speedup.low:.3f}-{timing.speedup.high:.3f}",
-        )  # fmt: skip
-    return table
-
-
-def gate_table(timings: "list[Timing]") -> Table:
-    """What deciding costs: one line a gated network."""
-    table = _table(
-        "the gates: time with all units on and all off over the static twin's, and when they pay",
-        ("gate\nms", "all on", "all off", "break-even\nskip %", "cost model\nbase ms", "R2"),
+def _latency(row: dict) -> tuple:
+    saved, rival = "timed_saving_pct" in row, row.get("rival", "-")
+    return (
+        row["network"] + (" (masked)" if row["execution"] == "masked" else ""),
+        _number(row, "timed_claimed_pct", ".1f"),
+        _number(row, "timed_saving_pct", ".1f"),
+        _estimate(row, "realised", ".2f") if not saved or "realised" in row else "no saving",
+        *(_estimate(row, f"latency_p{rank}", ".3f") for rank in (50, 90, 99)),
+        _estimate(row, "speedup", ".3f"),
+        rival,
     )
-    for timing in timings:
-        if timing.gate:
-            row = timing.row()
-            table.add_row(
-                Text(timing.label), f"{row['gate_ms']:.3f}", f"{row['all_on']:.3f}", f"{row['all_off']:.3f}",
-                _number(row.get("break_even_skip_pct"), ".1f"), f"{row['cost_base_ms']:.3f}", f"{row['cost_r2']:.2f}",
-            )  # fmt: skip
-    return table
 
 
-def _table(title: str, headings: tuple[str, ...]) -> Table:
+def _gate(row: dict) -> tuple:
+    cells = (
+        ("gate_ms", ".3f"),
+        ("all_on", ".3f"),
+        ("all_off", ".3f"),
+        ("break_even_skip_pct", ".1f"),
+        ("cost_base_ms", ".3f"),
+        ("cost_r2", ".2f"),
+    )
+    return (row["network"], *(_number(row, key, form) for key, form in cells))
+
+
+LATENCY = Cells(
+    (
+        "network",
+        "claimed skip %",
+        "executed saving %",
+        "realised (95 %)",
+        "p50 ms (95 %)",
+        "p90 ms (95 %)",
+        "p99 ms (95 %)",
+        "speed-up (95 %)",
+        "over",
+    ),
+    _latency,
+)
+GATES = Cells(("gates of", "gate ms", "all on", "all off", "break-even skip %", "cost model: base ms", "R2"), _gate)
+
+
+def show(console: Console, rows: list[dict]) -> None:
+    """The tables on a terminal; columns in which nothing was measured are left out."""
+    for title, members in _by_place(rows):
+        console.print(_table(LATENCY, members, title))
+        gated = [row for row in members if "gate_ms" in row]
+        if gated:
+            console.print(_table(GATES, gated, "the gates: time with all units on and all off over the static twin's, and when they pay"))
+
+
+def markdown(rows: list[dict]) -> str:
+    """The same tables for a page."""
+    parts = []
+    for title, members in _by_place(rows):
+        parts += [f"**{title}**", _markdown(LATENCY, members)]
+        gated = [row for row in members if "gate_ms" in row]
+        parts += [_markdown(GATES, gated)] if gated else []
+    return "\n\n".join(parts)
+
+
+def _by_place(rows: list[dict]) -> Iterator[tuple[str, list[dict]]]:
+    """Rows that compare, with a title that says where and how much was timed."""
+    places = defaultdict(list)
+    for row in rows:
+        places[tuple(row[key] for key in PLACE)].append(row)
+    for (machine, device, runtime, threads, batch_size), members in sorted(places.items()):
+        counts = sorted({(row["calls"], row["rounds"], row["noisy_rounds"]) for row in members})
+        timed = ", ".join(f"{calls} calls x {rounds} rounds ({noisy} noisy)" for calls, rounds, noisy in counts)
+        thread = f"{threads} thread{'s' * (threads != 1)}"
+        yield f"{machine}; {device}, {runtime}, {thread}, batch {batch_size}; {timed}", members
+
+
+def _table(cells: Cells, rows: list[dict], title: str) -> Table:
+    lines = [cells.of(row) for row in rows]
+    used = [index for index in range(len(cells.headings)) if index == 0 or any(line[index] != "-" for line in lines)]
     table = Table(title=Text(title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("network", min_width=12)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    for index in used:
+        first = index == 0
+        heading = cells.headings[index] if first else cells.headings[index].replace(" ", "\n", 1)
+        table.add_column(heading, min_width=12 if first else None, justify="left" if first else "right", no_wrap=not first)
+    for line in lines:
+        table.add_row(*(Text(each if isinstance(each, str) else "\n".join(each)) for each in (line[index] for index in used)))
     return table
 
 
-def _number(value: float | None, form: str, scale: float = 1.0) -> str:
-    return "-" if value is None else format(scale * value, form)
+def _markdown(cells: Cells, rows: list[dict]) -> str:
+    lines = [[each if isinstance(each, str) else f"{each[0]} ({each[1]})" for each in cells.of(row)] for row in rows]
+    return markdown_table(cells.headings, lines)
+
+
+def markdown_table(headings: tuple[str, ...], lines: list[list[str]]) -> str:
+    """A table in Markdown."""
+    rule = "|" + "---|" * len(headings)
+    return "\n".join(["| " + " | ".join(headings) + " |", rule, *("| " + " | ".join(cells) + " |" for cells in lines)])
+
+
+def _number(row: dict, key: str, form: str) -> str:
+    return format(row[key], form) if key in row else "-"
+
+
+def _estimate(row: dict, key: str, form: str) -> str | tuple[str, str]:
+    if key not in row and f"{key}_ms" not in row:
+        return "-"
+    return format(row[key], form), f"{row[f'{key}_low']:{form}}-{row[f'{key}_high']:{form}}"
