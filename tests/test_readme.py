@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 
-from gatebench.report.markdown import latency_tables, read_latency_rows, read_rows, tables
+from gatebench.report.latency_table import markdown
+from gatebench.report.markdown import read_latency_rows, read_rows, tables
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -18,7 +19,7 @@ def test_its_tables_are_those_of_the_committed_runs():
     """Made by `python -m gatebench.report.markdown results/`."""
     rows = read_rows(ROOT / "results")
     assert rows
-    for block in [*tables(rows).split("\n\n"), *latency_tables(read_latency_rows(ROOT / "results")).split("\n\n")]:
+    for block in [*tables(rows).split("\n\n"), *markdown(read_latency_rows(ROOT / "results")).split("\n\n")]:
         assert block in README
 
 
@@ -37,7 +38,7 @@ def test_the_modules_its_map_names_are_there():
 
 
 def test_the_network_of_your_own_is_timed_as_shown(gatebench, tmp_path):
-    """Its code, and the command under it, with weights and data that need no download."""
+    """Its code, and the command under it, with weights as it says they are made, and data that need no download."""
     (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
     (tmp_path / "early.py").write_text(code)
     namespace = {}
@@ -45,7 +46,8 @@ def test_the_network_of_your_own_is_timed_as_shown(gatebench, tmp_path):
     torch.manual_seed(0)
     torch.save(namespace["build"](10).state_dict(), tmp_path / "early.pt")
     (command,) = re.findall(r"gatebench (profile-latency --model-file.*)", README)
-    words = [str(tmp_path / word) if word.startswith("early.") else word for word in command.replace("cifar10", "shapes").split()]
+    command = command.replace("cifar10", "shapes") + " --weights early.pt"
+    words = [str(tmp_path / word) if word.startswith("early.") else word for word in command.split()]
     done = gatebench(*words, "--inputs", "16", "--repeats", "5", "--threads", "1", "--json")
     assert done.returncode in (0, 3), done.stderr
     (row,) = json.loads(done.stdout)

@@ -12,8 +12,7 @@ from torch import Tensor
 from ..feature_maps import flat, unflat
 
 WORTH_MOVING = 0.04
-"""Share of a batch that must be off before leaving it out pays for moving the batch: a choice, near where `benchmarks/execution.py`
-finds nothing realised on a CPU."""
+"""Share of a batch that must be off before leaving it out pays for moving the batch: a choice, made on a CPU."""
 
 
 class BatchOrder:

@@ -117,28 +117,28 @@ def _ready(network: Network, calls: list[Tensor], device: torch.device) -> tuple
                 plain(calls[0].cpu())  # from which such layers take their shapes
         plain.to(device, memory_format=torch.channels_last)
         with torch.inference_mode():
-            said = [_said(plain, x) for x in calls]
+            before = [_answers(plain, x) for x in calls]
     except Exception as error:
         count, shape = len(calls[0]), "x".join(map(str, network.data.input_shape))
         inputs = f"one {shape} input" if count == 1 else f"{count} {shape} inputs at once"
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise UsageError(f"{network.label} does not take {inputs} of {network.data.name} ({reason}).") from error
-    if any(tensor is None for tensor, *_ in said):
+    if any(tensor is None for tensor, *_ in before):
         raise GatebenchError(f"{network.label} gives no tensor of logits, nor a tuple that starts with one, nor anything with `logits`.")
     try:
         candidate = folded(plain)
         with torch.inference_mode():
             same = all(
-                same_answers(before, after)
-                for x, answers in zip(calls, said, strict=True)
-                for before, after in zip(answers, _said(candidate, x), strict=True)
+                same_answers(first, second)
+                for x, answers in zip(calls, before, strict=True)
+                for first, second in zip(answers, _answers(candidate, x), strict=True)
             )
     except Exception:  # a network from elsewhere may be built in a way that folding does not foresee
         same = False
     return (candidate, True) if same else (plain, False)
 
 
-def _said(model: nn.Module, x: Tensor) -> list[Tensor | None]:
+def _answers(model: nn.Module, x: Tensor) -> list[Tensor | None]:
     """What a network answers; of a gated one with everything on, and the gates apart: a decision may turn on the last digit."""
     if not isinstance(model, GatedModel):
         return [_logits(model(x))]

@@ -30,7 +30,7 @@ def _latency(row: dict) -> tuple:
         _number(row, "timed_claimed_pct", ".1f"),
         _number(row, "timed_saving_pct", ".1f"),
         _estimate(row, "realised", ".2f") if not saved or "realised" in row else "no saving",
-        *(_estimate(row, f"latency_p{rank}", ".3f") for rank in (50, 90, 99)),
+        *(_estimate(row, f"latency_p{rank}", ".2f" if row["latency_ms"] >= 1 else ".3f") for rank in (50, 90, 99)),
         _estimate(row, "speedup", ".3f"),
         rival,
     )
@@ -48,37 +48,33 @@ def _gate(row: dict) -> tuple:
     return (row["network"], *(_number(row, key, form) for key, form in cells))
 
 
-LATENCY = Cells(
-    (
-        "network",
-        "claimed skip %",
-        "executed saving %",
-        "realised (95 %)",
-        "p50 ms (95 %)",
-        "p90 ms (95 %)",
-        "p99 ms (95 %)",
-        "speed-up (95 %)",
-        "over",
-    ),
-    _latency,
-)
+HEADINGS = (
+    "network", "claimed skip %", "executed saving %", "realised (95 %)",
+    "p50 ms (95 %)", "p90 ms (95 %)", "p99 ms (95 %)", "speed-up (95 %)",
+)  # fmt: skip
+LATENCY = Cells(HEADINGS, lambda row: _latency(row)[:-1])
+LATENCY_OVER = Cells((*HEADINGS, "over"), _latency)
 GATES = Cells(("gates of", "gate ms", "all on", "all off", "break-even skip %", "cost model: base ms", "R2"), _gate)
 
 
 def show(console: Console, rows: list[dict]) -> None:
     """The tables on a terminal; columns in which nothing was measured are left out."""
     for title, members in _by_place(rows):
-        console.print(_table(LATENCY, members, title))
+        rivals = sorted({row["rival"] for row in members if "rival" in row})
+        one = len(rivals) < 2
+        console.print(_table(LATENCY if one else LATENCY_OVER, members, title + (f"; speed-up over {rivals[0]}" if rivals and one else "")))
+        console.print()
         gated = [row for row in members if "gate_ms" in row]
         if gated:
             console.print(_table(GATES, gated, "the gates: time with all units on and all off over the static twin's, and when they pay"))
+            console.print()
 
 
 def markdown(rows: list[dict]) -> str:
     """The same tables for a page."""
     parts = []
     for title, members in _by_place(rows):
-        parts += [f"**{title}**", _markdown(LATENCY, members)]
+        parts += [f"**{title}**", _markdown(LATENCY_OVER, members)]
         gated = [row for row in members if "gate_ms" in row]
         parts += [_markdown(GATES, gated)] if gated else []
     return "\n\n".join(parts)
@@ -99,11 +95,13 @@ def _by_place(rows: list[dict]) -> Iterator[tuple[str, list[dict]]]:
 def _table(cells: Cells, rows: list[dict], title: str) -> Table:
     lines = [cells.of(row) for row in rows]
     used = [index for index in range(len(cells.headings)) if index == 0 or any(line[index] != "-" for line in lines)]
-    table = Table(title=Text(title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(
+        title=Text(title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )  # fmt: skip
     for index in used:
         first = index == 0
         heading = cells.headings[index] if first else cells.headings[index].replace(" ", "\n", 1)
-        table.add_column(heading, min_width=12 if first else None, justify="left" if first else "right", no_wrap=not first)
+        table.add_column(heading, min_width=10 if first else None, justify="left" if first else "right", no_wrap=not first)
     for line in lines:
         table.add_row(*(Text(each if isinstance(each, str) else "\n".join(each)) for each in (line[index] for index in used)))
     return table
@@ -125,6 +123,5 @@ def _number(row: dict, key: str, form: str) -> str:
 
 
 def _estimate(row: dict, key: str, form: str) -> str | tuple[str, str]:
-    if key not in row and f"{key}_ms" not in row:
-        return "-"
-    return format(row[key], form), f"{row[f'{key}_low']:{form}}-{row[f'{key}_high']:{form}}"
+    """A value, and its interval."""
+    return (format(row[key], form), f"{row[f'{key}_low']:{form}}-{row[f'{key}_high']:{form}}") if key in row else "-"
