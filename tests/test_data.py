@@ -209,6 +209,12 @@ def test_folders_that_do_not_fit_are_refused(folder, tmp_path):
     (folder / "train" / "cat" / "broken.png").write_text("no image")
     with pytest.raises(UsageError, match="broken.png is not a readable image"):
         load(Data(name=str(folder), image_size=16), tmp_path)
+    flat = tmp_path / "flat"
+    for split in ("train", "test"):
+        (flat / split).mkdir(parents=True)
+        (flat / split / "a.png").write_bytes(b"")
+    with pytest.raises(UsageError, match="has no class folders; wanted are train/<class>"):
+        load(Data(name=str(flat)), tmp_path)
     with pytest.raises(UsageError, match="has no folder 'train'"):
         load(Data(name=str(folder / "train")), tmp_path)
 
