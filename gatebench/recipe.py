@@ -26,6 +26,11 @@ REFUSED = {
 """Keys that --set leaves to another option."""
 
 
+def _unused(value: Any) -> bool:
+    """Settings of one method stay out of the recipes, and so of the hashes, of the others."""
+    return not value
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -73,6 +78,8 @@ class Budget(_Part):
     """Mean gate above which the penalty sets in."""
     warmup_epochs: NonNegativeFloat = 0
     """Epochs over which the penalty grows to its full weight."""
+    start_epoch: NonNegativeFloat = Field(0, exclude_if=_unused)
+    """The epoch from which they count."""
     detached: bool = False
     """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
 
@@ -128,8 +135,8 @@ class Recipe(_Part):
         training = self.training.model_copy(update={"epochs": epochs, "restart_epochs": self.training.restart_epochs * factor})
         objective = self.objective
         if objective.budget:
-            scaled = objective.budget.model_copy(update={"warmup_epochs": objective.budget.warmup_epochs * factor})
-            objective = objective.model_copy(update={"budget": scaled})
+            counted = {name: getattr(objective.budget, name) * factor for name in ("warmup_epochs", "start_epoch")}
+            objective = objective.model_copy(update={"budget": objective.budget.model_copy(update=counted)})
         return self.model_copy(update={"training": training, "objective": objective, "scaled_from_epochs": self.scaled_from_epochs or own})
 
     def with_dataset(self, name: str) -> "Recipe":
