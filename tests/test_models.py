@@ -114,7 +114,7 @@ def test_everything_on_is_the_static_twin(net):
 
 def test_masked_equals_sparse_on_own_decisions(net):
     with torch.no_grad():
-        masked, sparse = net.infer(images(32, 5), "masked"), net.infer(images(32, 5), "sparse")
+        masked, sparse = net.infer(images(24, 5), "masked"), net.infer(images(24, 5), "sparse")
     assert close(sparse.logits, masked.logits)
     assert torch.equal(sparse.decisions, masked.decisions)
     assert masked.executed.all()

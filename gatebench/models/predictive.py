@@ -17,6 +17,9 @@ from ..measure.macs import count_macs
 from ..objectives import prediction
 from .block_gated import BlockGatedResNet
 
+START = 1.3
+"""Gate logit of every block before anything is learned: four out of five inputs run it."""
+
 
 class PredictiveGate(BaseModel):
     """Ours: logit = gain (predicted CIR + c), decided before F(x) is computed."""
@@ -29,10 +32,10 @@ class PredictiveGate(BaseModel):
     gain: PositiveFloat = 2.5
     hidden: PositiveInt = 32
     threshold: float = Field(0.5, gt=0, lt=1)
-    watch: float = Field(0.2, ge=0, lt=1)
+    watch: float = Field(0.1, ge=0, lt=1)
     """Share of the training in which every block runs and the gates only learn to predict. Gates that act from the first step
     close blocks that have not learned anything yet, for good."""
-    settle: float = Field(0.7, gt=0, le=1)
+    settle: float = Field(0.5, gt=0, le=1)
     """Share of the training after which gates are no longer noisy: the network learns under the decisions it will run with."""
 
 
@@ -49,7 +52,8 @@ def interior(x: Tensor) -> Tensor:
 class Forecast(nn.Module):
     """From pooled features [N, D] what blocks will be like before they are computed: CIR and the controller term c, [N, 2, B].
 
-    The features are normalised over inputs: pooled ones hardly differ, and a gate that sees no difference closes for all or none.
+    Features are normalised over inputs: pooled ones hardly differ, and a gate that sees no difference closes for all or none. So is
+    what c makes of them: a gate that the budget pushes down closes for a few inputs first, and not for all at once.
     """
 
     def __init__(self, features: int, blocks: int, gain: float):
@@ -57,13 +61,16 @@ class Forecast(nn.Module):
         self.gain = gain
         self.normalise = nn.BatchNorm1d(features, affine=False)
         self.linear = nn.Linear(features, 2 * blocks)
-        with torch.no_grad():  # CIR starts at 1, unrelated directions, and c about 0: nearly every block open
+        self.spread = nn.BatchNorm1d(blocks, affine=False)
+        self.offset = nn.Parameter(torch.full((blocks,), START / gain - 1))
+        with torch.no_grad():  # CIR starts at 1, unrelated directions
             self.linear.weight[:blocks] = 0
             self.linear.bias[:blocks] = 1
             self.linear.bias[blocks:] = 0
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear(self.normalise(features)).float().unflatten(1, (2, -1))
+        cir, score = self.linear(self.normalise(features)).float().chunk(2, 1)
+        return torch.stack([cir, self.spread(score) / self.gain + self.offset], 1)
 
     def weigh(self, forecast: Tensor) -> Tensor:
         """Gate logits [N, B] = gain (CIR + c)."""
@@ -73,9 +80,11 @@ class Forecast(nn.Module):
         return self.weigh(self(features))
 
     def merged(self) -> "MergedForecast":
-        """The same logits from one layer, for inference; batch norm must be folded."""
-        weight, bias = (part.unflatten(0, (2, -1)).sum(0) * self.gain for part in (self.linear.weight, self.linear.bias))
-        return MergedForecast(weight, bias)
+        """The same logits from one layer, for inference; the norm before it must be folded."""
+        scale = torch.rsqrt(self.spread.running_var + self.spread.eps)
+        (to_cir, to_score), (cir, score) = self.linear.weight.chunk(2), self.linear.bias.chunk(2)
+        weight = self.gain * to_cir + scale[:, None] * to_score
+        return MergedForecast(weight, self.gain * (cir + self.offset) + scale * (score - self.spread.running_mean))
 
 
 class MergedForecast(nn.Module):
