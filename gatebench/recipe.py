@@ -76,6 +76,8 @@ class Budget(_Part):
     weight: NonNegativeFloat
     target: float = Field(ge=0, le=1)
     """Mean gate above which the penalty sets in."""
+    of: Literal["gates", "macs"] = Field("gates", exclude_if=lambda value: value == "gates")
+    """The mean over gates, each alike as printed, or each by the MACs that it leaves out."""
     warmup_epochs: NonNegativeFloat = 0
     """Epochs over which the penalty grows to its full weight."""
     start_epoch: NonNegativeFloat = Field(0, exclude_if=_unused)

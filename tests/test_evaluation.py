@@ -58,8 +58,11 @@ def test_a_penalty_without_gradient_is_found(net):
 
 def test_an_idle_penalty_is_found():
     rule = Budget(weight=1, target=0.6)
-    assert audit.penalty_inactive(rule, 0.61) == audit.penalty_inactive(rule, 0.598) == []
-    assert audit.penalty_inactive(rule, 0.512) == ["penalty idle: the mean training gate 0.512 is under its target 0.60"]
+    found = [audit.penalty_inactive(rule, {"train_mean_gate": gate, "train_macs_share": 0.3}) for gate in (0.61, 0.598, 0.512)]
+    assert found == [[], [], ["penalty idle: in training the mean gate, 0.512, is under its target 0.60"]]
+    by_macs = rule.model_copy(update={"of": "macs"})
+    found = audit.penalty_inactive(by_macs, {"train_mean_gate": 0.7, "train_macs_share": 0.3})
+    assert found == ["penalty idle: in training the share of the MACs, 0.300, is under its target 0.60"]
 
 
 def test_a_claimed_saving_that_is_not_executed_is_found():
