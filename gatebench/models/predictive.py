@@ -18,7 +18,8 @@ from ..objectives import prediction
 from .block_gated import BlockGatedResNet
 
 START = 1.3
-"""Gate logit of every block before anything is learned: four out of five inputs run it."""
+"""Gate logit of every block, in the mean over inputs, before anything is learned: with the noise three of four decisions are on, about
+what the recipe's budget allows, so that which ones is for the answers to say and not for the penalty."""
 
 
 class PredictiveGate(BaseModel):
@@ -30,6 +31,7 @@ class PredictiveGate(BaseModel):
     decides: Literal["up-front", "before"] = "up-front"
     """All blocks at once from the stem's output, or each block from its own input."""
     gain: PositiveFloat = 2.5
+    """Of predicted CIR; what c adds for an input has its own scale, one."""
     hidden: PositiveInt = 32
     threshold: float = Field(0.5, gt=0, lt=1)
     watch: float = Field(0.1, ge=0, lt=1)
@@ -40,12 +42,13 @@ class PredictiveGate(BaseModel):
 
 
 def interior(x: Tensor) -> Tensor:
-    """The map [N, C, H, W] without an eighth of its side all round, where a random crop puts its zeros in training.
+    """The map [N, C, H, W] without an eighth of its side all round, where a random crop puts its zeros in training, and a pixel more.
 
-    Gates that see those zeros learn to decide by them, and on whole images decide otherwise than they were trained to.
+    Gates that see those zeros learn to decide by them, and on whole images decide otherwise than they were trained to. The pixel is as
+    far as the stem carries them; what blocks have carried further, a gate before a later block still sees.
     """
     _, _, height, width = x.shape
-    top, left = height // 8, width // 8
+    top, left = height // 8 + 1, width // 8 + 1
     return x[:, :, top : height - top, left : width - left]
 
 
@@ -60,17 +63,17 @@ class Forecast(nn.Module):
         super().__init__()
         self.gain = gain
         self.normalise = nn.BatchNorm1d(features, affine=False)
-        self.linear = nn.Linear(features, 2 * blocks)
+        self.linear = nn.Linear(features, 2 * blocks)  # CIR, then scores, whose bias the norm takes out again
         self.spread = nn.BatchNorm1d(blocks, affine=False)
-        self.offset = nn.Parameter(torch.full((blocks,), START / gain - 1))
+        self.offset = nn.Parameter(torch.zeros(blocks))
+        self.start = START / gain - 1
         with torch.no_grad():  # CIR starts at 1, unrelated directions
             self.linear.weight[:blocks] = 0
             self.linear.bias[:blocks] = 1
-            self.linear.bias[blocks:] = 0
 
     def forward(self, features: Tensor) -> Tensor:
         cir, score = self.linear(self.normalise(features)).float().chunk(2, 1)
-        return torch.stack([cir, self.spread(score) / self.gain + self.offset], 1)
+        return torch.stack([cir, self.start + self.offset + self.spread(score) / self.gain], 1)
 
     def weigh(self, forecast: Tensor) -> Tensor:
         """Gate logits [N, B] = gain (CIR + c)."""
@@ -84,7 +87,8 @@ class Forecast(nn.Module):
         scale = torch.rsqrt(self.spread.running_var + self.spread.eps)
         (to_cir, to_score), (cir, score) = self.linear.weight.chunk(2), self.linear.bias.chunk(2)
         weight = self.gain * to_cir + scale[:, None] * to_score
-        return MergedForecast(weight, self.gain * (cir + self.offset) + scale * (score - self.spread.running_mean))
+        bias = self.gain * (cir + self.start + self.offset) + scale * (score - self.spread.running_mean)
+        return MergedForecast(weight, bias)
 
 
 class MergedForecast(nn.Module):
@@ -107,7 +111,7 @@ class UpFrontHead(nn.Module):
     def __init__(self, channels: int, blocks: int, hidden: int, gain: float):
         super().__init__()
         self.conv = nn.Conv2d(channels, hidden, 3, 1, 1, bias=False)
-        self.norm = nn.BatchNorm2d(hidden)
+        self.norm = nn.BatchNorm2d(hidden, affine=False)  # a learned scale shrinks until nothing passes the ReLU
         self.forecast = Forecast(hidden, blocks, gain)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,7 +128,7 @@ class BlockHead(nn.Module):
         self.forecast = Forecast(hidden, 1, gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.linear(global_average(interior(x))), inplace=True)
+        return F.leaky_relu(self.linear(global_average(interior(x))), 0.1, inplace=True)
 
 
 class PredictiveCosineGate(BlockGatedResNet):
