@@ -81,7 +81,7 @@ class Budget(_Part):
     warmup_epochs: NonNegativeFloat = 0
     """Epochs over which the penalty grows to its full weight."""
     start_epoch: NonNegativeFloat = Field(0, exclude_if=_unused)
-    """The epoch from which they count."""
+    """Epoch, counted from 0, at which that begins; there is no penalty before."""
     detached: bool = False
     """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
 

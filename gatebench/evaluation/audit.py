@@ -10,6 +10,7 @@ import torch
 
 from ..contract import GatedModel
 from ..device import autocast
+from ..objectives import warmup
 from ..recipe import Budget, Recipe
 from .outcome import Outcome
 
@@ -26,6 +27,7 @@ def audit(model: GatedModel, recipe: Recipe, outcome: Outcome, macs_ratio: float
     rule = recipe.objective.budget
     if rule and rule.weight:
         findings += penalty_gradient(model, rule, batch, precision) + penalty_inactive(rule, last_epoch)
+        findings += penalty_late(rule, recipe.training.epochs)
     return findings + unexecuted_claim(outcome, macs_ratio)
 
 
@@ -62,6 +64,14 @@ def penalty_inactive(rule: Budget, last_epoch: dict) -> list[str]:
     if last_epoch[column] > rule.target - 0.01:
         return []
     return [f"penalty idle: in training the {name}, {last_epoch[column]:.3f}, is under its target {rule.target:.2f}"]
+
+
+def penalty_late(rule: Budget, epochs: int) -> list[str]:
+    """A warm-up that training does not see the end of."""
+    reached = warmup(epochs - rule.start_epoch, rule.warmup_epochs)
+    if reached == 1:
+        return []
+    return [f"penalty late: after {epochs} epochs it has {100 * reached:.0f} % of its weight"]
 
 
 def unexecuted_claim(outcome: Outcome, macs_ratio: float) -> list[str]:
