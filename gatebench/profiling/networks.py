@@ -160,7 +160,7 @@ class Loader:
 
 
 def trained(folder: RunFolder, plan: recipe.Recipe, described: dict) -> GatedModel:
-    """The network of a run with its weights; `described` is what data.json says. Raises GatebenchError where they are gone or not its own."""
+    """The network of a run; `described` is what data.json says. Raises GatebenchError where its weights are gone or another's."""
     if not (folder / "model.safetensors").exists():
         raise GatebenchError(f"{folder.path} has no model.safetensors: its weights were not kept. Train it again to profile it.")
     model = models.create(plan.model.name, len(described["classes"]), tuple(described["input_shape"]), **plan.model.options)
