@@ -37,7 +37,7 @@ class Trainer:
             weight_decay=settings.weight_decay,
         )
         self.schedule = make_schedule(settings, self.optimizer, steps_per_epoch)
-        self.macs = torch.from_numpy(model.switch_macs).to(next(model.parameters()).device)
+        self.macs = torch.from_numpy(model.switch_macs).float().to(next(model.parameters()).device)
 
     @property
     def learning_rate(self) -> float:
