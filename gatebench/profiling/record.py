@@ -19,14 +19,16 @@ from .session import Session
 
 DESCRIBES = ("model", "recipe", "changes", "digest", "seed", "epochs", "recipe_epochs", "schedule", "params")
 """What a row of times takes over from its run's headline row: what the network is ..."""
-SCORES = ("split", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak", "peak_epoch", "mean_gate_soft", "mean_gate_hard")
-"""... how good, where it was timed on the inputs it was scored on ..."""
-SPENDS = ("skip_pct", "macs_dense", "macs_gate", "macs_decided", "macs_executed", "macs_ratio", "audit")
-"""... and what it spends on all of them, if executed in the same way."""
+SCORES = (
+    "split", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak", "peak_epoch", "mean_gate_soft", "mean_gate_hard", "skip_pct",
+    "macs_dense", "macs_gate", "macs_decided",
+)  # fmt: skip
+"""... and, where it was timed on the inputs it was scored on, how good it is on all of them, and what it decides. What it executes
+depends on the batch size, and was counted anew."""
 SAME = ("network", "dataset", "machine", "device", "threads", "batch_size", "execution", "runtime", "rival")
 """A row of times replaces the one before that agrees in these."""
-SAME_SESSION = ("dataset", "machine", "device", "threads", "batch_size", "rival")
-"""And so do raw times."""
+SAME_SESSION = ("dataset", "machine", "device", "threads", "batch_size", "rival", "executions")
+"""And so do the raw times of a session."""
 
 
 def destinations(networks: list[Network], out: Path | None) -> list[RunFolder | None]:
@@ -52,7 +54,7 @@ def rows(session: Session, index: int) -> list[dict]:
     }  # fmt: skip
     found = []
     for timing in session.timings[index]:
-        known = DESCRIBES + (SCORES if network.scored else ()) + (SPENDS if network.scored and timing.execution != "masked" else ())
+        known = DESCRIBES + (SCORES if network.scored else ())
         found.append({**{key: network.row[key] for key in known if key in network.row}, **where, **timing.row()})
     return found
 
@@ -65,7 +67,7 @@ def record(session: Session, index: int, folder: RunFolder) -> None:
     new = rows(session, index)
     kept = [row for row in folder.read_rows() if not any(_same(row, each) for each in new)]
     folder.write_rows([*kept, *new])
-    this = {**{key: new[0].get(key) for key in SAME_SESSION}}
+    this = {key: new[0].get(key) for key in SAME_SESSION} | {"executions": ",".join(row["execution"] for row in new)}
     times = pd.concat([*_earlier_times(folder, this), _raw_times(session, index, this)])
     folder.write_text("latency.csv", times.to_csv(index=False, float_format="%.9g"))
     conditions = folder.read_json("latency.json")["sessions"] if (folder / "latency.json").exists() else []

@@ -50,8 +50,8 @@ def breakdown_table(title: str, groups: list[dict]) -> Table:
         members = [group for group in groups if group["by"] == kind]
         for group in members[:MOST_GROUPS]:
             table.add_row(
-                kind, Text(str(group["group"])), f"{group['inputs']:,}", _number(group, "accuracy", ".2f"),
-                _number(group, "mean_gate_hard", ".3f"), _number(group, "macs_executed", ",.0f"),
+                kind, Text(str(group["group"])), f"{group['inputs']:,}", number(group, "accuracy", ".2f"),
+                number(group, "mean_gate_hard", ".3f"), number(group, "macs_executed", ",.0f"),
             )  # fmt: skip
         if len(members) > MOST_GROUPS:
             table.add_row(kind, f"... {len(members) - MOST_GROUPS} more in breakdown.csv")
@@ -59,5 +59,6 @@ def breakdown_table(title: str, groups: list[dict]) -> Table:
     return table
 
 
-def _number(group: dict, key: str, form: str) -> str:
-    return format(group[key], form) if key in group else "-"
+def number(row: dict, key: str, form: str) -> str:
+    """A cell of a table; "-" for what is not in the row."""
+    return format(row[key], form) if key in row else "-"
