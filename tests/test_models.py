@@ -211,7 +211,7 @@ def test_predictive_gates_explore_until_they_settle():
     ("name", "options", "said"),
     [
         ("cosinegat", {}, "No model is named 'cosinegat'. Did you mean 'cosinegate'?"),
-        ("resnet21", {}, "No model is named 'resnet21'. Did you mean 'resnet2[06]'"),
+        ("resnet21", {}, "No model is named 'resnet21'. Did you mean 'resnet20'"),
         ("resnet20", {"shortcut": "zeropad"}, "shortcut = 'zeropad' is not allowed.*'zero-pad' or 'projection'.*Did you mean 'zero-pad'"),
         ("cosinegate", {"dept": 20}, "unknown key 'dept'. Did you mean 'depth'"),
         ("cosinegate", {"depth": 21}, "depth 21 is not 2 . 6 x blocks per stage; the nearest is 20"),
