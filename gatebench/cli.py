@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,17 +19,7 @@ FALLBACK_EPOCHS = 7
 """Of `shapes`, where a recipe's own data set is missing: one to three minutes of CosineGate on 2 cores."""
 
 
-class Device(str, Enum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Kind(str, Enum):
-    models = "models"
-    recipes = "recipes"
-    datasets = "datasets"
-
+KINDS = ("models", "recipes", "datasets")
 
 DataDir = Annotated[
     Path | None,
@@ -97,7 +86,7 @@ def train(
         int | None, typer.Option(min=1, help="Instead of the recipe's; everything it counts in epochs scales along.", show_default=False)
     ] = None,
     seed: Annotated[str, typer.Option(help="One seed or several, as 0,1,2.")] = "0",
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: all cores.", show_default=False)] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.learning_rate=0.05")
@@ -124,7 +113,7 @@ def train(
     pipeline.create(recipe)  # refuses what is wrong with the model before data are loaded
     recipe = recipe if dataset is None else recipe.with_dataset(dataset)
     recipe = recipe.with_epochs(epochs) if epochs else recipe
-    place = pipeline.Place(out, choose_device(device.value), fresh)
+    place = pipeline.Place(out, choose_device(device), fresh)
     set_threads(threads)
     recipe, images = _load_data(recipe, data_root(data_dir), required=dataset is not None, epochs=epochs)
     finished = []
@@ -186,7 +175,7 @@ def profile_latency(
     inputs: Annotated[int, typer.Option(min=8, help="Real inputs that are timed; p90 needs 64, p99 662.")] = 128,
     repeats: Annotated[int, typer.Option(min=5, help="Rounds; in each, everything is timed once on every input.")] = 30,
     max_seconds: Annotated[float, typer.Option(min=1, help="For each batch size and number of threads.")] = 120,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Where to write. Default: the runs' own folders.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
@@ -211,7 +200,7 @@ def profile_latency(
         from .profiling.view import rounds_bar
         from .report.latency_table import show
 
-    place = choose_device(device.value)
+    place = choose_device(device)
     loader = Loader(data_root(data_dir), dataset)
     with stderr.status("loading networks and data"):
         entered = loader.enter(names, weights)
@@ -275,15 +264,16 @@ def _too_noisy(row: dict, max_seconds: float) -> str:
 
 @app.command(name="list")
 @_told
-def list_(kind: Annotated[Kind, typer.Argument(metavar="models|recipes|datasets", help="What to list.")], data_dir: DataDir = None) -> None:
+def list_(kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], data_dir: DataDir = None) -> None:
     """List models, recipes or data sets."""
     from rich.table import Table
 
+    kind = _one_of(kind, "list", KINDS)
     from . import recipe as recipes
     from .data.catalogue import CATALOGUE, data_root, is_on_disk
 
     table = Table(box=None, pad_edge=False)
-    if kind is Kind.datasets:
+    if kind == "datasets":
         root = data_root(data_dir)
         for heading in ("name", "classes", "image", "train", "test", f"below {root}"):
             table.add_column(heading)
@@ -291,7 +281,7 @@ def list_(kind: Annotated[Kind, typer.Argument(metavar="models|recipes|datasets"
             here = "yes" if is_on_disk(name, root) else "no"
             table.add_row(name, str(named.classes), "x".join(map(str, named.shape)), f"{named.train:,}", f"{named.test:,}", here)
         table.add_row("shapes", "any", "any", "any", "any", "procedural, known difficulty")
-    elif kind is Kind.recipes:
+    elif kind == "recipes":
         for heading in ("model", "recipe", "source"):
             table.add_column(heading)
         for family, name in recipes.available():
@@ -323,14 +313,16 @@ def _whole_numbers(text: str, option: str, least: int, most: int) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
+def _one_of(name: str, option: str, allowed: tuple[str, ...]) -> str:
+    """The name, if it is allowed."""
+    if name not in allowed:
+        raise UsageError(f"{option} wants {', '.join(allowed[:-1])} or {allowed[-1]}, not {name!r}.{nearest(name, allowed)}")
+    return name
+
+
 def _choices(text: str, option: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
     """The names in a list such as sparse,masked, the first of the allowed ones always among them."""
-    for name in text.split(","):
-        if name not in allowed:
-            raise UsageError(
-                f"{option} wants {' or '.join(allowed)}, or several as {','.join(allowed)}, not {name!r}.{nearest(name, allowed)}"
-            )
-    return tuple(dict.fromkeys((allowed[0], *text.split(","))))
+    return tuple(dict.fromkeys((allowed[0], *(_one_of(name, option, allowed) for name in text.split(",")))))
 
 
 def _load_data(recipe, root: Path, required: bool, epochs: int | None):

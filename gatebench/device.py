@@ -11,7 +11,9 @@ from .measure.machine import computes_bf16
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda`. Raises UsageError for `cuda` where there is none."""
+    """`auto`, `cpu` or `cuda`. Raises UsageError for another name, and for `cuda` where there is none."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device wants auto, cpu or cuda (a GPU), not {name!r}.")
     has_gpu = torch.cuda.is_available()
     torch.backends.cudnn.allow_tf32 = False  # what a row calls fp32 is fp32
     if name == "cuda" and not has_gpu:

@@ -54,6 +54,10 @@ def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
         return f"In {where}: unknown key {key!r}.{nearest(path[-1], fields)} Allowed here: {', '.join(fields) or 'none'}."
     if problem["type"] == "union_tag_not_found":
         return f"In {where}: {key} does not say which kind it is; give {key}.{problem['ctx']['discriminator'].strip(chr(39))} too."
+    if problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        inside = _walk(schema, (*problem["loc"], ""))[1]
+        named = f" of settings: {', '.join(inside)}" if inside else " of settings"
+        return f"In {where}: {key} = {problem['input']!r} is not allowed: it is a group{named}."
     if problem["type"] == "missing":
         return f"In {where}: key {key!r} is missing."
     context = problem.get("ctx", {})

@@ -42,15 +42,11 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             with _replacing(self / name) as stream:
                 fill(stream)
-        except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-            if isinstance(error, RuntimeError) and not _is_write_failure(error):
-                raise
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or isinstance(error, RuntimeError)
-            reason = "the disk is full" if full else getattr(error, "strerror", None) or str(error)
-            mend = "make room or choose another --out" if full else "choose another --out"
-            raise GatebenchError(
-                f"Cannot write {self / name}: {reason}. What was written before is kept; {mend}, then run the same command again."
-            ) from error
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = "the disk is full" if full else error.strerror or str(error)
+            mend = "What was written before is kept; make room or choose another --out" if full else "Choose another --out"
+            raise GatebenchError(f"Cannot write {self / name}: {reason}. {mend}, then run the same command again.") from error
 
     def write_text(self, name: str, text: str) -> None:
         self.write(name, lambda stream: stream.write(text.encode()))
@@ -123,21 +119,17 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _is_write_failure(error: RuntimeError) -> bool:
-    return any(word in str(error) for word in ("write", "PytorchStreamWriter", "unexpected pos"))
-
-
 def choose_folder(out: Path, name: str, machine: str, fresh: bool) -> RunFolder:
     """The folder a command goes on with: the newest of `name`, `name-2`, `name-3` ... that is this machine's own, else a new one.
 
-    Another machine's folder, a finished one without weights, and with `fresh` any, is left as it is.
+    Another machine's folder, and with `fresh` any, is left as it is.
     """
     names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
     taken = list(itertools.takewhile(lambda folder: folder.path.exists(), (RunFolder(out / each) for each in names)))
     for folder in [] if fresh else reversed(taken):
         nobodys = not folder.finished and not (folder / "machine.json").exists()  # killed before its first file
         ours = nobodys or ((folder / "machine.json").exists() and folder.read_json("machine.json").get("name") == machine)
-        if ours and (not folder.finished or (folder / "model.safetensors").exists()):
+        if ours:
             folder.remove_leftovers()
             return folder
     return RunFolder(out / (f"{name}-{len(taken) + 1}" if taken else name))

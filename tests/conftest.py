@@ -2,14 +2,19 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what it runs behind; commands under test are to hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMALL = ["--dataset", "shapes", "--set", "data.shapes.train=160", "--set", "data.shapes.test=80", "--set", "data.shapes.image_size=16",
          "--set", "training.batch_size=32", "--threads", "1"]  # fmt: skip
@@ -20,6 +25,7 @@ class Command:
     """`gatebench ...` as a subprocess."""
 
     def __init__(self, home: Path):
+        self.started: list[subprocess.Popen] = []
         self.environment = {
             **os.environ,
             "HOME": str(home),
@@ -32,7 +38,9 @@ class Command:
 
     def start(self, *arguments: str, **options) -> subprocess.Popen:
         command = [sys.executable, "-m", "gatebench", *arguments]
-        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self.started.append(subprocess.Popen(command, env=self.environment, text=True, **pipes, **options))
+        return self.started[-1]
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess:
         process = self.start(*arguments)
@@ -53,8 +61,11 @@ class Command:
 
 
 @pytest.fixture
-def gatebench(tmp_path) -> Command:
-    return Command(tmp_path)
+def gatebench(tmp_path) -> Iterator[Command]:
+    command = Command(tmp_path)
+    yield command
+    for process in command.started:  # what a failed test left running
+        process.kill()
 
 
 @pytest.fixture(scope="session")

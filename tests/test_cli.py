@@ -82,7 +82,10 @@ def test_a_named_missing_set_is_an_error_that_says_where_to_put_it(gatebench, tm
         (["train", "cosinegate", "--config", "none.yaml"], "Cannot read recipe none.yaml"),
         (["train", "cosinegate", "--config", ""], "No recipe of cosinegate is named ''"),
         (["train", "cosinegate", "--dataset", ""], "No data set is named ''"),
-        (["train", "cosinegate", "--set", "model.depth=21"], "the nearest is 20"),
+        (
+            ["train", "cosinegate", "--set", "model.depth=21"],
+            "Model cosinegate: depth 21 is not 2 + 6 x blocks per stage; the nearest is 20.",
+        ),
         (["train", "cosinegate", "--set", "training.epoch=3"], "Did you mean 'epochs'?"),
         (["train", "cosinegate", "--set", "model.gate.gama=3"], "unknown key 'model.gate.gama'. Did you mean 'gamma'?"),
         (["train", "cosinegate", "--dataset", "cifar11"], "No data set is named 'cifar11'. Did you mean 'cifar10'?"),
@@ -91,10 +94,11 @@ def test_a_named_missing_set_is_an_error_that_says_where_to_put_it(gatebench, tm
         (["train", "cosinegate", "--seed", "99999999999"], "--seed wants whole numbers from 0 to 4294967295"),
         (["train", "cosinegate", "--set", "objective.terms.foo=1", *TINY], "objective.terms.foo: the model has no such term"),
         (["train", "cosinegate", "--epochs", "0"], "Invalid value for '--epochs'"),
-        (["train", "cosinegate", "--device", "tpu"], "'tpu' is not one of"),
+        (["train", "cosinegate", "--device", "gpu"], "--device wants auto, cpu or cuda (a GPU), not 'gpu'."),
         (["train"], "Missing argument 'MODEL'"),
         (["trian"], "No such command 'trian'"),
-        (["list", "model"], "'model' is not one of"),
+        (["list", "recipies"], "list wants models, recipes or datasets, not 'recipies'. Did you mean 'recipes'?"),
+        (["train", "cosinegate", "--set", "training=3"], "training = 3 is not allowed: it is a group of settings: epochs, batch_size"),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(gatebench, arguments, said):

@@ -226,8 +226,10 @@ def test_hidden_files_are_no_images_and_empty_or_deep_ones_are_named(folder, tmp
     Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save(folder / "train" / "cat" / "deep.png")
     with pytest.raises(UsageError, match="deep.png has more than 8 bits a channel"):
         load(Data(name=str(folder), image_size=16), tmp_path)
-    (folder / "train" / "fox").mkdir()
-    (folder / "test" / "fox").mkdir()
+    (folder / "train" / "cat" / "deep.png").unlink()
+    for split in ("train", "test"):
+        (folder / split / "fox").mkdir()
+        (folder / split / "fox" / "._0.png").write_text("no image")
     with pytest.raises(UsageError, match="fox holds no images"):
         load(Data(name=str(folder), image_size=16), tmp_path)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gatebench import models
+from gatebench.contract import Output
 from gatebench.data.images import Dataset, Images
 from gatebench.evaluation import audit
 from gatebench.evaluation.breakdown import breakdown, per_input
@@ -56,12 +57,22 @@ def test_a_penalty_without_gradient_is_found(net):
     assert all(torch.equal(tensor, weights[name]) for name, tensor in net.state_dict().items()), "the audit changes nothing"
 
 
+def test_a_method_without_soft_gates_has_no_penalty_that_moves_one():
+    class Hard(torch.nn.Module):
+        def forward(self, x):
+            return Output(x.flatten(1))
+
+    found = audit.penalty_gradient(Hard(), Budget(weight=1, target=0.6), (torch.randn(2, 3, 4, 4), torch.arange(2)), "fp32")
+    assert found == ["penalty without gradient: the budget's penalty cannot move any gate"]
+
+
 def test_an_idle_penalty_is_found():
     rule = Budget(weight=1, target=0.6)
     found = [audit.penalty_inactive(rule, {"train_mean_gate": gate, "train_macs_share": 0.3}) for gate in (0.61, 0.598, 0.512)]
     assert found == [[], [], ["penalty idle: in training the mean gate, 0.512, is under its target 0.60"]]
     by_macs = rule.model_copy(update={"of": "macs"})
     found = audit.penalty_inactive(by_macs, {"train_mean_gate": 0.7, "train_macs_share": 0.3})
+    assert audit.penalty_inactive(rule, {"train_mean_gate": None, "train_macs_share": None}) == []
     assert found == ["penalty idle: in training the share of the MACs, 0.300, is under its target 0.60"]
 
 

@@ -12,8 +12,10 @@ import pytest
 import torch
 from conftest import SMALL
 
+from gatebench import models
 from gatebench.cli import _too_noisy
 from gatebench.data.images import Dataset, Images
+from gatebench.execution.fold import folded
 from gatebench.measure.statistics import Estimate
 from gatebench.profiling.contender import Contender
 from gatebench.profiling.networks import Network, _told_apart
@@ -287,6 +289,12 @@ def test_realised_is_time_saved_over_macs_saved():
     assert timing(own, rival, np.full(20, 99.5), np.full(20, 100.0)).realised is None
 
 
+def test_a_rival_whose_macs_nobody_can_count_leaves_the_saving_out():
+    seconds, nothing = np.full((6, 20), 1e-3), np.zeros(20)
+    found = timing(seconds, 2 * seconds, nothing, nothing)
+    assert found.saved is None and found.realised is None and found.speedup.value == pytest.approx(2)
+
+
 def test_too_noisy_names_what_would_do():
     draw = np.random.default_rng(0)
     flat, macs = np.full((8, 16), 1e-3), np.full(16, 1.0)
@@ -331,6 +339,24 @@ def test_a_network_that_folding_would_change_is_timed_as_it_is():
         assert found.folded is is_folded and found.model is not model
         x = found.calls[0]
         assert torch.allclose(found.model(x), model(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("changed", ["gates", "blocks", None])
+def test_a_gated_network_is_folded_where_neither_blocks_nor_gates_change(monkeypatch, changed):
+    def wrongly(model):
+        found = folded(model)
+        name = {"gates": "up_front_head.forecast", "blocks": "blocks.1"}.get(changed)
+        for parameter in found.get_submodule(name).parameters() if name else ():
+            parameter.data.add_(0.1)
+        return found
+
+    torch.manual_seed(0)
+    net = models.create("cosinegate", depth=8, input_shape=(3, 16, 16), gate={"kind": "predictive"}).eval()
+    images = Images(np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8), np.zeros(16, np.int64))
+    network = Network("net", net, Dataset("noise", ["a", "b"], images, images, (0.5,) * 3, (0.25,) * 3))
+    monkeypatch.setattr("gatebench.profiling.contender.folded", wrongly)
+    found = Contender(network, np.arange(16).reshape(8, 2), torch.device("cpu"), np.random.default_rng(0))
+    assert found.folded is (changed is None)
 
 
 def test_what_no_number_of_inputs_would_do_is_said():

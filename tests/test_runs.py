@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from gatebench.errors import GatebenchError
 from gatebench.runs import RunFolder, choose_folder
+from gatebench.training import checkpoint
 
 TRAIN = ["train", "cosinegate", "--config", "predictive", *SMALL, "--set", "model.depth=8", "--epochs", "40"]
 TIMES = {"training_seconds", "peak_memory_mb"}
@@ -172,16 +173,18 @@ def test_a_write_that_fails_keeps_the_old_file_and_names_the_fix(tmp_path):
     assert (tmp_path / "summary.json").read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
-def test_torch_s_own_write_failure_is_told_the_same_way(tmp_path):
-    class Full:
-        def write(self, data):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        def flush(self):
-            pass
-
-    with pytest.raises(GatebenchError, match="the disk is full"):
-        RunFolder(tmp_path).write("resume.pt", lambda stream: torch.save({"x": torch.ones(3)}, Full()))
+def test_a_checkpoint_that_cannot_be_written_is_told_with_its_reason(tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as Python does by itself; pytest's own files are small
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        with pytest.raises(GatebenchError, match="resume.pt: File too large. Choose another --out"):
+            checkpoint.save(RunFolder(tmp_path), checkpoint.Progress([]), model=torch.nn.Linear(200, 200))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not list(tmp_path.iterdir())
 
 
 def run_of(path, machine="here", finished=True, weights=True):
@@ -201,7 +204,7 @@ def run_of(path, machine="here", finished=True, weights=True):
         ({"finished": False, "weights": False}, False, "run"),
         ({"machine": "elsewhere"}, False, "run-2"),
         ({"machine": "elsewhere", "finished": False}, False, "run-2"),
-        ({"weights": False}, False, "run-2"),
+        ({"weights": False}, False, "run"),
         ({}, True, "run-2"),
         ({"machine": None, "finished": False, "weights": False}, False, "run"),
         ({"machine": None}, False, "run-2"),

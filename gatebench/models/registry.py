@@ -98,7 +98,7 @@ def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] =
     except pydantic.ValidationError as error:
         raise explain(error, schema, f"the options of {name}") from None
     except ValueError as error:
-        raise UsageError(f"Model {name}: {error}") from error
+        raise UsageError(f"Model {name}: {str(error).rstrip('.')}.") from error
 
 
 def list_models() -> list[str]:

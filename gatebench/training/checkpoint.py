@@ -3,6 +3,7 @@
 Randomness needs no state: every epoch seeds its own order, augmentation and gate noise from the run's seed.
 """
 
+import io
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ def save(folder: RunFolder, progress: Progress, **parts) -> None:
     """Write the state of `parts` (model, optimizer, schedule) after a whole epoch."""
     state = {name: part.state_dict() for name, part in parts.items()}
     content = {"epochs": progress.epochs, "seconds": progress.seconds, **state}
-    folder.write(NAME, lambda stream: torch.save(content, stream))
+    packed = io.BytesIO()  # of a stream that cannot be written torch says that, and no more
+    torch.save(content, packed)
+    folder.write(NAME, lambda stream: stream.write(packed.getbuffer()))
 
 
 def restore(folder: RunFolder, **parts) -> Progress:
