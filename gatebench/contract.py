@@ -38,6 +38,8 @@ class Output:
     """Class scores [N, classes]."""
     gates: Tensor | None = None
     """Gates in [0, 1], [N, S]: relaxed ones in training, sigmoid(logit) without noise at inference. None: nothing was decided."""
+    exits: Tensor | None = None
+    """Class scores of every exit [N, E, classes], of a network with several; in training, and at inference where all were computed."""
     terms: dict[str, Tensor] = field(default_factory=dict)
     """Training only: the model's own loss terms, name -> [N] or [N, U]. The recipe's objective weights them."""
     decisions: Tensor | None = None
@@ -64,6 +66,11 @@ class GatedModel(nn.Module):
     def units(self) -> list[Unit]:
         return []
 
+    @property
+    def macs_outside(self) -> int:
+        """MACs of one input that belong to no unit."""
+        return self.macs_static - sum(unit.macs for unit in self.units)
+
     @cached_property
     def switches(self) -> int:
         return sum(unit.width for unit in self.units)
@@ -73,7 +80,7 @@ class GatedModel(nn.Module):
         return None
 
     def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None, policy: Any = None) -> Output:
-        """Run inputs [N, C, H, W] under hard decisions: the network's own, or the imposed ones (boolean [N, S]).
+        """Run inputs [N, C, H, W] under hard decisions: the network's own, or the imposed ones (boolean [N, S], legal ones).
 
         `policy` is how to decide where a method has a choice (block gates: the threshold); none means its own. Raises
         ValueError for another execution and for decisions of another shape or type.
@@ -93,7 +100,15 @@ class GatedModel(nn.Module):
     def macs(self, shares: np.ndarray, deciding: bool = True) -> np.ndarray:
         """MACs [N] of inputs that ran these shares [N, U] of the units; with the price of deciding, unless decisions were imposed."""
         units = np.array([unit.macs for unit in self.units], dtype=np.float64)
-        return self.macs_static - units.sum() + (self.macs_gate if deciding else 0) + shares.astype(np.float64) @ units
+        return self.macs_outside + (self.macs_gate if deciding else 0) + shares.astype(np.float64) @ units
+
+    def random_decisions(self, count: int, draw: np.random.Generator) -> Tensor:
+        """Legal decisions [N, S] at random, from a distribution that is itself drawn, so that batches of any size differ in every unit."""
+        return torch.from_numpy(draw.random((count, self.switches)) < draw.random(self.switches))
+
+    def needed(self, decisions: Tensor) -> Tensor:
+        """Decisions [N, S] without what is on only in order to decide: what imposing them would run."""
+        return decisions
 
     def begin_epoch(self, progress: float) -> None:
         """Called before every epoch with the share of training already done, for whatever a method anneals."""

@@ -95,7 +95,7 @@ class CosineGate(BlockGatedResNet):
             drifts.append(consistency(products, gate))
         if self.consistency == "last":
             drifts = drifts[-1:]
-        return Output(self.classify(x), torch.stack(gates, 1), {"consistency": torch.stack(drifts, 1)})
+        return Output(self.classify(x), torch.stack(gates, 1), terms={"consistency": torch.stack(drifts, 1)})
 
 
 @register("cosinegate", default="balanced")

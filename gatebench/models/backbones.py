@@ -1,0 +1,144 @@
+"""Trunks for networks with exits: what each is cut into, and the heads that stand behind the pieces.
+
+Shapes: N inputs, C channels, H x W pixels.
+"""
+
+from typing import Annotated, Literal
+
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+
+from ..feature_maps import global_average
+from .resnet import ResidualBlock, ResNet, Shortcut, Widths
+
+
+class Cnn(BaseModel):
+    """3x3 convolutions with batch norm, pooling between; an exit after each. Ours, for Fashion-MNIST."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["cnn"] = "cnn"
+    widths: Widths = (32, 64, 128)
+
+
+class Spectral(BaseModel):
+    """For patches of a hyperspectral cube: 1x1 convolutions over the bands, then 3x3 ones over the neighbourhood; ours, for Indian Pines."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["spectral"]
+    widths: Widths = (64, 64, 128)
+
+
+class Residual(BaseModel):
+    """The ResNet of He et al. for small images, with an exit after each stage."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["resnet"]
+    depth: PositiveInt = 20
+    widths: Widths = (16, 32, 64)
+    shortcut: Shortcut = "zero-pad"
+
+
+class ResNet18(BaseModel):
+    """ResNet-18 with a stride-1 stem and no first pooling, an exit after each stage, attention heads: the one of CGT's released code."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["resnet18"]
+    widths: Widths = (64, 128, 256, 512)
+
+
+Backbone = Annotated[Cnn | Spectral | Residual | ResNet18, Field(discriminator="kind")]
+
+
+def build(backbone: Cnn | Spectral | Residual | ResNet18, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
+    """Segments and heads of a backbone."""
+    return _BUILDERS[backbone.kind](backbone, classes, input_shape)
+
+
+class PooledLinear(nn.Module):
+    """A head: the mean over the map, then a linear layer."""
+
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(global_average(x))
+
+
+class AttentionHead(nn.Module):
+    """A head for a map of C channels: an attention mask from a separable convolution, then separable convolutions down to the last
+    stage's size, as in CGT's released code (after Zhang et al., SCAN, NeurIPS 2019; widths are ours)."""
+
+    def __init__(self, channels: int, last_channels: int, classes: int):
+        super().__init__()
+        self.attention = nn.Sequential(*_separable(channels, channels, 2), nn.ReLU(inplace=True))
+        self.expand = nn.Sequential(nn.BatchNorm2d(channels), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), nn.Sigmoid())
+        layers = []
+        while channels < last_channels:
+            layers += [*_separable(channels, 2 * channels, 2), nn.ReLU(inplace=True)]
+            channels *= 2
+        self.shrink = nn.Sequential(*layers)
+        self.answer = PooledLinear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer(self.shrink(self.expand(self.attention(x)) * x))
+
+
+def _separable(channels: int, out: int, stride: int) -> list[nn.Module]:
+    """A 3x3 convolution channel by channel, then one across channels, with batch norm."""
+    return [
+        nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False),
+        nn.Conv2d(channels, out, 1, bias=False),
+        nn.BatchNorm2d(out),
+    ]  # fmt: skip
+
+
+def _convolution(channels: int, out: int, size: int = 3) -> list[nn.Module]:
+    return [nn.Conv2d(channels, out, size, padding=size // 2, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+
+
+def _cnn(backbone: Cnn, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
+    segments, channels = [], input_shape[0]
+    for index, width in enumerate(backbone.widths):
+        segments.append(nn.Sequential(*([nn.MaxPool2d(2)] if index else []), *_convolution(channels, width)))
+        channels = width
+    return segments, [PooledLinear(width, classes) for width in backbone.widths]
+
+
+def _spectral(backbone: Spectral, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
+    segments, channels = [], input_shape[0]
+    for index, width in enumerate(backbone.widths):
+        segments.append(nn.Sequential(*_convolution(channels, width, 3 if index else 1)))
+        channels = width
+    return segments, [PooledLinear(width, classes) for width in backbone.widths]
+
+
+def _stages(net: ResNet) -> list[list[nn.Module]]:
+    """The blocks of a residual network by stage; the stem belongs to the first."""
+    stages = [[net.stem]]
+    for block in net.blocks:
+        if len(stages[-1]) > 1 and block.residual.conv1.in_channels != block.residual.conv1.out_channels:
+            stages.append([])
+        stages[-1].append(block)
+    return stages
+
+
+def _resnet(backbone: Residual, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
+    net = ResNet(classes, input_shape, backbone.depth, backbone.widths, backbone.shortcut)
+    return [nn.Sequential(*stage) for stage in _stages(net)], [PooledLinear(width, classes) for width in backbone.widths]
+
+
+def _resnet18(backbone: ResNet18, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
+    depth = 2 + 4 * len(backbone.widths)  # two blocks a stage, two convolutions a block
+    net = ResNet(classes, input_shape, depth, backbone.widths, "projection")
+    *early, last = backbone.widths
+    heads = [AttentionHead(width, last, classes) for width in early]
+    return [nn.Sequential(*stage) for stage in _stages(net)], [*heads, PooledLinear(last, classes)]
+
+
+_BUILDERS = {"cnn": _cnn, "spectral": _spectral, "resnet": _resnet, "resnet18": _resnet18}
