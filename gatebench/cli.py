@@ -114,7 +114,7 @@ def train(
     with stderr.status("loading torch"):
         from . import models, pipeline
         from .device import choose_device, set_threads
-        from .report.table import breakdown_table, claims_table
+        from .report.table import breakdown_table, claims_table, exits_table
         from .training.view import View
 
     known = models.entry(model)
@@ -142,6 +142,8 @@ def train(
         return
     folder, row = finished[-1]
     stdout.print(breakdown_table(f"where the compute goes (seed {row['seed']})", folder.read_csv("breakdown.csv")))
+    if "tradeoff" in row:
+        stdout.print(exits_table([each for each in folder.read_rows() if "latency_ms" not in each]))
     stdout.print(claims_table(rows))
     for folder, row in finished:
         for finding in row["audit"]:

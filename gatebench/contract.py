@@ -57,6 +57,8 @@ class GatedModel(nn.Module):
     """MACs of one input through the static twin: the same network without gates."""
     terms: tuple[str, ...] = ()
     """Names of the loss terms of the model's own that `forward` gives; a recipe's objective may weight them."""
+    exits: int = 1
+    """Number of answers on the way, the last one included."""
     macs_gate: int = 0
     """MACs of one input spent only in order to decide."""
     fixed_policies: ClassVar[dict[str, Any]] = {}
@@ -105,6 +107,10 @@ class GatedModel(nn.Module):
     def random_decisions(self, count: int, draw: np.random.Generator) -> Tensor:
         """Legal decisions [N, S] at random, from a distribution that is itself drawn, so that batches of any size differ in every unit."""
         return torch.from_numpy(draw.random((count, self.switches)) < draw.random(self.switches))
+
+    def least(self) -> Tensor:
+        """Decisions [S] with no more on than must be."""
+        return torch.zeros(self.switches, dtype=torch.bool)
 
     def needed(self, decisions: Tensor) -> Tensor:
         """Decisions [N, S] without what is on only in order to decide: what imposing them would run."""

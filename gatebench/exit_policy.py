@@ -1,5 +1,8 @@
 """When an input leaves a network that has several exits: a score of its answers so far, and a threshold for each exit.
 
+max-softmax: the largest probability (CGT). entropy: 1 - H / log C (BranchyNet, arXiv 1709.01686, scaled to [0, 1]). margin: the largest
+probability minus the second. patience: exits in a row that agree (PABEE, arXiv 2006.04152), 1 for the first.
+
 Shapes: N inputs, E exits, C classes. A score is higher the surer the answer; an input leaves at the first exit whose score
 reaches its threshold, and at the last one whatever its score.
 """
@@ -7,15 +10,12 @@ reaches its threshold, and at the last one whatever its score.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-Rule = Literal["max-softmax", "entropy", "margin", "patience"]
-"""max-softmax: the largest probability (the paper's). entropy: 1 - H / log C (BranchyNet, arXiv 1709.01686, scaled to [0, 1]).
-margin: the largest probability minus the second. patience: exits in a row that agree (PABEE, arXiv 2006.04152), 1 for the first."""
-RULES = get_args(Rule)
+from .recipe import Rule
+
 NEVER = math.inf
 
 

@@ -26,6 +26,11 @@ REFUSED = {
 """Keys that --set leaves to another option."""
 
 
+def _unused(value: Any) -> bool:
+    """Settings of one family stay out of the recipes, and so of the hashes, of the others."""
+    return not value
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,6 +45,10 @@ class Model(BaseModel):
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra)
+
+
+Rule = Literal["max-softmax", "entropy", "margin", "patience"]
+"""By which an input leaves a network with exits; see `exit_policy`."""
 
 
 class Shapes(_Part):
@@ -59,7 +68,9 @@ class Data(_Part):
     """crop-flip: random crop after zero padding by an eighth of the side (4 pixels at 32), and a random horizontal flip, except of
     digits, whose mirror image is another thing."""
     validation: NonNegativeInt = 0
-    """Images carved from train by a fixed seed and scored instead of test; 0 trains on all of train."""
+    """Images carved from train by a fixed seed, to choose on what `evaluation` leaves open; 0 trains on all of train."""
+    scored: Literal["test", "validation"] = Field("test", exclude_if=lambda value: value == "test")
+    """validation: that part is scored, and test is left alone, as for trying settings out."""
     image_size: PositiveInt | None = None
     """Side to which a folder's images are scaled and cropped; none: they must all be of one size."""
     shapes: Shapes = Shapes()
@@ -77,9 +88,29 @@ class Budget(_Part):
     """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
 
 
-class Objective(_Part):
-    """Cross-entropy, plus a budget on the gates, plus the model's own terms by name -> weight (Eq. 21)."""
+class ExitLoss(_Part):
+    """A cross-entropy at every exit, weighted for each input: lambda_e(epoch) x eligibility + floor, normalised over exits (CGT)."""
 
+    eligibility: Literal["hard", "soft", "residual", "all"] = "all"
+    """Which exits an input trains: those before which none was sure and right (hard), or the less the surer the ones before were of
+    the truth, through a sigmoid as released (soft) or by the rest of the probability as printed (residual); or all."""
+    confidence: float = Field(0.9, gt=0, lt=1)
+    """tau of hard and soft."""
+    scale: PositiveFloat = 1.0
+    """Steepness of soft's sigmoid; at the released 1 it hardly depends on the input."""
+    weights: tuple[NonNegativeFloat, ...]
+    """lambda of each exit, at the first step where `final_weights` are given."""
+    final_weights: tuple[NonNegativeFloat, ...] | None = None
+    """What lambda anneals to, linearly."""
+    anneal_epochs: NonNegativeFloat = 0
+    floor: NonNegativeFloat = 1e-3
+
+
+class Objective(_Part):
+    """Cross-entropy, of the answer or of every exit, plus a budget on the gates, plus the model's own terms by name -> weight (Eq. 21)."""
+
+    exits: ExitLoss | None = Field(None, exclude_if=_unused)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, exclude_if=_unused)
     budget: Budget | None = None
     terms: dict[str, NonNegativeFloat] = {}
 
@@ -100,9 +131,23 @@ class Training(_Part):
     """Every further cycle is so many times as long."""
     clip_gradient: PositiveFloat | None = None
     """Largest norm of the gradient."""
+    nesterov: bool = Field(False, exclude_if=_unused)
+    freeze: tuple[str, ...] = Field((), exclude_if=_unused)
+    """Parts of the model, by the beginning of their names, that are not trained; their batch norm keeps its statistics."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the device multiplies it natively, else fp32."""
     compile: bool = False
+
+
+class Evaluation(_Part):
+    """What is chosen on the validation part, once training is over."""
+
+    budgets: tuple[float, ...] = ()
+    """Shares of the static twin's MACs for which exit thresholds are chosen; the first is that of the headline row."""
+    rules: tuple[Rule, ...] = ("max-softmax",)
+    """By which inputs leave; the first is the headline's."""
+    temperature: bool = False
+    """Whether each exit's logits are divided by a temperature, fitted first."""
 
 
 class Recipe(_Part):
@@ -114,6 +159,9 @@ class Recipe(_Part):
     data: Data = Data()
     objective: Objective = Objective()
     training: Training = Training()
+    evaluation: Evaluation | None = Field(None, exclude_if=_unused)
+    parent: str | None = Field(None, exclude_if=_unused)
+    """Recipe of the same model whose run is made first, and whose weights this one starts from."""
     changes: list[str] = []
     """What --set and --dataset changed of the named recipe."""
     scaled_from_epochs: PositiveInt | None = None
@@ -130,6 +178,9 @@ class Recipe(_Part):
         if objective.budget:
             scaled = objective.budget.model_copy(update={"warmup_epochs": objective.budget.warmup_epochs * factor})
             objective = objective.model_copy(update={"budget": scaled})
+        if objective.exits:
+            scaled = objective.exits.model_copy(update={"anneal_epochs": objective.exits.anneal_epochs * factor})
+            objective = objective.model_copy(update={"exits": scaled})
         return self.model_copy(update={"training": training, "objective": objective, "scaled_from_epochs": self.scaled_from_epochs or own})
 
     def with_dataset(self, name: str) -> "Recipe":

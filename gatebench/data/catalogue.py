@@ -81,7 +81,7 @@ def load(data: Data, root: Path) -> Dataset:
         )
     if data.validation >= len(dataset.train):
         raise UsageError(f"data.validation = {data.validation} leaves nothing of the {len(dataset.train)} training images of {data.name}.")
-    return dataset.carve_validation(data.validation) if data.validation else dataset
+    return dataset.carve_validation(data.validation, data.scored == "validation") if data.validation else dataset
 
 
 def _load_path(name: str, image_size: int | None) -> Dataset:

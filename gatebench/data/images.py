@@ -38,8 +38,10 @@ class Dataset:
     std: tuple[float, ...]
     mirrors: bool = True
     """Whether an image's mirror image has the same label; digits' have not."""
+    validation: Images | None = None
+    """A part carved from train, to choose something on."""
     scored: str = "test"
-    """What `test` is: "test", or "validation" where a part of train was carved out to choose something on."""
+    """What `test` is: "test", or "validation" where that part is scored itself, and the test split not looked at."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -48,9 +50,9 @@ class Dataset:
         return channels, height, width
 
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits of the pixels and labels of both splits."""
+        """Eight hexadecimal digits of the pixels and labels of all splits."""
         value = 0
-        for part in (self.train, self.test):
+        for part in filter(None, (self.train, self.test, self.validation)):
             for array in (part.pixels, part.labels):
                 value = zlib.crc32(np.ascontiguousarray(array), value)
         return f"{value:08x}"
@@ -60,12 +62,16 @@ class Dataset:
         return {
             "name": self.name, "classes": self.classes, "input_shape": self.input_shape, "mean": self.mean, "std": self.std,
             "train": len(self.train), "scored": self.scored, self.scored: len(self.test), "fingerprint": self.fingerprint(),
+            **({"validation": len(self.validation)} if self.validation else {}),
         }  # fmt: skip
 
-    def carve_validation(self, count: int) -> "Dataset":
-        """The data set scored on `count` training images, drawn without replacement by a fixed seed, instead of on test."""
+    def carve_validation(self, count: int, scored: bool) -> "Dataset":
+        """The data set with `count` training images, drawn without replacement by a fixed seed, put aside; or scored instead of test."""
         order = np.random.default_rng(0).permutation(len(self.train))
-        return replace(self, train=self.train[np.sort(order[count:])], test=self.train[np.sort(order[:count])], scored="validation")
+        kept, carved = self.train[np.sort(order[count:])], self.train[np.sort(order[:count])]
+        if scored:
+            return replace(self, train=kept, test=carved, scored="validation")
+        return replace(self, train=kept, validation=carved)
 
 
 def channel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

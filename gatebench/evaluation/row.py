@@ -7,7 +7,7 @@ from ..contract import GatedModel
 from ..measure.macs import count_params
 from ..measure.statistics import wilson
 from ..recipe import Recipe
-from .outcome import Outcome
+from .outcome import Outcome, macro_scores
 
 
 def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[dict], findings: list[str], **settings) -> dict:
@@ -27,6 +27,7 @@ def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[d
         "accuracy": outcome.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,
+        **macro_scores(outcome.labels, outcome.predictions),
         "accuracy_peak": peak[scored],
         "peak_epoch": peak["epoch"],
         **outcome.gate_means(),

@@ -5,12 +5,11 @@ Shapes: N inputs, C channels, H x W pixels.
 
 from typing import Annotated, Literal
 
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
 from ..feature_maps import global_average
-from .resnet import ResidualBlock, ResNet, Shortcut, Widths
+from .resnet import ResNet, Shortcut, Widths
 
 
 class Cnn(BaseModel):
@@ -23,7 +22,7 @@ class Cnn(BaseModel):
 
 
 class Spectral(BaseModel):
-    """For patches of a hyperspectral cube: 1x1 convolutions over the bands, then 3x3 ones over the neighbourhood; ours, for Indian Pines."""
+    """For patches of a hyperspectral cube: 1x1 convolutions over the bands, then 3x3 ones around. Ours, for Indian Pines."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,7 +76,9 @@ class AttentionHead(nn.Module):
     def __init__(self, channels: int, last_channels: int, classes: int):
         super().__init__()
         self.attention = nn.Sequential(*_separable(channels, channels, 2), nn.ReLU(inplace=True))
-        self.expand = nn.Sequential(nn.BatchNorm2d(channels), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), nn.Sigmoid())
+        self.expand = nn.Sequential(
+            nn.BatchNorm2d(channels), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), nn.Sigmoid()
+        )
         layers = []
         while channels < last_channels:
             layers += [*_separable(channels, 2 * channels, 2), nn.ReLU(inplace=True)]

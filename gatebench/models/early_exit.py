@@ -25,10 +25,12 @@ from .registry import register
 class EarlyExit(GatedModel):
     """Segments and heads, by turns the units; an input runs all up to the exit at which it leaves."""
 
-    def __init__(self, segments: Sequence[nn.Module], heads: Sequence[nn.Module], input_shape: tuple[int, int, int], rule: Rule, threshold: float):
+    def __init__(
+        self, segments: Sequence[nn.Module], heads: Sequence[nn.Module], input_shape: tuple[int, int, int], rule: Rule, threshold: float
+    ):
         super().__init__()
         self.segments, self.heads = nn.ModuleList(segments), nn.ModuleList(heads)
-        self.input_shape, self.rule = tuple(input_shape), rule
+        self.input_shape, self.rule, self.exits = tuple(input_shape), rule, len(heads)
         self.register_buffer("thresholds", torch.full((len(heads) - 1,), float(threshold)))
         self.register_buffer("temperatures", torch.ones(len(heads)))
         self._units, shape = [], (1, *self.input_shape)
@@ -57,10 +59,10 @@ class EarlyExit(GatedModel):
     def policy(self, policy: ExitPolicy) -> None:
         self.rule = policy.rule
         self.thresholds.copy_(torch.tensor(policy.thresholds))
-        self.temperatures.copy_(torch.tensor(policy.temperatures or [1.0] * len(self.heads)))
+        self.temperatures.copy_(torch.tensor(policy.temperatures or [1.0] * self.exits))
 
     def _always(self, threshold: float) -> ExitPolicy:
-        return ExitPolicy(self.rule, (threshold,) * (len(self.heads) - 1))
+        return ExitPolicy(self.rule, (threshold,) * (self.exits - 1))
 
     def all_exits(self, x: Tensor) -> Tensor:
         """Logits [N, E, C] of every exit."""
@@ -81,8 +83,11 @@ class EarlyExit(GatedModel):
 
     def random_decisions(self, count: int, draw: np.random.Generator) -> Tensor:
         """[N, 2 E]: leaving somewhere, at an exit that the whole call favours."""
-        shares = draw.dirichlet(np.full(len(self.heads), 0.5))
-        return self.needed(leave_at(torch.from_numpy(draw.choice(len(self.heads), count, p=shares)), len(self.heads)))
+        shares = draw.dirichlet(np.full(self.exits, 0.5))
+        return self.needed(leave_at(torch.from_numpy(draw.choice(self.exits, count, p=shares)), self.exits))
+
+    def least(self) -> Tensor:
+        return leave_at(torch.tensor([0]), self.exits)[0]
 
     def needed(self, decisions: Tensor) -> Tensor:
         """Without the heads that only said: go on."""

@@ -155,4 +155,3 @@ def _logits(answer) -> Tensor | None:
         if isinstance(found, Tensor):
             return found
     return None
-
