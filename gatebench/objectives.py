@@ -91,6 +91,10 @@ def check(recipe: Recipe, model: GatedModel) -> None:
             raise UsageError(f"training.freeze: the model has no part {name!r}.{nearest(name, parts)}")
     if recipe.evaluation and (model.exits == 1 or not recipe.evaluation.budgets):
         raise UsageError("evaluation: there are thresholds to choose only for a model with exits and at least one of `budgets`.")
+    for budget in recipe.evaluation.budgets if recipe.evaluation else ():
+        least = float(model.macs(model.least()[None].numpy())[0]) / model.macs_static
+        if budget < least:
+            raise UsageError(f"evaluation.budgets: {budget:g} is less of the static twin's MACs than the first exit costs, {least:.3f}.")
     for name in objective.terms:
         if name not in model.terms:
             raise UsageError(

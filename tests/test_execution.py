@@ -16,6 +16,8 @@ GATED = {
     "cir, projections": ("cosinegate", {"depth": 14, "shortcut": "projection"}),
     "up-front": ("cosinegate", {"gate": {"kind": "predictive"}}),
     "before": ("cosinegate", {"gate": {"kind": "predictive", "decides": "before"}, "shortcut": "projection"}),
+    "exits": ("cgt", {"backbone": {"kind": "resnet18", "widths": [8, 16, 32]}, "threshold": 0.3}),
+    "exits, patience": ("cgt", {"backbone": {"kind": "cnn"}, "rule": "patience", "threshold": 2}),
 }
 
 
@@ -41,6 +43,15 @@ def net(request):
     return make(request.param)
 
 
+def some_on(net, count, share, seed=0):
+    """Legal decisions [N, S], in which about this share is on."""
+    generator = torch.Generator().manual_seed(seed)
+    if net.exits == 1:
+        return torch.rand(count, net.switches, generator=generator) < share
+    last = (torch.rand(count, net.exits - 1, generator=generator) < share).sum(1)
+    return net.needed(torch.stack([torch.arange(net.exits) <= each for each in last]).repeat_interleave(2, 1))
+
+
 def inputs(count, size=16):
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count)).contiguous(memory_format=torch.channels_last)
 
@@ -54,11 +65,11 @@ def assert_same(first, second):
 @pytest.mark.parametrize("fold", [False, True])
 def test_masked_equals_sparse_in_batches_of_every_size(net, count, fold):
     net, x = folded(net) if fold else net, inputs(count)
-    generator = torch.Generator().manual_seed(count)
     with torch.inference_mode():
         own = net.infer(x, "masked")
-        patterns = [own.decisions, torch.zeros_like(own.decisions), torch.ones_like(own.decisions)]
-        patterns += [torch.rand(own.decisions.shape, generator=generator) < share for share in (0.1, 0.5, 0.9, 0.98)]
+        patterns = [own.decisions, net.least().expand_as(own.decisions), torch.ones_like(own.decisions)]
+        patterns += [some_on(net, count, share, count) for share in (0.1, 0.5, 0.9, 0.98)]
+        patterns += [net.random_decisions(count, np.random.default_rng(count))]
         sparse = net.infer(x, "sparse")
         assert_same(sparse.logits, net.infer(x, "masked", sparse.decisions).logits)
         assert (sparse.decisions == own.decisions).float().mean() > 0.99  # a logit on the threshold may fall either way
@@ -73,7 +84,7 @@ def test_the_input_is_not_touched(net):
     x = inputs(9)
     before = x.clone()
     with torch.inference_mode():
-        net.infer(x, decisions=torch.rand(9, len(net.units)) < 0.5)
+        net.infer(x, decisions=some_on(net, 9, 0.5))
     assert torch.equal(x, before)
 
 
@@ -100,14 +111,14 @@ def test_a_move_brings_both_decisions_together(count, seed, share, later_share):
 @pytest.mark.parametrize("count", [1, 16])
 def test_macs_are_those_that_torch_counts_on_what_really_ran(kind, count):
     net, x = make(kind), inputs(count)
-    pattern = torch.rand(count, len(net.units), generator=torch.Generator().manual_seed(3)) < 0.5
+    pattern = some_on(net, count, 0.5, seed=3)
     with torch.inference_mode():
         for decisions in (pattern, None):
             with FlopCounterMode(display=False) as counter:
                 output = net.infer(x, "sparse", decisions)
             expected = net.macs(output.executed.numpy(), deciding=decisions is None).sum()
             # the cosines of the printed gate are inner products that torch's counter may or may not see
-            cosines = 0 if net.decides != "after" or decisions is not None else count * (net.macs_gate - controllers(net))
+            cosines = 0 if getattr(net, "decides", None) != "after" or decisions is not None else count * (net.macs_gate - controllers(net))
             assert expected - cosines <= counter.get_total_flops() / 2 <= expected
 
 
@@ -119,12 +130,13 @@ def controllers(net):
 def test_folding_changes_no_answer_and_leaves_no_norm(kind):
     net, x = make(kind), inputs(20)
     plain, other = net.infer(x), folded(net).infer(x)
-    assert same_answers(other.logits, plain.logits) and torch.allclose(other.gates, plain.gates, atol=1e-4)
+    assert same_answers(other.logits, plain.logits)
+    assert plain.gates is None or torch.allclose(other.gates, plain.gates, atol=1e-4)
     assert not any("Norm" in type(module).__name__ for module in folded(net).modules())
     assert any("Norm" in type(module).__name__ for module in net.modules())  # the original is left as it was
 
 
-def test_the_twin_is_the_network_with_every_block_on(net):
+def test_the_twin_is_the_network_with_everything_on(net):
     x = inputs(8)
     with torch.inference_mode():
         on = net.infer(x, decisions=torch.ones(8, len(net.units), dtype=torch.bool))
@@ -137,4 +149,4 @@ def test_fixed_policies_ask_the_gates_and_always_get_the_same_answer(kind):
     net, x = make(kind), inputs(8)
     with torch.inference_mode():
         assert net.infer(x, policy=net.fixed_policies["all on"]).decisions.all()
-        assert not net.infer(x, policy=net.fixed_policies["all off"]).decisions.any()
+        assert (net.infer(x, policy=net.fixed_policies["all off"]).decisions == net.least()).all()

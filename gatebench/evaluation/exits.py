@@ -15,7 +15,6 @@ from torch import Tensor
 from ..contract import GatedModel
 from ..data.batches import Batches
 from ..device import autocast
-from ..errors import UsageError
 from ..exit_policy import NEVER, ExitPolicy, all_scores, first_sure
 from ..measure.statistics import wilson
 from ..recipe import Evaluation, Rule
@@ -110,19 +109,12 @@ def leaving_macs(model: GatedModel) -> np.ndarray:
 
 
 def settle(model: GatedModel, validation: Answers, evaluation: Evaluation, temperatures: tuple[float, ...] | None) -> list[Choice]:
-    """All policies the recipe asks for, the headline's first.
-
-    Raises UsageError where a budget is less than the first exit costs.
-    """
+    """All policies the recipe asks for, the headline's first."""
     costs = leaving_macs(model) / model.macs_static
     choices = []
     for rule in evaluation.rules:
         scores, right = validation.scores(rule, temperatures).numpy(), validation.right
         for budget in evaluation.budgets:
-            if budget < costs[0]:
-                raise UsageError(
-                    f"evaluation.budgets: {budget:g} of the static twin's MACs is less than the first exit costs ({costs[0]:.3f})."
-                )
             one = choose_one(scores, right, costs, budget, rule)
             choices.append(Choice(ExitPolicy(rule, one, temperatures), budget, False))
             if rule != "patience":  # whose score has too few values for shares

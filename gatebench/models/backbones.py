@@ -75,10 +75,8 @@ class AttentionHead(nn.Module):
 
     def __init__(self, channels: int, last_channels: int, classes: int):
         super().__init__()
-        self.attention = nn.Sequential(*_separable(channels, channels, 2), nn.ReLU(inplace=True))
-        self.expand = nn.Sequential(
-            nn.BatchNorm2d(channels), nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), nn.Sigmoid()
-        )
+        upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        self.mask = nn.Sequential(*_separable(channels, channels, 2), upsample, nn.Sigmoid())
         layers = []
         while channels < last_channels:
             layers += [*_separable(channels, 2 * channels, 2), nn.ReLU(inplace=True)]
@@ -87,7 +85,7 @@ class AttentionHead(nn.Module):
         self.answer = PooledLinear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.answer(self.shrink(self.expand(self.attention(x)) * x))
+        return self.answer(self.shrink(self.mask(x) * x))
 
 
 def _separable(channels: int, out: int, stride: int) -> list[nn.Module]:

@@ -17,9 +17,12 @@ from .contender import Contender
 from .networks import Network
 from .session import Session
 
-DESCRIBES = ("model", "recipe", "changes", "digest", "seed", "epochs", "recipe_epochs", "schedule", "params")
+DESCRIBES = ("model", "recipe", "changes", "digest", "seed", "epochs", "recipe_epochs", "schedule", "params", "policy", "tradeoff")
 """What a row of times takes over from its run's headline row: what the network is ..."""
-SCORES = ("split", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak", "peak_epoch", "mean_gate_soft", "mean_gate_hard")
+SCORES = (
+    "split", "accuracy", "accuracy_low", "accuracy_high", "f1", "precision_macro", "recall_macro", "accuracy_peak", "peak_epoch",
+    "mean_gate_soft", "mean_gate_hard", "shares", "adaptivity_gain",
+)  # fmt: skip
 """... how good, where it was timed on the inputs it was scored on ..."""
 SPENDS = ("skip_pct", "macs_dense", "macs_gate", "macs_decided", "macs_executed", "macs_ratio", "audit")
 """... and what it spends on all of them, if executed in the same way."""
