@@ -71,8 +71,11 @@ def _told(command):
             if _debug:
                 raise
             reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-            hint = "Try --set training.batch_size=64, or --device cpu" if type(error).__name__ == "OutOfMemoryError" else ""
-            _say(f"gatebench: this failed unexpectedly: {reason}. {hint or '`gatebench --debug ...` shows where'}.")
+            if type(error).__name__ in ("OutOfMemoryError", "MemoryError", "_ArrayMemoryError") or "can't allocate memory" in reason:
+                mend = "a smaller --set training.batch_size or --batch-size, smaller images, or --device cpu"
+                _say(f"gatebench: there is not enough memory. Try {mend}.")
+            else:
+                _say(f"gatebench: this failed unexpectedly: {reason}. `gatebench --debug ...` shows where.")
             raise typer.Exit(1) from None
 
     return told
@@ -114,28 +117,36 @@ def train(
     with stderr.status("loading torch"):
         from . import models, pipeline
         from .device import choose_device, set_threads
-        from .report.table import breakdown_table, claims_table, exits_table
         from .training.view import View
 
     known = models.entry(model)
-    recipe = recipes.load(known.family, model, config or known.default, set_)
-    models.resolve(recipe.model)
-    recipe = recipe.with_dataset(dataset) if dataset else recipe
+    recipe = recipes.load(known.family, model, known.default if config is None else config, set_)
+    pipeline.create(recipe)  # refuses what is wrong with the model before data are loaded
+    recipe = recipe if dataset is None else recipe.with_dataset(dataset)
     recipe = recipe.with_epochs(epochs) if epochs else recipe
     place = pipeline.Place(out, choose_device(device.value), fresh)
     set_threads(threads)
     recipe, images = _load_data(recipe, data_root(data_dir), required=dataset is not None, epochs=epochs)
     finished = []
-    for number in seeds:
-        view = View(stderr, f"{recipe.model.name} {recipe.name} on {images.name}, seed {number}")
-        try:
-            finished.append(pipeline.run(recipe, images, seed=number, place=place, view=view))
-        except KeyboardInterrupt:
-            view.end()
-            _say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
-            raise typer.Exit(130) from None
-        finally:
-            view.end()
+    try:
+        for number in seeds:
+            view = View(stderr, f"{recipe.model.name} {recipe.name} on {images.name}, seed {number}")
+            try:
+                finished.append(pipeline.run(recipe, images, seed=number, place=place, view=view))
+            finally:
+                view.end()
+    except KeyboardInterrupt:
+        _say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
+        raise typer.Exit(130) from None
+    finally:  # whatever happened to a later seed, those that are done are shown
+        if finished:
+            _show_runs(finished, as_json)
+
+
+def _show_runs(finished: list, as_json: bool) -> None:
+    """The rows of runs, each given as folder and row, with where the compute of the last one goes."""
+    from .report.table import breakdown_table, claims_table, exits_table
+
     rows = [row for _, row in finished]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, allow_nan=False))
@@ -327,9 +338,10 @@ def _load_data(recipe, root: Path, required: bool, epochs: int | None):
             raise
         instead = recipe.with_dataset("shapes")
         instead = instead if epochs else instead.with_epochs(min(FALLBACK_EPOCHS, instead.training.epochs))
+        length = f"{instead.training.epochs} epoch{'s' * (instead.training.epochs != 1)}"
         _say(str(missing))
         _say(
-            f"NOT {recipe.data.name}: going on with the procedural set `shapes` for {instead.training.epochs} epochs."
+            f"NOT {recipe.data.name}: going on with the procedural set `shapes` for {length}."
             f" The numbers below say nothing about {recipe.data.name}."
         )
         return instead, load(instead.data, root)

@@ -52,6 +52,8 @@ def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
     key = prefix + ".".join(path)
     if problem["type"] == "extra_forbidden":
         return f"In {where}: unknown key {key!r}.{nearest(path[-1], fields)} Allowed here: {', '.join(fields) or 'none'}."
+    if problem["type"] == "union_tag_not_found":
+        return f"In {where}: {key} does not say which kind it is; give {key}.{problem['ctx']['discriminator'].strip(chr(39))} too."
     if problem["type"] == "missing":
         return f"In {where}: key {key!r} is missing."
     context = problem.get("ctx", {})

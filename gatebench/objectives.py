@@ -37,7 +37,11 @@ def consistency(products: Tensor, gate: Tensor) -> Tensor:
     full = xx + 2 * xf + ff
     gated = xx + 2 * gate * xf + gate.square() * ff
     inner = xx + (1 + gate) * xf + gate * ff
-    return 2 - 2 * inner * (full * gated).clamp(min=1e-12).rsqrt()
+    norms = (full * gated).clamp(min=1e-12)
+    cosine = inner * norms.rsqrt()
+    # 2 - 2 cos, as 2 sin^2 / (1 + cos) where the directions agree: near an open gate the difference of 2 and 2 is all rounding
+    apart = (1 - gate).square() * (xx * ff - xf.square()).clamp(min=0) / norms
+    return torch.where(cosine > 0, 2 * apart / (1 + cosine.clamp(min=0)), 2 - 2 * cosine)
 
 
 def prediction(predicted: Tensor, observed: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from .contract import GatedModel
 from .data.batches import Batches
 from .data.images import Dataset
 from .device import choose_precision
-from .errors import UsageError
+from .errors import GatebenchError, UsageError
 from .evaluation.audit import audit
 from .evaluation.breakdown import breakdown, per_input
 from .evaluation.exits import ExitStudy
@@ -58,13 +58,15 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
     name = f"{recipe.model.name}-{recipe.name}-{dataset.name}-s{seed}-{place_digest}"
     folder = choose_folder(place.out, name, machine["name"], place.fresh)
     if folder.finished:
-        return folder, folder.read_json("summary.json")
+        row = folder.read_json("summary.json")
+        if row.get("digest") != digest:
+            raise GatebenchError(
+                f"{folder / 'summary.json'} is not that of this run. Remove the folder or train into another with --fresh."
+            )
+        return folder, row
 
     torch.manual_seed(seed)
-    model = models.create(recipe.model.name, len(dataset.classes), dataset.input_shape, **recipe.model.options)
-    if not isinstance(model, GatedModel):
-        raise UsageError(f"{recipe.model.name} is no GatedModel (gatebench.contract): profile-latency can time it, train cannot train it.")
-    check(recipe, model)
+    model = create(recipe, num_classes=len(dataset.classes), input_shape=dataset.input_shape)
     if parent:
         model.load_state_dict(load_file(parent / "model.safetensors"))
     model.to(place.device, memory_format=torch.channels_last)
@@ -107,6 +109,15 @@ def _parent(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: 
     if recipe.scaled_from_epochs:
         parent = parent.with_epochs(max(1, round(parent.training.epochs * recipe.training.epochs / recipe.scaled_from_epochs)))
     return run(parent, dataset, seed=seed, place=Place(place.out, place.device), view=view)[0]
+
+
+def create(recipe: Recipe, **data) -> GatedModel:
+    """The recipe's model, for `data` of so many classes and that shape. Raises UsageError for what does not fit together."""
+    model = models.create(recipe.model.name, **data, **models.resolve(recipe.model).options)
+    if not isinstance(model, GatedModel):
+        raise UsageError(f"{recipe.model.name} is no GatedModel (gatebench.contract): profile-latency can time it, train cannot train it.")
+    check(recipe, model)
+    return model
 
 
 def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, rows: list[dict]) -> None:

@@ -32,7 +32,7 @@ def _unused(value: Any) -> bool:
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Model(BaseModel):
@@ -56,8 +56,8 @@ class Shapes(_Part):
 
     classes: int = Field(10, ge=2)
     image_size: int = Field(24, ge=8)
-    train: PositiveInt = 8000
-    test: PositiveInt = 2000
+    train: int = Field(8000, ge=2)
+    test: int = Field(2000, ge=2)
     seed: NonNegativeInt = 0
 
 
@@ -274,7 +274,7 @@ def _apply(content: dict, override: str) -> None:
 
 def _set(content: dict, path: str, value: Any, override: str) -> None:
     """A group of settings is set one by one, and leaves the group's others as they are."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:  # an empty one empties the group
         for key, part in value.items():
             _set(content, f"{path}.{key}", part, override)
         return

@@ -85,9 +85,18 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
     def read_csv(self, name: str) -> list[dict]:
-        """A small table as one dictionary a line; numbers as numbers, empty cells left out."""
-        with open(self / name, newline="") as stream:
-            return [{key: _number(value) for key, value in line.items() if value != ""} for line in csv.DictReader(stream)]
+        """A small table as one dictionary a line; numbers as numbers, empty cells left out.
+
+        Raises GatebenchError where the file is missing or empty.
+        """
+        try:
+            with open(self / name, newline="") as stream:
+                lines = [{key: _number(value) for key, value in line.items() if value != ""} for line in csv.DictReader(stream)]
+            if not lines:
+                raise ValueError("it is empty")
+            return lines
+        except (OSError, ValueError) as error:
+            raise GatebenchError(f"{self / name} cannot be read ({error}). Remove the folder or train into another with --fresh.") from None
 
 
 def _number(text: str) -> int | float | str:

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+import torch
 from conftest import SMALL
 
 TINY = [*SMALL, "--set", "model.depth=8", "--epochs", "1"]
@@ -79,6 +80,9 @@ def test_a_named_missing_set_is_an_error_that_says_where_to_put_it(gatebench, tm
         (["train", "cosinegat"], "No model is named 'cosinegat'. Did you mean 'cosinegate'?"),
         (["train", "cosinegate", "--config", "agressive"], "Did you mean 'aggressive'?"),
         (["train", "cosinegate", "--config", "none.yaml"], "Cannot read recipe none.yaml"),
+        (["train", "cosinegate", "--config", ""], "No recipe of cosinegate is named ''"),
+        (["train", "cosinegate", "--dataset", ""], "No data set is named ''"),
+        (["train", "cosinegate", "--set", "model.depth=21"], "the nearest is 20"),
         (["train", "cosinegate", "--set", "training.epoch=3"], "Did you mean 'epochs'?"),
         (["train", "cosinegate", "--set", "model.gate.gama=3"], "unknown key 'model.gate.gama'. Did you mean 'gamma'?"),
         (["train", "cosinegate", "--dataset", "cifar11"], "No data set is named 'cifar11'. Did you mean 'cifar10'?"),
@@ -125,6 +129,47 @@ def test_a_damaged_checkpoint_is_named(gatebench, tmp_path):
     (folder / "summary.json").unlink()
     (folder / "resume.pt").write_bytes(b"damaged")
     assert "is damaged, or not a checkpoint of this run" in gatebench.refused(*command, code=1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[1, 2], {"epochs": 5}, {"epochs": [{"x": 1}]}, {"model": 5}, "a byte"],
+    ids=["a list", "no epochs", "other epochs", "no model", "a byte flipped"],
+)
+def test_a_checkpoint_of_something_else_is_named(gatebench, checkpoint, content):
+    command, folder = checkpoint
+    whole = (folder / "resume.pt").read_bytes()
+    state = torch.load(folder / "resume.pt", weights_only=True)
+    if content == "a byte":
+        where = len(whole) // 2
+        (folder / "resume.pt").write_bytes(whole[:where] + bytes([whole[where] ^ 1]) + whole[where + 1 :])
+    else:
+        torch.save({**state, **content} if isinstance(content, dict) else content, folder / "resume.pt")
+    assert "is damaged, or not a checkpoint of this run" in gatebench.refused(*command, code=1)
+    (folder / "resume.pt").write_bytes(whole)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A command, and the folder of its run that was stopped before the summary."""
+    from conftest import Command
+
+    out = tmp_path_factory.mktemp("checkpoint")
+    command = ["train", "resnet8", *TINY[:-4], "--out", str(out), "--epochs", "1"]
+    assert Command(out)(*command).returncode == 0
+    (folder,) = out.glob("resnet8-*")
+    (folder / "summary.json").unlink()
+    return command, folder
+
+
+@pytest.mark.parametrize("name, content", [("summary.json", "{}"), ("summary.json", "{"), ("breakdown.csv", None), ("breakdown.csv", "")])
+def test_a_damaged_result_is_named(gatebench, tmp_path, name, content):
+    command = ["train", "resnet8", *TINY[:-4], "--out", str(tmp_path), "--epochs", "1"]
+    assert gatebench(*command).returncode == 0
+    (folder,) = tmp_path.glob("resnet8-*")
+    (folder / name).unlink() if content is None else (folder / name).write_text(content)
+    said = gatebench.refused(*command, code=1)
+    assert name in said and "--fresh" in said and "unexpectedly" not in said
 
 
 def test_an_out_that_cannot_be_written_is_named(gatebench, tmp_path):

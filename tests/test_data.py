@@ -122,10 +122,16 @@ def test_difficulty_is_real():
 
 def test_validation_is_carved_from_train_by_a_fixed_seed(tmp_path):
     shapes = Shapes(train=50, test=20, image_size=16)
-    whole, held = (load(Data(name="shapes", shapes=shapes, validation=count), tmp_path) for count in (0, 10))
-    assert (len(whole.train), whole.scored, len(held.train), len(held.test), held.scored) == (50, "test", 40, 10, "validation")
+    plain = Data(name="shapes", shapes=shapes)
+    whole = load(plain, tmp_path)
+    chosen_on = load(plain.model_copy(update={"validation": 10}), tmp_path)
+    scored_on = load(plain.model_copy(update={"validation": 10, "scored": "validation"}), tmp_path)
+    assert (len(whole.train), len(whole.test), whole.validation, whole.scored) == (50, 20, None, "test")
+    assert (len(chosen_on.train), len(chosen_on.test), len(chosen_on.validation), chosen_on.scored) == (40, 20, 10, "test")
+    assert (len(scored_on.train), len(scored_on.test), scored_on.validation, scored_on.scored) == (40, 10, None, "validation")
     rows = {image.tobytes() for image in whole.train.pixels}
-    assert {image.tobytes() for image in held.train.pixels} | {image.tobytes() for image in held.test.pixels} == rows
+    for held in (chosen_on.validation, scored_on.test):
+        assert {image.tobytes() for image in chosen_on.train.pixels} | {image.tobytes() for image in held.pixels} == rows
     with pytest.raises(UsageError, match="leaves nothing of the 50 training images"):
         load(Data(name="shapes", shapes=shapes, validation=50), tmp_path)
 
@@ -209,6 +215,12 @@ def test_folders_that_do_not_fit_are_refused(folder, tmp_path):
     (folder / "train" / "cat" / "broken.png").write_text("no image")
     with pytest.raises(UsageError, match="broken.png is not a readable image"):
         load(Data(name=str(folder), image_size=16), tmp_path)
+    flat = tmp_path / "flat"
+    for split in ("train", "test"):
+        (flat / split).mkdir(parents=True)
+        (flat / split / "a.png").write_bytes(b"")
+    with pytest.raises(UsageError, match="has no class folders; wanted are train/<class>"):
+        load(Data(name=str(flat)), tmp_path)
     with pytest.raises(UsageError, match="has no folder 'train'"):
         load(Data(name=str(folder / "train")), tmp_path)
 

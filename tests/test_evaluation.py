@@ -12,6 +12,7 @@ from gatebench.data.images import Dataset, Images
 from gatebench.evaluation import audit
 from gatebench.evaluation.breakdown import breakdown, per_input
 from gatebench.evaluation.outcome import Outcome, by_unit
+from gatebench.evaluation.row import at_epoch
 from gatebench.measure.statistics import wilson
 from gatebench.recipe import Budget, Training
 from gatebench.report.markdown import tables
@@ -89,6 +90,14 @@ def test_macs_are_the_base_the_gate_and_what_ran(net):
     base = net.macs_static - first - second - third
     assert net.macs(ran).tolist() == [base + net.macs_gate + first + third, base + net.macs_gate]
     assert net.macs(ran, deciding=False).tolist() == [base + first + third, base]
+
+
+def test_the_epoch_of_the_paper_s_table_2_is_kept_where_a_run_has_it():
+    epochs = [{"epoch": number, "test_accuracy": float(number), "mean_gate_soft": 0.5, "mean_gate_hard": 0.6} for number in range(1, 121)]
+    assert at_epoch(epochs, 100, "test_accuracy") == {
+        "accuracy_epoch_100": 100.0, "mean_gate_soft_epoch_100": 0.5, "mean_gate_hard_epoch_100": 0.6,
+    }  # fmt: skip
+    assert at_epoch(epochs[:15], 100, "test_accuracy") == {}
 
 
 def test_breakdown_by_class_difficulty_and_unit(net):

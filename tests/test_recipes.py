@@ -71,6 +71,16 @@ def test_another_number_of_epochs_scales_what_is_counted_in_epochs():
     assert recipe.with_epochs(25) is recipe
 
 
+def test_an_empty_group_empties_it():
+    assert load("cosinegate", "cosinegate", "balanced", ["objective.terms={}"]).objective.terms == {}
+
+
+def test_a_gate_without_its_kind_is_told_to_say_it():
+    recipe = load("cosinegate", "cosinegate", "balanced", ["model.gate={}", "model.gate.gamma=-3"])
+    with pytest.raises(UsageError, match="model.gate does not say which kind it is; give model.gate.kind too"):
+        models.resolve(recipe.model)
+
+
 def test_overrides_and_the_hash():
     plain = load("cosinegate", "cosinegate", "balanced")
     changed = load("cosinegate", "cosinegate", "balanced", ["training.learning_rate=0.05", "model.gate.gamma=-1"])
@@ -93,6 +103,7 @@ def test_overrides_and_the_hash():
         ("training.epochs=15", "use --epochs, which scales along everything"),
         ("objective.budget.target=2", "objective.budget.target = 2 is not allowed.*less than or equal to 1"),
         ("training", "--set wants KEY=VALUE"),
+        ("training.learning_rate=.inf", "training.learning_rate = inf is not allowed"),
         ("training.epochs.more=1", "'epochs' is a value, not a group"),
     ],
 )

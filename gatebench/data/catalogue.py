@@ -88,7 +88,7 @@ def _load_path(name: str, image_size: int | None) -> Dataset:
     from .files import load_folder, load_npz
 
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return load_folder(path, image_size)
     if path.suffix == ".npz" and path.is_file():
         return load_npz(path)

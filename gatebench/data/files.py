@@ -60,6 +60,7 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
         if not (path / split).is_dir():
             raise UsageError(f"{path} has no folder {split!r}; wanted are train/<class>/* and test/<class>/*.")
     from torchvision.datasets import ImageFolder
+    from torchvision.datasets.folder import IMG_EXTENSIONS
 
     class VisibleImages(ImageFolder):
         """Without hidden folders and files, such as .ipynb_checkpoints and ._name.png."""
@@ -70,6 +71,8 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
 
     try:
         folders = [VisibleImages(path / split, allow_empty=True) for split in ("train", "test")]
+    except ValueError:
+        raise UsageError(f"{path} has no class folders; wanted are train/<class>/* and test/<class>/*, a folder for each class.") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read as train/<class>/*, test/<class>/*: {error}.") from None
     train, test = folders
@@ -81,7 +84,8 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
     for folder in folders:
         empty = sorted(set(range(len(train.classes))) - set(folder.targets))
         if empty:
-            raise UsageError(f"{Path(folder.root) / train.classes[empty[0]]} holds no images; add some or remove the folder.")
+            known = ", ".join(IMG_EXTENSIONS)
+            raise UsageError(f"{Path(folder.root) / train.classes[empty[0]]} holds no images ({known}); add some or remove the folder.")
     splits = [_decode(folder.samples, image_size) for folder in folders]
     if splits[0].pixels.shape[1:] != splits[1].pixels.shape[1:]:
         raise UsageError(f"{path}: train and test images differ in size; give one with --set data.image_size=...")

@@ -18,7 +18,6 @@ from ..device import autocast
 from ..exit_policy import NEVER, ExitPolicy, all_scores, first_sure
 from ..measure.statistics import wilson
 from ..recipe import Evaluation, Rule
-from ..report import figures
 from ..runs import RunFolder
 from .outcome import macro_scores
 
@@ -83,6 +82,8 @@ class ExitStudy:
 
     def write(self, folder: RunFolder) -> None:
         """exits.csv and calibration.csv, and a picture of each."""
+        from ..report import figures  # matplotlib takes its time
+
         table = curves(self.model, self.known, self.answers, self.evaluation, self.temperatures)
         reliability = calibration(self.answers, self.temperatures)
         folder.write_text("exits.csv", table.to_csv(index=False, float_format="%.10g"))

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +23,14 @@ def cpu_name() -> str:
 
 def cpu_features() -> list[str]:
     """Those instruction sets of the processor that decide how fast it trains."""
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return [name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16") if capabilities.get(name)]
+    wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
+    if hasattr(torch.cpu, "get_capabilities"):
+        return [name for name in wanted if torch.cpu.get_capabilities().get(name)]
+    try:  # before torch 2.11 or so only Linux tells
+        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)[1].split()
+    except (OSError, TypeError):
+        return []
+    return [name for name in wanted if name.replace("avx512_f", "avx512f") in flags]
 
 
 def computes_bf16(device: torch.device) -> bool:

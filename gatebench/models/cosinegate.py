@@ -28,7 +28,7 @@ from .resnet import Shortcut, Widths
 class CirGate(BaseModel):
     """The paper's gate: logit = gamma (CIR + c(x)) (Eq. 11), relaxed with noise in training, thresholded at inference."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["cir"] = "cir"
     gamma: float = -2.5

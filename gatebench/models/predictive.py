@@ -21,7 +21,7 @@ from .block_gated import BlockGatedResNet
 class PredictiveGate(BaseModel):
     """Ours: logit = gain (predicted CIR + c), decided before F(x) is computed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["predictive"]
     decides: Literal["up-front", "before"] = "up-front"

@@ -46,11 +46,18 @@ def restore(folder: RunFolder, **parts) -> Progress:
     if not path.exists():
         return Progress([])
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():  # torch does not look at the check sums
+                raise ValueError("a part of it has changed")
         content = torch.load(path, weights_only=True, map_location="cpu")
         for name, part in parts.items():
             part.load_state_dict(content[name])
-        return Progress(content["epochs"], content["seconds"])
-    except (OSError, EOFError, KeyError, ValueError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        pd.DataFrame(content["epochs"])[["epoch", "train_loss"]]
+        return Progress(content["epochs"], float(content["seconds"]))
+    except (
+        OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:  # fmt: skip
         raise GatebenchError(
             f"{path} is damaged, or not a checkpoint of this run ({type(error).__name__}). Remove it to start over, or add --fresh."
         ) from None
