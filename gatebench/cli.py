@@ -283,6 +283,8 @@ def list_(kind: Annotated[Kind, typer.Argument(metavar="models|recipes|datasets"
         for name, named in CATALOGUE.items():
             here = "yes" if is_on_disk(name, root) else "no"
             table.add_row(name, str(named.classes), "x".join(map(str, named.shape)), f"{named.train:,}", f"{named.test:,}", here)
+        here = "yes" if (root / "indian-pines").is_dir() else "no"
+        table.add_row("indian-pines", "16", "9x9x200", "patches", "patches", here)
         table.add_row("shapes", "any", "any", "any", "any", "procedural, known difficulty")
     elif kind is Kind.recipes:
         for heading in ("model", "recipe", "source"):

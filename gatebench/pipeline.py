@@ -71,8 +71,9 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
         model.load_state_dict(load_file(parent / "model.safetensors"))
     model.to(place.device, memory_format=torch.channels_last)
     statistics = {"mean": dataset.mean, "std": dataset.std, "device": place.device}
-    augment = recipe.data.augment == "crop-flip"
-    train = Batches(dataset.train, batch_size=recipe.training.batch_size, crop=augment, flip=augment and dataset.mirrors, **statistics)
+    crop, rand = recipe.data.augment != "none", recipe.data.augment == "rand-augment"
+    augment = {"crop": crop, "flip": crop and dataset.mirrors, "rand": rand}
+    train = Batches(dataset.train, batch_size=recipe.training.batch_size, **augment, **statistics)
     test = Batches(dataset.test, batch_size=EVALUATION_BATCH, **statistics)
     validation = dataset.validation and Batches(dataset.validation, batch_size=EVALUATION_BATCH, **statistics)
 

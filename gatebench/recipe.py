@@ -64,9 +64,10 @@ class Shapes(_Part):
 class Data(_Part):
     name: str = "cifar10"
     """A name of the catalogue, or the path of a folder of images or of an .npz file."""
-    augment: Literal["none", "crop-flip"] = "none"
+    augment: Literal["none", "crop-flip", "rand-augment"] = "none"
     """crop-flip: random crop after zero padding by an eighth of the side (4 pixels at 32), and a random horizontal flip, except of
-    digits, whose mirror image is another thing."""
+    digits, whose mirror image is another thing. rand-augment: that, then RandAugment (Cubuk et al., arXiv 1909.13719) and random
+    erasing (Zhong et al., arXiv 1708.04896), with torchvision's settings."""
     validation: NonNegativeInt = 0
     """Images carved from train by a fixed seed, to choose on what `evaluation` leaves open; 0 trains on all of train."""
     scored: Literal["test", "validation"] = Field("test", exclude_if=lambda value: value == "test")
@@ -122,9 +123,11 @@ class Training(_Part):
     learning_rate: PositiveFloat = 0.1
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: NonNegativeFloat = 5e-4
-    schedule: Literal["cosine", "warm-restarts", "one-cycle"] = "cosine"
+    schedule: Literal["cosine", "warm-restarts", "one-cycle", "steps"] = "cosine"
     """Learning rate, stepped every batch. cosine: from the rate to 0. warm-restarts: the same again and again.
-    one-cycle: linearly up to the rate in the first fifth, then linearly down to 0."""
+    one-cycle: linearly up to the rate in the first fifth, then linearly down to 0. steps: a tenth after each of the milestones."""
+    milestones: tuple[PositiveFloat, ...] = Field((), exclude_if=_unused)
+    """Epochs of steps."""
     restart_epochs: PositiveFloat = 50
     """Length of the first cycle of warm-restarts."""
     restart_factor: PositiveInt = 2
@@ -173,7 +176,11 @@ class Recipe(_Part):
         if epochs == own:
             return self
         factor = epochs / own
-        training = self.training.model_copy(update={"epochs": epochs, "restart_epochs": self.training.restart_epochs * factor})
+        scaled = {
+            "restart_epochs": self.training.restart_epochs * factor,
+            "milestones": tuple(each * factor for each in self.training.milestones),
+        }
+        training = self.training.model_copy(update={"epochs": epochs, **scaled})
         objective = self.objective
         if objective.budget:
             scaled = objective.budget.model_copy(update={"warmup_epochs": objective.budget.warmup_epochs * factor})

@@ -11,7 +11,7 @@ class Images:
     """One split in memory."""
 
     pixels: np.ndarray
-    """uint8 [N, H, W, C]."""
+    """[N, H, W, C], uint8, or int16 where 8 bits are too few."""
     labels: np.ndarray
     """int64 [N]."""
     difficulty: np.ndarray | None = None
@@ -34,7 +34,7 @@ class Dataset:
     train: Images
     test: Images
     mean: tuple[float, ...]
-    """Per channel, of pixels scaled to [0, 1]."""
+    """Per channel, of pixels scaled to [0, 1] (divided by the largest value of their type)."""
     std: tuple[float, ...]
     mirrors: bool = True
     """Whether an image's mirror image has the same label; digits' have not."""
@@ -75,9 +75,10 @@ class Dataset:
 
 
 def channel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of uint8 [N, H, W, C], scaled to [0, 1]."""
-    counts = [np.bincount(pixels[..., channel].ravel(), minlength=256) for channel in range(pixels.shape[-1])]
-    levels = np.arange(256) / 255
+    """Mean and standard deviation of each channel of pixels [N, H, W, C], scaled to [0, 1]."""
+    most = np.iinfo(pixels.dtype).max
+    counts = [np.bincount(pixels[..., channel].ravel(), minlength=most + 1) for channel in range(pixels.shape[-1])]
+    levels = np.arange(most + 1) / most
     means = [float(np.average(levels, weights=count)) for count in counts]
     deviations = [float(np.sqrt(np.average((levels - mean) ** 2, weights=count))) for count, mean in zip(counts, means, strict=True)]
-    return tuple(means), tuple(max(deviation, 1e-3) for deviation in deviations)
+    return tuple(means), tuple(max(deviation, 1e-3 if most == 255 else 1e-5) for deviation in deviations)
