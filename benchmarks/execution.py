@@ -3,8 +3,9 @@
     python benchmarks/execution.py [--depth 20,110] [--batch-size 1,8,64,256] [--threads 2] [--rounds 5]
 
 Random decisions, uniform over blocks and inputs, 20 patterns for each rate, on networks of 32 x 32 pixels. In one process, interleaved
-by gatebench's own protocol: the static twin, the sparse executor, masked execution, and the limit: the same number of inputs in every
-block, but always the first ones of the batch, so that nothing has to be moved. Prints the realised fraction
+by gatebench's own protocol: the static twin, the sparse executor, masked execution, and the limit: at batch 1 the bare blocks that are
+on, one after another, without an executor; in a batch the same number of inputs in every block, but always the first ones, so that
+nothing has to be moved. Prints the realised fraction
 (1 - time / twin's) / (1 - executed MACs / twin's), with its 95 % interval; of masked execution, which executes all, over the MACs decided.
 """
 
@@ -36,17 +37,32 @@ def patterns(batch, blocks, rate, draw):
     return torch.from_numpy(draw.random((batch, blocks)) >= rate)
 
 
+def limit(net, x, decisions):
+    """The least that could be done for these decisions, as work by their number."""
+    if len(x) > 1:
+        first_rows = [each.sort(dim=0, descending=True).values for each in decisions]
+        return lambda number: net.infer(x, "sparse", first_rows[number])
+    blocks = [[block if on else block.skip for block, on in zip(net.blocks, each[0].tolist(), strict=True)] for each in decisions]
+
+    def bare(number):
+        y = net.stem(x)
+        for block in blocks[number]:
+            y = block(y)
+        return net.classify(y)
+
+    return bare
+
+
 def compare(net, batch, rate, rounds, device, draw):
     """Saved share of the MACs, speed-up and realised fraction (None where nothing is saved) of sparse, masked and the limit."""
     x = torch.randn(batch, *net.input_shape, device=device).contiguous(memory_format=torch.channels_last)
     decisions = [patterns(batch, len(net.blocks), rate, draw) for _ in range(PATTERNS)]
-    first_rows = [each.sort(dim=0, descending=True).values for each in decisions]
     twin = net.twin()
     subjects = [
         Subject("twin", lambda number: twin(x)),
         Subject("sparse", lambda number: net.infer(x, "sparse", decisions[number])),
         Subject("masked", lambda number: net.infer(x, "masked", decisions[number])),
-        Subject("limit", lambda number: net.infer(x, "sparse", first_rows[number])),
+        Subject("limit", limit(net, x, decisions)),
     ]
     with torch.inference_mode():
         times = measure(subjects, PATTERNS, clock_for(device), rounds=rounds, max_seconds=600)

@@ -37,8 +37,12 @@ from gatebench.measure.protocol import Subject, measure
 INPUTS = 32
 ROUNDS = 25
 PLANTED = 0.05
-TURNS = 10
+TURNS = 20
 """Of the comparison with other timers."""
+BLOCK = 5
+"""Calls in a block of theirs."""
+BLOCKS = 100
+"""In a turn."""
 
 
 def network():
@@ -102,21 +106,38 @@ def by_input():
 
 
 def other_timers(run, threads, folder):
-    """Median seconds by three timers, taking turns: ours, torch's, and pyperf's in processes of its own."""
+    """Median seconds by three timers, one list each, taking turns: ours, torch's, and pyperf's in processes of its own.
+
+    The two others time blocks of calls. Left to themselves they make them of 100, and a block's mean holds every hiccup of the
+    machine that the median of single calls does not see; of a few calls, medians are medians of the same thing.
+    """
     seconds = {"gatebench": [], "torch.utils.benchmark": [], "pyperf": []}
     for turn in track(range(TURNS), "other timers"):
         times = measure([Subject("net", run)], INPUTS, CpuClock(), rounds=10, max_seconds=10, seed=turn)
         seconds["gatebench"].append(float(np.median(times.seconds)))
         timer = Timer("run(0)", globals={"run": run}, num_threads=threads)
-        seconds["torch.utils.benchmark"].append(timer.blocked_autorange(min_run_time=0.5).median)
+        seconds["torch.utils.benchmark"].append(plain.median(timer.timeit(BLOCK).median for _ in range(BLOCKS)))
         seconds["pyperf"].append(by_pyperf(threads, folder / f"{turn}.json"))
-    return {name: plain.median(values) for name, values in seconds.items()}
+    return seconds
 
 
 def by_pyperf(threads, file):
     script = Path(__file__).with_name("pyperf_network.py")
-    command = [sys.executable, script, "--processes", "2", "--values", "5", "--copy-env", "--quiet", "--output", file]
-    subprocess.run(command, check=True, env={**os.environ, "TRUST_THREADS": str(threads)}, stdout=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        script,
+        "--processes",
+        "2",
+        "--values",
+        BLOCKS // 2,
+        "--loops",
+        BLOCK,
+        "--copy-env",
+        "--quiet",
+        "--output",
+        file,
+    ]
+    subprocess.run(map(str, command), check=True, env={**os.environ, "TRUST_THREADS": str(threads)}, stdout=subprocess.DEVNULL)
     return pyperf.Benchmark.load(str(file)).median()
 
 
@@ -134,9 +155,10 @@ def main():
         print(planted(options.trials), flush=True)
         print(by_input(), flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            medians = other_timers(network(), options.threads, Path(folder))
-    ours = medians["gatebench"]
-    print("others: " + ", ".join(f"{name} {1e6 * value:.1f} us ({value / ours:.3f} of ours)" for name, value in medians.items()))
+            seconds = other_timers(network(), options.threads, Path(folder))
+    for name, values in seconds.items():
+        low, middle, high = plain.quantiles((each / ours for each, ours in zip(values, seconds["gatebench"], strict=True)), n=4)
+        print(f"others: {name} {1e6 * plain.median(values):.1f} us, {middle:.3f} of ours (quartiles over turns {low:.3f} to {high:.3f})")
 
 
 if __name__ == "__main__":

@@ -202,6 +202,7 @@ def profile_latency(
     if not names:
         raise UsageError("Name what to time: a run folder, a folder of runs, a model, or --model-file FILE.py:FACTORY.")
     sizes = _whole_numbers(batch_size, "--batch-size", 1, 65536)
+    counts = _whole_numbers(threads, "--threads", 1, 1024) if threads else [None]
     executions = _choices(execution, "--execution", ("sparse", "masked"))
     with stderr.status("loading torch"):
         from .device import choose_device, default_threads
@@ -220,8 +221,11 @@ def profile_latency(
     for sentence in loader.left_out:
         _say(f"gatebench: not timed: {sentence}")
     folders = destinations(entered, out)
-    counts = _whole_numbers(threads, "--threads", 1, 1024) if threads else [default_threads()]
-    plans = [profiling.Plan(place, count, size, executions, inputs, repeats, max_seconds) for count in counts for size in sizes]
+    plans = [
+        profiling.Plan(place, count or default_threads(), size, executions, inputs, repeats, max_seconds)
+        for count in counts
+        for size in sizes
+    ]
     measured, interrupted = [], False
     try:
         for plan in plans:

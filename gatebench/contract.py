@@ -90,9 +90,10 @@ class GatedModel(nn.Module):
         if execution not in EXECUTIONS:
             raise ValueError(f"execution must be one of {', '.join(EXECUTIONS)}, not {execution!r}")
         if decisions is not None:
-            if decisions.shape != (len(x), self.switches) or decisions.dtype != torch.bool:
+            if decisions.shape != (x.shape[0], self.switches) or decisions.dtype != torch.bool:
                 raise ValueError(f"decisions must be boolean [{len(x)}, {self.switches}], not {decisions.dtype} {list(decisions.shape)}")
-            decisions = decisions.to(x.device)
+            if decisions.device != x.device:
+                decisions = decisions.to(x.device)
         return self._infer(x, execution, decisions, policy)
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:

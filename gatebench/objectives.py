@@ -14,7 +14,9 @@ from .recipe import Budget, ExitLoss, Objective, Recipe
 
 
 def warmup(epoch: float, warmup_epochs: float) -> float:
-    """prog(t) = min(1, t / T_warmup) (CosineGate, Eq. 19); `epoch` counts from 0 and may be fractional."""
+    """prog(t) = min(1, t / T_warmup) (CosineGate, Eq. 19); `epoch` counts from 0 and may be fractional; 0 before that."""
+    if epoch < 0:
+        return 0.0
     return 1.0 if warmup_epochs == 0 else min(1.0, epoch / warmup_epochs)
 
 
@@ -126,7 +128,7 @@ def total(objective: Objective, output: Output, labels: Tensor, epoch: float) ->
         parts = {"cross_entropy": F.cross_entropy(output.logits.float(), labels, label_smoothing=smoothing)}
     if objective.budget and output.gates is not None:
         rule = objective.budget
-        parts["budget"] = rule.weight * warmup(epoch, rule.warmup_epochs) * budget(output.gates, rule)
+        parts["budget"] = rule.weight * warmup(epoch - rule.start_epoch, rule.warmup_epochs) * budget(output.gates, rule)
     for name, weight in objective.terms.items():
         parts[name] = weight * output.terms[name].reshape(len(labels), -1).sum(1).mean()
     loss = torch.stack(list(parts.values())).sum()

@@ -27,7 +27,7 @@ REFUSED = {
 
 
 def _unused(value: Any) -> bool:
-    """Settings of one family stay out of the recipes, and so of the hashes, of the others."""
+    """Settings of one method stay out of the recipes, and so of the hashes, of the others."""
     return not value
 
 
@@ -85,6 +85,8 @@ class Budget(_Part):
     """Mean gate above which the penalty sets in."""
     warmup_epochs: NonNegativeFloat = 0
     """Epochs over which the penalty grows to its full weight."""
+    start_epoch: NonNegativeFloat = Field(0, exclude_if=_unused)
+    """The epoch from which they count."""
     detached: bool = False
     """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
 
@@ -176,18 +178,13 @@ class Recipe(_Part):
         if epochs == own:
             return self
         factor = epochs / own
-        scaled = {
-            "restart_epochs": self.training.restart_epochs * factor,
-            "milestones": tuple(each * factor for each in self.training.milestones),
-        }
-        training = self.training.model_copy(update={"epochs": epochs, **scaled})
+        training = _scaled(self.training, factor, "restart_epochs", "milestones").model_copy(update={"epochs": epochs})
         objective = self.objective
-        if objective.budget:
-            scaled = objective.budget.model_copy(update={"warmup_epochs": objective.budget.warmup_epochs * factor})
-            objective = objective.model_copy(update={"budget": scaled})
-        if objective.exits:
-            scaled = objective.exits.model_copy(update={"anneal_epochs": objective.exits.anneal_epochs * factor})
-            objective = objective.model_copy(update={"exits": scaled})
+        parts = {
+            "budget": _scaled(objective.budget, factor, "warmup_epochs", "start_epoch"),
+            "exits": _scaled(objective.exits, factor, "anneal_epochs"),
+        }
+        objective = objective.model_copy(update=parts)
         return self.model_copy(update={"training": training, "objective": objective, "scaled_from_epochs": self.scaled_from_epochs or own})
 
     def with_dataset(self, name: str) -> "Recipe":
@@ -205,6 +202,17 @@ class Recipe(_Part):
         content = {key: value for key, value in self.model_dump(mode="json").items() if key not in ("name", "source", "changes")}
         content["data"].pop("name")  # one set under several paths is one set; `also` holds its fingerprint
         return hashlib.sha256(json.dumps([content, also], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _scaled(part, factor: float, *names: str):
+    """A recipe's part with these settings, each a number or a tuple of them, times `factor`; None stays None."""
+    if part is None:
+        return None
+    values = {name: getattr(part, name) for name in names}
+    scaled = {
+        name: tuple(each * factor for each in value) if isinstance(value, tuple) else value * factor for name, value in values.items()
+    }
+    return part.model_copy(update=scaled)
 
 
 def available(family: str | None = None) -> list[tuple[str, str]]:

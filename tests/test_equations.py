@@ -108,6 +108,14 @@ def test_budget_is_the_squared_excess_of_the_mean_gate():  # Eq. 17-18
 def test_warmup_grows_linearly_to_one():  # Eq. 19
     assert [objectives.warmup(epoch, 40) for epoch in (0, 10, 40, 120)] == [0, 0.25, 1, 1]
     assert objectives.warmup(0, 0) == 1
+    assert objectives.warmup(-1, 40) == objectives.warmup(-1, 0) == 0
+
+
+def test_a_penalty_that_starts_later_is_nothing_before():
+    logits, labels, gates = torch.zeros(2, 2), torch.tensor([0, 1]), torch.ones(2, 3)
+    objective = Objective(budget=Budget(weight=2, target=0.5, start_epoch=4, warmup_epochs=8))
+    parts = [objectives.total(objective, Output(logits, gates, {}), labels, epoch)[1]["budget"].item() for epoch in (0, 4, 6, 12, 20)]
+    assert parts == pytest.approx([0, 0, 0.125, 0.5, 0.5])
 
 
 @given(seed=st.integers(0, 10_000), gate=st.floats(0, 1))

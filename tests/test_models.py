@@ -183,6 +183,17 @@ def test_predictive_gates_watch_first_and_then_act():
     assert set(acting.gates.detach().unique().tolist()) == {0.0, 1.0} and acting.gates.requires_grad
 
 
+def test_predictive_gates_explore_until_they_settle():
+    torch.manual_seed(0)
+    net, x = models.create("cosinegate", gate={**PREDICTIVE, "watch": 0.1, "settle": 0.6}).train(), images(64, size=32)
+    explored = []
+    for progress in (0.1, 0.4, 0.6, 0.9):
+        net.begin_epoch(progress)
+        with torch.no_grad():
+            explored.append(sum((net(x).gates != net(x).gates).sum().item() for _ in range(4)))
+    assert explored[0] > explored[1] > 0 == explored[2] == explored[3]
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [

@@ -11,6 +11,8 @@ import yaml
 from gatebench.report.latency_table import markdown
 from gatebench.report.markdown import read_latency_rows, read_rows, tables
 
+MOST_PARAMS = 500_000
+"""Weights of 2 MB and more are not committed."""
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -26,7 +28,9 @@ def test_its_tables_are_those_of_the_committed_runs():
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/recipe.yaml")), ids=lambda path: path.parent.name)
 def test_a_committed_run_is_whole(path):
     names = {file.name for file in path.parent.iterdir()}
-    assert {"machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "inputs.parquet", "model.safetensors"} <= names
+    assert {"machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "inputs.parquet"} <= names
+    params = json.loads((path.parent / "summary.json").read_text())["params"]
+    assert ("model.safetensors" in names) == (params < MOST_PARAMS)
     assert yaml.safe_load(path.read_text())["training"]["epochs"] == len((path.parent / "epochs.csv").read_text().splitlines()) - 1
 
 

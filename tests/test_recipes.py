@@ -73,6 +73,11 @@ def test_another_number_of_epochs_scales_what_is_counted_in_epochs():
     assert exits.training.milestones == pytest.approx((25, 28, 29.5)) and exits.objective.exits.anneal_epochs == 30
 
 
+def test_a_late_penalty_scales_its_start_too():
+    budget = load("cosinegate", "cosinegate", "predictive").with_epochs(15).objective.budget
+    assert (budget.start_epoch, budget.warmup_epochs) == (3, 6)
+
+
 def test_an_empty_group_empties_it():
     assert load("cosinegate", "cosinegate", "balanced", ["objective.terms={}"]).objective.terms == {}
 

@@ -27,7 +27,7 @@ def run_blocks(net: "BlockGatedResNet", x: Tensor, execution: Execution, imposed
     """
     if execution == "masked" or (imposed is None and net.decides == "after"):
         return _run_all(net, x, imposed, threshold)
-    return (_run_one if len(x) == 1 else _run_decided)(net, x, imposed, threshold)
+    return (_run_one if x.shape[0] == 1 else _run_decided)(net, x, imposed, threshold)
 
 
 def _run_all(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, threshold: float) -> Output:
@@ -62,7 +62,10 @@ def _run_one(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, thresho
         gates, decided = decide(net.up_front_logits(x), threshold)
     if decided is not None:
         for block, on in zip(net.blocks, decided.tolist()[0], strict=True):
-            x = block(x) if on else block.skip(x)
+            if on:
+                x = block(x)
+            elif not block.shortcut_is_identity:
+                x = block.skip(x)
     else:
         pairs = []
         for index, block in enumerate(net.blocks):

@@ -29,9 +29,11 @@ class PredictiveGate(BaseModel):
     gain: PositiveFloat = 2.5
     hidden: PositiveInt = 32
     threshold: float = Field(0.5, gt=0, lt=1)
-    watch: float = Field(0.4, ge=0, lt=1)
+    watch: float = Field(0.2, ge=0, lt=1)
     """Share of the training in which every block runs and the gates only learn to predict. Gates that act from the first step
     close blocks that have not learned anything yet, for good."""
+    settle: float = Field(0.7, gt=0, le=1)
+    """Share of the training after which gates are no longer noisy: the network learns under the decisions it will run with."""
 
 
 def interior(x: Tensor) -> Tensor:
@@ -120,7 +122,7 @@ class PredictiveCosineGate(BlockGatedResNet):
     """Gates decided before F(x): logit = gain (predicted CIR + c), the paper's Eq. 11 with its prose's sign.
 
     At first every block runs and the gates only watch. Then they act, hard in training too (straight-through), and the noise that
-    lets them explore shrinks to nothing: the network ends up learning under the decisions it will run with.
+    lets them explore shrinks to nothing.
     """
 
     terms = ("prediction",)
@@ -128,7 +130,7 @@ class PredictiveCosineGate(BlockGatedResNet):
     def __init__(self, gate: PredictiveGate, **backbone):
         """`backbone` are `ResNet`'s arguments."""
         super().__init__(**backbone)
-        self.decides, self.threshold, self.watch = gate.decides, gate.threshold, gate.watch
+        self.decides, self.threshold, self.watch, self.settle = gate.decides, gate.threshold, gate.watch, gate.settle
         self.register_buffer("noise", torch.ones(()), persistent=False)  # a tensor: torch.compile would build anew for every number
         self.begin_epoch(0.0)
         shapes = self.map_shapes()[:-1]
@@ -141,7 +143,7 @@ class PredictiveCosineGate(BlockGatedResNet):
 
     def begin_epoch(self, progress: float) -> None:
         self.watching = progress < self.watch
-        self.noise.fill_(1.0 - progress)
+        self.noise.fill_(max(0.0, 1.0 - progress / self.settle))
 
     def up_front_logits(self, x: Tensor) -> Tensor:
         head = self.up_front_head
