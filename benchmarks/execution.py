@@ -42,7 +42,14 @@ def limit(net, x, decisions):
     if len(x) > 1:
         first_rows = [each.sort(dim=0, descending=True).values for each in decisions]
         return lambda number: net.infer(x, "sparse", first_rows[number])
-    blocks = [[block if on else block.skip for block, on in zip(net.blocks, each[0].tolist(), strict=True)] for each in decisions]
+    blocks = [
+        [
+            block if on else block.skip
+            for block, on in zip(net.blocks, each[0].tolist(), strict=True)
+            if on or not block.shortcut_is_identity
+        ]
+        for each in decisions
+    ]
 
     def bare(number):
         y = net.stem(x)
@@ -54,7 +61,10 @@ def limit(net, x, decisions):
 
 
 def compare(net, batch, rate, rounds, device, draw):
-    """Saved share of the MACs, speed-up and realised fraction (None where nothing is saved) of sparse, masked and the limit."""
+    """Shares of the blocks off and of the MACs saved, speed-up, and realised fractions of sparse, masked and the limit.
+
+    A fraction is None where nothing is saved.
+    """
     x = torch.randn(batch, *net.input_shape, device=device).contiguous(memory_format=torch.channels_last)
     decisions = [patterns(batch, len(net.blocks), rate, draw) for _ in range(PATTERNS)]
     twin = net.twin()
@@ -78,7 +88,8 @@ def compare(net, batch, rate, rounds, device, draw):
         "masked": over_twin(times.of("masked"), twin_macs, decided),
         "limit": over_twin(times.of("limit"), twin_macs, executed),
     }
-    return 1 - executed.mean() / net.macs_static, statistics.speedup(times.of("twin"), times.of("sparse")), realised
+    off = 1 - torch.cat(decisions).float().mean().item()
+    return off, 1 - executed.mean() / net.macs_static, statistics.speedup(times.of("twin"), times.of("sparse")), realised
 
 
 def main():
@@ -102,9 +113,9 @@ def main():
             for heading in ("off %", "MACs saved %", "sparse", "masked", "limit", "sparse: times as fast as the twin"):
                 table.add_column(heading, justify="right")
             for rate in RATES:
-                saved, fast, realised = compare(net, batch, rate, options.rounds, device, np.random.default_rng(0))
+                off, saved, fast, realised = compare(net, batch, rate, options.rounds, device, np.random.default_rng(0))
                 cells = [f"{each.value:.2f} ({each.low:.2f}-{each.high:.2f})" if each else "no saving" for each in realised.values()]
-                table.add_row(f"{100 * rate:.0f}", f"{100 * saved:.1f}", *cells, f"{fast.value:.3f} ({fast.low:.3f}-{fast.high:.3f})")
+                table.add_row(f"{100 * off:.0f}", f"{100 * saved:.1f}", *cells, f"{fast.value:.3f} ({fast.low:.3f}-{fast.high:.3f})")
             console.print(table)
 
 

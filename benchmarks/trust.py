@@ -108,13 +108,14 @@ def by_input():
 def other_timers(run, threads, folder):
     """Median seconds by three timers, one list each, taking turns: ours, torch's, and pyperf's in processes of its own.
 
-    The two others time blocks of calls. Left to themselves they make them of 100, and a block's mean holds every hiccup of the
-    machine that the median of single calls does not see; of a few calls, medians are medians of the same thing.
+    The two others time blocks of calls, and the mean over a block holds every hiccup of the machine, which the median of single calls
+    does not see. So all three time blocks of a few calls, on one input.
     """
     seconds = {"gatebench": [], "torch.utils.benchmark": [], "pyperf": []}
+    block = Subject("block", lambda number: [run(number) for _ in range(BLOCK)])
     for turn in track(range(TURNS), "other timers"):
-        times = measure([Subject("net", run)], INPUTS, CpuClock(), rounds=10, max_seconds=10, seed=turn)
-        seconds["gatebench"].append(float(np.median(times.seconds)))
+        times = measure([block], 1, CpuClock(), rounds=BLOCKS, max_seconds=10, seed=turn)
+        seconds["gatebench"].append(float(np.median(times.seconds)) / BLOCK)
         timer = Timer("run(0)", globals={"run": run}, num_threads=threads)
         seconds["torch.utils.benchmark"].append(plain.median(timer.timeit(BLOCK).median for _ in range(BLOCKS)))
         seconds["pyperf"].append(by_pyperf(threads, folder / f"{turn}.json"))
@@ -123,21 +124,9 @@ def other_timers(run, threads, folder):
 
 def by_pyperf(threads, file):
     script = Path(__file__).with_name("pyperf_network.py")
-    command = [
-        sys.executable,
-        script,
-        "--processes",
-        "2",
-        "--values",
-        BLOCKS // 2,
-        "--loops",
-        BLOCK,
-        "--copy-env",
-        "--quiet",
-        "--output",
-        file,
-    ]
-    subprocess.run(map(str, command), check=True, env={**os.environ, "TRUST_THREADS": str(threads)}, stdout=subprocess.DEVNULL)
+    size = ["--processes", "2", "--values", str(BLOCKS // 2), "--loops", str(BLOCK)]
+    command = [sys.executable, script, *size, "--copy-env", "--quiet", "--output", file]
+    subprocess.run(command, check=True, env={**os.environ, "TRUST_THREADS": str(threads)}, stdout=subprocess.DEVNULL)
     return pyperf.Benchmark.load(str(file)).median()
 
 

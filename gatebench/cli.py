@@ -17,7 +17,7 @@ stdout, stderr = Console(), Console(stderr=True)
 _debug = False
 
 FALLBACK_EPOCHS = 7
-"""Of `shapes`, where a recipe's own data set is missing: about three minutes of CosineGate on 2 cores."""
+"""Of `shapes`, where a recipe's own data set is missing: one to three minutes of CosineGate on 2 cores."""
 
 
 class Device(str, Enum):

@@ -20,12 +20,20 @@ def warmup(epoch: float, warmup_epochs: float) -> float:
     return 1.0 if warmup_epochs == 0 else min(1.0, epoch / warmup_epochs)
 
 
-def budget(gates: Tensor, rule: Budget) -> Tensor:
-    """max(0, mean gate - target)^2 (CosineGate, Eq. 17-18, without the warm-up factor); `gates` [N, S].
+def macs_share(gates: Tensor, macs: Tensor) -> Tensor:
+    """Share of the switches' MACs [S] that `gates` [N, S] let run."""
+    return gates.float().mean(0) @ (macs / macs.sum())
 
-    Detached, as the released notebook has it, the penalty comes from a plain number and has no gradient.
+
+def budget(gates: Tensor, rule: Budget, macs: Tensor) -> Tensor:
+    """max(0, mean gate - target)^2 (CosineGate, Eq. 17-18, without the warm-up factor); `gates` [N, S], `macs` [S] of each switch.
+
+    The mean is over gates alike, or, where the rule says so, by their MACs. Detached, as the released notebook has it, the penalty
+    comes from a plain number and has no gradient.
     """
-    mean = (gates.detach() if rule.detached else gates).float().mean()
+    if rule.detached:
+        gates = gates.detach()
+    mean = gates.float().mean() if rule.of == "gates" else macs_share(gates, macs)
     return (mean - rule.target).clamp(min=0).square()
 
 
@@ -116,10 +124,10 @@ def check(recipe: Recipe, model: GatedModel) -> None:
         raise UsageError("objective.budget: the model has no gates that a budget could hold down; leave it out.")
 
 
-def total(objective: Objective, output: Output, labels: Tensor, epoch: float) -> tuple[Tensor, dict[str, Tensor]]:
+def total(objective: Objective, output: Output, labels: Tensor, epoch: float, macs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss (CosineGate, Eq. 21) and its weighted parts by name, detached.
 
-    A model's own term is averaged over inputs and summed over units.
+    `macs` [S] are those of the model's switches. A model's own term is averaged over inputs and summed over units.
     """
     smoothing = objective.label_smoothing
     if objective.exits:
@@ -128,7 +136,7 @@ def total(objective: Objective, output: Output, labels: Tensor, epoch: float) ->
         parts = {"cross_entropy": F.cross_entropy(output.logits.float(), labels, label_smoothing=smoothing)}
     if objective.budget and output.gates is not None:
         rule = objective.budget
-        parts["budget"] = rule.weight * warmup(epoch - rule.start_epoch, rule.warmup_epochs) * budget(output.gates, rule)
+        parts["budget"] = rule.weight * warmup(epoch - rule.start_epoch, rule.warmup_epochs) * budget(output.gates, rule, macs)
     for name, weight in objective.terms.items():
         parts[name] = weight * output.terms[name].reshape(len(labels), -1).sum(1).mean()
     loss = torch.stack(list(parts.values())).sum()

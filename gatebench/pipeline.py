@@ -140,5 +140,6 @@ def _examples(dataset: Dataset, inputs: pd.DataFrame, outcome: Outcome) -> dict[
     gates, as the confidence has it."""
     hardness = outcome.gates.mean(1) if outcome.gates is not None else 1 - outcome.confidence
     order = np.lexsort([hardness, inputs["macs_decided"]])
-    chosen = np.concatenate([order[: THUMBNAILS // 2], order[-(THUMBNAILS // 2) :]])
+    half = min(THUMBNAILS, len(order)) // 2
+    chosen = np.concatenate([order[:half], order[len(order) - half :]])
     return {"index": chosen, "pixels": dataset.test.pixels[chosen], "labels": outcome.labels[chosen], "hardness": hardness[chosen]}

@@ -83,10 +83,12 @@ class Budget(_Part):
     weight: NonNegativeFloat
     target: float = Field(ge=0, le=1)
     """Mean gate above which the penalty sets in."""
+    of: Literal["gates", "macs"] = Field("gates", exclude_if=lambda value: value == "gates")
+    """The mean over gates, each alike as printed, or each by the MACs that it leaves out."""
     warmup_epochs: NonNegativeFloat = 0
     """Epochs over which the penalty grows to its full weight."""
     start_epoch: NonNegativeFloat = Field(0, exclude_if=_unused)
-    """The epoch from which they count."""
+    """Epoch, counted from 0, at which that begins; there is no penalty before."""
     detached: bool = False
     """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
 

@@ -56,4 +56,4 @@ def test_a_profile_on_the_gpu_uses_its_events(gatebench, tmp_path):
     assert done.returncode in (0, 3), done.stderr
     assert {row["batch_size"] for row in json.loads(done.stdout)} == {1, 8}
     conditions = json.loads(next(tmp_path.glob("*/latency.json")).read_text())
-    assert conditions["sessions"][0]["clock"]["name"] == "cuda events" and conditions["machine"]["gpu"]
+    assert conditions["sessions"][0]["clock"]["name"] == "cuda events" and conditions["sessions"][0]["measured_on"]["gpu"]

@@ -101,8 +101,11 @@ def test_printed_sign_runs_a_block_only_below_a_small_incompatibility(gamma, bou
 
 def test_budget_is_the_squared_excess_of_the_mean_gate():  # Eq. 17-18
     gates = torch.tensor([[0.9, 0.7], [0.8, 0.6]])
-    assert objectives.budget(gates, Budget(weight=1, target=0.6)).item() == pytest.approx((0.75 - 0.6) ** 2)
-    assert objectives.budget(gates, Budget(weight=1, target=0.8)).item() == 0
+    macs = torch.tensor([3.0, 1.0])
+    assert objectives.budget(gates, Budget(weight=1, target=0.6), macs).item() == pytest.approx((0.75 - 0.6) ** 2)
+    assert objectives.budget(gates, Budget(weight=1, target=0.8), macs).item() == 0
+    share = (0.85 * 3 + 0.65 * 1) / 4
+    assert objectives.budget(gates, Budget(weight=1, target=0.6, of="macs"), macs).item() == pytest.approx((share - 0.6) ** 2)
 
 
 def test_warmup_grows_linearly_to_one():  # Eq. 19
@@ -114,8 +117,10 @@ def test_warmup_grows_linearly_to_one():  # Eq. 19
 def test_a_penalty_that_starts_later_is_nothing_before():
     logits, labels, gates = torch.zeros(2, 2), torch.tensor([0, 1]), torch.ones(2, 3)
     objective = Objective(budget=Budget(weight=2, target=0.5, start_epoch=4, warmup_epochs=8))
-    parts = [objectives.total(objective, Output(logits, gates, {}), labels, epoch)[1]["budget"].item() for epoch in (0, 4, 6, 12, 20)]
-    assert parts == pytest.approx([0, 0, 0.125, 0.5, 0.5])
+    spent = [
+        objectives.total(objective, Output(logits, gates), labels, epoch, torch.ones(3))[1]["budget"].item() for epoch in (0, 4, 6, 12, 20)
+    ]
+    assert spent == pytest.approx([0, 0, 0.125, 0.5, 0.5])
 
 
 @given(seed=st.integers(0, 10_000), gate=st.floats(0, 1))
@@ -134,7 +139,7 @@ def test_total_is_the_weighted_sum_with_the_warmup_factor():  # Eq. 21
     logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
     gates, drift = torch.tensor([[0.9, 0.9], [0.9, 0.9]]), torch.tensor([[0.1, 0.3], [0.5, 0.7]])
     objective = Objective(budget=Budget(weight=5, target=0.6, warmup_epochs=40), terms={"consistency": 0.01})
-    loss, parts = objectives.total(objective, Output(logits, gates, terms={"consistency": drift}), labels, epoch=10)
+    loss, parts = objectives.total(objective, Output(logits, gates, terms={"consistency": drift}), labels, 10, torch.ones(2))
     entropy = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 2
     assert parts["cross_entropy"].item() == pytest.approx(entropy, abs=1e-6)
     assert parts["budget"].item() == pytest.approx(5 * 0.25 * 0.3**2, abs=1e-6)
@@ -144,7 +149,7 @@ def test_total_is_the_weighted_sum_with_the_warmup_factor():  # Eq. 21
 
 def test_a_term_of_one_number_an_input_is_averaged():
     output = Output(torch.zeros(2, 2), terms={"depth": torch.tensor([1.0, 3.0])})
-    _, parts = objectives.total(Objective(terms={"depth": 0.5}), output, torch.tensor([0, 1]), 0)
+    _, parts = objectives.total(Objective(terms={"depth": 0.5}), output, torch.tensor([0, 1]), 0, torch.ones(0))
     assert parts["depth"].item() == pytest.approx(1.0)
 
 
@@ -207,7 +212,7 @@ def net_output():
 def test_every_term_reaches_every_gate(net_output, term):
     net, output = net_output
     values = {
-        "budget": lambda: objectives.budget(output.gates, Budget(weight=1, target=0)),
+        "budget": lambda: objectives.budget(output.gates, Budget(weight=1, target=0), torch.ones(9)),
         "consistency": lambda: output.terms["consistency"].sum(1).mean(),
         "cross_entropy": lambda: torch.nn.functional.cross_entropy(output.logits, torch.arange(8)),
     }
@@ -221,7 +226,7 @@ def test_every_term_reaches_every_gate(net_output, term):
 def test_a_detached_budget_shows_in_the_loss_and_moves_nothing(net_output):
     _, output = net_output
     rule = Budget(weight=3, target=0, detached=True)
-    penalty = objectives.budget(output.gates, rule)
+    penalty = objectives.budget(output.gates, rule, torch.ones(9))
     assert penalty > 0 and not penalty.requires_grad
 
 

@@ -58,8 +58,18 @@ def test_a_penalty_without_gradient_is_found(net):
 
 def test_an_idle_penalty_is_found():
     rule = Budget(weight=1, target=0.6)
-    assert audit.penalty_inactive(rule, 0.61) == audit.penalty_inactive(rule, 0.598) == []
-    assert audit.penalty_inactive(rule, 0.512) == ["penalty idle: the mean training gate 0.512 is under its target 0.60"]
+    found = [audit.penalty_inactive(rule, {"train_mean_gate": gate, "train_macs_share": 0.3}) for gate in (0.61, 0.598, 0.512)]
+    assert found == [[], [], ["penalty idle: in training the mean gate, 0.512, is under its target 0.60"]]
+    by_macs = rule.model_copy(update={"of": "macs"})
+    found = audit.penalty_inactive(by_macs, {"train_mean_gate": 0.7, "train_macs_share": 0.3})
+    assert found == ["penalty idle: in training the share of the MACs, 0.300, is under its target 0.60"]
+
+
+def test_a_penalty_that_is_late_is_found():
+    rule = Budget(weight=1, target=0.6, start_epoch=5, warmup_epochs=20)
+    assert audit.penalty_late(rule, 25) == audit.penalty_late(Budget(weight=1, target=0.6), 1) == []
+    assert audit.penalty_late(rule, 10) == ["penalty late: after 10 epochs it has 25 % of its weight"]
+    assert audit.penalty_late(rule, 4) == ["penalty late: after 4 epochs it has 0 % of its weight"]
 
 
 def test_a_claimed_saving_that_is_not_executed_is_found():
@@ -121,14 +131,16 @@ def row(seed, accuracy, **changes):
         "model": "cosinegate", "recipe": "balanced", "changes": [], "digest": "d", "dataset": "cifar10", "split": "test", "seed": seed,
         "epochs": 15, "recipe_epochs": 160, "schedule": "cosine 0.1", "accuracy": accuracy, "accuracy_low": accuracy - 1,
         "accuracy_high": accuracy + 1, "accuracy_peak": accuracy, "mean_gate_soft": 0.5, "mean_gate_hard": 0.75, "skip_pct": 25.0,
-        "macs_executed": 30e6, "macs_ratio": 0.75, "precision": "bf16", **changes,
+        "macs_executed": 30e6, "macs_ratio": 0.75, "device": "cpu", "precision": "bf16", **changes,
     }  # fmt: skip
 
 
 def test_the_readme_s_table_averages_seeds_of_one_setting_only():
-    text = tables([row(0, 88.0), row(1, 90.0), row(0, 50.0, digest="e", changes=["model.gate.gamma=5"]), row(0, 99.0, dataset="mnist")])
-    assert text.count("| cosinegate balanced") == 3
-    assert "| cosinegate balanced (recipe: 160 epochs) | 2 | 89.00 ± 1.41 |" in text
+    other = row(0, 50.0, digest="e", changes=["model.gate.gamma=5"])
+    text = tables([row(0, 88.0), row(1, 90.0), other, row(0, 99.0, dataset="mnist"), row(0, 70.0, device="cuda")])
+    assert text.count("| cosinegate balanced") == 4
+    assert "| cosinegate balanced (recipe: 160 epochs) | 0, 1 | 89.00 ± 1.41 |" in text
+    assert text.index("bf16 on CPU**") < text.index("70.00 (69.00-71.00)") < text.index("**mnist")
     assert "model.gate.gamma=5" in text and "50.00 (49.00-51.00)" in text
     assert text.index("**cifar10") < text.index("**mnist")
 

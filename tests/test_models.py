@@ -114,7 +114,7 @@ def test_everything_on_is_the_static_twin(net):
 
 def test_masked_equals_sparse_on_own_decisions(net):
     with torch.no_grad():
-        masked, sparse = net.infer(images(32, 5), "masked"), net.infer(images(32, 5), "sparse")
+        masked, sparse = net.infer(images(24, 5), "masked"), net.infer(images(24, 5), "sparse")
     assert close(sparse.logits, masked.logits)
     assert torch.equal(sparse.decisions, masked.decisions)
     assert masked.executed.all()
@@ -165,9 +165,22 @@ def test_predictive_gates_do_not_see_the_zeros_of_a_random_crop():
     net = models.create("cosinegate", gate=PREDICTIVE).eval()
     x = images(8, size=32)
     padded = x.clone()
-    padded[:, :, :3], padded[:, :, :, :3] = 0, 0  # and the stem's 3x3 convolution reaches one pixel further
+    padded[:, :, :4], padded[:, :, :, :4] = 0, 0
     with torch.no_grad():
         assert torch.equal(net.infer(x).gates, net.infer(padded).gates)
+
+
+@pytest.mark.parametrize("decides", ["up-front", "before"])
+def test_predictive_gates_start_where_the_budget_allows_and_differ_between_inputs(decides):
+    torch.manual_seed(0)
+    net = models.create("cosinegate", gate={**PREDICTIVE, "decides": decides, "watch": 0.0}).train()
+    net.begin_epoch(0.0)
+    with torch.no_grad():
+        noisy = torch.stack([net(images(64, seed, size=32)).gates for seed in range(8)])
+        net.begin_epoch(1.0)
+        quiet = net(images(256, size=32)).gates
+    assert 0.7 < noisy.mean() < 0.8
+    assert (quiet.mean(0) > 0.8).all() and (quiet.mean(0) < 1).all()
 
 
 def test_predictive_gates_watch_first_and_then_act():

@@ -63,7 +63,7 @@ def test_all_runs_of_a_folder_are_timed_together_and_keep_their_rows(gatebench, 
     assert len(raw) == 7 * 5 * 32 and raw["seconds"].gt(0).all()
     sparse = raw[raw["subject"] == "sparse"].pivot(index="round", columns="call", values="seconds").to_numpy()
     assert 1e3 * np.median(sparse, 0).mean() == pytest.approx(predictive["latency_ms"], rel=1e-6)
-    for picture in ("latency-inputs.png", "latency-macs.png", "decisions.png"):
+    for picture in ("latency-inputs-batch1-threads1.png", "latency-macs-batch1-threads1.png", "decisions.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
 
     profile(gatebench, folder, *QUICK)  # again: its rows are replaced, not doubled

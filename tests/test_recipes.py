@@ -75,7 +75,7 @@ def test_another_number_of_epochs_scales_what_is_counted_in_epochs():
 
 def test_a_late_penalty_scales_its_start_too():
     budget = load("cosinegate", "cosinegate", "predictive").with_epochs(15).objective.budget
-    assert (budget.start_epoch, budget.warmup_epochs) == (3, 6)
+    assert (budget.start_epoch, budget.warmup_epochs) == (1.5, 3)
 
 
 def test_an_empty_group_empties_it():

@@ -10,6 +10,7 @@ import torch
 
 from ..contract import GatedModel
 from ..device import autocast
+from ..objectives import warmup
 from ..recipe import Budget, Recipe
 from .outcome import Outcome
 
@@ -25,7 +26,8 @@ def audit(model: GatedModel, recipe: Recipe, outcome: Outcome, macs_ratio: float
     findings = constant_gates(model, outcome)
     rule = recipe.objective.budget
     if rule and rule.weight:
-        findings += penalty_gradient(model, rule, batch, precision) + penalty_inactive(rule, last_epoch["train_mean_gate"])
+        findings += penalty_gradient(model, rule, batch, precision) + penalty_inactive(rule, last_epoch)
+        findings += penalty_late(rule, recipe.training.epochs)
     return findings + unexecuted_claim(outcome, macs_ratio)
 
 
@@ -58,11 +60,20 @@ def penalty_gradient(model: GatedModel, rule: Budget, batch, precision: str) -> 
     return ["penalty without gradient: the budget's penalty cannot move any gate"]
 
 
-def penalty_inactive(rule: Budget, train_mean_gate: float) -> list[str]:
-    """A mean gate well under the target leaves the penalty at zero: it is not what keeps the gates down."""
-    if train_mean_gate > rule.target - 0.01:
+def penalty_inactive(rule: Budget, last_epoch: dict) -> list[str]:
+    """What is well under its target leaves the penalty at zero: it is not what keeps the gates down."""
+    name, column = {"gates": ("mean gate", "train_mean_gate"), "macs": ("share of the MACs", "train_macs_share")}[rule.of]
+    if last_epoch[column] > rule.target - 0.01:
         return []
-    return [f"penalty idle: the mean training gate {train_mean_gate:.3f} is under its target {rule.target:.2f}"]
+    return [f"penalty idle: in training the {name}, {last_epoch[column]:.3f}, is under its target {rule.target:.2f}"]
+
+
+def penalty_late(rule: Budget, epochs: int) -> list[str]:
+    """A warm-up that training does not see the end of."""
+    reached = warmup(epochs - rule.start_epoch, rule.warmup_epochs)
+    if reached == 1:
+        return []
+    return [f"penalty late: after {epochs} epochs it has {100 * reached:.0f} % of its weight"]
 
 
 def unexecuted_claim(outcome: Outcome, macs_ratio: float) -> list[str]:

@@ -86,7 +86,8 @@ def speedup(slow: np.ndarray, fast: np.ndarray) -> Estimate:
 def realised(slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_macs: np.ndarray) -> Estimate | None:
     """Share of the saved MACs that is saved in time: (1 - time / time) / (1 - MACs / MACs); `*_macs` [N] belong to the inputs.
 
-    None where less than `NO_SAVING` of the MACs is saved. Times and MACs are resampled together, for they vary together.
+    None where less than `NO_SAVING` of the MACs is saved, or so few inputs save any that a resample may save nothing at all. Times and
+    MACs are resampled together, for they vary together.
     """
     ratio = _total_ratio(slow, fast)
 
@@ -95,8 +96,9 @@ def realised(slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_mac
 
     if 1 - fast_macs.sum() / slow_macs.sum() < NO_SAVING:
         return None
-    with np.errstate(divide="ignore"):  # a resample may save nothing at all
-        return interval(share(*_all(slow)), bootstrap(share, *slow.shape))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = bootstrap(share, *slow.shape)
+    return interval(share(*_all(slow)), shares) if np.isfinite(shares).all() else None
 
 
 def half_widths(slow: np.ndarray, fast: np.ndarray) -> tuple[float, float]:

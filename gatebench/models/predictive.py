@@ -17,6 +17,10 @@ from ..measure.macs import count_macs
 from ..objectives import prediction
 from .block_gated import BlockGatedResNet
 
+START = 1.3
+"""Gate logit of every block, in the mean over inputs, before anything is learned: with the noise three of four decisions are on, about
+what the recipe's budget allows, so that which ones is for the answers to say and not for the penalty."""
+
 
 class PredictiveGate(BaseModel):
     """Ours: logit = gain (predicted CIR + c), decided before F(x) is computed."""
@@ -27,43 +31,49 @@ class PredictiveGate(BaseModel):
     decides: Literal["up-front", "before"] = "up-front"
     """All blocks at once from the stem's output, or each block from its own input."""
     gain: PositiveFloat = 2.5
+    """Of predicted CIR; what c adds for an input has its own scale, one."""
     hidden: PositiveInt = 32
     threshold: float = Field(0.5, gt=0, lt=1)
-    watch: float = Field(0.2, ge=0, lt=1)
+    watch: float = Field(0.1, ge=0, lt=1)
     """Share of the training in which every block runs and the gates only learn to predict. Gates that act from the first step
     close blocks that have not learned anything yet, for good."""
-    settle: float = Field(0.7, gt=0, le=1)
+    settle: float = Field(0.5, gt=0, le=1)
     """Share of the training after which gates are no longer noisy: the network learns under the decisions it will run with."""
 
 
 def interior(x: Tensor) -> Tensor:
-    """The map [N, C, H, W] without an eighth of its side all round, where a random crop puts its zeros in training.
+    """The map [N, C, H, W] without an eighth of its side all round, where a random crop puts its zeros in training, and a pixel more.
 
-    Gates that see those zeros learn to decide by them, and on whole images decide otherwise than they were trained to.
+    Gates that see those zeros learn to decide by them, and on whole images decide otherwise than they were trained to. The pixel is as
+    far as the stem carries them; what blocks have carried further, a gate before a later block still sees.
     """
     _, _, height, width = x.shape
-    top, left = height // 8, width // 8
+    top, left = height // 8 + 1, width // 8 + 1
     return x[:, :, top : height - top, left : width - left]
 
 
 class Forecast(nn.Module):
     """From pooled features [N, D] what blocks will be like before they are computed: CIR and the controller term c, [N, 2, B].
 
-    The features are normalised over inputs: pooled ones hardly differ, and a gate that sees no difference closes for all or none.
+    Features are normalised over inputs: pooled ones hardly differ, and a gate that sees no difference closes for all or none. So is
+    what c makes of them: a gate that the budget pushes down closes for a few inputs first, and not for all at once.
     """
 
     def __init__(self, features: int, blocks: int, gain: float):
         super().__init__()
         self.gain = gain
         self.normalise = nn.BatchNorm1d(features, affine=False)
-        self.linear = nn.Linear(features, 2 * blocks)
-        with torch.no_grad():  # CIR starts at 1, unrelated directions, and c about 0: nearly every block open
+        self.linear = nn.Linear(features, 2 * blocks)  # CIR, then scores, whose bias the norm takes out again
+        self.spread = nn.BatchNorm1d(blocks, affine=False)
+        self.offset = nn.Parameter(torch.zeros(blocks))
+        self.start = START / gain - 1
+        with torch.no_grad():  # CIR starts at 1, unrelated directions
             self.linear.weight[:blocks] = 0
             self.linear.bias[:blocks] = 1
-            self.linear.bias[blocks:] = 0
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear(self.normalise(features)).float().unflatten(1, (2, -1))
+        cir, score = self.linear(self.normalise(features)).float().chunk(2, 1)
+        return torch.stack([cir, self.start + self.offset + self.spread(score) / self.gain], 1)
 
     def weigh(self, forecast: Tensor) -> Tensor:
         """Gate logits [N, B] = gain (CIR + c)."""
@@ -73,8 +83,11 @@ class Forecast(nn.Module):
         return self.weigh(self(features))
 
     def merged(self) -> "MergedForecast":
-        """The same logits from one layer, for inference; batch norm must be folded."""
-        weight, bias = (part.unflatten(0, (2, -1)).sum(0) * self.gain for part in (self.linear.weight, self.linear.bias))
+        """The same logits from one layer, for inference; the norm before it must be folded."""
+        scale = torch.rsqrt(self.spread.running_var + self.spread.eps)
+        (to_cir, to_score), (cir, score) = self.linear.weight.chunk(2), self.linear.bias.chunk(2)
+        weight = self.gain * to_cir + scale[:, None] * to_score
+        bias = self.gain * (cir + self.start + self.offset) + scale * (score - self.spread.running_mean)
         return MergedForecast(weight, bias)
 
 
@@ -98,7 +111,7 @@ class UpFrontHead(nn.Module):
     def __init__(self, channels: int, blocks: int, hidden: int, gain: float):
         super().__init__()
         self.conv = nn.Conv2d(channels, hidden, 3, 1, 1, bias=False)
-        self.norm = nn.BatchNorm2d(hidden)
+        self.norm = nn.BatchNorm2d(hidden, affine=False)  # a learned scale shrinks until nothing passes the ReLU
         self.forecast = Forecast(hidden, blocks, gain)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,7 +128,7 @@ class BlockHead(nn.Module):
         self.forecast = Forecast(hidden, 1, gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.linear(global_average(interior(x))), inplace=True)
+        return F.leaky_relu(self.linear(global_average(interior(x))), 0.1, inplace=True)
 
 
 class PredictiveCosineGate(BlockGatedResNet):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .. import models, recipe
+from ..contract import GatedModel
 from ..data.batches import Batches
 from ..data.catalogue import load
 from ..data.images import Dataset
@@ -104,10 +105,7 @@ class Loader:
             raise UsageError(f"{folder.path} is a run that has not finished. Give the command that trains it again, and it goes on.")
         row, described = folder.read_json("summary.json"), folder.read_json("data.json")
         plan = recipe.parse(_yaml(folder / "recipe.yaml"), str(folder / "recipe.yaml"))
-        if not (folder / "model.safetensors").exists():
-            raise GatebenchError(f"{folder.path} has no model.safetensors: its weights were not kept. Train it again to profile it.")
-        model = models.create(plan.model.name, len(described["classes"]), tuple(described["input_shape"]), **plan.model.options)
-        _fill(model, folder / "model.safetensors")
+        model = trained(folder, plan, described)
         data = self._load(plan.data)
         scored = data.fingerprint() == described["fingerprint"]
         if self.dataset is None and not scored:
@@ -159,6 +157,15 @@ class Loader:
         if data not in self.loaded:
             self.loaded[data] = load(data, self.root)
         return self.loaded[data]
+
+
+def trained(folder: RunFolder, plan: recipe.Recipe, described: dict) -> GatedModel:
+    """The network of a run; `described` is what data.json says. Raises GatebenchError where its weights are gone or another's."""
+    if not (folder / "model.safetensors").exists():
+        raise GatebenchError(f"{folder.path} has no model.safetensors: its weights were not kept. Train it again to profile it.")
+    model = models.create(plan.model.name, len(described["classes"]), tuple(described["input_shape"]), **plan.model.options)
+    _fill(model, folder / "model.safetensors")
+    return model
 
 
 def _yaml(path: Path) -> dict:

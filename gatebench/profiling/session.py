@@ -51,9 +51,6 @@ class Session:
     timings: list[list[Timing]]
     """One list a contender, one entry an execution."""
 
-    def all_timings(self) -> list[Timing]:
-        return [timing for entry in self.timings for timing in entry]
-
     def seconds(self, index: int) -> dict[str, np.ndarray]:
         """Every subject of a contender, by name: seconds [R, N]; with the rival that all are compared with, if there is one."""
         found = {}
@@ -84,7 +81,8 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
     if rival:
         against = Contender(rival, contenders[0].numbers, plan.device, draw)
         name, work = against.itself()
-        subjects.append(Subject(f"{len(contenders)} {name}", work))
+        beside = "0" if len(contenders) == 1 else ""  # one of several networks is not favoured
+        subjects.append(Subject(f"{len(contenders)} {name}", work, group=beside))
     before = state(plan.device)
     with torch.inference_mode():
         times = measure(

@@ -30,21 +30,22 @@ def read_latency_rows(results: Path) -> list[dict]:
 
 
 def tables(rows: list[dict]) -> str:
-    """Markdown, one table for each data set, split and schedule: only rows of one schedule compare."""
-    schedules = defaultdict(lambda: defaultdict(dict))
+    """Markdown, one table for each data set, split, schedule, device and precision: only rows of one table compare."""
+    places = defaultdict(lambda: defaultdict(list))
     for row in rows:
         setting = (row["model"], row["recipe"], row["digest"])
-        schedules[row["dataset"], row["split"], row["epochs"], row["schedule"]][setting][row["seed"]] = row
+        places[row["dataset"], row["split"], row["epochs"], row["schedule"], row["device"], row["precision"]][setting].append(row)
     parts = []
-    for (dataset, split, epochs, schedule), settings in sorted(schedules.items()):
-        static_first = sorted(settings.items(), key=lambda item: ("mean_gate_hard" in next(iter(item[1].values())), item[0]))
-        lines = [_training_cells(list(seeds.values())) for _, seeds in static_first]
-        parts.append(f"**{dataset} ({split}), {epochs} epochs, {schedule}**\n\n" + markdown_table(COLUMNS, lines))
+    for (dataset, split, epochs, schedule, device, precision), settings in sorted(places.items()):
+        static_first = sorted(settings.items(), key=lambda item: ("mean_gate_hard" in item[1][0], item[0]))
+        lines = [_training_cells(runs) for _, runs in static_first]
+        title = f"**{dataset} ({split}), {epochs} epochs, {schedule}, {precision} on {device.upper()}**"
+        parts.append(f"{title}\n\n" + markdown_table(COLUMNS, lines))
     return "\n\n".join(parts)
 
 
 def _training_cells(group: list[dict]) -> list[str]:
-    """One row of the table from the rows of a setting's seeds."""
+    """One row of the table from the rows of a setting's runs."""
     row = group[0]
 
     def mean(key: str) -> float:
@@ -57,7 +58,7 @@ def _training_cells(group: list[dict]) -> list[str]:
     gated = "mean_gate_hard" in row
     return [
         f"{row['model']} {row['recipe']}" + (f" ({', '.join(notes)})" if notes else ""),
-        str(len(group)),
+        ", ".join(map(str, sorted(member["seed"] for member in group))),
         f"{mean('accuracy'):.2f}{spread}{interval}",
         f"{mean('accuracy_peak'):.2f}",
         f"{mean('mean_gate_soft'):.3f} / {mean('mean_gate_hard'):.3f}" if gated else "-",

@@ -15,7 +15,7 @@ from ..data.batches import Batches
 from ..device import autocast
 from ..errors import GatebenchError
 from ..evaluation.outcome import collect
-from ..objectives import total
+from ..objectives import macs_share, total
 from ..recipe import Recipe
 from ..runs import RunFolder
 from . import checkpoint
@@ -41,6 +41,7 @@ class Trainer:
             nesterov=settings.nesterov,
         )
         self.schedule = make_schedule(settings, self.optimizer, steps_per_epoch)
+        self.macs = torch.from_numpy(model.switch_macs).to(next(model.parameters()).device)
 
     def train(self) -> None:
         """The model in training mode, but for its frozen parts, whose batch norm keeps its statistics."""
@@ -56,7 +57,7 @@ class Trainer:
         """One batch: the loss, its weighted parts and the model's output. `epoch` counts from 0, with the share of this one."""
         with autocast(x.device, self.precision):
             output = self.forward(x)
-            loss, parts = total(self.objective, output, labels, epoch)
+            loss, parts = total(self.objective, output, labels, epoch, self.macs)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.clip:
@@ -95,7 +96,7 @@ def fit(
         torch.manual_seed(epoch_seed)  # the gates' noise
         trainer.train()
         model.begin_epoch(epoch / epochs)
-        meter = Meter()
+        meter = Meter(trainer.macs)
         for step, (x, labels) in enumerate(train.shuffled(epoch_seed)):
             meter.add(*trainer.step(x, labels, epoch + step / len(train)), labels)
             if view.wants_update():
@@ -113,6 +114,7 @@ def fit(
                 "train_loss": means.pop("loss"),
                 "train_accuracy": means.pop("accuracy"),
                 "train_mean_gate": means.pop("gate", None),
+                "train_macs_share": means.pop("macs_share", None),
                 f"{scored}_accuracy": outcome.accuracy,
                 **outcome.gate_means(),
                 **{f"loss_{name}": value for name, value in means.items()},
@@ -130,8 +132,8 @@ def fit(
 class Meter:
     """Running means over an epoch, kept on the device so that reading them is the only thing that waits for it."""
 
-    def __init__(self):
-        self.images = 0
+    def __init__(self, macs: Tensor):
+        self.images, self.macs = 0, macs
         self.sums: dict[str, Tensor] = {}
 
     def add(self, loss: Tensor, parts: dict[str, Tensor], output: Output, labels: Tensor) -> None:
@@ -139,7 +141,8 @@ class Meter:
         self.images += count
         values = {"loss": loss, "accuracy": 100 * (output.logits.argmax(1) == labels).float().mean()}
         if output.gates is not None:
-            values["gate"] = output.gates.detach().float().mean()
+            gates = output.gates.detach()
+            values |= {"gate": gates.float().mean(), "macs_share": macs_share(gates, self.macs)}
         for name, value in (values | parts).items():
             self.sums[name] = self.sums.get(name, 0.0) + value * count
 
