@@ -59,6 +59,8 @@ class GatedModel(nn.Module):
     """Names of the loss terms of the model's own that `forward` gives; a recipe's objective may weight them."""
     exits: int = 1
     """Number of answers on the way, the last one included."""
+    policy: Any = None
+    """How it decides where that is chosen once it is trained, as the thresholds of exits are; kept with the weights."""
     macs_gate: int = 0
     """MACs of one input spent only in order to decide."""
     fixed_policies: ClassVar[dict[str, Any]] = {}

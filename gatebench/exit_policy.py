@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,9 +26,14 @@ class ExitPolicy:
 
     rule: Rule
     thresholds: tuple[float, ...]
-    """One for each exit but the last."""
+    """One for each exit but the last, as single-precision numbers: what scores are, one input at a time or a batch."""
     temperatures: tuple[float, ...] | None = None
     """Divide the logits of each exit before the softmax; none: 1."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "thresholds", tuple(float(np.float32(each)) for each in self.thresholds))
+        if self.temperatures and set(self.temperatures) == {1.0}:
+            object.__setattr__(self, "temperatures", None)
 
 
 class Scores:

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gatebench import models
 from gatebench.execution.fold import folded, same_answers
 from gatebench.execution.order import BatchOrder
+from gatebench.exit_policy import ExitPolicy, all_scores
 
 GATED = {
     "cir": ("cosinegate", {}),
@@ -17,7 +18,8 @@ GATED = {
     "up-front": ("cosinegate", {"gate": {"kind": "predictive"}}),
     "before": ("cosinegate", {"gate": {"kind": "predictive", "decides": "before"}, "shortcut": "projection"}),
     "exits": ("cgt", {"backbone": {"kind": "resnet18", "widths": [8, 16, 32]}, "threshold": 0.3}),
-    "exits, patience": ("cgt", {"backbone": {"kind": "cnn"}, "rule": "patience", "threshold": 2}),
+    "exits, margin": ("cgt", {"backbone": {"kind": "cnn"}, "rule": "margin"}),
+    "exits, patience": ("cgt", {"backbone": {"kind": "cnn", "widths": [8, 8, 8, 8, 8]}, "rule": "patience"}),
 }
 
 
@@ -35,7 +37,28 @@ def make(kind, size=16):
             torch.nn.init.normal_(parameter)
     for _ in range(10):
         net.train()(torch.randn(32, 3, size, size))
-    return net.eval()
+    net.eval()
+    if net.exits > 1:
+        leave_everywhere(net, inputs(200, size))
+    return net
+
+
+def leave_everywhere(net, x):
+    """Thresholds, temperatures and answers by which some inputs leave at every exit, and patience looks back past those that left."""
+    temperatures = tuple(1 + 0.5 * number for number in range(net.exits))
+    with torch.no_grad():
+        answers = [module for head in net.heads for module in head.modules() if isinstance(module, torch.nn.Linear)]
+        for layer in answers:  # that differ from exit to exit ...
+            torch.nn.init.normal_(layer.weight, 0.0, 3.0)
+        for layer, mean in zip(answers, net.all_exits(x).mean(0), strict=True):  # ... and from input to input
+            layer.bias -= mean
+        scores = all_scores(net.all_exits(x), net.rule, temperatures)
+    if net.rule == "patience":
+        net.policy = ExitPolicy(net.rule, (2.0,) * (net.exits - 1))
+    else:
+        net.policy = ExitPolicy(net.rule, tuple(scores[:, :-1].quantile(0.7, dim=0).tolist()), temperatures)
+    taken = net.infer(x).decisions[:, ::2].sum(1) - 1
+    assert set(taken.tolist()) == set(range(net.rule == "patience", net.exits)), "the tests want inputs at every exit"
 
 
 @pytest.fixture(scope="module", params=GATED)

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 def run_exits(net: "EarlyExit", x: Tensor, execution: Execution, imposed: Tensor | None, policy: ExitPolicy) -> Output:
     """Inference with the network's own decisions by `policy`, or the imposed ones.
 
-    Masked computes every segment and head, and picks; sparse goes on with those inputs alone that have not left.
+    Masked computes every segment and head, and picks; sparse goes on with those inputs alone that have not left. Raises ValueError
+    for imposed decisions that are not legal and for a policy of another number of exits.
     """
+    if len(policy.thresholds) != net.exits - 1:
+        raise ValueError(f"{net.exits} exits want {net.exits - 1} thresholds, not {len(policy.thresholds)}")
     if execution == "masked":
         return _run_all(net, x, imposed, policy)
     return (_run_one if len(x) == 1 else _run_leaving)(net, x, imposed, policy)
@@ -35,57 +38,70 @@ def leave_at(taken: Tensor, exits: int) -> Tensor:
 
 def _exits_of(imposed: Tensor) -> Tensor:
     """Numbers [N] of the exits at which imposed decisions leave."""
-    return imposed[:, ::2].sum(1) - 1
+    reached, asked = imposed[:, ::2], imposed[:, 1::2]
+    taken = reached.sum(1) - 1
+    a_prefix = (reached[:, 1:] <= reached[:, :-1]).all() & (asked <= reached).all() & (taken >= 0).all()
+    if not (a_prefix and asked.gather(1, taken.clamp(min=0)[:, None]).all()):
+        raise ValueError(f"legal decisions run the segments up to one and its head; these do not: {imposed.int().tolist()[:3]} ...")
+    return taken
 
 
 def _run_all(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: ExitPolicy) -> Output:
     exits = net.all_exits(x)
     taken = first_sure(all_scores(exits, policy.rule, policy.temperatures), policy.thresholds) if imposed is None else _exits_of(imposed)
-    decisions = leave_at(taken, exits.shape[1]) if imposed is None else imposed
+    decisions = net.leaving[taken] if imposed is None else imposed
     logits = exits[torch.arange(len(x), device=x.device), taken]
     return Output(logits, exits=exits, decisions=decisions, executed=torch.ones_like(decisions))
 
 
 def _run_one(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: ExitPolicy) -> Output:
     """One input: it leaves, or it goes on."""
-    last, scores = len(net.heads) - 1, Scores(policy.rule, policy.temperatures)
-    wanted = None if imposed is None else imposed.tolist()[0]
-    end = last if wanted is None else sum(wanted[::2]) - 1
+    if imposed is not None:
+        return _run_one_imposed(net, x, imposed)
+    scores, last = Scores(policy.rule, policy.temperatures), net.exits - 1
     for index, (segment, head) in enumerate(zip(net.segments, net.heads, strict=True)):
         x = segment(x)
-        if wanted is None or wanted[2 * index + 1]:
-            logits = head(x)
-        if index == end or (wanted is None and scores.of(logits).item() >= policy.thresholds[index]):
+        logits = head(x)
+        if index == last or scores.of(logits).item() >= policy.thresholds[index]:
             break
-    decisions = imposed if wanted is not None else leave_at(torch.tensor([index], device=x.device), last + 1)
+    decisions = net.leaving[index : index + 1]
     return Output(logits, decisions=decisions, executed=decisions)
+
+
+def _run_one_imposed(net: "EarlyExit", x: Tensor, imposed: Tensor) -> Output:
+    wanted, end = imposed.tolist()[0], int(_exits_of(imposed))
+    for index in range(end + 1):
+        x = net.segments[index](x)
+        if wanted[2 * index + 1]:
+            logits = net.heads[index](x)
+    return Output(logits, decisions=imposed, executed=imposed)
 
 
 def _run_leaving(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: ExitPolicy) -> Output:
     """A batch that shrinks from exit to exit."""
-    inputs, last = len(x), len(net.heads) - 1
+    inputs, last = len(x), net.exits - 1
     rows = torch.arange(inputs, device=x.device)
     taken = torch.full_like(rows, last) if imposed is None else _exits_of(imposed)
     scores, logits = Scores(policy.rule, policy.temperatures), None
     for index, (segment, head) in enumerate(zip(net.segments, net.heads, strict=True)):
         x = segment(x)
-        if imposed is None:
-            answers = head(x)
-            leaving = scores.of(answers) >= policy.thresholds[index] if index < last else torch.ones_like(rows, dtype=torch.bool)
-            taken[rows[leaving]] = index
-        else:
-            leaving, asked = taken[rows] == index, imposed[rows, 2 * index + 1]
-            answers = _where(head, x, asked)
+        answers = head(x) if imposed is None else _where(head, x, imposed[rows, 2 * index + 1])
         if logits is None:
             logits = answers.new_empty(inputs, answers.shape[1])
-        logits[rows[leaving]] = answers[leaving]
-        staying = (~leaving).nonzero().squeeze(1)
-        if not len(staying):
+        if index == last:
+            logits[rows] = answers
             break
-        if len(staying) < len(rows):
+        leaves = scores.of(answers) >= policy.thresholds[index] if imposed is None else taken[rows] == index
+        leaving, staying = leaves.nonzero().squeeze(1), (~leaves).nonzero().squeeze(1)
+        if len(leaving):
+            left = rows[leaving]
+            taken[left] = index
+            logits[left] = answers[leaving]
+            if not len(staying):
+                break
             x, rows = _rows(x, staying), rows[staying]
             scores.keep(staying)
-    decisions = leave_at(taken, last + 1) if imposed is None else imposed
+    decisions = net.leaving[taken] if imposed is None else imposed
     return Output(logits, decisions=decisions, executed=decisions)
 
 

@@ -5,6 +5,7 @@ Shapes: N inputs, C channels, H x W pixels.
 
 from typing import Annotated, Literal
 
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
@@ -75,8 +76,7 @@ class AttentionHead(nn.Module):
 
     def __init__(self, channels: int, last_channels: int, classes: int):
         super().__init__()
-        upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-        self.mask = nn.Sequential(*_separable(channels, channels, 2), upsample, nn.Sigmoid())
+        self.mask = nn.Sequential(*_separable(channels, channels, 2))
         layers = []
         while channels < last_channels:
             layers += [*_separable(channels, 2 * channels, 2), nn.ReLU(inplace=True)]
@@ -85,7 +85,8 @@ class AttentionHead(nn.Module):
         self.answer = PooledLinear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.answer(self.shrink(self.mask(x) * x))
+        mask = F.interpolate(self.mask(x), size=x.shape[2:], mode="bilinear", align_corners=False).sigmoid()
+        return self.answer(self.shrink(mask * x))
 
 
 def _separable(channels: int, out: int, stride: int) -> list[nn.Module]:
@@ -117,19 +118,18 @@ def _spectral(backbone: Spectral, classes: int, input_shape: tuple[int, int, int
     return segments, [PooledLinear(width, classes) for width in backbone.widths]
 
 
-def _stages(net: ResNet) -> list[list[nn.Module]]:
-    """The blocks of a residual network by stage; the stem belongs to the first."""
-    stages = [[net.stem]]
-    for block in net.blocks:
-        if len(stages[-1]) > 1 and block.residual.conv1.in_channels != block.residual.conv1.out_channels:
-            stages.append([])
-        stages[-1].append(block)
-    return stages
+def _stages(net: ResNet, stages: int) -> list[list[nn.Module]]:
+    """The blocks of a residual network by stage, which have as many each; the stem belongs to the first."""
+    blocks, size = list(net.blocks), len(net.blocks) // stages
+    parts = [blocks[start : start + size] for start in range(0, len(blocks), size)]
+    return [[net.stem, *parts[0]], *parts[1:]]
 
 
 def _resnet(backbone: Residual, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
     net = ResNet(classes, input_shape, backbone.depth, backbone.widths, backbone.shortcut)
-    return [nn.Sequential(*stage) for stage in _stages(net)], [PooledLinear(width, classes) for width in backbone.widths]
+    return [nn.Sequential(*stage) for stage in _stages(net, len(backbone.widths))], [
+        PooledLinear(width, classes) for width in backbone.widths
+    ]
 
 
 def _resnet18(backbone: ResNet18, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
@@ -137,7 +137,7 @@ def _resnet18(backbone: ResNet18, classes: int, input_shape: tuple[int, int, int
     net = ResNet(classes, input_shape, depth, backbone.widths, "projection")
     *early, last = backbone.widths
     heads = [AttentionHead(width, last, classes) for width in early]
-    return [nn.Sequential(*stage) for stage in _stages(net)], [*heads, PooledLinear(last, classes)]
+    return [nn.Sequential(*stage) for stage in _stages(net, len(backbone.widths))], [*heads, PooledLinear(last, classes)]
 
 
 _BUILDERS = {"cnn": _cnn, "spectral": _spectral, "resnet": _resnet, "resnet18": _resnet18}

@@ -33,6 +33,9 @@ class EarlyExit(GatedModel):
         self.input_shape, self.rule, self.exits = tuple(input_shape), rule, len(heads)
         self.register_buffer("thresholds", torch.full((len(heads) - 1,), float(threshold)))
         self.register_buffer("temperatures", torch.ones(len(heads)))
+        self.register_buffer("leaving", leave_at(torch.arange(len(heads)), len(heads)), persistent=False)
+        self.register_load_state_dict_post_hook(_settle)
+        _settle(self)
         self._units, shape = [], (1, *self.input_shape)
         for index, (segment, head) in enumerate(zip(self.segments, self.heads, strict=True)):
             after = _shape_after(segment, shape)
@@ -53,13 +56,14 @@ class EarlyExit(GatedModel):
     @property
     def policy(self) -> ExitPolicy:
         """The network's own; its thresholds and temperatures are kept with the weights."""
-        return ExitPolicy(self.rule, tuple(self.thresholds.tolist()), tuple(self.temperatures.tolist()))
+        return self._policy
 
     @policy.setter
     def policy(self, policy: ExitPolicy) -> None:
         self.rule = policy.rule
         self.thresholds.copy_(torch.tensor(policy.thresholds))
         self.temperatures.copy_(torch.tensor(policy.temperatures or [1.0] * self.exits))
+        _settle(self)
 
     def _always(self, threshold: float) -> ExitPolicy:
         return ExitPolicy(self.rule, (threshold,) * (self.exits - 1))
@@ -87,7 +91,7 @@ class EarlyExit(GatedModel):
         return self.needed(leave_at(torch.from_numpy(draw.choice(self.exits, count, p=shares)), self.exits))
 
     def least(self) -> Tensor:
-        return leave_at(torch.tensor([0]), self.exits)[0]
+        return self.leaving[0].cpu()
 
     def needed(self, decisions: Tensor) -> Tensor:
         """Without the heads that only said: go on."""
@@ -97,6 +101,11 @@ class EarlyExit(GatedModel):
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: ExitPolicy | None) -> Output:
         return run_exits(self, x, execution, decisions, policy or self.policy)
+
+
+def _settle(net: EarlyExit, *_) -> None:
+    """Keep the policy as plain numbers, which no inference has to fetch from the device; called whenever they may be new."""
+    net._policy = ExitPolicy(net.rule, tuple(net.thresholds.tolist()), tuple(net.temperatures.tolist()))
 
 
 def _shape_after(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
