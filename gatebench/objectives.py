@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .contract import GatedModel, Output
-from .errors import UsageError, nearest
-from .recipe import Budget, ExitLoss, Objective, Recipe
+from .contract import Output
+from .recipe import Budget, ExitLoss, Objective
 
 
 def warmup(epoch: float, warmup_epochs: float) -> float:
@@ -94,34 +93,6 @@ def exit_loss(exits: Tensor, labels: Tensor, rule: ExitLoss, epoch: float, label
         exits.float().flatten(0, 1), labels.repeat_interleave(count), reduction="none", label_smoothing=label_smoothing
     ).view(-1, count)  # fmt: skip
     return (exit_weights(exits, labels, rule, epoch) * entropies).sum(1).mean()
-
-
-def check(recipe: Recipe, model: GatedModel) -> None:
-    """Raises UsageError where a recipe asks for what the model does not have."""
-    objective = recipe.objective
-    parts = [name for name, _ in model.named_modules() if name]
-    for name in recipe.training.freeze:
-        if name not in parts:
-            raise UsageError(f"training.freeze: the model has no part {name!r}.{nearest(name, parts)}")
-    if recipe.evaluation and (model.exits == 1 or not recipe.evaluation.budgets):
-        raise UsageError("evaluation: there are thresholds to choose only for a model with exits and at least one of `budgets`.")
-    for budget in recipe.evaluation.budgets if recipe.evaluation else ():
-        least = float(model.macs(model.least()[None].numpy())[0]) / model.macs_static
-        if budget < least:
-            raise UsageError(f"evaluation.budgets: {budget:g} is less of the static twin's MACs than the first exit costs, {least:.3f}.")
-    for name in objective.terms:
-        if name not in model.terms:
-            raise UsageError(
-                f"objective.terms.{name}: the model has no such term.{nearest(name, model.terms)}"
-                f" Its own are: {', '.join(model.terms) or 'none'}."
-            )
-    if objective.exits:
-        for name in ("weights", "final_weights"):
-            weights = getattr(objective.exits, name)
-            if weights is not None and (len(weights) != model.exits or not sum(weights) + objective.exits.floor):
-                raise UsageError(f"objective.exits.{name}: the model has {model.exits} exits; give one weight for each, not all zero.")
-    if objective.budget and not model.units:
-        raise UsageError("objective.budget: the model has no gates that a budget could hold down; leave it out.")
 
 
 def total(objective: Objective, output: Output, labels: Tensor, epoch: float, macs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
 from . import models
+from .compatibility import check
 from .contract import GatedModel
 from .data.batches import Batches
 from .data.images import Dataset
@@ -21,7 +22,7 @@ from .evaluation.exits import ExitStudy
 from .evaluation.outcome import Outcome, collect
 from .evaluation.row import make_row
 from .measure.machine import describe, peak_memory_mb
-from .objectives import check
+from .measure.macs import count_params
 from .recipe import Recipe, load
 from .runs import RunFolder, choose_folder
 from .training.loop import fit
@@ -69,6 +70,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
     model = create(recipe, num_classes=len(dataset.classes), input_shape=dataset.input_shape)
     if parent:
         model.load_state_dict(load_file(parent / "model.safetensors"))
+    params = count_params(model)  # before some of them are frozen
     model.to(place.device, memory_format=torch.channels_last)
     statistics = {"mean": dataset.mean, "std": dataset.std, "device": place.device}
     crop, rand = recipe.data.augment != "none", recipe.data.augment == "rand-augment"
@@ -92,7 +94,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
         model, recipe, outcome, progress.epochs, findings,
         digest=digest, dataset=dataset.name, split=dataset.scored, seed=seed, device=place.device.type, machine=machine["name"],
         threads=machine["threads"], batch_size=EVALUATION_BATCH, precision=precision, execution="sparse", runtime="torch",
-        training_seconds=progress.seconds, peak_memory_mb=peak_memory_mb(), parents=[parent.path.name] if parent else None,
+        params=params, training_seconds=progress.seconds, peak_memory_mb=peak_memory_mb(), parents=[parent.path.name] if parent else None,
     )  # fmt: skip
     rows = study.rows(row) if study else [row]
     if study:
@@ -102,11 +104,16 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
 
 
 def _parent(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View) -> RunFolder | None:
-    """The finished run whose weights this one starts from, made first where it is not there: same data, seed and share of epochs."""
+    """The finished run whose weights this one starts from, made first where it is not there.
+
+    It has the same data, seed, share of epochs and --set training.*.
+    """
     if not recipe.parent:
         return None
     known = models.entry(recipe.model.name)
-    parent = load(known.family, recipe.model.name, recipe.parent).model_copy(update={"data": recipe.data, "model": recipe.model})
+    changed = [change for change in recipe.changes if change.startswith("training.") and not change.startswith("training.freeze")]
+    parent = load(known.family, recipe.model.name, recipe.parent, changed)
+    parent = parent.model_copy(update={"data": recipe.data, "model": recipe.model})
     if recipe.scaled_from_epochs:
         parent = parent.with_epochs(max(1, round(parent.training.epochs * recipe.training.epochs / recipe.scaled_from_epochs)))
     return run(parent, dataset, seed=seed, place=Place(place.out, place.device), view=view)[0]

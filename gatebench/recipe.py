@@ -140,7 +140,7 @@ class Training(_Part):
     """Largest norm of the gradient."""
     nesterov: bool = Field(False, exclude_if=_unused)
     freeze: tuple[str, ...] = Field((), exclude_if=_unused)
-    """Parts of the model, by the beginning of their names, that are not trained; their batch norm keeps its statistics."""
+    """Parts of the model, by name (`segments`, `heads.2`), that are not trained; their batch norm keeps its statistics."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the device multiplies it natively, else fp32."""
     compile: bool = False

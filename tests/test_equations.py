@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatebench import gating, models, objectives
+from gatebench.compatibility import check
 from gatebench.contract import Output
 from gatebench.errors import UsageError
 from gatebench.feature_maps import gated_sum, global_average, inner_products
@@ -156,14 +157,14 @@ def test_a_term_of_one_number_an_input_is_averaged():
 def test_an_objective_that_does_not_fit_the_model_is_refused():
     gated, static = models.create("cosinegate", depth=8), models.create("resnet8")
 
-    def check(model, **objective):
-        objectives.check(Recipe(name="r", model=Model(name="m"), objective=Objective(**objective)), model)
+    def fits(model, **objective):
+        check(Recipe(name="r", model=Model(name="m"), objective=Objective(**objective)), model)
 
-    check(gated, budget=Budget(weight=1, target=0.5), terms={"consistency": 1})
+    fits(gated, budget=Budget(weight=1, target=0.5), terms={"consistency": 1})
     with pytest.raises(UsageError, match="objective.terms.consistancy: the model has no such term. Did you mean 'consistency'"):
-        check(gated, terms={"consistancy": 1})
+        fits(gated, terms={"consistancy": 1})
     with pytest.raises(UsageError, match="has no gates that a budget could hold down"):
-        check(static, budget=Budget(weight=1, target=0.5))
+        fits(static, budget=Budget(weight=1, target=0.5))
 
 
 def gradient_by_autograd(function, *inputs):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gatebench import models
 from gatebench.evaluation import exits as study
+from gatebench.evaluation import thresholds
 from gatebench.evaluation.outcome import macro_scores
 from gatebench.exit_policy import NEVER, ExitPolicy, all_scores, first_sure
 from gatebench.objectives import eligibility, exit_loss, exit_weights
@@ -127,20 +128,48 @@ def test_inputs_leave_at_the_first_sure_exit():
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 1.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_chosen_thresholds_keep_to_the_budget(seed, budget):
     draw = np.random.default_rng(seed)
     scores, right, costs = draw.random((200, 3)), draw.random((200, 3)) < [0.5, 0.7, 0.9], np.array([0.1, 0.5, 1.01])
-    one = study.choose_one(scores, right, costs, budget, "max-softmax")
-    taken = first_sure(torch.from_numpy(scores), one).numpy()
+    one = thresholds.one_for_all(scores, right, costs, [budget])[0]
+    taken = thresholds.leave(scores, one)
     assert len(set(one)) == 1 and costs[taken].mean() <= budget
     for threshold in np.quantile(scores, np.linspace(0, 1, 30)):  # none within the budget is better
         other = first_sure(torch.from_numpy(scores), (threshold, threshold)).numpy()
         if costs[other].mean() <= budget:
             everyone = np.arange(200)
             assert right[everyone, other].mean() <= right[everyone, taken].mean() + 0.02  # the candidates are quantiles
-    each = first_sure(torch.from_numpy(scores), study.choose_shares(scores, costs, budget)).numpy()
-    assert costs[each].mean() == pytest.approx(min(budget, costs.max()), abs=0.02)
+    each = thresholds.leave(scores, thresholds.one_each(scores, right, costs, [budget])[0])
+    assert costs[each].mean() <= budget
+    shares = thresholds.leave(scores, thresholds.by_shares(scores, costs, budget))
+    assert costs[shares].mean() == pytest.approx(min(budget, costs.max()), abs=0.02)
+
+
+def test_one_threshold_for_each_exit_leaves_a_bad_exit_out():
+    """Surest where it is wrong: one threshold for all has to take it, shares always do."""
+    draw = np.random.default_rng(0)
+    scores = draw.random((500, 3)) * [1.0, 0.8, 1.0]
+    right = np.stack([draw.random(500) < 0.1, draw.random(500) < 0.5 + 0.6 * scores[:, 1], draw.random(500) < 0.9], 1)
+    costs = np.array([0.1, 0.3, 1.0])
+    accuracy = {}
+    for name, chosen in (
+        ("all", thresholds.one_for_all(scores, right, costs, [0.6])[0]),
+        ("each", thresholds.one_each(scores, right, costs, [0.6])[0]),
+        ("shares", thresholds.by_shares(scores, costs, 0.6)),
+    ):
+        accuracy[name] = right[np.arange(500), thresholds.leave(scores, chosen)].mean()
+    assert accuracy["each"] > accuracy["all"] + 0.05 and accuracy["each"] > accuracy["shares"] + 0.05
+
+
+def test_shares_make_up_for_scores_that_many_inputs_have():
+    draw = np.random.default_rng(1)
+    scores = draw.random((1000, 3))
+    scores[:500, 0] = 1.0
+    costs = np.array([0.1, 0.5, 1.0])
+    for budget in (0.5, 0.65, 0.8):
+        taken = thresholds.leave(scores, thresholds.by_shares(scores, costs, budget))
+        assert costs[taken].mean() == pytest.approx(budget, abs=0.1)
 
 
 def answers(logits, labels):
@@ -177,8 +206,12 @@ def test_macro_scores_are_means_over_classes():
 
 def test_a_fixed_pattern_leaves_by_lot():
     found = answers([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]], [0, 0])  # 0 % at the first exit, 100 % at the second
-    assert study.fixed_accuracy(found, np.array([10.0, 30.0]), 15.0) == pytest.approx(25.0)
-    assert study.fixed_accuracy(found, np.array([10.0, 30.0]), 30.0) == pytest.approx(100.0)
+    costs = np.array([10.0, 30.0])
+    assert study.fixed_accuracy(found, found, costs, 15.0) == pytest.approx(25.0)
+    assert study.fixed_accuracy(found, found, costs, 30.0) == study.fixed_accuracy(found, found, costs, 99.0) == pytest.approx(100.0)
+    assert study.fixed_accuracy(found, found, costs, 1.0) == 0.0
+    misled = answers([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]], [0, 0])  # validation says the first exit is the better one
+    assert study.fixed_accuracy(misled, found, costs, 99.0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -212,25 +245,25 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     (row,) = gatebench.json("train", "cgt", "--config", "hard", *train)
     (folder,) = tmp_path.glob("cgt-hard-*")
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
-    assert rows[0] == row and len(rows) == 4 * (3 * 2 + 1)
-    assert row["split"] == "test" and row["policy"] == "max-softmax" and row["tradeoff"] == 0.5
-    assert sum(row["shares"]) == pytest.approx(1) and {"f1", "adaptivity_gain", "overthinking_pct"} <= set(row)
+    assert rows[0] == row and len(rows) == 4 * (3 * 3 + 1)
+    assert row["split"] == "test" and row["policy"] == "max-softmax, one threshold" and row["tradeoff"] == 0.5
+    assert sum(row["shares"]) == pytest.approx(1) and {"f1", "adaptivity_gain_same_weights", "overthinking_pct", "oracle_macs"} <= set(row)
     inputs = pd.read_parquet(folder / "inputs.parquet")
     assert row["accuracy"] == pytest.approx(100 * (inputs["label"] == inputs["prediction"]).mean())
     assert row["macs_executed"] == pytest.approx(inputs["macs_executed"].mean())
     assert row["shares"][0] == pytest.approx(1 - inputs["segments.1"].mean())
     curve = pd.read_csv(folder / "exits.csv")
-    assert {"anytime", "oracle", "max-softmax", "max-softmax, shares", "patience"} <= set(curve["curve"])
+    assert {"anytime", "oracle", "max-softmax", "max-softmax, budgeted batch", "patience"} <= set(curve["curve"])
     assert curve.loc[curve["curve"] == "oracle", "accuracy"].item() >= curve.loc[curve["curve"] == "anytime", "accuracy"].max()
     assert (folder / "exits.png").read_bytes().startswith(b"\x89PNG") and (folder / "calibration.csv").exists()
     done = gatebench("profile-latency", str(folder), "--inputs", "32", "--repeats", "5", "--threads", "1", "--json")
     assert done.returncode in (0, 3), done.stderr
     (timed,) = json.loads(done.stdout)
-    assert timed["policy"] == "max-softmax" and timed["execution"] == "sparse" and "gate_ms" in timed
+    assert timed["policy"] == "max-softmax, one threshold" and timed["execution"] == "sparse" and "gate_ms" in timed
 
     (wise,) = gatebench.json("train", "cgt", "--config", "exit-wise", *train)  # makes its parent first
     (parent,) = tmp_path.glob("cgt-deepest-*")
-    assert wise["parents"] == [parent.name]
+    assert wise["parents"] == [parent.name] and wise["params"] == row["params"]  # the frozen ones are there too
     from safetensors.torch import load_file
 
     (child,) = tmp_path.glob("cgt-exit-wise-*")
@@ -247,6 +280,14 @@ def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
     assert "Did you mean 'heads'?" in gatebench.refused("train", "cgt", *where, "--set", "training.freeze=[head]", code=2)
     said = gatebench.refused("train", "cgt", *where, "--set", "evaluation.budgets=[0.001]", code=2)
     assert "0.001 is less of the static twin's MACs than the first exit costs" in said and "epoch" not in said
+    said = gatebench.refused("train", "cgt", *where, "--set", "data.validation=0", code=2)
+    assert "thresholds are chosen on a validation part" in said
+    said = gatebench.refused("train", "resnet8", *where, "--set", "objective.exits.weights=[1]", code=2)
+    assert "one answer and no exits" in said
+    said = gatebench.refused(
+        "train", "cgt", "--config", "hard", *where, "--set", "objective.exits.weights=[0,0,1]", "--set", "objective.exits.floor=0", code=2
+    )
+    assert "an input might train no exit" in said
     assert "Did you mean 'entropy'?" in gatebench.refused("train", "cgt", *where, "--set", "evaluation.rules=[entropie]", code=2)
 
 

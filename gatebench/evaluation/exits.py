@@ -15,14 +15,14 @@ from torch import Tensor
 from ..contract import GatedModel
 from ..data.batches import Batches
 from ..device import autocast
-from ..exit_policy import NEVER, ExitPolicy, all_scores, first_sure
+from ..execution.exits import leave_at
+from ..exit_policy import NEVER, ExitPolicy, all_scores
 from ..measure.statistics import wilson
 from ..recipe import Evaluation, Rule
 from ..runs import RunFolder
+from . import thresholds
 from .outcome import macro_scores
 
-CANDIDATES = 1000
-"""Thresholds that are tried on validation: quantiles of its scores."""
 BINS = 15
 """Of confidence, in a reliability diagram (Guo et al. 2017, arXiv 1706.04599)."""
 
@@ -52,20 +52,20 @@ class Choice:
     policy: ExitPolicy
     budget: float
     """Share of the static twin's MACs that it was to keep to."""
-    per_exit: bool
-    """Whether every exit has a threshold of its own."""
+    way: str
+    """one threshold, one each, or budgeted batch; see `thresholds`."""
 
     @property
     def name(self) -> str:
-        return self.policy.rule + (", each exit" if self.per_exit else "")
+        return f"{self.policy.rule}, {self.way}"
 
 
 class ExitStudy:
     """Policies chosen on validation, and what they and all others are worth on the scored split; the model is left with the headline's."""
 
-    def __init__(self, model: GatedModel, evaluation: Evaluation, validation: Batches | None, scored: Batches, precision: str):
+    def __init__(self, model: GatedModel, evaluation: Evaluation, validation: Batches, scored: Batches, precision: str):
         self.model, self.evaluation = model, evaluation
-        self.known = ask_all(model, validation or scored, precision)
+        self.known = ask_all(model, validation, precision)
         self.answers = ask_all(model, scored, precision)
         self.temperatures = fit_temperatures(self.known) if evaluation.temperature else None
         self.choices = settle(model, self.known, evaluation, self.temperatures)
@@ -73,8 +73,13 @@ class ExitStudy:
 
     def rows(self, headline: dict) -> list[dict]:
         """The headline row with what is known of its policy, and a row for each other policy."""
-        also = {"overthinking_pct": overthinking(self.answers)}
-        first, *others = (point(self.model, self.answers, choice) for choice in self.choices)
+        also = {
+            "overthinking_pct": overthinking(self.answers),
+            "oracle_accuracy": 100 * float(self.answers.right.any(1).mean()),
+            "oracle_macs": float(leaving_macs(self.model)[oracle(self.answers)].mean()),
+            "calibration_error_pct": [calibration_error(self.answers, number, None) for number in range(self.model.exits)],
+        }
+        first, *others = (point(self.model, self.known, self.answers, choice) for choice in self.choices)
         measured = {key: value for key, value in first.items() if key not in headline}
         headline = {key: value for key, value in headline.items() if key not in ("accuracy_peak", "peak_epoch")}  # by other thresholds
         same = {key: value for key, value in headline.items() if key not in ("audit", "mean_gate_hard")}
@@ -105,8 +110,7 @@ def ask_all(model: GatedModel, batches: Batches, precision: str) -> Answers:
 
 def leaving_macs(model: GatedModel) -> np.ndarray:
     """MACs [E] of an input that leaves at each exit, with the heads it asked on the way."""
-    reached = np.tril(np.ones((model.exits, model.exits))).repeat(2, axis=1)
-    return model.macs(reached)
+    return model.macs(leave_at(torch.arange(model.exits), model.exits).numpy())
 
 
 def settle(model: GatedModel, validation: Answers, evaluation: Evaluation, temperatures: tuple[float, ...] | None) -> list[Choice]:
@@ -114,63 +118,19 @@ def settle(model: GatedModel, validation: Answers, evaluation: Evaluation, tempe
     costs = leaving_macs(model) / model.macs_static
     choices = []
     for rule in evaluation.rules:
-        scores, right = validation.scores(rule, temperatures).numpy(), validation.right
-        for budget in evaluation.budgets:
-            one = choose_one(scores, right, costs, budget, rule)
-            choices.append(Choice(ExitPolicy(rule, one, temperatures), budget, False))
-            if rule != "patience":  # whose score has too few values for shares
-                each = choose_shares(scores, costs, budget)
-                choices.append(Choice(ExitPolicy(rule, each, temperatures), budget, True))
+        scores, right, budgets = validation.scores(rule, temperatures).numpy(), validation.right, evaluation.budgets
+        found = {"one threshold": thresholds.one_for_all(scores, right, costs, budgets)}
+        if rule != "patience":  # whose scores are a few whole numbers
+            found["one each"] = thresholds.one_each(scores, right, costs, budgets)
+            found["budgeted batch"] = [thresholds.by_shares(scores, costs, budget) for budget in budgets]
+        for number, budget in enumerate(budgets):
+            choices += [Choice(ExitPolicy(rule, each[number], temperatures), budget, way) for way, each in found.items()]
     return choices
 
 
-def choose_one(scores: np.ndarray, right: np.ndarray, costs: np.ndarray, budget: float, rule: Rule) -> tuple[float, ...]:
-    """The one threshold with the best accuracy among those whose mean cost keeps to the budget, for every exit but the last."""
-    early = scores[:, :-1]
-    found = np.unique(early) if rule == "patience" else np.unique(np.quantile(early, np.linspace(0, 1, CANDIDATES)))
-    best, chosen = -1.0, -NEVER
-    for threshold in [*found, NEVER]:
-        taken = _taken(scores, (threshold,) * early.shape[1])
-        accuracy, cost = right[np.arange(len(taken)), taken].mean(), costs[taken].mean()
-        if cost <= budget and accuracy >= best:  # of equals the highest: it errs on the side of going on
-            best, chosen = accuracy, float(threshold)
-    return (chosen,) * early.shape[1]
-
-
-def choose_shares(scores: np.ndarray, costs: np.ndarray, budget: float) -> tuple[float, ...]:
-    """A threshold for each exit, such that the shares that leave are a geometric series whose mean cost is the budget.
-
-    Budgeted batch classification of MSDNet (Huang et al. 2018, arXiv 1703.09844, section 5.2).
-    """
-
-    def shares(ratio: float) -> np.ndarray:
-        series = ratio ** np.arange(len(costs), dtype=np.float64)
-        return series / series.sum()
-
-    if costs.mean() == budget:
-        ratio = 1.0
-    else:
-        low, high = 1e-6, 1e6
-        for _ in range(100):
-            ratio = float(np.sqrt(low * high))
-            low, high = (ratio, high) if shares(ratio) @ costs <= budget else (low, ratio)
-        ratio = low
-    remaining, thresholds = np.arange(len(scores)), []
-    for exit_number, share in enumerate(shares(ratio)[:-1]):
-        count = min(len(remaining), round(share * len(scores)))
-        order = np.sort(scores[remaining, exit_number])[::-1]
-        thresholds.append(float(order[count - 1]) if count else NEVER)
-        remaining = remaining[scores[remaining, exit_number] < thresholds[-1]]
-    return tuple(thresholds)
-
-
-def _taken(scores: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
-    return first_sure(torch.from_numpy(scores), thresholds).numpy()
-
-
-def point(model: GatedModel, answers: Answers, choice: Choice) -> dict:
-    """The columns of a row for one policy on a split."""
-    taken = first_sure(answers.scores(choice.policy.rule, choice.policy.temperatures), choice.policy.thresholds).numpy()
+def point(model: GatedModel, known: Answers, answers: Answers, choice: Choice) -> dict:
+    """The columns of a row for one policy, scored on `answers`; `known` is validation."""
+    taken = thresholds.leave(answers.scores(choice.policy.rule, choice.policy.temperatures).numpy(), choice.policy.thresholds)
     predictions = answers.logits.argmax(2).numpy()[np.arange(len(taken)), taken]
     correct = predictions == answers.labels
     low, high = wilson(int(correct.sum()), len(correct))
@@ -178,7 +138,7 @@ def point(model: GatedModel, answers: Answers, choice: Choice) -> dict:
     return {
         "policy": choice.name,
         "tradeoff": choice.budget,
-        "thresholds": list(choice.policy.thresholds),
+        "thresholds": [None if each == NEVER else each for each in choice.policy.thresholds],
         "accuracy": 100 * float(correct.mean()),
         "accuracy_low": low,
         "accuracy_high": high,
@@ -188,22 +148,28 @@ def point(model: GatedModel, answers: Answers, choice: Choice) -> dict:
         "macs_decided": macs,
         "macs_executed": macs,
         "macs_ratio": macs / model.macs_static,
-        "adaptivity_gain": 100 * float(correct.mean()) - fixed_accuracy(answers, leaving_macs(model), macs),
+        "adaptivity_gain_same_weights": 100 * float(correct.mean()) - fixed_accuracy(known, answers, fixed_macs(model), macs),
     }
 
 
-def fixed_accuracy(answers: Answers, costs: np.ndarray, macs: float) -> float:
-    """Accuracy (%) at these mean MACs without looking at the input: leaving at one exit or another by lot."""
-    accuracies = 100 * answers.right.mean(0)
-    best = accuracies[0] if macs <= costs[0] else 0.0
-    for first in range(len(costs)):
-        for second in range(first, len(costs)):
-            if costs[first] <= macs <= costs[second] and costs[second] > costs[first]:
-                share = (macs - costs[first]) / (costs[second] - costs[first])
-                best = max(best, (1 - share) * accuracies[first] + share * accuracies[second])
-            elif costs[second] <= macs:
-                best = max(best, accuracies[second])
-    return float(best)
+def fixed_macs(model: GatedModel) -> np.ndarray:
+    """MACs [E] of a network that is cut off at each exit, and asks no head before."""
+    return model.macs(model.needed(leave_at(torch.arange(model.exits), model.exits)).numpy())
+
+
+def fixed_accuracy(known: Answers, answers: Answers, costs: np.ndarray, macs: float) -> float:
+    """Accuracy (%) at these mean MACs without looking at the input: leaving at one of two exits by lot.
+
+    Which two is chosen on validation, as everything is.
+    """
+
+    def mixed(right: np.ndarray, first: int, second: int) -> float:
+        share = 0.0 if costs[second] == costs[first] else np.clip((macs - costs[first]) / (costs[second] - costs[first]), 0, 1)
+        return 100 * float((1 - share) * right[:, first].mean() + share * right[:, second].mean())
+
+    within = [number for number, cost in enumerate(costs) if number == 0 or cost <= macs]
+    pairs = [(first, second) for first in within for second in range(first, len(costs)) if second == first or second not in within]
+    return mixed(answers.right, *max(pairs, key=lambda pair: mixed(known.right, *pair)))
 
 
 def overthinking(answers: Answers) -> float:
@@ -223,7 +189,7 @@ def curves(
     """exits.csv: accuracy (%) and mean MACs on the scored split.
 
     anytime: everything leaves at one exit (MSDNet's anytime curve). oracle: see there. <rule>: one threshold, over its range.
-    <rule>, shares: MSDNet's budgeted batches, from the cost of the first exit to that of the last.
+    <rule>, budgeted batch: MSDNet's shares, from the cost of the first exit to that of the last.
     """
     costs, right = leaving_macs(model), test.right
     everyone = np.arange(len(right))
@@ -240,10 +206,11 @@ def curves(
         early = known[:, :-1]
         values = np.unique(early) if rule == "patience" else np.unique(np.quantile(early, np.linspace(0, 1, 41)))
         for threshold in [*values, NEVER]:
-            add(rule, float(threshold), _taken(scores, (float(threshold),) * early.shape[1]))
+            add(rule, float(threshold), thresholds.leave(scores, (float(threshold),) * early.shape[1]))
         if rule != "patience":
             for budget in np.linspace(costs[0], costs[-1], 21)[1:-1] / model.macs_static:
-                add(f"{rule}, shares", float(budget), _taken(scores, choose_shares(known, costs / model.macs_static, budget)))
+                taken = thresholds.leave(scores, thresholds.by_shares(known, costs / model.macs_static, budget))
+                add(f"{rule}, budgeted batch", float(budget), taken)
     return pd.DataFrame(rows)
 
 
@@ -259,14 +226,26 @@ def fit_temperatures(answers: Answers) -> tuple[float, ...]:
 
 def calibration(answers: Answers, temperatures: tuple[float, ...] | None) -> pd.DataFrame:
     """calibration.csv: for each exit and bin of its largest probability, how often it is right (%), the mean probability, inputs;
-    and the expected calibration error (%) of the exit."""
-    confidence = answers.scores("max-softmax", temperatures).numpy()
+    and the expected calibration error (%) of the exit. As the logits are, and divided by its temperature where there are any."""
     parts = []
-    for number, (sure, right) in enumerate(zip(confidence.T, answers.right.T, strict=True)):
-        bins = np.minimum((sure * BINS).astype(int), BINS - 1)
-        table = pd.DataFrame({"bin": bins, "confidence": 100 * sure, "accuracy": 100.0 * right}).groupby("bin", as_index=False).agg(
-            inputs=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean")
-        )  # fmt: skip
-        error = float((table["inputs"] / len(sure) * (table["accuracy"] - table["confidence"]).abs()).sum())
-        parts.append(table.assign(exit=number, ece=error, temperature=1.0 if temperatures is None else temperatures[number]))
+    for scaled in (None, temperatures) if temperatures else (None,):
+        for number in range(answers.logits.shape[1]):
+            table, error = _reliability(answers, number, scaled), calibration_error(answers, number, scaled)
+            parts.append(table.assign(exit=number, ece=error, temperature=scaled[number] if scaled else 1.0))
     return pd.concat(parts, ignore_index=True)
+
+
+def calibration_error(answers: Answers, number: int, temperatures: tuple[float, ...] | None) -> float:
+    """Of an exit (%): between how sure it is and how often it is right, the mean distance over inputs, by bins."""
+    table = _reliability(answers, number, temperatures)
+    return float((table["inputs"] * (table["accuracy"] - table["confidence"]).abs()).sum() / table["inputs"].sum())
+
+
+def _reliability(answers: Answers, number: int, temperatures: tuple[float, ...] | None) -> pd.DataFrame:
+    sure = answers.scores("max-softmax", temperatures).numpy()[:, number]
+    table = pd.DataFrame(
+        {"bin": np.minimum((sure * BINS).astype(int), BINS - 1), "confidence": 100 * sure, "accuracy": 100.0 * answers.right[:, number]}
+    )
+    return table.groupby("bin", as_index=False).agg(
+        inputs=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean")
+    )  # fmt: skip

@@ -4,7 +4,6 @@ A key that is absent was not measured; it never stands at 0 for that reason.
 """
 
 from ..contract import GatedModel
-from ..measure.macs import count_params
 from ..measure.statistics import wilson
 from ..recipe import Recipe
 from .outcome import Outcome, macro_scores
@@ -37,7 +36,6 @@ def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[d
         "macs_decided": decided,
         "macs_executed": executed,
         "macs_ratio": executed / model.macs_static,
-        "params": count_params(model),
         "audit": findings,
     }
     if model.units:

@@ -89,7 +89,7 @@ def exit_curves(table: pd.DataFrame, twin_macs: float) -> Figure:
         rules = list(dict.fromkeys(name.split(",")[0] for name in names))
         for name in names:
             part = table[table["curve"] == name].sort_values("macs")
-            colour, line = COLOURS[rules.index(name.split(",")[0])], "--" if "shares" in name else "-"
+            colour, line = COLOURS[rules.index(name.split(",")[0])], "--" if "," in name else "-"
             axes.plot(part["macs"] / 1e6, part["accuracy"], line, color=colour, linewidth=1.3, label=name)
         axes.axvline(twin_macs / 1e6, color=RIVAL, linestyle=":", linewidth=1, label="static twin")
         axes.set_xlabel("executed MACs per input (millions)")

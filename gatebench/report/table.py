@@ -50,7 +50,7 @@ def exits_table(rows: list[dict]) -> Table:
         table.add_row(
             Text(row["policy"]), f"{row['tradeoff']:.2f}", f"{row['accuracy']:.2f}", f"{row['f1']:.2f}",
             "/".join(f"{100 * share:.1f}" for share in row["shares"]),
-            f"{100 * (1 - row['macs_ratio']):.1f}", f"{row['adaptivity_gain']:+.2f}",
+            f"{100 * (1 - row['macs_ratio']):.1f}", f"{row['adaptivity_gain_same_weights']:+.2f}",
         )  # fmt: skip
     return table
 
