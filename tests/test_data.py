@@ -312,14 +312,29 @@ def test_indian_pines_patches_of_training_hold_no_test_pixel(scene, tmp_path, en
         np.save(folder / f"{name}.npy", array) if ending == "npy" else savemat(folder / f"{name}.mat", {name.lower(): array})
     dataset = load(Data(name="indian-pines"), tmp_path)
     assert dataset.input_shape == (20, 9, 9) and dataset.train.pixels.dtype == np.int16 and len(dataset.classes) == 16
-    assert set(dataset.train.labels) == set(dataset.test.labels) == set(range(16))
-    centres = {tuple(patch[4, 4]) for patch in dataset.test.pixels}
-    inside = {tuple(pixel) for patch in dataset.train.pixels for pixel in patch.reshape(-1, 20)}
-    assert centres and not centres & inside  # made spectra are all different
+    assert set(dataset.train.labels) == set(dataset.validation.labels) == set(dataset.test.labels) == set(range(16))
+    inside = [{tuple(pixel) for patch in part.pixels for pixel in patch.reshape(-1, 20)} for part in (dataset.train, dataset.validation)]
+    centres = [{tuple(patch[4, 4]) for patch in part.pixels} for part in (dataset.validation, dataset.test)]
+    assert all(centres) and not centres[0] & inside[0] and not centres[1] & (inside[0] | inside[1])  # made spectra are all different
+    assert load(Data(name="indian-pines", validation=1), tmp_path).validation is not None
+    tried = load(Data(name="indian-pines", validation=1, scored="validation"), tmp_path)
+    assert np.array_equal(tried.test.labels, dataset.validation.labels) and tried.validation is None
     where = {tuple(spectrum): label for spectrum, label in zip(cube.reshape(-1, 20), labels.ravel(), strict=True)}
     assert all(where[tuple(patch[4, 4])] == label + 1 for patch, label in zip(dataset.test.pixels, dataset.test.labels, strict=True))
     x, _ = next(Batches(dataset.train, dataset.mean, dataset.std, batch_size=500, device=torch.device("cpu")).in_order())
     assert x.shape[1:] == (20, 9, 9) and abs(float(x.mean())) < 0.2 and 0.7 < float(x.std()) < 1.3
+
+
+def test_a_class_of_one_field_is_left_out(scene, tmp_path):
+    folder, cube, labels = scene
+    labels = labels.copy()
+    labels[labels == 5] = 0
+    labels[2:4, 2:6] = 5
+    for name, array in (("Indian_pines_corrected", cube), ("Indian_pines_gt", labels)):
+        np.save(folder / f"{name}.npy", array)
+    dataset = load(Data(name="indian-pines"), tmp_path)
+    assert len(dataset.classes) == 15 and "grass-pasture" not in dataset.classes and "corn" in dataset.classes
+    assert set(dataset.train.labels) == set(range(15))
 
 
 def test_indian_pines_that_is_missing_or_something_else_is_named(scene, tmp_path):

@@ -82,6 +82,8 @@ def load(data: Data, root: Path) -> Dataset:
             f"data.image_size = {data.image_size} scales a folder's images; those of {data.name} are"
             f" {dataset.input_shape[1]} x {dataset.input_shape[2]}." + (" Use data.shapes.image_size." if data.name == "shapes" else "")
         )
+    if dataset.validation and data.validation:  # the set's own part, of which `data.validation` only says that it is wanted
+        return dataset.score_validation() if data.scored == "validation" else dataset
     if data.validation >= len(dataset.train):
         raise UsageError(f"data.validation = {data.validation} leaves nothing of the {len(dataset.train)} training images of {data.name}.")
     return dataset.carve_validation(data.validation, data.scored == "validation") if data.validation else dataset

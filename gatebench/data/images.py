@@ -69,9 +69,12 @@ class Dataset:
         """The data set with `count` training images, drawn without replacement by a fixed seed, put aside; or scored instead of test."""
         order = np.random.default_rng(0).permutation(len(self.train))
         kept, carved = self.train[np.sort(order[count:])], self.train[np.sort(order[:count])]
-        if scored:
-            return replace(self, train=kept, test=carved, scored="validation")
-        return replace(self, train=kept, validation=carved)
+        found = replace(self, train=kept, validation=carved)
+        return found.score_validation() if scored else found
+
+    def score_validation(self) -> "Dataset":
+        """The validation part in the place of test, which is not looked at."""
+        return replace(self, test=self.validation, validation=None, scored="validation")
 
 
 def channel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
