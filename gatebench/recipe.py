@@ -69,7 +69,8 @@ class Data(_Part):
     digits, whose mirror image is another thing. rand-augment: that, then RandAugment (Cubuk et al., arXiv 1909.13719) and random
     erasing (Zhong et al., arXiv 1708.04896), with torchvision's settings."""
     validation: NonNegativeInt = 0
-    """Images carved from train by a fixed seed, to choose on what `evaluation` leaves open; 0 trains on all of train."""
+    """Images carved from train by a fixed seed, to choose on what `evaluation` leaves open; 0 trains on all of train. A set that
+    has such a part of its own gives that one, however many."""
     scored: Literal["test", "validation"] = Field("test", exclude_if=lambda value: value == "test")
     """validation: that part is scored, and test is left alone, as for trying settings out."""
     image_size: PositiveInt | None = None

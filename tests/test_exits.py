@@ -18,6 +18,7 @@ from gatebench.evaluation.outcome import macro_scores
 from gatebench.exit_policy import NEVER, ExitPolicy, all_scores, first_sure
 from gatebench.objectives import eligibility, exit_loss, exit_weights
 from gatebench.recipe import ExitLoss
+from gatebench.report.markdown import exit_tables, read_exit_rows
 
 LOGITS = [[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [5.0, 0.0, 0.0]], [[0.0, 0.0, 3.0], [0.0, 0.0, 4.0], [1.0, 0.0, 0.0]]]
 LABELS = [0, 1]
@@ -260,6 +261,11 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     assert done.returncode in (0, 3), done.stderr
     (timed,) = json.loads(done.stdout)
     assert timed["policy"] == "max-softmax, one threshold" and timed["execution"] == "sparse" and "gate_ms" in timed
+
+    exits = read_exit_rows(tmp_path)
+    assert [each["tradeoff"] for each in exits] == [0.5, 0.35, 0.65, 0.8]
+    text, shares = exit_tables(exits), " / ".join(f"{100 * share:.1f}" for share in row["shares"])
+    assert "| cgt hard (recipe: 30 epochs" in text and f"| 50 | 0 | {row['accuracy']:.2f} |" in text and f"| {shares} |" in text
 
     (wise,) = gatebench.json("train", "cgt", "--config", "exit-wise", *train)  # makes its parent first
     (parent,) = tmp_path.glob("cgt-deepest-*")
