@@ -23,7 +23,7 @@ from .evaluation.outcome import Outcome, collect
 from .evaluation.row import make_row
 from .measure.machine import describe, peak_memory_mb
 from .measure.macs import count_params
-from .recipe import Recipe, load
+from .recipe import Recipe, load, read
 from .runs import RunFolder, choose_folder
 from .training.loop import fit
 from .training.view import View
@@ -45,8 +45,9 @@ class Place:
 def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View) -> tuple[RunFolder, dict]:
     """Train, evaluate and write one run, or go on with it where it stopped; returns its folder and its headline row.
 
-    A finished run is read back, not repeated. Device, precision and the number of CPU threads (torch's, set before the call)
-    decide the last digits of the result, so they enter the folder's hash.
+    A finished run is read back, not repeated; one that was evaluated in another way is evaluated again, not trained again. Device,
+    precision and the number of CPU threads (torch's, set before the call) decide the last digits of the result, so they enter the
+    folder's hash.
     """
     recipe = recipe.model_copy(update={"model": models.resolve(recipe.model)})
     precision = choose_precision(recipe.training.precision, place.device)
@@ -64,7 +65,14 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
             raise GatebenchError(
                 f"{folder / 'summary.json'} is not that of this run. Remove the folder or train into another with --fresh."
             )
-        return folder, row
+        if read(folder / "recipe.yaml").evaluation == recipe.evaluation:
+            return folder, row
+        if not (folder / "resume.pt").exists():
+            raise GatebenchError(
+                f"{folder.path} was evaluated in another way, and its resume.pt, from which that could be done anew, is gone."
+                " Train into another folder with --fresh."
+            )
+        (folder / "summary.json").unlink()  # killed from here on, it is evaluated when the command is given again
 
     torch.manual_seed(seed)
     model = create(recipe, num_classes=len(dataset.classes), input_shape=dataset.input_shape)

@@ -201,8 +201,10 @@ class Recipe(_Part):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def hash(self, **also: Any) -> str:
-        """Eight hexadecimal digits of the resolved recipe and of what else decides the run's numbers."""
-        content = {key: value for key, value in self.model_dump(mode="json").items() if key not in ("name", "source", "changes")}
+        """Eight hexadecimal digits of the resolved recipe and of what else decides the weights; they can be evaluated in many ways."""
+        content = {
+            key: value for key, value in self.model_dump(mode="json").items() if key not in ("name", "source", "changes", "evaluation")
+        }
         content["data"].pop("name")  # one set under several paths is one set; `also` holds its fingerprint
         return hashlib.sha256(json.dumps([content, also], sort_keys=True).encode()).hexdigest()[:8]
 
@@ -257,6 +259,11 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
         _apply(content, override)
     recipe = parse(content, where)
     return recipe.model_copy(update={"changes": [*recipe.changes, *(overrides or [])]})
+
+
+def read(path: Path) -> Recipe:
+    """A resolved recipe, as a run folder holds it. Raises UsageError where it is none."""
+    return parse(_read(path), str(path))
 
 
 def parse(content: dict, where: str) -> Recipe:

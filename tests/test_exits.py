@@ -12,13 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatebench import models
+from gatebench.data.batches import Batches
+from gatebench.data.catalogue import load
 from gatebench.evaluation import exits as study
 from gatebench.evaluation import thresholds
 from gatebench.evaluation.outcome import macro_scores
 from gatebench.exit_policy import NEVER, ExitPolicy, all_scores, first_sure
 from gatebench.objectives import eligibility, exit_loss, exit_weights
-from gatebench.recipe import ExitLoss
+from gatebench.profiling.networks import trained
+from gatebench.recipe import ExitLoss, read
 from gatebench.report.markdown import exit_tables, read_exit_rows
+from gatebench.runs import RunFolder
 
 LOGITS = [[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [5.0, 0.0, 0.0]], [[0.0, 0.0, 3.0], [0.0, 0.0, 4.0], [1.0, 0.0, 0.0]]]
 LABELS = [0, 1]
@@ -91,6 +95,19 @@ def test_gates_carry_no_gradient_and_a_closed_exit_learns_almost_nothing():
     for values, label, gradient in zip(LOGITS[0][:1], LABELS[:1], exits.grad[0][:1], strict=True):  # p - onehot, over two inputs
         expected = [(share - (index == label)) / 2 for index, share in enumerate(softmax(values))]
         assert gradient.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["soft", "residual"])
+def test_soft_gates_carry_no_gradient_either(kind):
+    """The gradient of every logit is the exit's weight times p - onehot: nothing comes through the gates."""
+    exits = torch.tensor(LOGITS, requires_grad=True)
+    soft = rule(eligibility=kind, scale=3.0, floor=0.01)
+    exit_loss(exits, torch.tensor(LABELS), soft, 0.0).backward()
+    weights = exit_weights(exits, torch.tensor(LABELS), soft, 0.0)
+    for values, label, weight, gradient in zip(LOGITS, LABELS, weights.tolist(), exits.grad.tolist(), strict=True):
+        for logits, each, found in zip(values, weight, gradient, strict=True):
+            expected = [each * (share - (index == label)) / 2 for index, share in enumerate(softmax(logits))]
+            assert found == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize("config, trains", [("deepest", {2}), ("joint", {0, 1, 2})])
@@ -249,6 +266,14 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     assert rows[0] == row and len(rows) == 4 * (3 * 3 + 1)
     assert row["split"] == "test" and row["policy"] == "max-softmax, one threshold" and row["tradeoff"] == 0.5
     assert sum(row["shares"]) == pytest.approx(1) and {"f1", "adaptivity_gain_same_weights", "overthinking_pct", "oracle_macs"} <= set(row)
+    plan = read(folder / "recipe.yaml")
+    dataset = load(plan.data, tmp_path)
+    model = trained(RunFolder(folder), plan, json.loads((folder / "data.json").read_text()))
+    chosen_on = Batches(dataset.validation, dataset.mean, dataset.std, batch_size=250, device=torch.device("cpu"))
+    known, costs = study.ask_all(model, chosen_on, row["precision"]), study.leaving_macs(model) / model.macs_static
+    (expected,) = thresholds.one_for_all(known.scores("max-softmax", None).numpy(), known.right, costs, [0.5])
+    assert row["thresholds"] == pytest.approx(expected, abs=1e-6) and model.policy.thresholds == pytest.approx(expected, abs=1e-6)
+
     inputs = pd.read_parquet(folder / "inputs.parquet")
     assert row["accuracy"] == pytest.approx(100 * (inputs["label"] == inputs["prediction"]).mean())
     assert row["macs_executed"] == pytest.approx(inputs["macs_executed"].mean())
@@ -261,6 +286,13 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     assert done.returncode in (0, 3), done.stderr
     (timed,) = json.loads(done.stdout)
     assert timed["policy"] == "max-softmax, one threshold" and timed["execution"] == "sparse" and "gate_ms" in timed
+
+    weights, epochs = (folder / "model.safetensors").read_bytes(), (folder / "epochs.csv").read_text()
+    (again,) = gatebench.json("train", "cgt", "--config", "hard", *train, "--set", "evaluation.budgets=[0.7]")  # without training again
+    assert again["tradeoff"] == 0.7 and (folder / "epochs.csv").read_text() == epochs and len(list(tmp_path.glob("cgt-hard-*"))) == 1
+    assert again["training_seconds"] == row["training_seconds"] and again["digest"] == row["digest"]
+    assert gatebench.json("train", "cgt", "--config", "hard", *train)[0]["accuracy"] == row["accuracy"]
+    assert (folder / "model.safetensors").read_bytes() == weights
 
     exits = read_exit_rows(tmp_path)
     assert [each["tradeoff"] for each in exits] == [0.5, 0.35, 0.65, 0.8]
