@@ -145,7 +145,7 @@ def train(
 
 def _show_runs(finished: list, as_json: bool) -> None:
     """The rows of runs, each given as folder and row, with where the compute of the last one goes."""
-    from .report.table import breakdown_table, claims_table, exits_table
+    from .report.table import breakdown_table, claims_table, exits_note, exits_table
 
     rows = [row for _, row in finished]
     if as_json:
@@ -155,6 +155,7 @@ def _show_runs(finished: list, as_json: bool) -> None:
     stdout.print(breakdown_table(f"where the compute goes (seed {row['seed']})", folder.read_csv("breakdown.csv")))
     if "tradeoff" in row:
         stdout.print(exits_table([each for each in folder.read_rows() if "latency_ms" not in each]))
+        stdout.print(exits_note(row), markup=False, highlight=False, soft_wrap=True)
     stdout.print(claims_table(rows))
     for folder, row in finished:
         for finding in row["audit"]:

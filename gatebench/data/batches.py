@@ -11,6 +11,10 @@ from torch import Tensor
 from .images import Images
 
 
+ALIKE = 8
+"""Images of a shuffled batch that share one draw of RandAugment and one of erasing: one at a time, drawing costs more than training."""
+
+
 class Batches:
     """A split in the device's memory as whole numbers, with its batches.
 
@@ -20,7 +24,7 @@ class Batches:
 
     def __init__(self, images: Images, mean, std, *, batch_size: int, device: torch.device, crop: bool = False, flip: bool = False,
                  rand: bool = False):  # fmt: skip
-        """`rand` adds RandAugment and random erasing, image by image, to a batch's crops and flips; drawn from torch's global generator."""
+        """`rand` adds RandAugment and random erasing to a batch's crops and flips, drawn from torch's global generator."""
         self.batch_size, self.crop, self.flip, self.rand = batch_size, crop, flip, _rand() if rand else None
         self.height, self.width = images.pixels.shape[1:3]
         self.pad = max(self.height, self.width) // 8 if crop else 0
@@ -60,10 +64,11 @@ class Batches:
         places = chosen[:, None, None] * self.image_length + rows[:, :, None] * self.row_length + columns[:, None, :]
         pixels = self.pixels[places]
         if change:
-            pixels = torch.stack([change[0](image) for image in pixels.permute(0, 3, 1, 2).contiguous()]).permute(0, 2, 3, 1)
+            groups = pixels.permute(0, 3, 1, 2).contiguous().split(ALIKE)
+            pixels = torch.cat([change[0](group) for group in groups]).permute(0, 2, 3, 1)
         x = pixels.float().mul_(self.scale).sub_(self.shift).permute(0, 3, 1, 2)
         if change:
-            x = torch.stack([change[1](image) for image in x]).contiguous(memory_format=torch.channels_last)
+            x = torch.cat([change[1](group) for group in x.split(ALIKE)]).contiguous(memory_format=torch.channels_last)
         return x, self.labels[chosen]
 
     def _centred(self) -> tuple[Tensor, Tensor]:

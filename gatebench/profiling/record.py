@@ -17,11 +17,24 @@ from .contender import Contender
 from .networks import Network
 from .session import Session
 
-DESCRIBES = ("model", "recipe", "changes", "digest", "seed", "epochs", "recipe_epochs", "schedule", "params", "policy", "tradeoff")
+DESCRIBES = (
+    "model",
+    "recipe",
+    "changes",
+    "digest",
+    "seed",
+    "epochs",
+    "recipe_epochs",
+    "schedule",
+    "params",
+    "policy",
+    "tradeoff",
+    "thresholds",
+)
 """What a row of times takes over from its run's headline row: what the network is ..."""
 SCORES = (
     "split", "accuracy", "accuracy_low", "accuracy_high", "f1", "precision_macro", "recall_macro", "accuracy_peak", "peak_epoch",
-    "mean_gate_soft", "mean_gate_hard", "shares", "adaptivity_gain",
+    "mean_gate_soft", "mean_gate_hard", "shares", "adaptivity_gain_same_weights", "overthinking_pct",
 )  # fmt: skip
 """... how good, where it was timed on the inputs it was scored on ..."""
 SPENDS = ("skip_pct", "macs_dense", "macs_gate", "macs_decided", "macs_executed", "macs_ratio", "audit")

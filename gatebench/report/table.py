@@ -44,15 +44,32 @@ def exits_table(rows: list[dict]) -> Table:
         pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     table.add_column("policy", min_width=18)
-    for heading in ("budget", "accuracy\n%", "F1\n%", "leaving at each\nexit %", "executed\nsaving %", "adaptivity\ngain"):
+    for heading in (
+        "budget",
+        "accuracy\n%",
+        "F1 / precision /\nrecall %",
+        "leaving at each\nexit %",
+        "executed\nsaving %",
+        "adaptivity\ngain",
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            Text(row["policy"]), f"{row['tradeoff']:.2f}", f"{row['accuracy']:.2f}", f"{row['f1']:.2f}",
+            Text(row["policy"]), f"{row['tradeoff']:.2f}", f"{row['accuracy']:.2f}",
+            f"{row['f1']:.1f}/{row['precision_macro']:.1f}/{row['recall_macro']:.1f}",
             "/".join(f"{100 * share:.1f}" for share in row["shares"]),
             f"{100 * (1 - row['macs_ratio']):.1f}", f"{row['adaptivity_gain_same_weights']:+.2f}",
         )  # fmt: skip
     return table
+
+
+def exits_note(row: dict) -> str:
+    """What holds whatever the policy: the oracle, overthinking, and how far each exit is as right as it is sure."""
+    errors = " / ".join(f"{each:.1f}" for each in row["calibration_error_pct"])
+    return (
+        f"oracle: {row['oracle_accuracy']:.2f} % right at {100 * row['oracle_macs'] / row['macs_dense']:.1f} % of the MACs;"
+        f" overthinking (right early, wrong late): {row['overthinking_pct']:.2f} %; calibration error of each exit: {errors} %"
+    )
 
 
 def breakdown_table(title: str, groups: list[dict]) -> Table:
