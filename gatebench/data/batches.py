@@ -10,7 +10,6 @@ from torch import Tensor
 
 from .images import Images
 
-
 ALIKE = 8
 """Images of a shuffled batch that share one draw of RandAugment and one of erasing: one at a time, drawing costs more than training."""
 
