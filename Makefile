@@ -16,7 +16,7 @@ demo: $(VENV)/installed
 	$(BIN)/gatebench train cosinegate --config predictive --dataset shapes --epochs 7 --out demo-results
 
 test: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -47,7 +47,8 @@ class Ours:
         net = models.create(plan.model.name, **plan.model.options).to(device, memory_format=torch.channels_last).train()
         net.begin_epoch(0.5)
         loader = Batches(images, MEAN, STD, batch_size=BATCH, device=device, crop=True, flip=True)
-        self.trainer, self.meter = Trainer(net, plan, len(loader), precision), Meter()
+        self.trainer = Trainer(net, plan, len(loader), precision)
+        self.meter = Meter(self.trainer.macs)
         self.batches = chain.from_iterable(loader.shuffled(seed) for seed in count())
 
     def step(self):

@@ -82,7 +82,7 @@ class GatedModel(nn.Module):
     @cached_property
     def switch_macs(self) -> np.ndarray:
         """MACs [S] of one input that each switch decides about: an equal part of its unit's."""
-        return np.repeat([unit.macs / unit.width for unit in self.units], [unit.width for unit in self.units]).astype(np.float32)
+        return np.repeat([unit.macs / unit.width for unit in self.units], [unit.width for unit in self.units])
 
     def twin(self) -> nn.Module | None:
         """The static twin over the same weights, images [N, C, H, W] -> logits; None for a network that is static itself."""

@@ -32,6 +32,11 @@ def global_average(x: Tensor) -> Tensor:
 
 def inner_products(x: Tensor, residual: Tensor) -> Tensor:
     """<x, x>, <x, F> and <F, F> of every input in fp32, [N, 3]."""
+    return with_inner_products(x, residual)[2]
+
+
+def with_inner_products(x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x and F handed on, and their `inner_products`. What goes on from these maps gathers its gradients on the way back in one pass."""
     return _InnerProducts.apply(x, residual)
 
 
@@ -44,15 +49,17 @@ class _InnerProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, residual):
         ctx.save_for_backward(x, residual)
-        x, residual = flat(x), flat(residual)
-        return torch.stack([_dot(x, x), _dot(x, residual), _dot(residual, residual)], dim=1)
+        a, b = flat(x), flat(residual)
+        return x.view_as(x), residual.view_as(residual), torch.stack([_dot(a, a), _dot(a, b), _dot(b, b)], dim=1)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, to_x, to_residual, grad):
         x, residual = ctx.saved_tensors
         a, b = flat(x), flat(residual)
         xx, xf, ff = grad.to(a.dtype)[:, :, None].unbind(1)
-        return unflat((2 * xx * a).addcmul_(xf, b), x), unflat((2 * ff * b).addcmul_(xf, a), residual)
+        to_x = torch.addcmul(flat(to_x), xx, a, value=2).addcmul_(xf, b)
+        to_residual = torch.addcmul(flat(to_residual), ff, b, value=2).addcmul_(xf, a)
+        return unflat(to_x, x), unflat(to_residual, residual)
 
 
 class _GatedSum(torch.autograd.Function):

@@ -37,12 +37,12 @@ def budget(gates: Tensor, rule: Budget, macs: Tensor) -> Tensor:
 
 
 def consistency(products: Tensor, gate: Tensor) -> Tensor:
-    """||Norm(x + F) - Norm(x + gate F)||^2 per input (CosineGate, Eq. 20), [N].
+    """||Norm(x + F) - Norm(x + gate F)||^2 (CosineGate, Eq. 20), one for each gate.
 
-    `products` [N, 3] are <x, x>, <x, F> and <F, F>: both sums lie in the plane of x and F, so the distance of their
-    directions needs nothing else and no tensor of the size of x is made. `gate` is [N].
+    `products` [..., 3] are <x, x>, <x, F> and <F, F>: both sums lie in the plane of x and F, so the distance of their
+    directions needs nothing else and no tensor of the size of x is made. `gate` is [...].
     """
-    xx, xf, ff = products.unbind(1)
+    xx, xf, ff = products.unbind(-1)
     full = xx + 2 * xf + ff
     gated = xx + 2 * gate * xf + gate.square() * ff
     inner = xx + (1 + gate) * xf + gate * ff

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: threads would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SMALL = ["--dataset", "shapes", "--set", "data.shapes.train=160", "--set", "data.shapes.test=80", "--set", "data.shapes.image_size=16",
          "--set", "training.batch_size=32", "--threads", "1"]  # fmt: skip
 """A training run of about a second."""

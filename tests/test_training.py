@@ -63,6 +63,15 @@ def model(plan):
     return models.create("cosinegate", 4, (3, 16, 16), **plan.model.options).to(memory_format=torch.channels_last)
 
 
+@pytest.fixture
+def in_double_precision(monkeypatch):
+    """Rounding differs between processors and thread counts; in single precision twelve steps let it turn a decision round."""
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    torch.set_default_dtype(torch.double)
+    yield
+    torch.set_default_dtype(torch.float)
+
+
 def by_hand(plan, term):
     """SGD with momentum and weight decay, a cosine, the loss of Eq. 17-21, clipping: all written out."""
     net, images = model(plan), batches()
@@ -107,16 +116,16 @@ def by_hand(plan, term):
         ({"kind": "predictive", "watch": 0.5}, "prediction", None, 1, "macs"),
     ],
 )
-def test_the_loop_does_what_one_written_out_does(tmp_path, gate, term, clip, start, of):
-    plan = recipe(gate, clip, budget=Budget(weight=5, target=0.2, of=of, start_epoch=start, warmup_epochs=3), terms={term: 0.1})
+def test_the_loop_does_what_one_written_out_does(in_double_precision, tmp_path, gate, term, clip, start, of):
+    plan = recipe(gate, clip, budget=Budget(weight=5, target=0.02, of=of, start_epoch=start, warmup_epochs=3), terms={term: 0.1})
     view, net = Silent(), model(plan)
     fit(net, plan, batches(), batches(), RunFolder(tmp_path), scored="test", seed=SEED, precision="fp32", view=view)
     other, rates, budgets = by_hand(plan, term)
     for (name, found), expected in zip(net.named_parameters(), other.parameters(), strict=True):
-        assert torch.allclose(found, expected, rtol=1e-3, atol=1e-5), name
+        assert torch.allclose(found, expected, rtol=1e-6, atol=1e-9), name
     table = pd.read_csv(tmp_path / "epochs.csv")
     assert table["learning_rate"].tolist() == pytest.approx(rates) and table["loss_budget"].tolist() == pytest.approx(budgets, rel=1e-3)
-    assert budgets[-1] > 10 * budgets[0] if start == 0 else budgets[0] == 0 < budgets[-1]  # the warm-up lets it act
+    assert budgets[-1] > 2 * budgets[0] if start == 0 else budgets[0] == 0 < budgets[-1], budgets  # the warm-up lets it act
     assert len(view.updates) == EPOCHS * 3 and [row["epoch"] for row in view.epochs] == [1, 2, 3, 4]
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from ..contract import Output
-from ..feature_maps import gated_sum, global_average, inner_products
+from ..feature_maps import gated_sum, global_average, inner_products, with_inner_products
 from ..gating import gumbel_sigmoid, gumbel_softmax, incompatibility
 from ..measure.macs import count_macs
 from ..objectives import consistency
@@ -85,17 +85,16 @@ class CosineGate(BlockGatedResNet):
     def forward(self, x: Tensor) -> Output:
         """Relaxed gates [N, B] (Eq. 15); the term `consistency` is [N, B], or [N, 1] where only the last block counts."""
         x = self.stem(x)
-        gates, drifts = [], []
+        gates, products = [], []
         for index, block in enumerate(self.blocks):
-            shortcut, residual = block.shortcut(x), block.residual(x)
-            products = inner_products(shortcut, residual)
-            gate = self.relax(self._logits(index, x, products), self.temperature)
-            x = gated_sum(shortcut, residual, gate)
-            gates.append(gate)
-            drifts.append(consistency(products, gate))
-        if self.consistency == "last":
-            drifts = drifts[-1:]
-        return Output(self.classify(x), torch.stack(gates, 1), terms={"consistency": torch.stack(drifts, 1)})
+            shortcut, residual, three = with_inner_products(block.shortcut(x), block.residual(x))
+            gates.append(self.relax(self._logits(index, x, three), self.temperature))
+            products.append(three)
+            x = gated_sum(shortcut, residual, gates[-1])
+        counted = slice(-1, None) if self.consistency == "last" else slice(None)
+        gates = torch.stack(gates, 1)
+        drifts = consistency(torch.stack(products, 1)[:, counted], gates[:, counted])
+        return Output(self.classify(x), gates, terms={"consistency": drifts})
 
 
 @register("cosinegate", default="balanced")

@@ -41,7 +41,7 @@ class Trainer:
             nesterov=settings.nesterov,
         )
         self.schedule = make_schedule(settings, self.optimizer, steps_per_epoch)
-        self.macs = torch.from_numpy(model.switch_macs).to(next(model.parameters()).device)
+        self.macs = torch.from_numpy(model.switch_macs).float().to(next(model.parameters()).device)
 
     def train(self) -> None:
         """The model in training mode, but for its frozen parts, whose batch norm keeps its statistics."""

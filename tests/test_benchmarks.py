@@ -1,0 +1,42 @@
+"""The benchmarks run; what they find is for a quiet machine."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gatebench import models
+from gatebench.data.images import Images
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+
+@pytest.mark.parametrize("model, config", [("resnet20", "default"), ("cosinegate", "balanced"), ("cosinegate", "predictive")])
+def test_a_step_of_each_training_loop(model, config):
+    import training
+
+    images = Images(np.zeros((256, 32, 32, 3), np.uint8), np.arange(256) % 10)
+    ours = training.Ours(model, config, images, torch.device("cpu"), "fp32")
+    ours.step()
+    assert ours.meter.images == 128
+
+
+def test_the_executor_against_its_twin_and_its_limit():
+    import execution
+
+    net = models.create("cosinegate", depth=8, gate={"kind": "predictive"}).eval()
+    for batch in (1, 4):
+        off, saved, fast, realised = execution.compare(net, batch, 0.34, 5, torch.device("cpu"), np.random.default_rng(0))
+        assert 0.1 < off < 0.6 and 0.1 < saved < 0.6 and fast.low < fast.high and set(realised) == {"sparse", "masked", "limit"}
+
+
+def test_how_far_the_profiler_can_be_trusted(monkeypatch):
+    pytest.importorskip("pyperf")
+    import trust
+
+    monkeypatch.setattr(trust, "ROUNDS", 5)
+    with torch.inference_mode():
+        assert trust.against_itself(1).startswith("A/A: ") and trust.planted(1).startswith("planted 5 %")
+        assert "attributed to the inputs" in trust.by_input()
