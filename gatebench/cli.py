@@ -260,15 +260,20 @@ def profile_latency(
 
 def _too_noisy(row: dict, max_seconds: float) -> str:
     """What the times could not tell, and what would."""
+    found = (
+        f"too noisy to tell: the speed-up of {row['network']} at batch {row['batch_size']} is {row['speedup_low']:.3f} to"
+        f" {row['speedup_high']:.3f}."
+    )
+    if row["inputs_needed"] > row["inputs_available"]:
+        return (
+            f"{found} Inputs differ so much that {row['inputs_needed']:,} of them would be needed; there are {row['inputs_available']:,}."
+        )
     timed = row["calls"] * row["batch_size"]
     more = [f"--repeats {row['repeats_needed']}"] if row["repeats_needed"] > row["rounds"] else []
     more += [f"--inputs {row['inputs_needed']}"] if row["inputs_needed"] > timed else []
     seconds = row["session_seconds"] * row["repeats_needed"] / row["rounds"] * row["inputs_needed"] / timed
     more += [f"--max-seconds {math.ceil(seconds)}"] if seconds > max_seconds else []
-    return (
-        f"too noisy to tell: the speed-up of {row['network']} at batch {row['batch_size']} is {row['speedup_low']:.3f} to"
-        f" {row['speedup_high']:.3f}. {' '.join(more)} would do, if the machine stays as noisy."
-    )
+    return f"{found} {' '.join(more)} would do, if the machine stays as noisy."
 
 
 @app.command(name="list")

@@ -27,11 +27,11 @@ def global_average(x: Tensor) -> Tensor:
         return x.mean((2, 3))
     x_NPC = x.permute(0, 2, 3, 1).flatten(1, 2)
     pixels = x_NPC.shape[1]
-    return torch.matmul(x_NPC.new_full((1, pixels), 1 / pixels), x_NPC).squeeze(1)
+    return torch.matmul(x_NPC.new_ones(1, pixels), x_NPC).squeeze(1) / pixels  # bf16 knows one exactly, and few of its fractions
 
 
 def inner_products(x: Tensor, residual: Tensor) -> Tensor:
-    """<x, x>, <x, F> and <F, F> of every input in fp32, [N, 3]."""
+    """<x, x>, <x, F> and <F, F> of every input in fp32 or better, [N, 3]."""
     return with_inner_products(x, residual)[2]
 
 
@@ -78,8 +78,8 @@ class _GatedSum(torch.autograd.Function):
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Row-wise inner product in fp32. In bf16 a product's result is rounded to 8 bits, so it is taken in parts."""
-    if a.dtype == torch.float32:
+    """Row-wise inner product in fp32 or better. In bf16 a product's result is rounded to 8 bits, so it is taken in parts."""
+    if a.dtype != torch.bfloat16:
         return torch.linalg.vecdot(a, b)
     parts = 16 if a.shape[1] % 16 == 0 else 1
     a, b = a.reshape(len(a) * parts, 1, -1), b.reshape(len(b) * parts, -1, 1)

@@ -1,7 +1,8 @@
 """The run folder: every file written whole or not at all, and read back.
 
 `<model>-<recipe>-<data>-s<seed>-<hash>/` holds recipe.yaml, machine.json, epochs.csv, rows.jsonl, summary.json,
-breakdown.csv, inputs.parquet, decisions.npz, examples.npz, model.safetensors and, while training, resume.pt.
+breakdown.csv, inputs.parquet, decisions.npz, examples.npz, data.json, model.safetensors, while training resume.pt and, once timed,
+latency.csv, latency.json and pictures.
 """
 
 import contextlib

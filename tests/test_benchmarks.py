@@ -14,13 +14,24 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 
 @pytest.mark.parametrize("model, config", [("resnet20", "default"), ("cosinegate", "balanced"), ("cosinegate", "predictive")])
-def test_a_step_of_each_training_loop(model, config):
+def test_a_step_of_our_training_loop(model, config):
     import training
 
     images = Images(np.zeros((256, 32, 32, 3), np.uint8), np.arange(256) % 10)
     ours = training.Ours(model, config, images, torch.device("cpu"), "fp32")
     ours.step()
     assert ours.meter.images == 128
+
+
+def test_a_step_of_what_training_is_compared_with():
+    import training
+
+    images = Images(np.zeros((256, 32, 32, 3), np.uint8), np.arange(256) % 10)
+    for loop in (training.Ceiling, training.Usual):
+        loop = loop(images, torch.device("cpu"), "fp32")
+        before = loop.net.head.weight.detach().clone()
+        loop.step()
+        assert not torch.equal(loop.net.head.weight, before)
 
 
 def test_the_executor_against_its_twin_and_its_limit():

@@ -214,7 +214,7 @@ def test_debug_shows_the_traceback(gatebench):
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
-def test_several_threads_and_seeds_are_recorded(gatebench, tmp_path):
+def test_threads_are_recorded(gatebench, tmp_path):
     (row,) = gatebench.json("train", "resnet8", *TINY[:-4], "--threads", "2", "--epochs", "1", "--out", str(tmp_path))
     machine = json.loads(next(tmp_path.glob("*/machine.json")).read_text())
     assert row["threads"] == machine["threads"] == 2 and machine["cores"] == os.cpu_count() and "torch" in machine

@@ -21,7 +21,7 @@ def test_a_run_on_the_gpu(gatebench, tmp_path, config):
 
 
 @pytest.mark.parametrize("gate", [{"kind": "cir"}, {"kind": "predictive"}])
-def test_the_gpu_decides_as_the_cpu_does(gate):
+def test_the_gpu_answers_as_the_cpu_does(gate):
     torch.manual_seed(0)
     net = models.create("cosinegate", depth=14, gate=gate).eval()
     x = torch.randn(16, 3, 32, 32)

@@ -12,7 +12,7 @@ from gatebench import gating, models, objectives
 from gatebench.compatibility import check
 from gatebench.contract import Output
 from gatebench.errors import UsageError
-from gatebench.feature_maps import gated_sum, global_average, inner_products
+from gatebench.feature_maps import gated_sum, global_average, inner_products, with_inner_products
 from gatebench.gating import incompatibility
 from gatebench.models.cosinegate import CirGate, Controller, CosineGate
 from gatebench.recipe import Budget, Model, Objective, Recipe
@@ -174,13 +174,21 @@ def gradient_by_autograd(function, *inputs):
 
 
 def test_own_backward_of_inner_products_is_autograd_s():
+    """Of the products, and of what the maps that are handed on are used for."""
     x, f = maps()
-    weights = torch.tensor([0.3, -1.2, 0.7])
-    ours = gradient_by_autograd(lambda a, b: inner_products(a, b) * weights, x, f)
-    plain = gradient_by_autograd(
-        lambda a, b: torch.stack([(a * a).sum((1, 2, 3)), (a * b).sum((1, 2, 3)), (b * b).sum((1, 2, 3))], 1) * weights, x, f
-    )
-    for one, other in zip(ours, plain, strict=True):
+    weights, to_x, to_f = torch.tensor([0.3, -1.2, 0.7]), torch.randn_like(x), torch.randn_like(f)
+
+    def plain(a, b):
+        return a, b, torch.stack([(a * a).sum((1, 2, 3)), (a * b).sum((1, 2, 3)), (b * b).sum((1, 2, 3))], 1)
+
+    def used(function):
+        def summed(a, b):
+            first, second, products = function(a, b)
+            return (first * to_x).sum() + (second * to_f).sum() + (products * weights).sum()
+
+        return gradient_by_autograd(summed, x, f)
+
+    for one, other in zip(used(with_inner_products), used(plain), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
         assert one.is_contiguous(memory_format=torch.channels_last)
 
@@ -200,6 +208,12 @@ def test_global_average_is_the_mean():
     expected = x.double().numpy().mean((2, 3))
     for grad in (False, True):
         assert global_average(x.requires_grad_(grad)).detach().numpy() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("side", [6, 7, 8])
+def test_global_average_is_the_same_in_training_and_at_inference(side):
+    x = torch.ones(1, 3, side, side, dtype=torch.bfloat16)  # 1/36 and 1/49 are no numbers of bf16
+    assert global_average(x).tolist() == global_average(x.clone().requires_grad_()).tolist() == [[1.0, 1.0, 1.0]]
 
 
 @pytest.fixture

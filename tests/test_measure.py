@@ -89,8 +89,9 @@ def test_realised_varies_with_time_and_macs_together():
     assert statistics.realised(slow, slow, np.full(64, 100.0), np.full(64, 99.5)) is None  # no saving, and no number for it
 
 
-def test_a_saving_of_so_few_inputs_that_chance_decides_is_not_put_into_a_number():
-    macs = np.full(128, 100.0)
+@pytest.mark.parametrize("price_of_deciding", [0.0, 0.3])
+def test_a_saving_of_so_few_inputs_that_chance_decides_is_not_put_into_a_number(price_of_deciding):
+    macs = np.full(128, 100.0 + price_of_deciding)
     macs[:2] = 10  # 1.4 % of the whole; a resample may hold neither
     seconds = np.tile(1e-5 * macs, (6, 1)) * np.random.default_rng(0).normal(1, 0.01, (6, 128))
     assert statistics.realised(np.full((6, 128), 1e-3), seconds, np.full(128, 100.0), macs) is None

@@ -69,6 +69,8 @@ def test_all_runs_of_a_folder_are_timed_together_and_keep_their_rows(gatebench, 
     profile(gatebench, folder, *QUICK)  # again: its rows are replaced, not doubled
     again = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     assert [row["execution"] for row in again] == ["sparse", "masked", "sparse"]
+    raw = pd.read_csv(folder / "latency.csv")
+    assert raw.loc[raw["executions"] == "sparse,masked", "subject"].eq("masked").any(), "its row is still there"
 
 
 def test_batches_and_out(gatebench, runs, tmp_path):
@@ -272,7 +274,7 @@ def test_a_run_that_cannot_be_timed_says_why(gatebench, runs, tmp_path):
 
 def timing(seconds, rival_seconds, macs, rival_macs, batch_size=1):
     rival = Rival("twin", rival_seconds, rival_macs)
-    return Timing("net", "sparse", "torch", True, 1, batch_size, seconds, macs, None, None, rival)
+    return Timing("net", "sparse", "torch", True, 1, batch_size, 10_000, seconds, macs, None, None, rival)
 
 
 def test_realised_is_time_saved_over_macs_saved():

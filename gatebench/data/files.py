@@ -60,7 +60,10 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
         if not (path / split).is_dir():
             raise UsageError(f"{path} has no folder {split!r}; wanted are train/<class>/* and test/<class>/*.")
     from torchvision.datasets import ImageFolder
-    from torchvision.datasets.folder import IMG_EXTENSIONS
+    from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
+
+    def visible(name: str) -> bool:
+        return not Path(name).name.startswith(".") and has_file_allowed_extension(name, IMG_EXTENSIONS)
 
     class VisibleImages(ImageFolder):
         """Without hidden folders and files, such as .ipynb_checkpoints and ._name.png."""
@@ -70,7 +73,7 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
             return names, {name: index for index, name in enumerate(names)}
 
     try:
-        folders = [VisibleImages(path / split, allow_empty=True) for split in ("train", "test")]
+        folders = [VisibleImages(path / split, is_valid_file=visible, allow_empty=True) for split in ("train", "test")]
     except ValueError:
         raise UsageError(f"{path} has no class folders; wanted are train/<class>/* and test/<class>/*, a folder for each class.") from None
     except OSError as error:
@@ -108,7 +111,7 @@ def _decode(samples: list[tuple[str, int]], image_size: int | None) -> Images:
             image = center_crop(resize(image, image_size, antialias=True), image_size)
         return np.asarray(image)
 
-    names, labels = zip(*[(name, label) for name, label in samples if not Path(name).name.startswith(".")], strict=True)
+    names, labels = zip(*samples, strict=True)
     with ThreadPoolExecutor() as pool:
         images = list(pool.map(read, names))
     sizes = {image.shape[:2] for image in images}

@@ -63,7 +63,7 @@ def penalty_gradient(model: GatedModel, rule: Budget, batch, precision: str) -> 
 def penalty_inactive(rule: Budget, last_epoch: dict) -> list[str]:
     """What is well under its target leaves the penalty at zero: it is not what keeps the gates down."""
     name, column = {"gates": ("mean gate", "train_mean_gate"), "macs": ("share of the MACs", "train_macs_share")}[rule.of]
-    if last_epoch[column] > rule.target - 0.01:
+    if last_epoch[column] is None or last_epoch[column] > rule.target - 0.01:  # a method need not have soft gates
         return []
     return [f"penalty idle: in training the {name}, {last_epoch[column]:.3f}, is under its target {rule.target:.2f}"]
 

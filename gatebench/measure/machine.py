@@ -72,7 +72,7 @@ def describe(device: torch.device) -> dict:
         "caches": _caches(),
         "threads": torch.get_num_threads(),
         **gpu,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
         "python": platform.python_version(),
         **{package: version(package) for package in ("gatebench", "torch", "torchvision", "numpy")},
         "commit": git_commit(),

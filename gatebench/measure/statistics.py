@@ -86,19 +86,19 @@ def speedup(slow: np.ndarray, fast: np.ndarray) -> Estimate:
 def realised(slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_macs: np.ndarray) -> Estimate | None:
     """Share of the saved MACs that is saved in time: (1 - time / time) / (1 - MACs / MACs); `*_macs` [N] belong to the inputs.
 
-    None where less than `NO_SAVING` of the MACs is saved, or so few inputs save any that a resample may save nothing at all. Times and
-    MACs are resampled together, for they vary together.
+    None where less than `NO_SAVING` of the MACs is saved, or so few inputs save any that a resample may save nothing at all (or less
+    than nothing, where deciding costs MACs). Times and MACs are resampled together, for they vary together.
     """
     ratio = _total_ratio(slow, fast)
 
-    def share(rounds, inputs):
-        return (1 - 1 / ratio(rounds, inputs)) / (1 - fast_macs[inputs].sum() / slow_macs[inputs].sum())
+    def savings(rounds, inputs):
+        return 1 - 1 / ratio(rounds, inputs), 1 - fast_macs[inputs].sum() / slow_macs[inputs].sum()
 
-    if 1 - fast_macs.sum() / slow_macs.sum() < NO_SAVING:
+    if not slow_macs.sum() or 1 - fast_macs.sum() / slow_macs.sum() < NO_SAVING:
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = bootstrap(share, *slow.shape)
-    return interval(share(*_all(slow)), shares) if np.isfinite(shares).all() else None
+    in_time, in_macs = savings(*_all(slow))
+    resampled = bootstrap(savings, *slow.shape)
+    return interval(in_time / in_macs, resampled[:, 0] / resampled[:, 1]) if (resampled[:, 1] > 0).all() else None
 
 
 def half_widths(slow: np.ndarray, fast: np.ndarray) -> tuple[float, float]:

@@ -144,8 +144,8 @@ def _answers(model: nn.Module, x: Tensor) -> list[Tensor | None]:
         return [_logits(model(x))]
     if not model.units:
         return [model.infer(x).logits]
-    gates = model.infer(x, "masked").gates
     everything = torch.ones(len(x), model.switches, dtype=torch.bool, device=x.device)
+    gates = model.infer(x, "masked", policy=model.fixed_policies.get("all on")).gates
     return [model.infer(x, decisions=everything).logits, *([] if gates is None else [gates])]
 
 

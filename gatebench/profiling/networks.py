@@ -4,7 +4,7 @@ RUN is a run folder, or a folder of them; MODEL a registered name, or FILE.py[:F
 called with the number of classes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,17 @@ class Network:
         return next(batches.in_order())[0]
 
 
+def _told_apart(networks: list[Network]) -> list[Network]:
+    """Runs that only --set or time tells apart get the end of their folder's name."""
+    labels = [network.label for network in networks]
+    return [
+        replace(network, label=f"{network.label} {network.folder.path.name.rsplit('-', 1)[-1]}")
+        if network.folder and labels.count(network.label) > 1
+        else network
+        for network in networks
+    ]
+
+
 class Loader:
     """Networks by what the command line calls them; every data set is read once."""
 
@@ -66,7 +77,7 @@ class Loader:
         found = [network for name in runs for network in self._runs(Path(name))]
         for name in sorted(others, key=lambda name: name not in models.list_models()):
             found.append(self._other(name, weights, fallback=found[0].data if found else None))
-        return found
+        return _told_apart(found)
 
     def rival(self, name: str, entered: list[Network]) -> Network:
         """The one network that all `entered` ones are compared with, on their data. Raises UsageError where that is not possible."""

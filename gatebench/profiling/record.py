@@ -33,16 +33,17 @@ DESCRIBES = (
 )
 """What a row of times takes over from its run's headline row: what the network is ..."""
 SCORES = (
+SCORES = (
     "split", "accuracy", "accuracy_low", "accuracy_high", "f1", "precision_macro", "recall_macro", "accuracy_peak", "peak_epoch",
-    "mean_gate_soft", "mean_gate_hard", "shares", "adaptivity_gain_same_weights", "overthinking_pct",
+    "mean_gate_soft", "mean_gate_hard", "skip_pct", "shares", "adaptivity_gain_same_weights", "overthinking_pct", "macs_dense", "macs_gate",
+    "macs_decided",
 )  # fmt: skip
-"""... how good, where it was timed on the inputs it was scored on ..."""
-SPENDS = ("skip_pct", "macs_dense", "macs_gate", "macs_decided", "macs_executed", "macs_ratio", "audit")
-"""... and what it spends on all of them, if executed in the same way."""
+"""... and, where it was timed on the inputs it was scored on, how good it is on all of them, and what it decides. What it executes
+depends on the batch size, and was counted anew."""
 SAME = ("network", "dataset", "machine", "device", "threads", "batch_size", "execution", "runtime", "rival")
 """A row of times replaces the one before that agrees in these."""
-SAME_SESSION = ("dataset", "machine", "device", "threads", "batch_size", "rival")
-"""And so do raw times."""
+SAME_SESSION = ("dataset", "machine", "device", "threads", "batch_size", "rival", "executions")
+"""And so do the raw times of a session."""
 
 
 def destinations(networks: list[Network], out: Path | None) -> list[RunFolder | None]:
@@ -68,7 +69,7 @@ def rows(session: Session, index: int) -> list[dict]:
     }  # fmt: skip
     found = []
     for timing in session.timings[index]:
-        known = DESCRIBES + (SCORES if network.scored else ()) + (SPENDS if network.scored and timing.execution != "masked" else ())
+        known = DESCRIBES + (SCORES if network.scored else ())
         found.append({**{key: network.row[key] for key in known if key in network.row}, **where, **timing.row()})
     return found
 
@@ -81,7 +82,7 @@ def record(session: Session, index: int, folder: RunFolder) -> None:
     new = rows(session, index)
     kept = [row for row in folder.read_rows() if not any(_same(row, each) for each in new)]
     folder.write_rows([*kept, *new])
-    this = {**{key: new[0].get(key) for key in SAME_SESSION}}
+    this = {key: new[0].get(key) for key in SAME_SESSION} | {"executions": ",".join(row["execution"] for row in new)}
     times = pd.concat([*_earlier_times(folder, this), _raw_times(session, index, this)])
     folder.write_text("latency.csv", times.to_csv(index=False, float_format="%.9g"))
     conditions = folder.read_json("latency.json")["sessions"] if (folder / "latency.json").exists() else []

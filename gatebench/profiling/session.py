@@ -120,7 +120,8 @@ def _timings(contender: Contender, index: int, times: Times, plan: Plan, rival: 
 
     common = {
         "label": contender.network.label, "threads": plan.threads, "batch_size": plan.batch_size, "runtime": contender.runtime,
-        "folded": contender.folded, "noisy_rounds": int(times.noisy.sum()), "elapsed": times.elapsed,
+        "available": len(contender.network.data.test), "folded": contender.folded,
+        "noisy_rounds": int(times.noisy.sum()), "elapsed": times.elapsed,
     }  # fmt: skip
     if not contender.gated:
         return [

@@ -44,7 +44,9 @@ class Gate:
         """Share of the units that must be off, all alike, for the time to equal the twin's; None where no share is enough."""
         if self.all_on is None or self.all_off is None or self.all_off.value >= 1:
             return None
-        return max(0.0, (self.all_on.value - 1) / (self.all_on.value - self.all_off.value))
+        if self.all_on.value <= 1:
+            return 0.0
+        return (self.all_on.value - 1) / (self.all_on.value - self.all_off.value)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Timing:
     """Whether batch norm was folded into the convolutions."""
     threads: int
     batch_size: int
+    available: int
+    """Inputs there are to be timed."""
     seconds: np.ndarray
     """[R, N]."""
     macs: np.ndarray
@@ -93,8 +97,10 @@ class Timing:
 
     @property
     def saved(self) -> float | None:
-        """Share of the rival's MACs that were not executed."""
-        return None if self.rival is None else 1 - float(self.macs.mean() / self.rival.macs.mean())
+        """Share of the rival's MACs that were not executed; None where torch's counter knows none of its operations."""
+        if self.rival is None or not self.rival.macs.any():
+            return None
+        return 1 - float(self.macs.mean() / self.rival.macs.mean())
 
     @cached_property
     def realised(self) -> Estimate | None:
@@ -127,7 +133,7 @@ class Timing:
         latency_ms, latency_p50 ...   mean and percentiles over calls, of each call's median over rounds
         spread_*                      standard deviation between inputs, between rounds, and of what is neither; shares of the time
         speedup, realised             see README
-        repeats_needed, inputs_needed where the interval is too wide for an answer: what would do
+        repeats_needed, inputs_needed where the interval is too wide for an answer: what would do; and inputs_available
         gate_price, gate_ms           own over imposed decisions, and their difference
         all_on, all_off               time over the twin's with all units on, off, the gates asked; break_even_skip_pct from both
         cost_base_ms, cost_units_ms   time = base + sum of unit costs x decisions, and cost_r2, by leaving one call out
@@ -158,6 +164,7 @@ class Timing:
             row |= _three(f"latency_p{rank}", estimate, scale=1e3)
         if self.needed:
             row["repeats_needed"], row["inputs_needed"] = self.needed
+            row["inputs_available"] = self.available
         if self.gate:
             row |= {
                 **_three("gate_price", self.gate.price),

@@ -1,1 +1,1 @@
-"""What people look at: tables now, figures and comparisons with the published numbers as they become real."""
+"""What people look at: tables and figures."""

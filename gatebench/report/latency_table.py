@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .table import number
+
 PLACE = ("machine", "device", "runtime", "threads", "batch_size")
 
 
@@ -27,8 +29,8 @@ def _latency(row: dict) -> tuple:
     saved, rival = "timed_saving_pct" in row, row.get("rival", "-")
     return (
         row["network"] + (" (masked)" if row["execution"] == "masked" else ""),
-        _number(row, "timed_claimed_pct", ".1f"),
-        _number(row, "timed_saving_pct", ".1f"),
+        number(row, "timed_claimed_pct", ".1f"),
+        number(row, "timed_saving_pct", ".1f"),
         _estimate(row, "realised", ".2f") if not saved or "realised" in row else "no saving",
         *(_estimate(row, f"latency_p{rank}", ".2f" if row["latency_ms"] >= 1 else ".3f") for rank in (50, 90, 99)),
         _estimate(row, "speedup", ".3f"),
@@ -45,7 +47,7 @@ def _gate(row: dict) -> tuple:
         ("cost_base_ms", ".3f"),
         ("cost_r2", ".2f"),
     )
-    return (row["network"], *(_number(row, key, form) for key, form in cells))
+    return (row["network"], *(number(row, key, form) for key, form in cells))
 
 
 HEADINGS = (
@@ -116,10 +118,6 @@ def markdown_table(headings: tuple[str, ...], lines: list[list[str]]) -> str:
     """A table in Markdown."""
     rule = "|" + "---|" * len(headings)
     return "\n".join(["| " + " | ".join(headings) + " |", rule, *("| " + " | ".join(cells) + " |" for cells in lines)])
-
-
-def _number(row: dict, key: str, form: str) -> str:
-    return format(row[key], form) if key in row else "-"
 
 
 def _estimate(row: dict, key: str, form: str) -> str | tuple[str, str]:

@@ -27,9 +27,9 @@ def claims_table(rows: list[dict]) -> Table:
             str(row["seed"]),
             f"{row['accuracy']:.2f}\n{row['accuracy_low']:.2f}-{row['accuracy_high']:.2f}",
             f"{row['accuracy_peak']:.2f}\n({row['peak_epoch']})" if "accuracy_peak" in row else "-",
-            _number(row, "mean_gate_soft", ".3f"),
-            _number(row, "mean_gate_hard", ".3f"),
-            _number(row, "skip_pct", ".1f"),
+            number(row, "mean_gate_soft", ".3f"),
+            number(row, "mean_gate_hard", ".3f"),
+            number(row, "skip_pct", ".1f"),
             f"{row['macs_decided'] / 1e6:.2f} M",
             f"{row['macs_executed'] / 1e6:.2f} M",
             f"{100 * (1 - row['macs_ratio']):.1f}",
@@ -84,8 +84,8 @@ def breakdown_table(title: str, groups: list[dict]) -> Table:
         members = [group for group in groups if group["by"] == kind]
         for group in members[:MOST_GROUPS]:
             table.add_row(
-                kind, Text(str(group["group"])), f"{group['inputs']:,}", _number(group, "accuracy", ".2f"),
-                _number(group, "mean_gate_hard", ".3f"), _number(group, "macs_executed", ",.0f"),
+                kind, Text(str(group["group"])), f"{group['inputs']:,}", number(group, "accuracy", ".2f"),
+                number(group, "mean_gate_hard", ".3f"), number(group, "macs_executed", ",.0f"),
             )  # fmt: skip
         if len(members) > MOST_GROUPS:
             table.add_row(kind, f"... {len(members) - MOST_GROUPS} more in breakdown.csv")
@@ -93,5 +93,6 @@ def breakdown_table(title: str, groups: list[dict]) -> Table:
     return table
 
 
-def _number(group: dict, key: str, form: str) -> str:
-    return format(group[key], form) if key in group else "-"
+def number(row: dict, key: str, form: str) -> str:
+    """A cell of a table; "-" for what is not in the row."""
+    return format(row[key], form) if key in row else "-"
