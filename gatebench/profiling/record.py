@@ -33,7 +33,6 @@ DESCRIBES = (
 )
 """What a row of times takes over from its run's headline row: what the network is ..."""
 SCORES = (
-SCORES = (
     "split", "accuracy", "accuracy_low", "accuracy_high", "f1", "precision_macro", "recall_macro", "accuracy_peak", "peak_epoch",
     "mean_gate_soft", "mean_gate_hard", "skip_pct", "shares", "adaptivity_gain_same_weights", "overthinking_pct", "macs_dense", "macs_gate",
     "macs_decided",
