@@ -28,7 +28,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     wanted = str(name).casefold()
     matches = difflib.get_close_matches(wanted, spelled, n=8, cutoff=0.6)
     # resnet21 is as close to resnet92 as to resnet20 by its letters; what people get right is the beginning.
-    match = max(matches, key=lambda candidate: len(os.path.commonprefix([candidate, wanted])), default=None)
+    match = min(matches, key=lambda candidate: (-len(os.path.commonprefix([candidate, wanted])), candidate), default=None)
     return f" Did you mean {spelled[match]!r}?" if match else ""
 
 

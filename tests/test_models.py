@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gatebench import models, recipe
 from gatebench.errors import UsageError
 from gatebench.measure.macs import count_params
+from gatebench.models.predictive import interior
 
 PREDICTIVE = {"kind": "predictive"}
 VARIANTS = {
@@ -211,7 +212,7 @@ def test_predictive_gates_explore_until_they_settle():
     ("name", "options", "said"),
     [
         ("cosinegat", {}, "No model is named 'cosinegat'. Did you mean 'cosinegate'?"),
-        ("resnet21", {}, "No model is named 'resnet21'. Did you mean 'resnet2[06]'"),
+        ("resnet21", {}, "No model is named 'resnet21'. Did you mean 'resnet20'"),
         ("resnet20", {"shortcut": "zeropad"}, "shortcut = 'zeropad' is not allowed.*'zero-pad' or 'projection'.*Did you mean 'zero-pad'"),
         ("cosinegate", {"dept": 20}, "unknown key 'dept'. Did you mean 'depth'"),
         ("cosinegate", {"depth": 21}, "depth 21 is not 2 . 6 x blocks per stage; the nearest is 20"),
@@ -223,3 +224,8 @@ def test_predictive_gates_explore_until_they_settle():
 def test_wrong_names_options_and_values_are_named(name, options, said):
     with pytest.raises(UsageError, match=said):
         models.create(name, **options)
+
+
+@pytest.mark.parametrize("side", range(1, 9))
+def test_something_of_a_small_map_is_left_to_decide_by(side):
+    assert interior(torch.zeros(1, 1, side, side)).numel() > 0

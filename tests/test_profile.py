@@ -12,11 +12,13 @@ import pytest
 import torch
 from conftest import SMALL
 
+from gatebench.cli import _too_noisy
 from gatebench.data.images import Dataset, Images
 from gatebench.measure.statistics import Estimate
 from gatebench.profiling.contender import Contender
-from gatebench.profiling.networks import Network
+from gatebench.profiling.networks import Network, _told_apart
 from gatebench.profiling.timing import Gate, Rival, Timing
+from gatebench.runs import RunFolder
 
 QUICK = ["--inputs", "32", "--repeats", "5", "--threads", "1"]
 
@@ -329,3 +331,16 @@ def test_a_network_that_folding_would_change_is_timed_as_it_is():
         assert found.folded is is_folded and found.model is not model
         x = found.calls[0]
         assert torch.allclose(found.model(x), model(x), atol=1e-5)
+
+
+def test_what_no_number_of_inputs_would_do_is_said():
+    row = {"network": "net", "batch_size": 1, "speedup_low": 0.9, "speedup_high": 1.1, "calls": 128, "rounds": 30, "session_seconds": 60.0,
+           "repeats_needed": 30, "inputs_needed": 5_000, "inputs_available": 10_000}  # fmt: skip
+    assert "--inputs 5000 --max-seconds" in _too_noisy(row, 120)
+    assert "5,000 of them would be needed; there are 2,000." in _too_noisy(row | {"inputs_available": 2_000}, 120)
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    networks = [Network(label, torch.nn.Identity(), None, RunFolder(tmp_path / folder))
+                for label, folder in (("a s0", "a-s0-1f"), ("a s0", "a-s0-2f"), ("b s0", "b-s0-3f"))]  # fmt: skip
+    assert [network.label for network in _told_apart(networks)] == ["a s0 1f", "a s0 2f", "b s0"]

@@ -25,7 +25,8 @@ def load_npz(path: Path) -> Dataset:
             splits = [_checked(arrays[f"{split}_images"], arrays[f"{split}_labels"], path, split) for split in ("train", "test")]
             names = [str(name) for name in arrays["classes"]] if "classes" in arrays else None
     except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path} is not a readable .npz file: {error}.") from None
+        reason = str(error).split(". ")[0].rstrip(".")  # numpy goes on with advice that is not ours
+        raise UsageError(f"{path} is not a readable .npz file ({reason}); write plain arrays with numpy.savez.") from None
     train, test = splits
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
         raise UsageError(f"{path}: train images are {train.pixels.shape[1:]}, test images {test.pixels.shape[1:]}; they must be alike.")
