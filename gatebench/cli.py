@@ -134,7 +134,7 @@ def train(
 
 def _show_runs(finished: list, as_json: bool) -> None:
     """The rows of runs, each given as folder and row, with where the compute of the last one goes."""
-    from .report.table import breakdown_table, claims_table
+    from .report.table import breakdown_table, claims_table, exits_note, exits_table
 
     rows = [row for _, row in finished]
     if as_json:
@@ -142,6 +142,9 @@ def _show_runs(finished: list, as_json: bool) -> None:
         return
     folder, row = finished[-1]
     stdout.print(breakdown_table(f"where the compute goes (seed {row['seed']})", folder.read_csv("breakdown.csv")))
+    if "tradeoff" in row:
+        stdout.print(exits_table([each for each in folder.read_rows() if "latency_ms" not in each]))
+        stdout.print(exits_note(row), markup=False, highlight=False, soft_wrap=True)
     stdout.print(claims_table(rows))
     for folder, row in finished:
         for finding in row["audit"]:
@@ -280,6 +283,8 @@ def list_(kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="Wha
         for name, named in CATALOGUE.items():
             here = "yes" if is_on_disk(name, root) else "no"
             table.add_row(name, str(named.classes), "x".join(map(str, named.shape)), f"{named.train:,}", f"{named.test:,}", here)
+        here = "yes" if (root / "indian-pines").is_dir() else "no"
+        table.add_row("indian-pines", "16", "9x9x200", "patches", "patches", here)
         table.add_row("shapes", "any", "any", "any", "any", "procedural, known difficulty")
     elif kind == "recipes":
         for heading in ("model", "recipe", "source"):

@@ -38,6 +38,8 @@ class Output:
     """Class scores [N, classes]."""
     gates: Tensor | None = None
     """Gates in [0, 1], [N, S]: relaxed ones in training, sigmoid(logit) without noise at inference. None: nothing was decided."""
+    exits: Tensor | None = None
+    """Class scores of every exit [N, E, classes], of a network with several; in training, and at inference where all were computed."""
     terms: dict[str, Tensor] = field(default_factory=dict)
     """Training only: the model's own loss terms, name -> [N] or [N, U]. The recipe's objective weights them."""
     decisions: Tensor | None = None
@@ -55,6 +57,10 @@ class GatedModel(nn.Module):
     """MACs of one input through the static twin: the same network without gates."""
     terms: tuple[str, ...] = ()
     """Names of the loss terms of the model's own that `forward` gives; a recipe's objective may weight them."""
+    exits: int = 1
+    """Number of answers on the way, the last one included."""
+    policy: Any = None
+    """How it decides where that is chosen once it is trained, as the thresholds of exits are; kept with the weights."""
     macs_gate: int = 0
     """MACs of one input spent only in order to decide."""
     fixed_policies: ClassVar[dict[str, Any]] = {}
@@ -63,6 +69,11 @@ class GatedModel(nn.Module):
     @property
     def units(self) -> list[Unit]:
         return []
+
+    @property
+    def macs_outside(self) -> int:
+        """MACs of one input that belong to no unit."""
+        return self.macs_static - sum(unit.macs for unit in self.units)
 
     @cached_property
     def switches(self) -> int:
@@ -78,7 +89,7 @@ class GatedModel(nn.Module):
         return None
 
     def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None, policy: Any = None) -> Output:
-        """Run inputs [N, C, H, W] under hard decisions: the network's own, or the imposed ones (boolean [N, S]).
+        """Run inputs [N, C, H, W] under hard decisions: the network's own, or the imposed ones (boolean [N, S], legal ones).
 
         `policy` is how to decide where a method has a choice (block gates: the threshold); none means its own. Raises
         ValueError for another execution and for decisions of another shape or type.
@@ -99,7 +110,19 @@ class GatedModel(nn.Module):
     def macs(self, shares: np.ndarray, deciding: bool = True) -> np.ndarray:
         """MACs [N] of inputs that ran these shares [N, U] of the units; with the price of deciding, unless decisions were imposed."""
         units = np.array([unit.macs for unit in self.units], dtype=np.float64)
-        return self.macs_static - units.sum() + (self.macs_gate if deciding else 0) + shares.astype(np.float64) @ units
+        return self.macs_outside + (self.macs_gate if deciding else 0) + shares.astype(np.float64) @ units
+
+    def random_decisions(self, count: int, draw: np.random.Generator) -> Tensor:
+        """Legal decisions [N, S] at random, from a distribution that is itself drawn, so that batches of any size differ in every unit."""
+        return torch.from_numpy(draw.random((count, self.switches)) < draw.random(self.switches))
+
+    def least(self) -> Tensor:
+        """Decisions [S] with no more on than must be."""
+        return torch.zeros(self.switches, dtype=torch.bool)
+
+    def needed(self, decisions: Tensor) -> Tensor:
+        """Decisions [N, S] without what is on only in order to decide: what imposing them would run."""
+        return decisions
 
     def begin_epoch(self, progress: float) -> None:
         """Called before every epoch with the share of training already done, for whatever a method anneals."""

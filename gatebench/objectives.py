@@ -1,15 +1,15 @@
 """The papers' loss terms, each a small function that cites its equation, and the objective that weights them.
 
-Shapes: N inputs, U units, S switches. A term is a scalar that is differentiated; a recipe says which terms count and how much.
+Shapes: N inputs, U units, S switches, E exits, C classes. A term is a scalar that is differentiated; a recipe says which terms count
+and how much.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .contract import GatedModel, Output
-from .errors import UsageError, nearest
-from .recipe import Budget, Objective
+from .contract import Output
+from .recipe import Budget, ExitLoss, Objective
 
 
 def warmup(epoch: float, warmup_epochs: float) -> float:
@@ -58,16 +58,41 @@ def prediction(predicted: Tensor, observed: Tensor) -> Tensor:
     return (predicted - observed.detach()).square()
 
 
-def check(objective: Objective, model: GatedModel) -> None:
-    """Raises UsageError where a recipe's objective asks for what the model does not have."""
-    for name in objective.terms:
-        if name not in model.terms:
-            raise UsageError(
-                f"objective.terms.{name}: the model has no such term.{nearest(name, model.terms)}"
-                f" Its own are: {', '.join(model.terms) or 'none'}."
-            )
-    if objective.budget and not model.units:
-        raise UsageError("objective.budget: the model has no gates that a budget could hold down; leave it out.")
+def eligibility(exits: Tensor, labels: Tensor, rule: ExitLoss) -> Tensor:
+    """How much each exit counts for each input, [N, E]: 1 for the first, then the product of how far all before have failed (CGT).
+
+    From the logits [N, E, C], without gradient. An exit before has failed where it was not both sure and right (hard), by
+    1 - sigmoid((s - tau) x scale) (soft, as released) or 1 - s (residual, as printed), s its probability of the truth.
+    """
+    if rule.eligibility == "all":
+        return torch.ones_like(exits[:, :, 0], dtype=torch.float32)
+    probabilities = exits.detach().float().softmax(2)
+    truth = probabilities.gather(2, labels[:, None, None].expand(-1, exits.shape[1], 1)).squeeze(2)
+    if rule.eligibility == "hard":
+        surest, answers = probabilities.max(2)
+        failed = ((surest < rule.confidence) | (answers != labels[:, None])).float()
+    elif rule.eligibility == "soft":
+        failed = 1 - torch.sigmoid((truth - rule.confidence) * rule.scale)
+    else:
+        failed = 1 - truth
+    return torch.cat([torch.ones_like(failed[:, :1]), failed[:, :-1].cumprod(1)], 1)
+
+
+def exit_weights(exits: Tensor, labels: Tensor, rule: ExitLoss, epoch: float) -> Tensor:
+    """w_e of each input, [N, E]: lambda_e(epoch) x eligibility + floor, normalised over exits."""
+    start = exits.new_tensor(rule.weights, dtype=torch.float32)
+    end = start if rule.final_weights is None else exits.new_tensor(rule.final_weights, dtype=torch.float32)
+    weights = torch.lerp(start, end, warmup(epoch, rule.anneal_epochs)) * eligibility(exits, labels, rule) + rule.floor
+    return weights / weights.sum(1, keepdim=True)
+
+
+def exit_loss(exits: Tensor, labels: Tensor, rule: ExitLoss, epoch: float, label_smoothing: float = 0.0) -> Tensor:
+    """(1/N) sum_i sum_e w_e(i) CE_e(i) (CGT)."""
+    count = exits.shape[1]
+    entropies = F.cross_entropy(
+        exits.float().flatten(0, 1), labels.repeat_interleave(count), reduction="none", label_smoothing=label_smoothing
+    ).view(-1, count)  # fmt: skip
+    return (exit_weights(exits, labels, rule, epoch) * entropies).sum(1).mean()
 
 
 def total(objective: Objective, output: Output, labels: Tensor, epoch: float, macs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -75,7 +100,11 @@ def total(objective: Objective, output: Output, labels: Tensor, epoch: float, ma
 
     `macs` [S] are those of the model's switches. A model's own term is averaged over inputs and summed over units.
     """
-    parts = {"cross_entropy": F.cross_entropy(output.logits.float(), labels)}
+    smoothing = objective.label_smoothing
+    if objective.exits:
+        parts = {"exits": exit_loss(output.exits, labels, objective.exits, epoch, smoothing)}
+    else:
+        parts = {"cross_entropy": F.cross_entropy(output.logits.float(), labels, label_smoothing=smoothing)}
     if objective.budget and output.gates is not None:
         rule = objective.budget
         parts["budget"] = rule.weight * warmup(epoch - rule.start_epoch, rule.warmup_epochs) * budget(output.gates, rule, macs)

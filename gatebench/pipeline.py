@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
 from . import models
+from .compatibility import check
 from .contract import GatedModel
 from .data.batches import Batches
 from .data.images import Dataset
@@ -16,11 +18,12 @@ from .device import choose_precision
 from .errors import GatebenchError, UsageError
 from .evaluation.audit import audit
 from .evaluation.breakdown import breakdown, per_input
+from .evaluation.exits import ExitStudy
 from .evaluation.outcome import Outcome, collect
 from .evaluation.row import make_row
 from .measure.machine import describe, peak_memory_mb
-from .objectives import check
-from .recipe import Recipe
+from .measure.macs import count_params
+from .recipe import Recipe, load, read
 from .runs import RunFolder, choose_folder
 from .training.loop import fit
 from .training.view import View
@@ -42,15 +45,18 @@ class Place:
 def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View) -> tuple[RunFolder, dict]:
     """Train, evaluate and write one run, or go on with it where it stopped; returns its folder and its headline row.
 
-    A finished run is read back, not repeated. Device, precision and the number of CPU threads (torch's, set before the call)
-    decide the last digits of the result, so they enter the folder's hash.
+    A finished run is read back, not repeated; one that was evaluated in another way is evaluated again, not trained again. Device,
+    precision and the number of CPU threads (torch's, set before the call) decide the last digits of the result, so they enter the
+    folder's hash.
     """
     recipe = recipe.model_copy(update={"model": models.resolve(recipe.model)})
     precision = choose_precision(recipe.training.precision, place.device)
     machine = describe(place.device)
     data = dataset.describe()
-    digest = recipe.hash(data=data["fingerprint"])
-    place_digest = recipe.hash(data=data["fingerprint"], device=place.device.type, precision=precision, threads=machine["threads"])
+    parent = _parent(recipe, dataset, seed=seed, place=place, view=view)
+    sources = {"data": data["fingerprint"]} | ({"parent": parent.read_json("summary.json")["digest"]} if parent else {})
+    digest = recipe.hash(**sources)
+    place_digest = recipe.hash(**sources, device=place.device.type, precision=precision, threads=machine["threads"])
     name = f"{recipe.model.name}-{recipe.name}-{dataset.name}-s{seed}-{place_digest}"
     folder = choose_folder(place.out, name, machine["name"], place.fresh)
     if folder.finished:
@@ -59,15 +65,27 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
             raise GatebenchError(
                 f"{folder / 'summary.json'} is not that of this run. Remove the folder or train into another with --fresh."
             )
-        return folder, row
+        if read(folder / "recipe.yaml").evaluation == recipe.evaluation:
+            return folder, row
+        if not (folder / "resume.pt").exists():
+            raise GatebenchError(
+                f"{folder.path} was evaluated in another way, and its resume.pt, from which that could be done anew, is gone."
+                " Train into another folder with --fresh."
+            )
+        (folder / "summary.json").unlink()  # killed from here on, it is evaluated when the command is given again
 
     torch.manual_seed(seed)
     model = create(recipe, num_classes=len(dataset.classes), input_shape=dataset.input_shape)
+    if parent:
+        model.load_state_dict(load_file(parent / "model.safetensors"))
+    params = count_params(model)  # before some of them are frozen
     model.to(place.device, memory_format=torch.channels_last)
     statistics = {"mean": dataset.mean, "std": dataset.std, "device": place.device}
-    augment = recipe.data.augment == "crop-flip"
-    train = Batches(dataset.train, batch_size=recipe.training.batch_size, crop=augment, flip=augment and dataset.mirrors, **statistics)
+    crop, rand = recipe.data.augment != "none", recipe.data.augment == "rand-augment"
+    augment = {"crop": crop, "flip": crop and dataset.mirrors, "rand": rand}
+    train = Batches(dataset.train, batch_size=recipe.training.batch_size, **augment, **statistics)
     test = Batches(dataset.test, batch_size=EVALUATION_BATCH, **statistics)
+    validation = dataset.validation and Batches(dataset.validation, batch_size=EVALUATION_BATCH, **statistics)
 
     if not (folder / "machine.json").exists():  # first: it says whose folder this is, and with which code the run began
         folder.write_json("machine.json", machine)
@@ -75,6 +93,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
     folder.write_json("data.json", data)
     progress = fit(model, recipe, train, test, folder, scored=dataset.scored, seed=seed, precision=precision, view=view)
 
+    study = ExitStudy(model, recipe.evaluation, validation, test, precision) if recipe.evaluation else None
     outcome = collect(model, test, precision)
     macs_ratio = float(outcome.executed_macs(model).mean()) / model.macs_static
     folder.write_text("epochs.csv", progress.table())
@@ -83,10 +102,29 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
         model, recipe, outcome, progress.epochs, findings,
         digest=digest, dataset=dataset.name, split=dataset.scored, seed=seed, device=place.device.type, machine=machine["name"],
         threads=machine["threads"], batch_size=EVALUATION_BATCH, precision=precision, execution="sparse", runtime="torch",
-        training_seconds=progress.seconds, peak_memory_mb=peak_memory_mb(),
+        params=params, training_seconds=progress.seconds, peak_memory_mb=peak_memory_mb(), parents=[parent.path.name] if parent else None,
     )  # fmt: skip
-    write_results(folder, model, dataset, outcome, row)
-    return folder, row
+    rows = study.rows(row) if study else [row]
+    if study:
+        study.write(folder)
+    write_results(folder, model, dataset, outcome, rows)
+    return folder, rows[0]
+
+
+def _parent(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View) -> RunFolder | None:
+    """The finished run whose weights this one starts from, made first where it is not there.
+
+    It has the same data, seed, share of epochs and --set training.*.
+    """
+    if not recipe.parent:
+        return None
+    known = models.entry(recipe.model.name)
+    changed = [change for change in recipe.changes if change.startswith("training.") and not change.startswith("training.freeze")]
+    parent = load(known.family, recipe.model.name, recipe.parent, changed)
+    parent = parent.model_copy(update={"data": recipe.data, "model": recipe.model})
+    if recipe.scaled_from_epochs:
+        parent = parent.with_epochs(max(1, round(parent.training.epochs * recipe.training.epochs / recipe.scaled_from_epochs)))
+    return run(parent, dataset, seed=seed, place=Place(place.out, place.device), view=view)[0]
 
 
 def create(recipe: Recipe, **data) -> GatedModel:
@@ -94,12 +132,12 @@ def create(recipe: Recipe, **data) -> GatedModel:
     model = models.create(recipe.model.name, **data, **models.resolve(recipe.model).options)
     if not isinstance(model, GatedModel):
         raise UsageError(f"{recipe.model.name} is no GatedModel (gatebench.contract): profile-latency can time it, train cannot train it.")
-    check(recipe.objective, model)
+    check(recipe, model)
     return model
 
 
-def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, row: dict) -> None:
-    """Everything that later commands read; the summary last, since it marks the run as finished."""
+def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, rows: list[dict]) -> None:
+    """Everything that later commands read, the headline row first; the summary last, since it marks the run as finished."""
     inputs = per_input(model, dataset, outcome)
     folder.write_text("breakdown.csv", breakdown(model, dataset, outcome, inputs).to_csv(index=False, float_format="%.10g"))
     folder.write("inputs.parquet", lambda stream: inputs.to_parquet(stream, index=False))
@@ -108,8 +146,8 @@ def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcom
     folder.write("examples.npz", lambda stream: np.savez_compressed(stream, **_examples(dataset, inputs, outcome)))
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     folder.write("model.safetensors", lambda stream: stream.write(to_safetensors(weights)))
-    folder.write_rows([row])
-    folder.write_json("summary.json", row)
+    folder.write_rows(rows)
+    folder.write_json("summary.json", rows[0])
 
 
 def _examples(dataset: Dataset, inputs: pd.DataFrame, outcome: Outcome) -> dict[str, np.ndarray]:

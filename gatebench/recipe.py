@@ -47,6 +47,10 @@ class Model(BaseModel):
         return dict(self.model_extra)
 
 
+Rule = Literal["max-softmax", "entropy", "margin", "patience"]
+"""By which an input leaves a network with exits; see `exit_policy`."""
+
+
 class Shapes(_Part):
     """Size of the procedural set."""
 
@@ -60,11 +64,15 @@ class Shapes(_Part):
 class Data(_Part):
     name: str = "cifar10"
     """A name of the catalogue, or the path of a folder of images or of an .npz file."""
-    augment: Literal["none", "crop-flip"] = "none"
+    augment: Literal["none", "crop-flip", "rand-augment"] = "none"
     """crop-flip: random crop after zero padding by an eighth of the side (4 pixels at 32), and a random horizontal flip, except of
-    digits, whose mirror image is another thing."""
+    digits, whose mirror image is another thing. rand-augment: that, then RandAugment (Cubuk et al., arXiv 1909.13719) and random
+    erasing (Zhong et al., arXiv 1708.04896), with torchvision's settings."""
     validation: NonNegativeInt = 0
-    """Images carved from train by a fixed seed and scored instead of test; 0 trains on all of train."""
+    """Images carved from train by a fixed seed, to choose on what `evaluation` leaves open; 0 trains on all of train. A set that
+    has such a part of its own gives that one, however many."""
+    scored: Literal["test", "validation"] = Field("test", exclude_if=lambda value: value == "test")
+    """validation: that part is scored, and test is left alone, as for trying settings out."""
     image_size: PositiveInt | None = None
     """Side to which a folder's images are scaled and cropped; none: they must all be of one size."""
     shapes: Shapes = Shapes()
@@ -86,9 +94,29 @@ class Budget(_Part):
     """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
 
 
-class Objective(_Part):
-    """Cross-entropy, plus a budget on the gates, plus the model's own terms by name -> weight (Eq. 21)."""
+class ExitLoss(_Part):
+    """A cross-entropy at every exit, weighted for each input: lambda_e(epoch) x eligibility + floor, normalised over exits (CGT)."""
 
+    eligibility: Literal["hard", "soft", "residual", "all"] = "all"
+    """Which exits an input trains: those before which none was sure and right (hard), or the less the surer the ones before were of
+    the truth, through a sigmoid as released (soft) or by the rest of the probability as printed (residual); or all."""
+    confidence: float = Field(0.9, gt=0, lt=1)
+    """tau of hard and soft."""
+    scale: PositiveFloat = 1.0
+    """Steepness of soft's sigmoid; at the released 1 it hardly depends on the input."""
+    weights: tuple[NonNegativeFloat, ...]
+    """lambda of each exit, at the first step where `final_weights` are given."""
+    final_weights: tuple[NonNegativeFloat, ...] | None = None
+    """What lambda anneals to, linearly."""
+    anneal_epochs: NonNegativeFloat = 0
+    floor: NonNegativeFloat = 1e-3
+
+
+class Objective(_Part):
+    """Cross-entropy, of the answer or of every exit, plus a budget on the gates, plus the model's own terms by name -> weight (Eq. 21)."""
+
+    exits: ExitLoss | None = Field(None, exclude_if=_unused)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, exclude_if=_unused)
     budget: Budget | None = None
     terms: dict[str, NonNegativeFloat] = {}
 
@@ -100,18 +128,34 @@ class Training(_Part):
     learning_rate: PositiveFloat = 0.1
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: NonNegativeFloat = 5e-4
-    schedule: Literal["cosine", "warm-restarts", "one-cycle"] = "cosine"
+    schedule: Literal["cosine", "warm-restarts", "one-cycle", "steps"] = "cosine"
     """Learning rate, stepped every batch. cosine: from the rate to 0. warm-restarts: the same again and again.
-    one-cycle: linearly up to the rate in the first fifth, then linearly down to 0."""
+    one-cycle: linearly up to the rate in the first fifth, then linearly down to 0. steps: a tenth after each of the milestones."""
+    milestones: tuple[PositiveFloat, ...] = Field((), exclude_if=_unused)
+    """Epochs of steps."""
     restart_epochs: PositiveFloat = 50
     """Length of the first cycle of warm-restarts."""
     restart_factor: PositiveInt = 2
     """Every further cycle is so many times as long."""
     clip_gradient: PositiveFloat | None = None
     """Largest norm of the gradient."""
+    nesterov: bool = Field(False, exclude_if=_unused)
+    freeze: tuple[str, ...] = Field((), exclude_if=_unused)
+    """Parts of the model, by name (`segments`, `heads.2`), that are not trained; their batch norm keeps its statistics."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the device multiplies it natively, else fp32."""
     compile: bool = False
+
+
+class Evaluation(_Part):
+    """What is chosen on the validation part, once training is over."""
+
+    budgets: tuple[float, ...] = ()
+    """Shares of the static twin's MACs for which exit thresholds are chosen; the first is that of the headline row."""
+    rules: tuple[Rule, ...] = ("max-softmax",)
+    """By which inputs leave; the first is the headline's."""
+    temperature: bool = False
+    """Whether each exit's logits are divided by a temperature, fitted first."""
 
 
 class Recipe(_Part):
@@ -123,6 +167,9 @@ class Recipe(_Part):
     data: Data = Data()
     objective: Objective = Objective()
     training: Training = Training()
+    evaluation: Evaluation | None = Field(None, exclude_if=_unused)
+    parent: str | None = Field(None, exclude_if=_unused)
+    """Recipe of the same model whose run is made first, and whose weights this one starts from."""
     changes: list[str] = []
     """What --set and --dataset changed of the named recipe."""
     scaled_from_epochs: PositiveInt | None = None
@@ -134,11 +181,13 @@ class Recipe(_Part):
         if epochs == own:
             return self
         factor = epochs / own
-        training = self.training.model_copy(update={"epochs": epochs, "restart_epochs": self.training.restart_epochs * factor})
+        training = _scaled(self.training, factor, "restart_epochs", "milestones").model_copy(update={"epochs": epochs})
         objective = self.objective
-        if objective.budget:
-            counted = {name: getattr(objective.budget, name) * factor for name in ("warmup_epochs", "start_epoch")}
-            objective = objective.model_copy(update={"budget": objective.budget.model_copy(update=counted)})
+        parts = {
+            "budget": _scaled(objective.budget, factor, "warmup_epochs", "start_epoch"),
+            "exits": _scaled(objective.exits, factor, "anneal_epochs"),
+        }
+        objective = objective.model_copy(update=parts)
         return self.model_copy(update={"training": training, "objective": objective, "scaled_from_epochs": self.scaled_from_epochs or own})
 
     def with_dataset(self, name: str) -> "Recipe":
@@ -152,10 +201,23 @@ class Recipe(_Part):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def hash(self, **also: Any) -> str:
-        """Eight hexadecimal digits of the resolved recipe and of what else decides the run's numbers."""
-        content = {key: value for key, value in self.model_dump(mode="json").items() if key not in ("name", "source", "changes")}
+        """Eight hexadecimal digits of the resolved recipe and of what else decides the weights; they can be evaluated in many ways."""
+        content = {
+            key: value for key, value in self.model_dump(mode="json").items() if key not in ("name", "source", "changes", "evaluation")
+        }
         content["data"].pop("name")  # one set under several paths is one set; `also` holds its fingerprint
         return hashlib.sha256(json.dumps([content, also], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _scaled(part, factor: float, *names: str):
+    """A recipe's part with these settings, each a number or a tuple of them, times `factor`; None stays None."""
+    if part is None:
+        return None
+    values = {name: getattr(part, name) for name in names}
+    scaled = {
+        name: tuple(each * factor for each in value) if isinstance(value, tuple) else value * factor for name, value in values.items()
+    }
+    return part.model_copy(update=scaled)
 
 
 def available(family: str | None = None) -> list[tuple[str, str]]:
@@ -197,6 +259,11 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
         _apply(content, override)
     recipe = parse(content, where)
     return recipe.model_copy(update={"changes": [*recipe.changes, *(overrides or [])]})
+
+
+def read(path: Path) -> Recipe:
+    """A resolved recipe, as a run folder holds it. Raises UsageError where it is none."""
+    return parse(_read(path), str(path))
 
 
 def parse(content: dict, where: str) -> Recipe:

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import savemat
 
 from gatebench.data.batches import Batches
 from gatebench.data.catalogue import CATALOGUE, is_on_disk, load
@@ -122,10 +123,16 @@ def test_difficulty_is_real():
 
 def test_validation_is_carved_from_train_by_a_fixed_seed(tmp_path):
     shapes = Shapes(train=50, test=20, image_size=16)
-    whole, held = (load(Data(name="shapes", shapes=shapes, validation=count), tmp_path) for count in (0, 10))
-    assert (len(whole.train), whole.scored, len(held.train), len(held.test), held.scored) == (50, "test", 40, 10, "validation")
+    plain = Data(name="shapes", shapes=shapes)
+    whole = load(plain, tmp_path)
+    chosen_on = load(plain.model_copy(update={"validation": 10}), tmp_path)
+    scored_on = load(plain.model_copy(update={"validation": 10, "scored": "validation"}), tmp_path)
+    assert (len(whole.train), len(whole.test), whole.validation, whole.scored) == (50, 20, None, "test")
+    assert (len(chosen_on.train), len(chosen_on.test), len(chosen_on.validation), chosen_on.scored) == (40, 20, 10, "test")
+    assert (len(scored_on.train), len(scored_on.test), scored_on.validation, scored_on.scored) == (40, 10, None, "validation")
     rows = {image.tobytes() for image in whole.train.pixels}
-    assert {image.tobytes() for image in held.train.pixels} | {image.tobytes() for image in held.test.pixels} == rows
+    for held in (chosen_on.validation, scored_on.test):
+        assert {image.tobytes() for image in chosen_on.train.pixels} | {image.tobytes() for image in held.pixels} == rows
     with pytest.raises(UsageError, match="leaves nothing of the 50 training images"):
         load(Data(name="shapes", shapes=shapes, validation=50), tmp_path)
 
@@ -284,3 +291,77 @@ def test_real_cifar10(datasets):
 def test_real_mnist(datasets):
     dataset = load(Data(name="mnist"), datasets)
     assert (len(dataset.train), len(dataset.test), dataset.input_shape) == (60_000, 10_000, (1, 28, 28))
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A made cube of the real one's kind: fields of 16 classes in stripes, unlabelled paths between them."""
+    draw = np.random.default_rng(0)
+    labels = np.zeros((96, 96), np.uint8)
+    for row in range(0, 96, 6):
+        labels[row : row + 5, :] = row // 6 + 1
+    spectra = draw.integers(1000, 8000, (17, 20))
+    cube = (spectra[labels] + draw.integers(-50, 50, (96, 96, 20))).astype(np.uint16)
+    folder = tmp_path / "indian-pines"
+    folder.mkdir()
+    return folder, cube, labels
+
+
+@pytest.mark.parametrize("ending", ["npy", "mat"])
+def test_indian_pines_patches_of_training_hold_no_test_pixel(scene, tmp_path, ending):
+    folder, cube, labels = scene
+    for name, array in (("Indian_pines_corrected", cube), ("Indian_pines_gt", labels)):
+        np.save(folder / f"{name}.npy", array) if ending == "npy" else savemat(folder / f"{name}.mat", {name.lower(): array})
+    dataset = load(Data(name="indian-pines"), tmp_path)
+    assert dataset.input_shape == (20, 9, 9) and dataset.train.pixels.dtype == np.int16 and len(dataset.classes) == 16
+    assert set(dataset.train.labels) == set(dataset.validation.labels) == set(dataset.test.labels) == set(range(16))
+    inside = [{tuple(pixel) for patch in part.pixels for pixel in patch.reshape(-1, 20)} for part in (dataset.train, dataset.validation)]
+    centres = [{tuple(patch[4, 4]) for patch in part.pixels} for part in (dataset.validation, dataset.test)]
+    assert all(centres) and not centres[0] & inside[0] and not centres[1] & (inside[0] | inside[1])  # made spectra are all different
+    assert load(Data(name="indian-pines", validation=1), tmp_path).validation is not None
+    tried = load(Data(name="indian-pines", validation=1, scored="validation"), tmp_path)
+    assert np.array_equal(tried.test.labels, dataset.validation.labels) and tried.validation is None
+    where = {tuple(spectrum): label for spectrum, label in zip(cube.reshape(-1, 20), labels.ravel(), strict=True)}
+    assert all(where[tuple(patch[4, 4])] == label + 1 for patch, label in zip(dataset.test.pixels, dataset.test.labels, strict=True))
+    x, _ = next(Batches(dataset.train, dataset.mean, dataset.std, batch_size=500, device=torch.device("cpu")).in_order())
+    assert x.shape[1:] == (20, 9, 9) and abs(float(x.mean())) < 0.2 and 0.7 < float(x.std()) < 1.3
+
+
+def test_a_class_of_one_field_is_left_out(scene, tmp_path):
+    folder, cube, labels = scene
+    labels = labels.copy()
+    labels[labels == 5] = 0
+    labels[2:4, 2:6] = 5
+    for name, array in (("Indian_pines_corrected", cube), ("Indian_pines_gt", labels)):
+        np.save(folder / f"{name}.npy", array)
+    dataset = load(Data(name="indian-pines"), tmp_path)
+    assert len(dataset.classes) == 15 and "grass-pasture" not in dataset.classes and "corn" in dataset.classes
+    assert set(dataset.train.labels) == set(range(15))
+
+
+def test_indian_pines_that_is_missing_or_something_else_is_named(scene, tmp_path):
+    folder, cube, labels = scene
+    with pytest.raises(MissingData, match="Put Indian_pines_corrected.mat and Indian_pines_gt.mat"):
+        load(Data(name="indian-pines"), tmp_path)
+    np.save(folder / "Indian_pines_corrected.npy", cube)
+    np.save(folder / "Indian_pines_gt.npy", labels[:50])
+    with pytest.raises(UsageError, match="wanted are .H, W, bands. and .H, W."):
+        load(Data(name="indian-pines"), tmp_path)
+    (folder / "Indian_pines_gt.npy").write_bytes(b"damaged")
+    with pytest.raises(GatebenchError, match="Get the public file anew"):
+        load(Data(name="indian-pines"), tmp_path)
+
+
+def test_rand_augment_changes_images_as_the_seed_says():
+    images = make_shapes(40, 4, 16, 0)
+    options = {"batch_size": 20, "device": torch.device("cpu"), "crop": True, "flip": True}
+    plain, changed = (Batches(images, (0.5,) * 3, (0.25,) * 3, rand=rand, **options) for rand in (False, True))
+
+    def batch(batches):
+        torch.manual_seed(0)
+        return next(batches.shuffled(1))
+
+    (x, labels), (other, same_labels), (again, _) = batch(plain), batch(changed), batch(changed)
+    assert torch.equal(labels, same_labels) and torch.equal(other, again)
+    assert (x != other).flatten(1).any(1).float().mean() > 0.8 and other.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(next(plain.in_order())[0], next(changed.in_order())[0])  # what is scored is left as it is

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatebench import gating, models, objectives
+from gatebench.compatibility import check
 from gatebench.contract import Output
 from gatebench.errors import UsageError
 from gatebench.feature_maps import gated_sum, global_average, inner_products, with_inner_products
 from gatebench.gating import incompatibility
 from gatebench.models.cosinegate import CirGate, Controller, CosineGate
-from gatebench.recipe import Budget, Objective
+from gatebench.recipe import Budget, Model, Objective, Recipe
 
 
 def maps(seed=0, shape=(5, 6, 4, 4), dtype=torch.float32):
@@ -139,7 +140,7 @@ def test_total_is_the_weighted_sum_with_the_warmup_factor():  # Eq. 21
     logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
     gates, drift = torch.tensor([[0.9, 0.9], [0.9, 0.9]]), torch.tensor([[0.1, 0.3], [0.5, 0.7]])
     objective = Objective(budget=Budget(weight=5, target=0.6, warmup_epochs=40), terms={"consistency": 0.01})
-    loss, parts = objectives.total(objective, Output(logits, gates, {"consistency": drift}), labels, 10, torch.ones(2))
+    loss, parts = objectives.total(objective, Output(logits, gates, terms={"consistency": drift}), labels, 10, torch.ones(2))
     entropy = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 2
     assert parts["cross_entropy"].item() == pytest.approx(entropy, abs=1e-6)
     assert parts["budget"].item() == pytest.approx(5 * 0.25 * 0.3**2, abs=1e-6)
@@ -155,11 +156,15 @@ def test_a_term_of_one_number_an_input_is_averaged():
 
 def test_an_objective_that_does_not_fit_the_model_is_refused():
     gated, static = models.create("cosinegate", depth=8), models.create("resnet8")
-    objectives.check(Objective(budget=Budget(weight=1, target=0.5), terms={"consistency": 1}), gated)
+
+    def fits(model, **objective):
+        check(Recipe(name="r", model=Model(name="m"), objective=Objective(**objective)), model)
+
+    fits(gated, budget=Budget(weight=1, target=0.5), terms={"consistency": 1})
     with pytest.raises(UsageError, match="objective.terms.consistancy: the model has no such term. Did you mean 'consistency'"):
-        objectives.check(Objective(terms={"consistancy": 1}), gated)
+        fits(gated, terms={"consistancy": 1})
     with pytest.raises(UsageError, match="has no gates that a budget could hold down"):
-        objectives.check(Objective(budget=Budget(weight=1, target=0.5)), static)
+        fits(static, budget=Budget(weight=1, target=0.5))
 
 
 def gradient_by_autograd(function, *inputs):

@@ -187,3 +187,8 @@ def test_one_cycle_goes_up_to_the_rate_and_down_to_nothing():
     assert 18 <= top <= 22
     steps = np.diff(found)
     assert steps[: top - 1] == pytest.approx(steps[0]) and steps[top + 1 :] == pytest.approx(steps[-1])
+
+
+def test_steps_take_a_tenth_after_each_milestone():
+    found = rates(Training(epochs=10, learning_rate=0.1, schedule="steps", milestones=(5, 8)), 10)
+    assert found[49] == 0.1 and found[50] == pytest.approx(0.01) and found[-1] == pytest.approx(0.001)

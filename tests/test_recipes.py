@@ -69,6 +69,8 @@ def test_another_number_of_epochs_scales_what_is_counted_in_epochs():
     assert recipe.scaled_from_epochs == 250 and recipe.training.restart_factor == 2
     assert recipe.with_epochs(50).scaled_from_epochs == 250
     assert recipe.with_epochs(25) is recipe
+    exits = load("cgt", "cgt", "cifar100").with_epochs(30)
+    assert exits.training.milestones == pytest.approx((25, 28, 29.5)) and exits.objective.exits.anneal_epochs == 30
 
 
 def test_a_late_penalty_scales_its_start_too():
@@ -99,7 +101,7 @@ def test_overrides_and_the_hash():
     [
         ("training.learning_rat=1", "unknown key 'training.learning_rat'. Did you mean 'learning_rate'.*Allowed here: epochs"),
         ("trainin.epochs=1", "unknown key 'trainin'. Did you mean 'training'"),
-        ("training.schedule=cosin", "training.schedule = 'cosin' is not allowed.*'warm-restarts' or 'one-cycle'.*Did you mean 'cosine'"),
+        ("training.schedule=cosin", "training.schedule = 'cosin' is not allowed.*'one-cycle' or 'steps'.*Did you mean 'cosine'"),
         ("training.learning_rate=-1", "training.learning_rate = -1 is not allowed.*greater than 0"),
         ("training.batch_size=many", "training.batch_size = 'many' is not allowed.*valid integer"),
         ("training={epochs: 15}", "use --epochs"),

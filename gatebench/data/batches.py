@@ -10,16 +10,21 @@ from torch import Tensor
 
 from .images import Images
 
+ALIKE = 8
+"""Images of a shuffled batch that share one draw of RandAugment and one of erasing: one at a time, drawing costs more than training."""
+
 
 class Batches:
-    """A split in the device's memory as uint8, with its batches.
+    """A split in the device's memory as whole numbers, with its batches.
 
     One gather picks the images, crops and flips them at once: the pixels lie zero-padded in one long row, and a batch is the
     list of the places its pixels come from.
     """
 
-    def __init__(self, images: Images, mean, std, *, batch_size: int, device: torch.device, crop: bool = False, flip: bool = False):
-        self.batch_size, self.crop, self.flip = batch_size, crop, flip
+    def __init__(self, images: Images, mean, std, *, batch_size: int, device: torch.device, crop: bool = False, flip: bool = False,
+                 rand: bool = False):  # fmt: skip
+        """`rand` adds RandAugment and random erasing to a batch's crops and flips, drawn from torch's global generator."""
+        self.batch_size, self.crop, self.flip, self.rand = batch_size, crop, flip, _rand() if rand else None
         self.height, self.width = images.pixels.shape[1:3]
         self.pad = max(self.height, self.width) // 8 if crop else 0
         pixels = torch.from_numpy(images.pixels).to(device)
@@ -28,7 +33,7 @@ class Batches:
         self.image_length = padded.shape[1] * padded.shape[2]
         self.pixels = padded.flatten(0, 2)
         self.labels = torch.from_numpy(images.labels).to(device)
-        self.scale = 1 / (255 * torch.tensor(std, device=device))
+        self.scale = 1 / (torch.iinfo(pixels.dtype).max * torch.tensor(std, device=device))
         self.shift = torch.tensor(mean, device=device) / torch.tensor(std, device=device)
 
     def __len__(self) -> int:
@@ -44,7 +49,7 @@ class Batches:
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.labels), generator=generator)
         for chosen in order.to(self.labels.device).split(self._sizes()):
-            yield self._batch(chosen, *self._augmented(len(chosen), generator))
+            yield self._batch(chosen, *self._augmented(len(chosen), generator), change=self.rand)
 
     def _sizes(self) -> list[int]:
         """Of the batches; a single image left over joins the last one, since batch norm cannot take the variance of one."""
@@ -53,11 +58,17 @@ class Batches:
             return [self.batch_size] * (whole - 1) + [self.batch_size + 1]
         return [self.batch_size] * whole + [rest] * (rest > 0)
 
-    def _batch(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    def _batch(self, chosen: Tensor, rows: Tensor, columns: Tensor, change: "tuple | None" = None) -> tuple[Tensor, Tensor]:
         """The images `chosen` [B] at rows [B or 1, H] and columns [B or 1, W] of their padded selves."""
         places = chosen[:, None, None] * self.image_length + rows[:, :, None] * self.row_length + columns[:, None, :]
-        x = self.pixels[places].float().mul_(self.scale).sub_(self.shift)
-        return x.permute(0, 3, 1, 2), self.labels[chosen]
+        pixels = self.pixels[places]
+        if change:
+            groups = pixels.permute(0, 3, 1, 2).contiguous().split(ALIKE)
+            pixels = torch.cat([change[0](group) for group in groups]).permute(0, 2, 3, 1)
+        x = pixels.float().mul_(self.scale).sub_(self.shift).permute(0, 3, 1, 2)
+        if change:
+            x = torch.cat([change[1](group) for group in x.split(ALIKE)]).contiguous(memory_format=torch.channels_last)
+        return x, self.labels[chosen]
 
     def _centred(self) -> tuple[Tensor, Tensor]:
         rows, columns = (torch.arange(size, device=self.labels.device)[None] + self.pad for size in (self.height, self.width))
@@ -73,3 +84,10 @@ class Batches:
             down, right = torch.randint(-self.pad, self.pad + 1, (2, count, 1), generator=generator).to(rows.device)
             rows, columns = rows + down, columns + right
         return rows, columns
+
+
+def _rand() -> tuple:
+    """What is done to the pixels of an image, and to the image once it is normalised."""
+    from torchvision.transforms import v2  # takes its time
+
+    return v2.RandAugment(), v2.RandomErasing()

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import GatebenchError, MissingData, UsageError, first_line, nearest
 from ..recipe import Data
 from .images import Dataset, Images, channel_statistics
+from .indian_pines import load_indian_pines
 from .shapes import class_names, make_shapes
 
 
@@ -39,7 +40,7 @@ CATALOGUE = {
     "fashion-mnist": Named("FashionMNIST", 10, (28, 28, 1), 60_000, 10_000, "FashionMNIST/raw"),
     "svhn": Named("SVHN", 10, (32, 32, 3), 73_257, 26_032, "train_32x32.mat", mirrors=False),
 }
-NAMES = [*CATALOGUE, "shapes"]
+NAMES = [*CATALOGUE, "indian-pines", "shapes"]
 
 
 def data_root(data_dir: Path | None) -> Path:
@@ -70,6 +71,8 @@ def load(data: Data, root: Path) -> Dataset:
             for part, count in enumerate((shapes.train, shapes.test))
         )
         dataset = Dataset("shapes", class_names(shapes.classes), train, test, *channel_statistics(train.pixels))
+    elif data.name == "indian-pines":
+        dataset = load_indian_pines(root)
     elif data.name in CATALOGUE:
         dataset = _load_named(data.name, root)
     else:
@@ -79,9 +82,11 @@ def load(data: Data, root: Path) -> Dataset:
             f"data.image_size = {data.image_size} scales a folder's images; those of {data.name} are"
             f" {dataset.input_shape[1]} x {dataset.input_shape[2]}." + (" Use data.shapes.image_size." if data.name == "shapes" else "")
         )
+    if dataset.validation and data.validation:  # the set's own part, of which `data.validation` only says that it is wanted
+        return dataset.score_validation() if data.scored == "validation" else dataset
     if data.validation >= len(dataset.train):
         raise UsageError(f"data.validation = {data.validation} leaves nothing of the {len(dataset.train)} training images of {data.name}.")
-    return dataset.carve_validation(data.validation) if data.validation else dataset
+    return dataset.carve_validation(data.validation, data.scored == "validation") if data.validation else dataset
 
 
 def _load_path(name: str, image_size: int | None) -> Dataset:

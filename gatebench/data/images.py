@@ -11,7 +11,7 @@ class Images:
     """One split in memory."""
 
     pixels: np.ndarray
-    """uint8 [N, H, W, C]."""
+    """[N, H, W, C], uint8, or int16 where 8 bits are too few."""
     labels: np.ndarray
     """int64 [N]."""
     difficulty: np.ndarray | None = None
@@ -34,12 +34,14 @@ class Dataset:
     train: Images
     test: Images
     mean: tuple[float, ...]
-    """Per channel, of pixels scaled to [0, 1]."""
+    """Per channel, of pixels scaled to [0, 1] (divided by the largest value of their type)."""
     std: tuple[float, ...]
     mirrors: bool = True
     """Whether an image's mirror image has the same label; digits' have not."""
+    validation: Images | None = None
+    """A part carved from train, to choose something on."""
     scored: str = "test"
-    """What `test` is: "test", or "validation" where a part of train was carved out to choose something on."""
+    """What `test` is: "test", or "validation" where that part is scored itself, and the test split not looked at."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -48,9 +50,9 @@ class Dataset:
         return channels, height, width
 
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits of the pixels and labels of both splits."""
+        """Eight hexadecimal digits of the pixels and labels of all splits."""
         value = 0
-        for part in (self.train, self.test):
+        for part in filter(None, (self.train, self.test, self.validation)):
             for array in (part.pixels, part.labels):
                 value = zlib.crc32(np.ascontiguousarray(array), value)
         return f"{value:08x}"
@@ -60,18 +62,26 @@ class Dataset:
         return {
             "name": self.name, "classes": self.classes, "input_shape": self.input_shape, "mean": self.mean, "std": self.std,
             "train": len(self.train), "scored": self.scored, self.scored: len(self.test), "fingerprint": self.fingerprint(),
+            **({"validation": len(self.validation)} if self.validation else {}),
         }  # fmt: skip
 
-    def carve_validation(self, count: int) -> "Dataset":
-        """The data set scored on `count` training images, drawn without replacement by a fixed seed, instead of on test."""
+    def carve_validation(self, count: int, scored: bool) -> "Dataset":
+        """The data set with `count` training images, drawn without replacement by a fixed seed, put aside; or scored instead of test."""
         order = np.random.default_rng(0).permutation(len(self.train))
-        return replace(self, train=self.train[np.sort(order[count:])], test=self.train[np.sort(order[:count])], scored="validation")
+        kept, carved = self.train[np.sort(order[count:])], self.train[np.sort(order[:count])]
+        found = replace(self, train=kept, validation=carved)
+        return found.score_validation() if scored else found
+
+    def score_validation(self) -> "Dataset":
+        """The validation part in the place of test, which is not looked at."""
+        return replace(self, test=self.validation, validation=None, scored="validation")
 
 
 def channel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of uint8 [N, H, W, C], scaled to [0, 1]."""
-    counts = [np.bincount(pixels[..., channel].ravel(), minlength=256) for channel in range(pixels.shape[-1])]
-    levels = np.arange(256) / 255
+    """Mean and standard deviation of each channel of pixels [N, H, W, C], scaled to [0, 1]."""
+    most = np.iinfo(pixels.dtype).max
+    counts = [np.bincount(pixels[..., channel].ravel(), minlength=most + 1) for channel in range(pixels.shape[-1])]
+    levels = np.arange(most + 1) / most
     means = [float(np.average(levels, weights=count)) for count in counts]
     deviations = [float(np.sqrt(np.average((levels - mean) ** 2, weights=count))) for count, mean in zip(counts, means, strict=True)]
-    return tuple(means), tuple(max(deviation, 1e-3) for deviation in deviations)
+    return tuple(means), tuple(max(deviation, 1e-3 if most == 255 else 1e-5) for deviation in deviations)

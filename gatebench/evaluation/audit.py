@@ -38,8 +38,10 @@ def constant_gates(model: GatedModel, outcome: Outcome) -> list[str]:
     if len(np.unique(outcome.decisions, axis=0)) == 1:
         findings.append("gate constant over inputs: every input gets the same decisions")
     starts = np.cumsum([0, *(unit.width for unit in model.units)])
+    free = ~model.least().numpy()  # what must be on is no finding
     for state, share in (("always on", 1.0), ("always off", 0.0)):
-        names = [unit.name for unit, start, end in zip(model.units, starts, starts[1:], strict=False) if (means[start:end] == share).all()]
+        same = (means == share) & free
+        names = [unit.name for unit, start, end in zip(model.units, starts, starts[1:], strict=False) if same[start:end].all()]
         if names:
             findings.append(f"{state}: {', '.join(names)}")
     return findings

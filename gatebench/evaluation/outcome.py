@@ -67,6 +67,17 @@ def by_unit(switches: np.ndarray, units: list[Unit]) -> np.ndarray:
     return np.stack(columns, 1) if columns else np.zeros((len(switches), 0), np.float32)
 
 
+def macro_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """Precision, recall and F1 in percent, each a mean over classes; 0 for a class never predicted, as is usual. Both [N]."""
+    classes = int(max(labels.max(), predictions.max())) + 1
+    confusion = np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes).astype(float)
+    hits, predicted, true = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
+    precision = np.divide(hits, predicted, out=np.zeros(classes), where=predicted > 0)
+    recall = np.divide(hits, true, out=np.zeros(classes), where=true > 0)
+    f1 = np.divide(2 * hits, predicted + true, out=np.zeros(classes), where=predicted + true > 0)
+    return {name: 100 * float(each.mean()) for name, each in (("f1", f1), ("precision_macro", precision), ("recall_macro", recall))}
+
+
 def collect(model: GatedModel, batches: Batches, precision: str, execution: Execution = "sparse") -> Outcome:
     """Run every image of a split through hard decisions."""
     model.eval()

@@ -4,10 +4,9 @@ A key that is absent was not measured; it never stands at 0 for that reason.
 """
 
 from ..contract import GatedModel
-from ..measure.macs import count_params
 from ..measure.statistics import wilson
 from ..recipe import Recipe
-from .outcome import Outcome
+from .outcome import Outcome, macro_scores
 
 
 def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[dict], findings: list[str], **settings) -> dict:
@@ -27,6 +26,7 @@ def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[d
         "accuracy": outcome.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,
+        **macro_scores(outcome.labels, outcome.predictions),
         "accuracy_peak": peak[scored],
         "peak_epoch": peak["epoch"],
         **at_epoch(epochs, 100, scored),
@@ -36,7 +36,6 @@ def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[d
         "macs_decided": decided,
         "macs_executed": executed,
         "macs_ratio": executed / model.macs_static,
-        "params": count_params(model),
         "audit": findings,
     }
     if model.units:

@@ -94,7 +94,7 @@ class CosineGate(BlockGatedResNet):
         counted = slice(-1, None) if self.consistency == "last" else slice(None)
         gates = torch.stack(gates, 1)
         drifts = consistency(torch.stack(products, 1)[:, counted], gates[:, counted])
-        return Output(self.classify(x), gates, {"consistency": drifts})
+        return Output(self.classify(x), gates, terms={"consistency": drifts})
 
 
 @register("cosinegate", default="balanced")

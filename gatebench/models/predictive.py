@@ -189,7 +189,7 @@ class PredictiveCosineGate(BlockGatedResNet):
             x = gated_sum(shortcut, residual, gate)
             gates.append(gate)
             errors.append(prediction(forecast[:, 0, 0], observed))
-        return Output(self.classify(x), torch.stack(gates, 1), {"prediction": torch.stack(errors, 1)})
+        return Output(self.classify(x), torch.stack(gates, 1), terms={"prediction": torch.stack(errors, 1)})
 
 
 class ForecastPath(nn.Module):

@@ -45,7 +45,7 @@ class Contender:
             self._record()
         if self.gated:
             self.twin = self.model.twin()
-            self.random = [_random_decisions(len(x), self.model.switches, draw).to(device) for x in self.calls]
+            self.random = [self.model.random_decisions(len(x), draw).to(device) for x in self.calls]
             self.own = self.outputs("sparse")
 
     def subjects(self, executions: tuple[Execution, ...]) -> Iterator[tuple[str, Work]]:
@@ -54,7 +54,7 @@ class Contender:
         if not self.gated:
             return
         model, calls = self.model, self.calls
-        decisions = [output.decisions for output in self.own]
+        decisions = [model.needed(output.decisions) for output in self.own]
         if self.twin:
             yield "twin", lambda number: self.twin(calls[number])
         if "masked" in executions:
@@ -155,8 +155,3 @@ def _logits(answer) -> Tensor | None:
         if isinstance(found, Tensor):
             return found
     return None
-
-
-def _random_decisions(count: int, switches: int, draw: np.random.Generator) -> Tensor:
-    """[B, S], each switch on with a probability of its own for this call, so that calls of any size differ in every unit."""
-    return torch.from_numpy(draw.random((count, switches)) < draw.random(switches))

@@ -17,11 +17,25 @@ from .contender import Contender
 from .networks import Network
 from .session import Session
 
-DESCRIBES = ("model", "recipe", "changes", "digest", "seed", "epochs", "recipe_epochs", "schedule", "params")
+DESCRIBES = (
+    "model",
+    "recipe",
+    "changes",
+    "digest",
+    "seed",
+    "epochs",
+    "recipe_epochs",
+    "schedule",
+    "params",
+    "policy",
+    "tradeoff",
+    "thresholds",
+)
 """What a row of times takes over from its run's headline row: what the network is ..."""
 SCORES = (
-    "split", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak", "peak_epoch", "mean_gate_soft", "mean_gate_hard", "skip_pct",
-    "macs_dense", "macs_gate", "macs_decided",
+    "split", "accuracy", "accuracy_low", "accuracy_high", "f1", "precision_macro", "recall_macro", "accuracy_peak", "peak_epoch",
+    "mean_gate_soft", "mean_gate_hard", "skip_pct", "shares", "adaptivity_gain_same_weights", "overthinking_pct", "macs_dense", "macs_gate",
+    "macs_decided",
 )  # fmt: skip
 """... and, where it was timed on the inputs it was scored on, how good it is on all of them, and what it decides. What it executes
 depends on the batch size, and was counted anew."""

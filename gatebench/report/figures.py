@@ -16,6 +16,8 @@ def save(figure: Figure, stream: BinaryIO) -> None:
     figure.savefig(stream, format="png", dpi=STYLE["savefig.dpi"], metadata={"Software": None})
 
 
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKS = ("o", "s", "^", "D", "v")
 Rival = tuple[str, np.ndarray]
 """Name of what a network is compared with, and its typical times [N], seconds."""
 
@@ -76,6 +78,40 @@ def decisions(label: str, shares: pd.DataFrame, groups: dict[str, pd.Series]) ->
         return figure
 
 
+def exit_curves(table: pd.DataFrame, twin_macs: float) -> Figure:
+    """Accuracy against mean executed MACs: every curve of exits.csv, its exits alone and the oracle as points."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(5.0, 3.6)
+        for name, mark, label in (("anytime", "s", "each exit alone"), ("oracle", "*", "oracle")):
+            part = table[table["curve"] == name]
+            axes.plot(part["macs"] / 1e6, part["accuracy"], mark, color=LINE, markersize=7, label=label)
+        names = [name for name in table["curve"].unique() if name not in ("anytime", "oracle")]
+        rules = list(dict.fromkeys(name.split(",")[0] for name in names))
+        for name in names:
+            part = table[table["curve"] == name].sort_values("macs")
+            colour, line = COLOURS[rules.index(name.split(",")[0])], "--" if "," in name else "-"
+            axes.plot(part["macs"] / 1e6, part["accuracy"], line, color=colour, linewidth=1.3, label=name)
+        axes.axvline(twin_macs / 1e6, color=RIVAL, linestyle=":", linewidth=1, label="static twin")
+        axes.set_xlabel("executed MACs per input (millions)")
+        axes.set_ylabel("accuracy (%)")
+        _legend_above(axes, columns=2)
+        return figure
+
+
+def reliability(table: pd.DataFrame) -> Figure:
+    """How often each exit is right, against how sure it is; the diagonal is perfect calibration."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes(4.2, 3.9)
+        axes.plot([0, 100], [0, 100], color=LINE, linewidth=1, linestyle=":", label="as right as sure")
+        for (number, part), colour, mark in zip(table.groupby("exit"), COLOURS, MARKS, strict=False):
+            label = f"exit {number + 1}: calibration error {part['ece'].iloc[0]:.1f} %"
+            axes.plot(part["confidence"], part["accuracy"], mark + "-", color=colour, linewidth=1.2, markersize=4, label=label)
+        axes.set_xlabel("largest probability, mean of a bin (%)")
+        axes.set_ylabel("share that is right (%)")
+        _legend_above(axes)
+        return figure
+
+
 def _call(batch_size: int) -> str:
     return "input" if batch_size == 1 else f"batch of {batch_size}"
 
@@ -85,6 +121,6 @@ def _axes(width: float, height: float):
     return figure, figure.subplots()
 
 
-def _legend_above(axes) -> None:
+def _legend_above(axes, columns: int = 1) -> None:
     """Where it covers no data."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0, ncols=columns)

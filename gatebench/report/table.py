@@ -23,19 +23,53 @@ def claims_table(rows: list[dict]) -> Table:
     ):  # fmt: skip
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        gated = "mean_gate_hard" in row
         table.add_row(
             str(row["seed"]),
             f"{row['accuracy']:.2f}\n{row['accuracy_low']:.2f}-{row['accuracy_high']:.2f}",
-            f"{row['accuracy_peak']:.2f}\n({row['peak_epoch']})",
-            f"{row['mean_gate_soft']:.3f}" if gated else "-",
-            f"{row['mean_gate_hard']:.3f}" if gated else "-",
-            f"{row['skip_pct']:.1f}" if gated else "-",
+            f"{row['accuracy_peak']:.2f}\n({row['peak_epoch']})" if "accuracy_peak" in row else "-",
+            number(row, "mean_gate_soft", ".3f"),
+            number(row, "mean_gate_hard", ".3f"),
+            number(row, "skip_pct", ".1f"),
             f"{row['macs_decided'] / 1e6:.2f} M",
             f"{row['macs_executed'] / 1e6:.2f} M",
             f"{100 * (1 - row['macs_ratio']):.1f}",
         )
     return table
+
+
+def exits_table(rows: list[dict]) -> Table:
+    """One line a policy of one run: where inputs leave, how right they are, what they cost."""
+    table = Table(
+        title="exits: thresholds chosen on validation for a budget, scored once", title_justify="left", box=box.SIMPLE_HEAD,
+        pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    table.add_column("policy", min_width=18)
+    for heading in (
+        "budget",
+        "accuracy\n%",
+        "F1 / precision /\nrecall %",
+        "leaving at each\nexit %",
+        "executed\nsaving %",
+        "adaptivity\ngain",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            Text(row["policy"]), f"{row['tradeoff']:.2f}", f"{row['accuracy']:.2f}",
+            f"{row['f1']:.1f}/{row['precision_macro']:.1f}/{row['recall_macro']:.1f}",
+            "/".join(f"{100 * share:.1f}" for share in row["shares"]),
+            f"{100 * (1 - row['macs_ratio']):.1f}", f"{row['adaptivity_gain_same_weights']:+.2f}",
+        )  # fmt: skip
+    return table
+
+
+def exits_note(row: dict) -> str:
+    """What holds whatever the policy: the oracle, overthinking, and how far each exit is as right as it is sure."""
+    errors = " / ".join(f"{each:.1f}" for each in row["calibration_error_pct"])
+    return (
+        f"oracle: {row['oracle_accuracy']:.2f} % right at {100 * row['oracle_macs'] / row['macs_dense']:.1f} % of the MACs;"
+        f" overthinking (right early, wrong late): {row['overthinking_pct']:.2f} %; calibration error of each exit: {errors} %"
+    )
 
 
 def breakdown_table(title: str, groups: list[dict]) -> Table:

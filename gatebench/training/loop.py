@@ -29,15 +29,25 @@ class Trainer:
     def __init__(self, model: GatedModel, recipe: Recipe, steps_per_epoch: int, precision: str):
         settings = recipe.training
         self.model, self.objective, self.clip, self.precision = model, recipe.objective, settings.clip_gradient, precision
+        self.frozen = [model.get_submodule(name) for name in settings.freeze]
+        for part in self.frozen:
+            part.requires_grad_(False)
         self.forward = torch.compile(model) if settings.compile else model
         self.optimizer = torch.optim.SGD(
             [parameter for parameter in model.parameters() if parameter.requires_grad],
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
+            nesterov=settings.nesterov,
         )
         self.schedule = make_schedule(settings, self.optimizer, steps_per_epoch)
         self.macs = torch.from_numpy(model.switch_macs).float().to(next(model.parameters()).device)
+
+    def train(self) -> None:
+        """The model in training mode, but for its frozen parts, whose batch norm keeps its statistics."""
+        self.model.train()
+        for part in self.frozen:
+            part.eval()
 
     @property
     def learning_rate(self) -> float:
@@ -84,7 +94,7 @@ def fit(
         started = time.perf_counter()
         epoch_seed = 100_003 * seed + epoch
         torch.manual_seed(epoch_seed)  # the gates' noise
-        model.train()
+        trainer.train()
         model.begin_epoch(epoch / epochs)
         meter = Meter(trainer.macs)
         for step, (x, labels) in enumerate(train.shuffled(epoch_seed)):

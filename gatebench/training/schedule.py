@@ -11,6 +11,8 @@ def make_schedule(training: Training, optimizer: Optimizer, steps_per_epoch: int
     if training.schedule == "warm-restarts":
         first = max(1, round(training.restart_epochs * steps_per_epoch))
         return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=first, T_mult=training.restart_factor)
+    if training.schedule == "steps":
+        return lr_scheduler.MultiStepLR(optimizer, [round(epoch * steps_per_epoch) for epoch in training.milestones], gamma=0.1)
     if training.schedule == "one-cycle":
         return lr_scheduler.OneCycleLR(
             optimizer, training.learning_rate, total_steps=steps + 1, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False

@@ -1,0 +1,251 @@
+"""What a network with exits is worth at every threshold, from one pass over validation and one over test.
+
+Thresholds and temperatures are chosen on validation alone; test is only scored.
+Shapes: N inputs, E exits, C classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from ..contract import GatedModel
+from ..data.batches import Batches
+from ..device import autocast
+from ..execution.exits import leave_at
+from ..exit_policy import NEVER, ExitPolicy, all_scores
+from ..measure.statistics import wilson
+from ..recipe import Evaluation, Rule
+from ..runs import RunFolder
+from . import thresholds
+from .outcome import macro_scores
+
+BINS = 15
+"""Of confidence, in a reliability diagram (Guo et al. 2017, arXiv 1706.04599)."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What every exit says of every input of a split."""
+
+    labels: np.ndarray
+    """[N]."""
+    logits: Tensor
+    """[N, E, C], fp32, on the CPU."""
+
+    @property
+    def right(self) -> np.ndarray:
+        """Boolean [N, E]."""
+        return self.logits.argmax(2).numpy() == self.labels[:, None]
+
+    def scores(self, rule: Rule, temperatures: tuple[float, ...] | None) -> Tensor:
+        return all_scores(self.logits, rule, temperatures)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A policy, and how it was come by."""
+
+    policy: ExitPolicy
+    budget: float
+    """Share of the static twin's MACs that it was to keep to."""
+    way: str
+    """one threshold, one each, or budgeted batch; see `thresholds`."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.policy.rule}, {self.way}"
+
+
+class ExitStudy:
+    """Policies chosen on validation, and what they and all others are worth on the scored split; the model is left with the headline's."""
+
+    def __init__(self, model: GatedModel, evaluation: Evaluation, validation: Batches, scored: Batches, precision: str):
+        self.model, self.evaluation = model, evaluation
+        self.known = ask_all(model, validation, precision)
+        self.answers = ask_all(model, scored, precision)
+        self.temperatures = fit_temperatures(self.known) if evaluation.temperature else None
+        self.choices = settle(model, self.known, evaluation, self.temperatures)
+        model.policy = self.choices[0].policy
+
+    def rows(self, headline: dict) -> list[dict]:
+        """The headline row with what is known of its policy, and a row for each other policy."""
+        also = {
+            "overthinking_pct": overthinking(self.answers),
+            "oracle_accuracy": 100 * float(self.answers.right.any(1).mean()),
+            "oracle_macs": float(leaving_macs(self.model)[oracle(self.answers)].mean()),
+            "calibration_error_pct": [calibration_error(self.answers, number, None) for number in range(self.model.exits)],
+        }
+        first, *others = (point(self.model, self.known, self.answers, choice) for choice in self.choices)
+        measured = {key: value for key, value in first.items() if key not in headline}
+        headline = {key: value for key, value in headline.items() if key not in ("accuracy_peak", "peak_epoch")}  # by other thresholds
+        same = {key: value for key, value in headline.items() if key not in ("audit", "mean_gate_hard")}
+        return [{**headline, **measured, **also}, *({**same, **other, **also} for other in others)]
+
+    def write(self, folder: RunFolder) -> None:
+        """exits.csv and calibration.csv, and a picture of each."""
+        from ..report import figures  # matplotlib takes its time
+
+        table = curves(self.model, self.known, self.answers, self.evaluation, self.temperatures)
+        reliability = calibration(self.answers, self.temperatures)
+        folder.write_text("exits.csv", table.to_csv(index=False, float_format="%.10g"))
+        folder.write_text("calibration.csv", reliability.to_csv(index=False, float_format="%.10g"))
+        folder.write("exits.png", lambda stream: figures.save(figures.exit_curves(table, self.model.macs_static), stream))
+        folder.write("calibration.png", lambda stream: figures.save(figures.reliability(reliability), stream))
+
+
+def ask_all(model: GatedModel, batches: Batches, precision: str) -> Answers:
+    """Every exit's answer to every image of a split."""
+    model.eval()
+    labels, logits = [], []
+    with torch.inference_mode(), autocast(batches.labels.device, precision):
+        for x, label in batches.in_order():
+            logits.append(model.infer(x, "masked").exits.float().cpu())
+            labels.append(label.cpu().numpy())
+    return Answers(np.concatenate(labels), torch.cat(logits).clone())
+
+
+def leaving_macs(model: GatedModel) -> np.ndarray:
+    """MACs [E] of an input that leaves at each exit, with the heads it asked on the way."""
+    return model.macs(leave_at(torch.arange(model.exits), model.exits).numpy())
+
+
+def settle(model: GatedModel, validation: Answers, evaluation: Evaluation, temperatures: tuple[float, ...] | None) -> list[Choice]:
+    """All policies the recipe asks for, the headline's first."""
+    costs = leaving_macs(model) / model.macs_static
+    choices = []
+    for rule in evaluation.rules:
+        scores, right, budgets = validation.scores(rule, temperatures).numpy(), validation.right, evaluation.budgets
+        found = {"one threshold": thresholds.one_for_all(scores, right, costs, budgets)}
+        if rule != "patience":  # whose scores are a few whole numbers
+            found["one each"] = thresholds.one_each(scores, right, costs, budgets)
+            found["budgeted batch"] = [thresholds.by_shares(scores, costs, budget) for budget in budgets]
+        for number, budget in enumerate(budgets):
+            choices += [Choice(ExitPolicy(rule, each[number], temperatures), budget, way) for way, each in found.items()]
+    return choices
+
+
+def point(model: GatedModel, known: Answers, answers: Answers, choice: Choice) -> dict:
+    """The columns of a row for one policy, scored on `answers`; `known` is validation."""
+    taken = thresholds.leave(answers.scores(choice.policy.rule, choice.policy.temperatures).numpy(), choice.policy.thresholds)
+    predictions = answers.logits.argmax(2).numpy()[np.arange(len(taken)), taken]
+    correct = predictions == answers.labels
+    low, high = wilson(int(correct.sum()), len(correct))
+    macs = float(leaving_macs(model)[taken].mean())
+    return {
+        "policy": choice.name,
+        "tradeoff": choice.budget,
+        "thresholds": [None if each == NEVER else each for each in choice.policy.thresholds],
+        "accuracy": 100 * float(correct.mean()),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        **macro_scores(answers.labels, predictions),
+        "shares": (np.bincount(taken, minlength=model.exits) / len(taken)).tolist(),
+        "skip_pct": 100 * (1 - float((taken + 1).mean()) / model.exits),
+        "macs_decided": macs,
+        "macs_executed": macs,
+        "macs_ratio": macs / model.macs_static,
+        "adaptivity_gain_same_weights": 100 * float(correct.mean()) - fixed_accuracy(known, answers, fixed_macs(model), macs),
+    }
+
+
+def fixed_macs(model: GatedModel) -> np.ndarray:
+    """MACs [E] of a network that is cut off at each exit, and asks no head before."""
+    return model.macs(model.needed(leave_at(torch.arange(model.exits), model.exits)).numpy())
+
+
+def fixed_accuracy(known: Answers, answers: Answers, costs: np.ndarray, macs: float) -> float:
+    """Accuracy (%) at these mean MACs without looking at the input: leaving at one of two exits by lot.
+
+    Which two is chosen on validation, as everything is.
+    """
+
+    def mixed(right: np.ndarray, first: int, second: int) -> float:
+        share = 0.0 if costs[second] == costs[first] else np.clip((macs - costs[first]) / (costs[second] - costs[first]), 0, 1)
+        return 100 * float((1 - share) * right[:, first].mean() + share * right[:, second].mean())
+
+    within = [number for number, cost in enumerate(costs) if number == 0 or cost <= macs]
+    pairs = [(first, second) for first in within for second in range(first, len(costs)) if second == first or second not in within]
+    return mixed(answers.right, *max(pairs, key=lambda pair: mixed(known.right, *pair)))
+
+
+def overthinking(answers: Answers) -> float:
+    """Percent of inputs that an exit before the last gets right and the last one wrong."""
+    right = answers.right
+    return 100 * float((right[:, :-1].any(1) & ~right[:, -1]).mean())
+
+
+def oracle(answers: Answers) -> np.ndarray:
+    """Exits [N] of a policy that knows the truth: the first that is right, and the first of all where none is."""
+    return answers.right.argmax(1)
+
+
+def curves(
+    model: GatedModel, validation: Answers, test: Answers, evaluation: Evaluation, temperatures: tuple[float, ...] | None
+) -> pd.DataFrame:
+    """exits.csv: accuracy (%) and mean MACs on the scored split.
+
+    anytime: everything leaves at one exit (MSDNet's anytime curve). oracle: see there. <rule>: one threshold, over its range.
+    <rule>, budgeted batch: MSDNet's shares, from the cost of the first exit to that of the last.
+    """
+    costs, right = leaving_macs(model), test.right
+    everyone = np.arange(len(right))
+    rows = []
+
+    def add(curve: str, setting: float, taken: np.ndarray) -> None:
+        rows.append({"curve": curve, "setting": setting, "accuracy": 100 * right[everyone, taken].mean(), "macs": costs[taken].mean()})
+
+    for number in range(model.exits):
+        add("anytime", number, np.full(len(right), number))
+    add("oracle", np.nan, oracle(test))
+    for rule in evaluation.rules:
+        known, scores = (split.scores(rule, temperatures).numpy() for split in (validation, test))
+        early = known[:, :-1]
+        values = np.unique(early) if rule == "patience" else np.unique(np.quantile(early, np.linspace(0, 1, 41)))
+        for threshold in [*values, NEVER]:
+            add(rule, float(threshold), thresholds.leave(scores, (float(threshold),) * early.shape[1]))
+        if rule != "patience":
+            for budget in np.linspace(costs[0], costs[-1], 21)[1:-1] / model.macs_static:
+                taken = thresholds.leave(scores, thresholds.by_shares(known, costs / model.macs_static, budget))
+                add(f"{rule}, budgeted batch", float(budget), taken)
+    return pd.DataFrame(rows)
+
+
+def fit_temperatures(answers: Answers) -> tuple[float, ...]:
+    """For each exit the temperature with the least cross-entropy (Guo et al. 2017, arXiv 1706.04599)."""
+    labels = torch.from_numpy(answers.labels)
+
+    def entropy(log_temperature: float, logits: Tensor) -> float:
+        return float(torch.nn.functional.cross_entropy(logits / float(np.exp(log_temperature)), labels))
+
+    return tuple(float(np.exp(minimize_scalar(entropy, (-1, 1), args=(logits,), tol=1e-4).x)) for logits in answers.logits.unbind(1))
+
+
+def calibration(answers: Answers, temperatures: tuple[float, ...] | None) -> pd.DataFrame:
+    """calibration.csv: for each exit and bin of its largest probability, how often it is right (%), the mean probability, inputs;
+    and the expected calibration error (%) of the exit. As the logits are, and divided by its temperature where there are any."""
+    parts = []
+    for scaled in (None, temperatures) if temperatures else (None,):
+        for number in range(answers.logits.shape[1]):
+            table, error = _reliability(answers, number, scaled), calibration_error(answers, number, scaled)
+            parts.append(table.assign(exit=number, ece=error, temperature=scaled[number] if scaled else 1.0))
+    return pd.concat(parts, ignore_index=True)
+
+
+def calibration_error(answers: Answers, number: int, temperatures: tuple[float, ...] | None) -> float:
+    """Of an exit (%): between how sure it is and how often it is right, the mean distance over inputs, by bins."""
+    table = _reliability(answers, number, temperatures)
+    return float((table["inputs"] * (table["accuracy"] - table["confidence"]).abs()).sum() / table["inputs"].sum())
+
+
+def _reliability(answers: Answers, number: int, temperatures: tuple[float, ...] | None) -> pd.DataFrame:
+    sure = answers.scores("max-softmax", temperatures).numpy()[:, number]
+    table = pd.DataFrame(
+        {"bin": np.minimum((sure * BINS).astype(int), BINS - 1), "confidence": 100 * sure, "accuracy": 100.0 * answers.right[:, number]}
+    )
+    return table.groupby("bin", as_index=False).agg(
+        inputs=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean")
+    )  # fmt: skip

@@ -1,0 +1,143 @@
+"""Trunks for networks with exits: what each is cut into, and the heads that stand behind the pieces.
+
+Shapes: N inputs, C channels, H x W pixels.
+"""
+
+from typing import Annotated, Literal
+
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+
+from ..feature_maps import global_average
+from .resnet import ResNet, Shortcut, Widths
+
+
+class Cnn(BaseModel):
+    """3x3 convolutions with batch norm, pooling between; an exit after each. Ours, for Fashion-MNIST."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["cnn"] = "cnn"
+    widths: Widths = (32, 64, 128)
+
+
+class Spectral(BaseModel):
+    """For patches of a hyperspectral cube: 1x1 convolutions over the bands, then 3x3 ones around. Ours, for Indian Pines."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["spectral"]
+    widths: Widths = (64, 64, 128)
+
+
+class Residual(BaseModel):
+    """The ResNet of He et al. for small images, with an exit after each stage."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["resnet"]
+    depth: PositiveInt = 20
+    widths: Widths = (16, 32, 64)
+    shortcut: Shortcut = "zero-pad"
+
+
+class ResNet18(BaseModel):
+    """ResNet-18 with a stride-1 stem and no first pooling, an exit after each stage, attention heads: the one of CGT's released code."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["resnet18"]
+    widths: Widths = (64, 128, 256, 512)
+
+
+Backbone = Annotated[Cnn | Spectral | Residual | ResNet18, Field(discriminator="kind")]
+
+
+def build(backbone: Cnn | Spectral | Residual | ResNet18, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
+    """Segments and heads of a backbone."""
+    return _BUILDERS[backbone.kind](backbone, classes, input_shape)
+
+
+class PooledLinear(nn.Module):
+    """A head: the mean over the map, then a linear layer."""
+
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(global_average(x))
+
+
+class AttentionHead(nn.Module):
+    """A head for a map of C channels: an attention mask from a separable convolution, then separable convolutions down to the last
+    stage's size, as in CGT's released code (after Zhang et al., SCAN, NeurIPS 2019; widths are ours)."""
+
+    def __init__(self, channels: int, last_channels: int, classes: int):
+        super().__init__()
+        self.mask = nn.Sequential(*_separable(channels, channels, 2))
+        layers = []
+        while channels < last_channels:
+            layers += [*_separable(channels, 2 * channels, 2), nn.ReLU(inplace=True)]
+            channels *= 2
+        self.shrink = nn.Sequential(*layers)
+        self.answer = PooledLinear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = F.interpolate(self.mask(x), size=x.shape[2:], mode="bilinear", align_corners=False).sigmoid()
+        return self.answer(self.shrink(mask * x))
+
+
+def _separable(channels: int, out: int, stride: int) -> list[nn.Module]:
+    """A 3x3 convolution channel by channel, then one across channels, with batch norm."""
+    return [
+        nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False),
+        nn.Conv2d(channels, out, 1, bias=False),
+        nn.BatchNorm2d(out),
+    ]  # fmt: skip
+
+
+def _convolution(channels: int, out: int, size: int = 3) -> list[nn.Module]:
+    return [nn.Conv2d(channels, out, size, padding=size // 2, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+
+
+def _cnn(backbone: Cnn, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
+    segments, channels = [], input_shape[0]
+    for index, width in enumerate(backbone.widths):
+        segments.append(nn.Sequential(*([nn.MaxPool2d(2)] if index else []), *_convolution(channels, width)))
+        channels = width
+    return segments, [PooledLinear(width, classes) for width in backbone.widths]
+
+
+def _spectral(backbone: Spectral, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
+    segments, channels = [], input_shape[0]
+    for index, width in enumerate(backbone.widths):
+        segments.append(nn.Sequential(*_convolution(channels, width, 3 if index else 1)))
+        channels = width
+    return segments, [PooledLinear(width, classes) for width in backbone.widths]
+
+
+def _stages(net: ResNet, stages: int) -> list[list[nn.Module]]:
+    """The blocks of a residual network by stage, which have as many each; the stem belongs to the first."""
+    blocks, size = list(net.blocks), len(net.blocks) // stages
+    parts = [blocks[start : start + size] for start in range(0, len(blocks), size)]
+    return [[net.stem, *parts[0]], *parts[1:]]
+
+
+def _resnet(backbone: Residual, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
+    net = ResNet(classes, input_shape, backbone.depth, backbone.widths, backbone.shortcut)
+    return [nn.Sequential(*stage) for stage in _stages(net, len(backbone.widths))], [
+        PooledLinear(width, classes) for width in backbone.widths
+    ]
+
+
+def _resnet18(backbone: ResNet18, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
+    depth = 2 + 4 * len(backbone.widths)  # two blocks a stage, two convolutions a block
+    net = ResNet(classes, input_shape, depth, backbone.widths, "projection")
+    *early, last = backbone.widths
+    heads = [AttentionHead(width, last, classes) for width in early]
+    return [nn.Sequential(*stage) for stage in _stages(net, len(backbone.widths))], [*heads, PooledLinear(last, classes)]
+
+
+_BUILDERS = {"cnn": _cnn, "spectral": _spectral, "resnet": _resnet, "resnet18": _resnet18}

@@ -1,0 +1,126 @@
+"""Networks with exits: a trunk cut into segments, and behind each segment a head that may already answer.
+
+Confidence-gated training (CGT, arXiv 2509.17885) trains them so that early heads are good where they are used; the loss is in
+`objectives.py`, the rules by which inputs leave in `exit_policy.py`, the way they are run in `execution/exits.py`.
+
+Shapes: N inputs, E exits, C channels or classes, H x W pixels.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ..contract import Execution, GatedModel, Output, Unit
+from ..execution.exits import leave_at, run_exits
+from ..exit_policy import NEVER, ExitPolicy, Rule
+from ..measure.macs import count_macs, count_params
+from .backbones import Backbone, Cnn, build
+from .registry import register
+
+
+class EarlyExit(GatedModel):
+    """Segments and heads, by turns the units; an input runs all up to the exit at which it leaves."""
+
+    def __init__(
+        self, segments: Sequence[nn.Module], heads: Sequence[nn.Module], input_shape: tuple[int, int, int], rule: Rule, threshold: float
+    ):
+        super().__init__()
+        self.segments, self.heads = nn.ModuleList(segments), nn.ModuleList(heads)
+        self.input_shape, self.rule, self.exits = tuple(input_shape), rule, len(heads)
+        self.register_buffer("thresholds", torch.full((len(heads) - 1,), float(threshold)))
+        self.register_buffer("temperatures", torch.ones(len(heads)))
+        self.register_buffer("leaving", leave_at(torch.arange(len(heads)), len(heads)), persistent=False)
+        self.register_load_state_dict_post_hook(_settle)
+        _settle(self)
+        self._units, shape = [], (1, *self.input_shape)
+        for index, (segment, head) in enumerate(zip(self.segments, self.heads, strict=True)):
+            after = _shape_after(segment, shape)
+            self._units.append(Unit(f"segments.{index}", "segment", 1, count_macs(segment, shape), count_params(segment)))
+            self._units.append(Unit(f"heads.{index}", "segment", 1, count_macs(head, after), count_params(head)))
+            shape = after
+        self.macs_static = sum(unit.macs for unit in self._units[::2]) + self._units[-1].macs
+        self.fixed_policies = {"all on": self._always(NEVER), "all off": self._always(-NEVER)}
+
+    @property
+    def units(self) -> list[Unit]:
+        return self._units
+
+    @property
+    def macs_outside(self) -> int:
+        return 0
+
+    @property
+    def policy(self) -> ExitPolicy:
+        """The network's own; its thresholds and temperatures are kept with the weights."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: ExitPolicy) -> None:
+        self.rule = policy.rule
+        self.thresholds.copy_(torch.tensor(policy.thresholds))
+        self.temperatures.copy_(torch.tensor(policy.temperatures or [1.0] * self.exits))
+        _settle(self)
+
+    def _always(self, threshold: float) -> ExitPolicy:
+        return ExitPolicy(self.rule, (threshold,) * (self.exits - 1))
+
+    def all_exits(self, x: Tensor) -> Tensor:
+        """Logits [N, E, C] of every exit."""
+        answers = []
+        for segment, head in zip(self.segments, self.heads, strict=True):
+            x = segment(x)
+            answers.append(head(x))
+        return torch.stack(answers, 1)
+
+    def forward(self, x: Tensor) -> Output:
+        """The last exit's logits, and those of all [N, E, C]."""
+        exits = self.all_exits(x)
+        return Output(exits[:, -1], exits=exits)
+
+    def twin(self) -> nn.Module:
+        """The trunk with its last head only."""
+        return nn.Sequential(*self.segments, self.heads[-1])
+
+    def random_decisions(self, count: int, draw: np.random.Generator) -> Tensor:
+        """[N, 2 E]: leaving somewhere, at an exit that the whole call favours."""
+        shares = draw.dirichlet(np.full(self.exits, 0.5))
+        return self.needed(leave_at(torch.from_numpy(draw.choice(self.exits, count, p=shares)), self.exits))
+
+    def least(self) -> Tensor:
+        return self.leaving[0].cpu()
+
+    def needed(self, decisions: Tensor) -> Tensor:
+        """Without the heads that only said: go on."""
+        reached = decisions[:, ::2]
+        further = torch.cat([reached[:, 1:], torch.zeros_like(reached[:, :1])], 1)
+        return torch.stack([reached, reached & ~further], 2).flatten(1)
+
+    def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: ExitPolicy | None) -> Output:
+        return run_exits(self, x, execution, decisions, policy or self.policy)
+
+
+def _settle(net: EarlyExit, *_) -> None:
+    """Keep the policy as plain numbers, which no inference has to fetch from the device; called whenever they may be new."""
+    net._policy = ExitPolicy(net.rule, tuple(net.thresholds.tolist()), tuple(net.temperatures.tolist()))
+
+
+def _shape_after(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of what `module` makes of one input of this shape."""
+    with torch.no_grad():
+        return tuple(module.eval()(torch.zeros(shape)).shape)
+
+
+@register("cgt", default="soft")
+def cgt(
+    num_classes: int = 10,
+    input_shape: tuple[int, int, int] = (1, 28, 28),
+    backbone: Backbone = Cnn(),
+    rule: Rule = "max-softmax",
+    threshold: Annotated[float, Field(ge=0)] = 0.9,
+) -> EarlyExit:
+    """A backbone with exits; `threshold` is that of every exit until thresholds are chosen."""
+    return EarlyExit(*build(backbone, num_classes, input_shape), input_shape, rule, threshold)

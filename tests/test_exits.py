@@ -1,0 +1,337 @@
+"""Networks with exits: their loss, their rules, what is chosen and how it is scored, against arithmetic written anew."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import SMALL
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatebench import models
+from gatebench.data.batches import Batches
+from gatebench.data.catalogue import load
+from gatebench.evaluation import exits as study
+from gatebench.evaluation import thresholds
+from gatebench.evaluation.outcome import macro_scores
+from gatebench.exit_policy import NEVER, ExitPolicy, all_scores, first_sure
+from gatebench.objectives import eligibility, exit_loss, exit_weights
+from gatebench.profiling.networks import trained
+from gatebench.recipe import ExitLoss, read
+from gatebench.report.markdown import exit_tables, read_exit_rows
+from gatebench.runs import RunFolder
+
+LOGITS = [[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [5.0, 0.0, 0.0]], [[0.0, 0.0, 3.0], [0.0, 0.0, 4.0], [1.0, 0.0, 0.0]]]
+LABELS = [0, 1]
+
+
+def softmax(values):
+    powers = [math.exp(value) for value in values]
+    return [power / sum(powers) for power in powers]
+
+
+def rule(**settings):
+    return ExitLoss(**{"weights": (1.0, 0.5, 0.1), **settings})
+
+
+def expected_eligibility(failed):
+    """1, then the products of what failed before."""
+    return [[1.0, first, first * second] for first, second, _ in failed]
+
+
+def test_hard_gates_open_the_next_exit_where_the_ones_before_are_not_sure_and_right():
+    failed = []
+    for exits, label in zip(LOGITS, LABELS, strict=True):
+        answers = [softmax(values) for values in exits]
+        failed.append([0.0 if max(each) >= 0.7 and each.index(max(each)) == label else 1.0 for each in answers])
+    found = eligibility(torch.tensor(LOGITS), torch.tensor(LABELS), rule(eligibility="hard", confidence=0.7))
+    assert found.tolist() == expected_eligibility(failed)
+    assert found.tolist() == [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]  # the second is sure, but wrong
+
+
+@pytest.mark.parametrize("kind", ["soft", "residual"])
+def test_soft_gates_as_released_and_as_printed(kind):
+    failed = []
+    for exits, label in zip(LOGITS, LABELS, strict=True):
+        truths = [softmax(values)[label] for values in exits]
+        failed.append([1 - truth if kind == "residual" else 1 - 1 / (1 + math.exp(-4 * (truth - 0.9))) for truth in truths])
+    found = eligibility(torch.tensor(LOGITS), torch.tensor(LABELS), rule(eligibility=kind, confidence=0.9, scale=4.0))
+    assert np.allclose(found, expected_eligibility(failed), atol=1e-6)
+
+
+def test_the_released_soft_gate_hardly_depends_on_the_input():
+    """With scale 1 and tau 0.9 it lies between 0.475 and 0.711, whatever the network says."""
+    extreme = torch.tensor([[[50.0, 0.0], [0.0, 0.0]], [[-50.0, 0.0], [0.0, 0.0]]])
+    found = eligibility(extreme, torch.tensor([0, 0]), rule(weights=(1.0, 1.0), eligibility="soft"))
+    assert found[:, 1].tolist() == pytest.approx([0.475, 0.711], abs=5e-4)
+
+
+def test_weights_anneal_and_add_up_to_one():
+    annealed = rule(weights=(1.0, 0.55, 0.1), final_weights=(0.2, 0.65, 1.0), anneal_epochs=10, floor=1e-3)
+    for epoch, lambdas in ((0, (1.0, 0.55, 0.1)), (5, (0.6, 0.6, 0.55)), (10, (0.2, 0.65, 1.0)), (30, (0.2, 0.65, 1.0))):
+        found = exit_weights(torch.tensor(LOGITS), torch.tensor(LABELS), annealed, epoch)
+        floored = [value + 1e-3 for value in lambdas]
+        assert np.allclose(found, [[value / sum(floored) for value in floored]] * 2, atol=1e-6)
+
+
+def test_the_loss_is_the_weighted_cross_entropy_of_all_exits():
+    hard = rule(eligibility="hard", confidence=0.7, floor=0.01)
+    total = 0.0
+    for exits, label, eligible in zip(LOGITS, LABELS, [[1, 0, 0], [1, 1, 1]], strict=True):
+        weights = [value * each + 0.01 for value, each in zip((1.0, 0.5, 0.1), eligible, strict=True)]
+        total += sum(weight / sum(weights) * -math.log(softmax(values)[label]) for weight, values in zip(weights, exits, strict=True)) / 2
+    assert float(exit_loss(torch.tensor(LOGITS), torch.tensor(LABELS), hard, 0.0)) == pytest.approx(total, rel=1e-5)
+
+
+def test_gates_carry_no_gradient_and_a_closed_exit_learns_almost_nothing():
+    exits = torch.tensor(LOGITS, requires_grad=True)
+    hard = rule(eligibility="hard", confidence=0.7, floor=0.0)
+    exit_loss(exits, torch.tensor(LABELS), hard, 0.0).backward()
+    by_exit = exits.grad.abs().sum(2)
+    assert by_exit[0].tolist()[1:] == [0.0, 0.0] and (by_exit[1] > 0).all()
+    for values, label, gradient in zip(LOGITS[0][:1], LABELS[:1], exits.grad[0][:1], strict=True):  # p - onehot, over two inputs
+        expected = [(share - (index == label)) / 2 for index, share in enumerate(softmax(values))]
+        assert gradient.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["soft", "residual"])
+def test_soft_gates_carry_no_gradient_either(kind):
+    """The gradient of every logit is the exit's weight times p - onehot: nothing comes through the gates."""
+    exits = torch.tensor(LOGITS, requires_grad=True)
+    soft = rule(eligibility=kind, scale=3.0, floor=0.01)
+    exit_loss(exits, torch.tensor(LABELS), soft, 0.0).backward()
+    weights = exit_weights(exits, torch.tensor(LABELS), soft, 0.0)
+    for values, label, weight, gradient in zip(LOGITS, LABELS, weights.tolist(), exits.grad.tolist(), strict=True):
+        for logits, each, found in zip(values, weight, gradient, strict=True):
+            expected = [each * (share - (index == label)) / 2 for index, share in enumerate(softmax(logits))]
+            assert found == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("config, trains", [("deepest", {2}), ("joint", {0, 1, 2})])
+def test_which_heads_a_recipe_trains(config, trains):
+    from gatebench import recipe
+    from gatebench.objectives import total
+
+    plan = recipe.load("cgt", "cgt", config)
+    torch.manual_seed(0)
+    net = models.create("cgt", 10, (1, 28, 28), **plan.model.options).train()
+    loss, _ = total(plan.objective, net(torch.randn(8, 1, 28, 28)), torch.arange(8) % 10, 0.0, torch.ones(6))
+    loss.backward()
+    moved = {index for index, head in enumerate(net.heads) if head.linear.weight.grad is not None and head.linear.weight.grad.any()}
+    assert moved == trains
+    assert all(segment[-3].weight.grad.any() for segment in net.segments)
+
+
+def test_scores_of_the_four_rules():
+    exits = torch.tensor(LOGITS)
+    shares = [[softmax(values) for values in each] for each in LOGITS]
+    for name, score in (
+        ("max-softmax", max),
+        ("margin", lambda each: sorted(each)[-1] - sorted(each)[-2]),
+        ("entropy", lambda each: 1 + sum(share * math.log(share) for share in each) / math.log(3)),
+    ):
+        assert np.allclose(all_scores(exits, name), [[score(each) for each in row] for row in shares], atol=1e-6)
+    assert all_scores(exits, "patience").tolist() == [[1, 1, 1], [1, 2, 1]]  # answers 0 1 0 and 2 2 0
+    warm = all_scores(exits, "max-softmax", (1.0, 2.0, 4.0))
+    assert float(warm[0, 2]) == pytest.approx(max(softmax([5 / 4, 0, 0])), rel=1e-6)
+
+
+def test_inputs_leave_at_the_first_sure_exit():
+    scores = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.8, 0.1], [0.3, 0.4, 0.0]])
+    assert first_sure(scores, (0.9, 0.5)).tolist() == [0, 1, 2]
+    assert first_sure(scores, (NEVER, NEVER)).tolist() == [2, 2, 2]
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 1.0))
+@settings(max_examples=8, deadline=None)
+def test_chosen_thresholds_keep_to_the_budget(seed, budget):
+    draw = np.random.default_rng(seed)
+    scores, right, costs = draw.random((200, 3)), draw.random((200, 3)) < [0.5, 0.7, 0.9], np.array([0.1, 0.5, 1.01])
+    one = thresholds.one_for_all(scores, right, costs, [budget])[0]
+    taken = thresholds.leave(scores, one)
+    assert len(set(one)) == 1 and costs[taken].mean() <= budget
+    for threshold in np.quantile(scores, np.linspace(0, 1, 30)):  # none within the budget is better
+        other = first_sure(torch.from_numpy(scores), (threshold, threshold)).numpy()
+        if costs[other].mean() <= budget:
+            everyone = np.arange(200)
+            assert right[everyone, other].mean() <= right[everyone, taken].mean() + 0.02  # the candidates are quantiles
+    each = thresholds.leave(scores, thresholds.one_each(scores, right, costs, [budget])[0])
+    assert costs[each].mean() <= budget
+    shares = thresholds.leave(scores, thresholds.by_shares(scores, costs, budget))
+    assert costs[shares].mean() == pytest.approx(min(budget, costs.max()), abs=0.02)
+
+
+def test_one_threshold_for_each_exit_leaves_a_bad_exit_out():
+    """Surest where it is wrong: one threshold for all has to take it, shares always do."""
+    draw = np.random.default_rng(0)
+    scores = draw.random((500, 3)) * [1.0, 0.8, 1.0]
+    right = np.stack([draw.random(500) < 0.1, draw.random(500) < 0.5 + 0.6 * scores[:, 1], draw.random(500) < 0.9], 1)
+    costs = np.array([0.1, 0.3, 1.0])
+    accuracy = {}
+    for name, chosen in (
+        ("all", thresholds.one_for_all(scores, right, costs, [0.6])[0]),
+        ("each", thresholds.one_each(scores, right, costs, [0.6])[0]),
+        ("shares", thresholds.by_shares(scores, costs, 0.6)),
+    ):
+        accuracy[name] = right[np.arange(500), thresholds.leave(scores, chosen)].mean()
+    assert accuracy["each"] > accuracy["all"] + 0.05 and accuracy["each"] > accuracy["shares"] + 0.05
+
+
+def test_shares_make_up_for_scores_that_many_inputs_have():
+    draw = np.random.default_rng(1)
+    scores = draw.random((1000, 3))
+    scores[:500, 0] = 1.0
+    costs = np.array([0.1, 0.5, 1.0])
+    for budget in (0.5, 0.65, 0.8):
+        taken = thresholds.leave(scores, thresholds.by_shares(scores, costs, budget))
+        assert costs[taken].mean() == pytest.approx(budget, abs=0.1)
+
+
+def answers(logits, labels):
+    return study.Answers(np.array(labels), torch.tensor(logits))
+
+
+def test_overthinking_oracle_and_calibration():
+    found = answers(LOGITS, LABELS)  # the first input: right, wrong, right; the second: never right
+    assert study.overthinking(found) == 0.0
+    assert study.overthinking(answers([LOGITS[0][:2], LOGITS[1][:2]], LABELS)) == 50.0
+    assert study.oracle(found).tolist() == [0, 0]
+    table = study.calibration(found, None)
+    first = table[table["exit"] == 0]
+    sure = [100 * max(softmax(LOGITS[0][0])), 100 * max(softmax(LOGITS[1][0]))]
+    assert first["ece"].iloc[0] == pytest.approx((100 - sure[0] + sure[1]) / 2, rel=1e-5)
+    assert first["inputs"].sum() == 2
+
+
+def test_temperatures_bring_back_planted_ones():
+    draw = torch.Generator().manual_seed(0)
+    true = torch.randn(4000, 2, 5, generator=draw) * 2
+    labels = torch.distributions.Categorical(logits=true[:, 0]).sample().numpy()
+    true[:, 1] = true[:, 0]
+    found = study.fit_temperatures(study.Answers(labels, true * torch.tensor([3.0, 0.5])[None, :, None]))
+    assert found == pytest.approx((3.0, 0.5), rel=0.1)
+
+
+def test_macro_scores_are_means_over_classes():
+    found = macro_scores(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]))
+    assert found["precision_macro"] == pytest.approx(100 * (1 / 2 + 1 / 2 + 0) / 3)
+    assert found["recall_macro"] == pytest.approx(100 * (1 / 2 + 1 + 0) / 3)
+    assert found["f1"] == pytest.approx(100 * (1 / 2 + 2 / 3 + 0) / 3)
+
+
+def test_a_fixed_pattern_leaves_by_lot():
+    found = answers([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]], [0, 0])  # 0 % at the first exit, 100 % at the second
+    costs = np.array([10.0, 30.0])
+    assert study.fixed_accuracy(found, found, costs, 15.0) == pytest.approx(25.0)
+    assert study.fixed_accuracy(found, found, costs, 30.0) == study.fixed_accuracy(found, found, costs, 99.0) == pytest.approx(100.0)
+    assert study.fixed_accuracy(found, found, costs, 1.0) == 0.0
+    misled = answers([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]], [0, 0])  # validation says the first exit is the better one
+    assert study.fixed_accuracy(misled, found, costs, 99.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    "backbone, shape",
+    [
+        ({"kind": "cnn"}, (1, 28, 28)),
+        ({"kind": "spectral"}, (20, 9, 9)),
+        ({"kind": "resnet"}, (3, 32, 32)),
+        ({"kind": "resnet", "depth": 14, "widths": [16, 16, 32]}, (3, 32, 32)),
+        ({"kind": "resnet18"}, (3, 32, 32)),
+        ({"kind": "resnet18", "widths": [16, 32, 32]}, (1, 28, 28)),
+    ],
+)
+def test_units_add_up_and_leaving_early_costs_less(backbone, shape):
+    net = models.create("cgt", 10, shape, backbone=backbone)
+    costs = study.leaving_macs(net)
+    assert (np.diff(costs) > 0).all() and costs[-1] > net.macs_static > costs[-2]
+    assert sum(unit.macs for unit in net.units) == costs[-1]
+    assert net.macs(net.needed(torch.ones(1, net.switches, dtype=torch.bool)).numpy())[0] == net.macs_static
+
+
+def test_resnet18_has_its_known_size():
+    net = models.create("cgt", 100, (3, 32, 32), backbone={"kind": "resnet18"})
+    trunk = sum(parameter.numel() for part in (*net.segments, net.heads[-1]) for parameter in part.parameters())
+    assert trunk == 11_220_132 and round(net.macs_static / 1e6) == 555  # as torchvision's with a stride-1 3x3 stem
+
+
+def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
+    """Thresholds are chosen on validation, scored on test, kept with the weights, and the network is timed by them."""
+    train = [*SMALL, "--set", "data.validation=60", "--set", "model.backbone.widths=[8,16,32]", "--out", str(tmp_path), "--epochs", "2"]
+    (row,) = gatebench.json("train", "cgt", "--config", "hard", *train)
+    (folder,) = tmp_path.glob("cgt-hard-*")
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert rows[0] == row and len(rows) == 4 * (3 * 3 + 1)
+    assert row["split"] == "test" and row["policy"] == "max-softmax, one threshold" and row["tradeoff"] == 0.5
+    assert sum(row["shares"]) == pytest.approx(1) and {"f1", "adaptivity_gain_same_weights", "overthinking_pct", "oracle_macs"} <= set(row)
+    plan = read(folder / "recipe.yaml")
+    dataset = load(plan.data, tmp_path)
+    model = trained(RunFolder(folder), plan, json.loads((folder / "data.json").read_text()))
+    chosen_on = Batches(dataset.validation, dataset.mean, dataset.std, batch_size=250, device=torch.device("cpu"))
+    known, costs = study.ask_all(model, chosen_on, row["precision"]), study.leaving_macs(model) / model.macs_static
+    (expected,) = thresholds.one_for_all(known.scores("max-softmax", None).numpy(), known.right, costs, [0.5])
+    assert row["thresholds"] == pytest.approx(expected, abs=1e-6) and model.policy.thresholds == pytest.approx(expected, abs=1e-6)
+
+    inputs = pd.read_parquet(folder / "inputs.parquet")
+    assert row["accuracy"] == pytest.approx(100 * (inputs["label"] == inputs["prediction"]).mean())
+    assert row["macs_executed"] == pytest.approx(inputs["macs_executed"].mean())
+    assert row["shares"][0] == pytest.approx(1 - inputs["segments.1"].mean())
+    curve = pd.read_csv(folder / "exits.csv")
+    assert {"anytime", "oracle", "max-softmax", "max-softmax, budgeted batch", "patience"} <= set(curve["curve"])
+    assert curve.loc[curve["curve"] == "oracle", "accuracy"].item() >= curve.loc[curve["curve"] == "anytime", "accuracy"].max()
+    assert (folder / "exits.png").read_bytes().startswith(b"\x89PNG") and (folder / "calibration.csv").exists()
+    done = gatebench("profile-latency", str(folder), "--inputs", "32", "--repeats", "5", "--threads", "1", "--json")
+    assert done.returncode in (0, 3), done.stderr
+    (timed,) = json.loads(done.stdout)
+    assert timed["policy"] == "max-softmax, one threshold" and timed["execution"] == "sparse" and "gate_ms" in timed
+
+    weights, epochs = (folder / "model.safetensors").read_bytes(), (folder / "epochs.csv").read_text()
+    (again,) = gatebench.json("train", "cgt", "--config", "hard", *train, "--set", "evaluation.budgets=[0.7]")  # without training again
+    assert again["tradeoff"] == 0.7 and (folder / "epochs.csv").read_text() == epochs and len(list(tmp_path.glob("cgt-hard-*"))) == 1
+    assert again["training_seconds"] == row["training_seconds"] and again["digest"] == row["digest"]
+    assert gatebench.json("train", "cgt", "--config", "hard", *train)[0]["accuracy"] == row["accuracy"]
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+    exits = read_exit_rows(tmp_path)
+    assert [each["tradeoff"] for each in exits] == [0.5, 0.35, 0.65, 0.8]
+    text, shares = exit_tables(exits), " / ".join(f"{100 * share:.1f}" for share in row["shares"])
+    assert "| cgt hard (recipe: 30 epochs" in text and f"| 50 | 0 | {row['accuracy']:.2f} |" in text and f"| {shares} |" in text
+
+    (wise,) = gatebench.json("train", "cgt", "--config", "exit-wise", *train)  # makes its parent first
+    (parent,) = tmp_path.glob("cgt-deepest-*")
+    assert wise["parents"] == [parent.name] and wise["params"] == row["params"]  # the frozen ones are there too
+    from safetensors.torch import load_file
+
+    (child,) = tmp_path.glob("cgt-exit-wise-*")
+    first, second = (load_file(each / "model.safetensors") for each in (parent, child))
+    frozen = [name for name in first if name.startswith(("segments.", "heads.2"))]
+    assert frozen and all(torch.equal(first[name], second[name]) for name in frozen)
+    assert not torch.equal(first["heads.0.linear.weight"], second["heads.0.linear.weight"])
+
+
+def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
+    where = [*SMALL, "--epochs", "1", "--out", str(tmp_path), "--set", "data.validation=40"]
+    said = gatebench.refused("train", "cgt", *where, "--set", "objective.exits.weights=[1,1]", code=2)
+    assert "the model has 3 exits; give one weight for each" in said
+    assert "Did you mean 'heads'?" in gatebench.refused("train", "cgt", *where, "--set", "training.freeze=[head]", code=2)
+    said = gatebench.refused("train", "cgt", *where, "--set", "evaluation.budgets=[0.001]", code=2)
+    assert "0.001 is less of the static twin's MACs than the first exit costs" in said and "epoch" not in said
+    said = gatebench.refused("train", "cgt", *where, "--set", "data.validation=0", code=2)
+    assert "thresholds are chosen on a validation part" in said
+    said = gatebench.refused("train", "resnet8", *where, "--set", "objective.exits.weights=[1]", code=2)
+    assert "one answer and no exits" in said
+    said = gatebench.refused(
+        "train", "cgt", "--config", "hard", *where, "--set", "objective.exits.weights=[0,0,1]", "--set", "objective.exits.floor=0", code=2
+    )
+    assert "an input might train no exit" in said
+    assert "Did you mean 'entropy'?" in gatebench.refused("train", "cgt", *where, "--set", "evaluation.rules=[entropie]", code=2)
+
+
+def test_policies_keep_their_thresholds_with_the_weights():
+    net = models.create("cgt", 10, (1, 28, 28))
+    net.policy = ExitPolicy("max-softmax", (0.5, NEVER), (1.0, 2.0, 1.0))
+    other = models.create("cgt", 10, (1, 28, 28))
+    other.load_state_dict(net.state_dict())
+    assert other.policy == net.policy
