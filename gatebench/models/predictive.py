@@ -115,8 +115,33 @@ class UpFrontHead(nn.Module):
         self.forecast = Forecast(hidden, blocks, gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.avg_pool2d(interior(x), 4, ceil_mode=True)
-        return global_average(F.relu(self.norm(self.conv(x)), inplace=True))
+        return global_average(F.relu(self.norm(self.conv(shrunk(x))), inplace=True))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Gate logits [N, B]."""
+        return self.forecast.logits(self(x))
+
+    def merged(self) -> "MergedUpFrontHead":
+        """The same logits for inference; the norms before it must be folded."""
+        return MergedUpFrontHead(self.conv, self.forecast.merged())
+
+
+class MergedUpFrontHead(nn.Module):
+    """Gate logits [N, B] from the stem's output in as few calls as can be: at batch 1 each costs more than its arithmetic."""
+
+    def __init__(self, conv: nn.Conv2d, forecast: MergedForecast):
+        super().__init__()
+        self.kernel, self.shift, self.bias = conv.weight, conv.bias, forecast.bias
+        self.weight = nn.Parameter(forecast.weight.t().contiguous(), requires_grad=False)
+
+    def logits(self, x: Tensor) -> Tensor:
+        x = torch.conv2d(shrunk(x), self.kernel, self.shift, 1, 1)
+        return torch.addmm(self.bias, x.relu_().mean((2, 3)), self.weight)
+
+
+def shrunk(x: Tensor) -> Tensor:
+    """What an `UpFrontHead` looks at: the interior at a quarter of the resolution."""
+    return F.avg_pool2d(interior(x), 4, ceil_mode=True)
 
 
 class BlockHead(nn.Module):
@@ -129,6 +154,10 @@ class BlockHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(self.linear(global_average(interior(x))), 0.1, inplace=True)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Gate logits [N, 1]."""
+        return self.forecast.logits(self(x))
 
 
 class PredictiveCosineGate(BlockGatedResNet):
@@ -159,12 +188,10 @@ class PredictiveCosineGate(BlockGatedResNet):
         self.noise.fill_(max(0.0, 1.0 - progress / self.settle))
 
     def up_front_logits(self, x: Tensor) -> Tensor:
-        head = self.up_front_head
-        return head.forecast.logits(head(x))
+        return self.up_front_head.logits(x)
 
     def logits_before(self, index: int, x: Tensor) -> Tensor:
-        head = self.block_heads[index]
-        return head.forecast.logits(head(x)).squeeze(1)
+        return self.block_heads[index].logits(x).squeeze(1)
 
     def forward(self, x: Tensor) -> Output:
         """Hard gates [N, B] with the soft gates' gradient; the term `prediction` is the squared error of CIR, [N, B]."""
@@ -200,4 +227,4 @@ class ForecastPath(nn.Module):
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head.forecast.logits(self.head(x))
+        return self.head.logits(x)
