@@ -8,7 +8,9 @@ TRAIN = $(BIN)/gatebench train
 # One short schedule for every CIFAR-10 row made on a CPU; it gets ResNet-20 further in 15 epochs than the paper's own from 160.
 SHORT = --epochs 15 --set training.schedule=one-cycle --set training.learning_rate=0.2 --threads 1
 PRINTED = aggressive balanced conservative sign-corrected
-RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate
+EXITS = deepest exit-wise joint hard soft soft-printed
+RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
+	$(EXITS:%=fashion-mnist-%)
 
 .PHONY: demo test lint results clean $(RESULTS)
 
@@ -55,6 +57,11 @@ mnist-resnet20: $(VENV)/installed
 mnist-cosinegate: $(VENV)/installed
 	$(TRAIN) cosinegate --config mnist --threads 1
 	$(TRAIN) cosinegate --config mnist-scaled --threads 1
+
+fashion-mnist-exit-wise: fashion-mnist-deepest  # whose trunk it takes
+
+$(EXITS:%=fashion-mnist-%): fashion-mnist-%: $(VENV)/installed
+	$(TRAIN) cgt --config $* --seed 0,1,2 --threads 1
 
 clean:
 	rm -rf $(VENV) demo-results

@@ -122,14 +122,14 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 def choose_folder(out: Path, name: str, machine: str, fresh: bool) -> RunFolder:
     """The folder a command goes on with: the newest of `name`, `name-2`, `name-3` ... that is this machine's own, else a new one.
 
-    Another machine's folder, and with `fresh` any, is left as it is.
+    Another machine's folder, a finished one without weights, and with `fresh` any, is left as it is.
     """
     names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
     taken = list(itertools.takewhile(lambda folder: folder.path.exists(), (RunFolder(out / each) for each in names)))
     for folder in [] if fresh else reversed(taken):
         nobodys = not folder.finished and not (folder / "machine.json").exists()  # killed before its first file
         ours = nobodys or ((folder / "machine.json").exists() and folder.read_json("machine.json").get("name") == machine)
-        if ours:
+        if ours and (not folder.finished or (folder / "model.safetensors").exists()):
             folder.remove_leftovers()
             return folder
     return RunFolder(out / (f"{name}-{len(taken) + 1}" if taken else name))

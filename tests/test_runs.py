@@ -204,7 +204,7 @@ def run_of(path, machine="here", finished=True, weights=True):
         ({"finished": False, "weights": False}, False, "run"),
         ({"machine": "elsewhere"}, False, "run-2"),
         ({"machine": "elsewhere", "finished": False}, False, "run-2"),
-        ({"weights": False}, False, "run"),
+        ({"weights": False}, False, "run-2"),
         ({}, True, "run-2"),
         ({"machine": None, "finished": False, "weights": False}, False, "run"),
         ({"machine": None}, False, "run-2"),

@@ -38,26 +38,23 @@ def claims_table(rows: list[dict]) -> Table:
 
 
 def exits_table(rows: list[dict]) -> Table:
-    """One line a policy of one run: where inputs leave, how right they are, what they cost."""
+    """Where inputs leave, how right they are, what they cost: of one run's policies the headline's, then that way at its other budgets,
+    then the other ways at its budget."""
+    first, *others = rows
+    other_budgets = [row for row in others if row["policy"] == first["policy"]]
+    other_ways = [row for row in others if row["tradeoff"] == first["tradeoff"]]
     table = Table(
         title="exits: thresholds chosen on validation for a budget, scored once", title_justify="left", box=box.SIMPLE_HEAD,
         pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
-    table.add_column("policy", min_width=18)
-    for heading in (
-        "budget",
-        "accuracy\n%",
-        "F1 / precision /\nrecall %",
-        "leaving at each\nexit %",
-        "executed\nsaving %",
-        "adaptivity\ngain",
-    ):
+    table.add_column("policy", no_wrap=True)
+    for heading in ("budget", "acc. %", "F1 %", "leaving %", "saving %", "gain"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
+    for row in (first, *other_budgets, *other_ways):
         table.add_row(
             Text(row["policy"]), f"{row['tradeoff']:.2f}", f"{row['accuracy']:.2f}",
-            f"{row['f1']:.1f}/{row['precision_macro']:.1f}/{row['recall_macro']:.1f}",
-            "/".join(f"{100 * share:.1f}" for share in row["shares"]),
+            f"{row['f1']:.1f}",
+            "/".join(f"{100 * share:.0f}" for share in row["shares"]),
             f"{100 * (1 - row['macs_ratio']):.1f}", f"{row['adaptivity_gain_same_weights']:+.2f}",
         )  # fmt: skip
     return table
