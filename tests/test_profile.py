@@ -13,7 +13,7 @@ import torch
 from conftest import SMALL
 
 from gatebench import models
-from gatebench.cli import _too_noisy
+from gatebench.cli.profile_latency import too_noisy
 from gatebench.data.images import Dataset, Images
 from gatebench.execution.fold import folded
 from gatebench.measure.statistics import Estimate
@@ -362,8 +362,8 @@ def test_a_gated_network_is_folded_where_neither_blocks_nor_gates_change(monkeyp
 def test_what_no_number_of_inputs_would_do_is_said():
     row = {"network": "net", "batch_size": 1, "speedup_low": 0.9, "speedup_high": 1.1, "calls": 128, "rounds": 30, "session_seconds": 60.0,
            "repeats_needed": 30, "inputs_needed": 5_000, "inputs_available": 10_000}  # fmt: skip
-    assert "--inputs 5000 --max-seconds" in _too_noisy(row, 120)
-    assert "5,000 of them would be needed; there are 2,000." in _too_noisy(row | {"inputs_available": 2_000}, 120)
+    assert "--inputs 5000 --max-seconds" in too_noisy(row, 120)
+    assert "5,000 of them would be needed; there are 2,000." in too_noisy(row | {"inputs_available": 2_000}, 120)
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):

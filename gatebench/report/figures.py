@@ -11,9 +11,11 @@ GATED, RIVAL, LINE = "#0072B2", "#D55E00", "#000000"
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "savefig.dpi": 150}
 
 
-def save(figure: Figure, stream: BinaryIO) -> None:
-    """As PNG, without the name of the software, so that the same numbers give the same file."""
-    figure.savefig(stream, format="png", dpi=STYLE["savefig.dpi"], metadata={"Software": None})
+def save(figure: Figure, stream: BinaryIO, kind: str = "png") -> None:
+    """As PNG or SVG, without the name of the software and the date, so that the same numbers give the same file."""
+    with matplotlib.rc_context({"svg.hashsalt": "gatebench"}):
+        nameless = {"png": {"Software": None}, "svg": {"Creator": None, "Date": None}}[kind]
+        figure.savefig(stream, format=kind, dpi=STYLE["savefig.dpi"], metadata=nameless)
 
 
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -1,0 +1,85 @@
+"""The application: what every command shares. Parse, call, print; torch and all that is heavy is imported inside a command."""
+
+import functools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..errors import GatebenchError, UsageError, nearest
+
+app = typer.Typer(name="gatebench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+stdout, stderr = Console(), Console(stderr=True)
+_debug = False
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where data sets lie or are downloaded to. Default: $GATEBENCH_DATA, else ~/.cache/gatebench.", show_default=False),
+]
+
+
+@app.callback()
+def common(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    """A benchmark for adaptive (gated) neural networks: what their gates claim beside what is executed."""
+    global _debug
+    _debug = debug
+
+
+def say(sentence: str) -> None:
+    """One line on stderr; not markup, for it may hold a path in brackets."""
+    stderr.print(sentence, style="bold red", markup=False, highlight=False, soft_wrap=True)
+
+
+def told(command):
+    """Errors as one sentence and an exit code: 1 failed, 2 usage, 130 interrupted."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments, **values):
+        try:
+            return command(*arguments, **values)
+        except GatebenchError as error:
+            if _debug:
+                raise
+            say(f"gatebench: {error}")
+            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+        except KeyboardInterrupt:
+            say("gatebench: interrupted.")
+            raise typer.Exit(130) from None
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if _debug:
+                raise
+            reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+            if type(error).__name__ in ("OutOfMemoryError", "MemoryError", "_ArrayMemoryError") or "can't allocate memory" in reason:
+                mend = "a smaller --set training.batch_size or --batch-size, smaller images, or --device cpu"
+                say(f"gatebench: there is not enough memory. Try {mend}.")
+            else:
+                say(f"gatebench: this failed unexpectedly: {reason}. `gatebench --debug ...` shows where.")
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+def whole_numbers(text: str, option: str, least: int, most: int) -> list[int]:
+    """One number or several, as 0,1,2, each once."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+        if min(numbers) < least or max(numbers) > most:
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"{option} wants whole numbers from {least} to {most}, as {least} or {least},{least + 1}, not {text!r}.") from None
+    return list(dict.fromkeys(numbers))
+
+
+def one_of(name: str, option: str, allowed: tuple[str, ...]) -> str:
+    """The name, if it is allowed."""
+    if name not in allowed:
+        raise UsageError(f"{option} wants {', '.join(allowed[:-1])} or {allowed[-1]}, not {name!r}.{nearest(name, allowed)}")
+    return name
+
+
+def choices(text: str, option: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in a list such as sparse,masked, the first of the allowed ones always among them."""
+    return tuple(dict.fromkeys((allowed[0], *(one_of(name, option, allowed) for name in text.split(",")))))

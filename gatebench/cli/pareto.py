@@ -1,0 +1,65 @@
+"""`gatebench pareto`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import GatebenchError, UsageError
+from .app import one_of, say, stdout, told
+
+COSTS = ("macs_executed", "latency_ms", "energy_mj")
+
+
+@told
+def pareto(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A folder of run folders.")],
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="|".join(COSTS), help="The cost. Default: all that were measured.", show_default=False)
+    ] = None,
+    max_ms: Annotated[float | None, typer.Option(help="Name the most accurate network under so many ms.", show_default=False)] = None,
+    max_macs: Annotated[
+        float | None, typer.Option(help="Name the most accurate network under so many million MACs.", show_default=False)
+    ] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Name the cheapest network with so many % accuracy.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture, .png or .svg. Default: both, in RESULTS.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print panels, points and answers as JSON.")] = False,
+) -> None:
+    """Accuracy against cost: which networks nothing beats, and what the intervals say of the others.
+
+    Times of two machines are never compared; every place has a panel of its own.
+    """
+    costs = [one_of(x, "--x", COSTS)] if x else list(COSTS)
+    from ..report.front import cheapest, most_accurate, panels
+    from ..report.front_table import as_dict, best_table, front_table
+    from ..report.pictures import write_fronts
+    from ..report.results import groups, read_runs
+
+    runs, left_out = read_runs(results)
+    for line in left_out:
+        say(f"gatebench: left out: {line}")
+    found = groups(runs)
+    shown = {cost: made for cost in costs if (made := panels(runs, found, cost))}
+    if not shown:
+        wanted = f"no {x} was measured" if x else "there is no finished run"
+        raise UsageError(f"In {results} {wanted}. `gatebench train` makes runs, `gatebench profile-latency {results}` times them.")
+    answers = [most_accurate(panel, max_ms) for panel in shown.get("latency_ms", []) if max_ms is not None]
+    answers += [most_accurate(panel, max_macs) for panel in shown.get("macs_executed", []) if max_macs is not None]
+    answers += [cheapest(panel, min_accuracy) for each in shown.values() for panel in each if min_accuracy is not None]
+    try:
+        written = write_fronts(shown, results, out)
+    except OSError as error:
+        raise GatebenchError(f"Cannot write the picture ({error.strerror or error}). Name another place with --out.") from error
+    if as_json:
+        typer.echo(json.dumps(as_dict(shown, answers), indent=2, allow_nan=False))
+        return
+    for each in shown.values():
+        for panel in each:
+            stdout.print(front_table(panel))
+    if answers:
+        stdout.print(best_table(answers))
+    for path in written:
+        stdout.print(f"written to {path}", markup=False, highlight=False, soft_wrap=True)

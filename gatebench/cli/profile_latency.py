@@ -1,0 +1,123 @@
+"""`gatebench profile-latency`."""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UsageError
+from .app import DataDir, choices, say, stderr, stdout, told, whole_numbers
+
+
+@told
+def profile_latency(
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN|MODEL...", help="Runs, folders of runs, models: all timed together."),
+    ] = None,
+    model_file: Annotated[
+        list[str] | None, typer.Option(metavar="FILE[:FACTORY]", help="A network of your own; FACTORY (build) takes the number of classes.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="For a model or a network of your own: .safetensors, or a torch state_dict.", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Instead of the network's own: a name, a folder or an .npz.", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+    vs: Annotated[
+        str | None, typer.Option(metavar="RUN|MODEL", help="Compare all with this, not each with its static twin.", show_default=False)
+    ] = None,
+    batch_size: Annotated[str, typer.Option(help="One or several, as 1,8,64.")] = "1",
+    threads: Annotated[str | None, typer.Option(help="One or several, as 1,2. Default: all cores.", show_default=False)] = None,
+    execution: Annotated[str, typer.Option(help="sparse, or sparse,masked.")] = "sparse",
+    inputs: Annotated[int, typer.Option(min=8, help="Real inputs that are timed; p90 needs 64, p99 662.")] = 128,
+    repeats: Annotated[int, typer.Option(min=5, help="Rounds; in each, everything is timed once on every input.")] = 30,
+    max_seconds: Annotated[float, typer.Option(min=1, help="For each batch size and number of threads.")] = 120,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Where to write. Default: the runs' own folders.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Time networks on real inputs, beside their static twins: what is claimed, executed and realised.
+
+    Exits with 3 where the times are too noisy for an answer.
+    """
+    from ..data.catalogue import data_root
+
+    names = [*(networks or []), *(model_file or [])]
+    if not names:
+        raise UsageError("Name what to time: a run folder, a folder of runs, a model, or --model-file FILE.py:FACTORY.")
+    sizes = whole_numbers(batch_size, "--batch-size", 1, 65536)
+    counts = whole_numbers(threads, "--threads", 1, 1024) if threads else [None]
+    executions = choices(execution, "--execution", ("sparse", "masked"))
+    with stderr.status("loading torch"):
+        from ..device import choose_device, default_threads
+        from ..measure.protocol import FEWEST_ROUNDS
+        from ..profiling import session as profiling
+        from ..profiling.networks import Loader
+        from ..profiling.record import destinations, record, rows
+        from ..profiling.view import rounds_bar
+        from ..report.latency_table import show
+
+    place = choose_device(device)
+    loader = Loader(data_root(data_dir), dataset)
+    with stderr.status("loading networks and data"):
+        entered = loader.enter(names, weights)
+        rival = loader.rival(vs, entered) if vs else None
+    for sentence in loader.left_out:
+        say(f"gatebench: not timed: {sentence}")
+    folders = destinations(entered, out)
+    plans = [
+        profiling.Plan(place, count or default_threads(), size, executions, inputs, repeats, max_seconds)
+        for count in counts
+        for size in sizes
+    ]
+    measured, interrupted = [], False
+    try:
+        for plan in plans:
+            with rounds_bar(stderr, plan) as after_round:
+                session = profiling.run(entered, rival, plan, after_round)
+            measured += [row for index in range(len(entered)) for row in rows(session, index)]
+            for index, folder in enumerate(folders):
+                if folder:
+                    record(session, index, folder)
+            interrupted = session.times.interrupted
+            if interrupted:
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:  # whatever went wrong, what was measured is shown
+        if as_json:
+            typer.echo(json.dumps(measured, indent=2, allow_nan=False))
+        else:
+            show(stdout, measured)
+    for folder in filter(None, folders if measured and not as_json else []):
+        stdout.print(f"written to {folder.path}", markup=False, highlight=False, soft_wrap=True)
+    if interrupted:
+        kept = "what was measured until then is kept" if measured else f"nothing was measured yet: that takes {FEWEST_ROUNDS} rounds"
+        say(f"gatebench: interrupted; {kept}.")
+        raise typer.Exit(130)
+    noisy = [row for row in measured if "repeats_needed" in row]
+    if noisy:
+        say(f"gatebench: {too_noisy(max(noisy, key=lambda row: row['speedup_high'] - row['speedup_low']), max_seconds)}")
+        raise typer.Exit(3)
+
+
+def too_noisy(row: dict, max_seconds: float) -> str:
+    """What the times could not tell, and what would."""
+    found = (
+        f"too noisy to tell: the speed-up of {row['network']} at batch {row['batch_size']} is {row['speedup_low']:.3f} to"
+        f" {row['speedup_high']:.3f}."
+    )
+    if row["inputs_needed"] > row["inputs_available"]:
+        return (
+            f"{found} Inputs differ so much that {row['inputs_needed']:,} of them would be needed; there are {row['inputs_available']:,}."
+        )
+    timed = row["calls"] * row["batch_size"]
+    more = [f"--repeats {row['repeats_needed']}"] if row["repeats_needed"] > row["rounds"] else []
+    more += [f"--inputs {row['inputs_needed']}"] if row["inputs_needed"] > timed else []
+    seconds = row["session_seconds"] * row["repeats_needed"] / row["rounds"] * row["inputs_needed"] / timed
+    more += [f"--max-seconds {math.ceil(seconds)}"] if seconds > max_seconds else []
+    return f"{found} {' '.join(more)} would do, if the machine stays as noisy."

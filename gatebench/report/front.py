@@ -1,0 +1,205 @@
+"""Accuracy against cost: which networks nothing beats, what the intervals say of the others, and the best one under a budget.
+
+Panels keep apart what does not compare: data sets, and for times machines, runtimes, threads and batch sizes. MACs know no machine.
+"""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Literal
+
+import moocore
+import numpy as np
+
+from .comparison import interval, mean, place, place_name
+from .published import printed
+from .results import Group, Run
+
+Cost = Literal["macs_executed", "latency_ms", "energy_mj"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A cost, how it is written, and the box in which the hypervolume is taken: fixed, so that volumes of any results compare."""
+
+    title: str
+    unit: str
+    scale: float
+    """Of a row's number into the unit."""
+    least: float
+    most: float
+    """In the unit; the reference point is the most, at an accuracy of 0 %."""
+
+
+AXES: dict[Cost, Axis] = {
+    "macs_executed": Axis("executed MACs per input", "M", 1e-6, 1.0, 10_000.0),
+    "latency_ms": Axis("latency per call", "ms", 1.0, 0.01, 1_000.0),
+    "energy_mj": Axis("energy per call", "mJ", 1.0, 0.1, 10_000.0),
+}
+State = Literal["front", "tied", "dominated", "published"]
+"""front: no other is both cheaper and better. tied: another is, but the intervals do not say so. dominated: they do."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One network's accuracy (%) and cost (in the axis' unit), with 95 % intervals."""
+
+    label: str
+    x: float
+    x_low: float
+    x_high: float
+    y: float
+    y_low: float
+    y_high: float
+    static: bool = False
+    by_seed: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Points that compare."""
+
+    cost: Cost
+    dataset: str
+    split: str
+    where: tuple | None
+    points: list[Point]
+    published: list[Point]
+
+    @property
+    def title(self) -> str:
+        where = f"; {place_name(self.where)}" if self.where else ""
+        return f"{self.dataset} ({self.split}){where}"
+
+    def states(self) -> list[State]:
+        """Of every point, by its place in `points`."""
+        on_front = moocore.is_nondominated(_costs(self.points), keep_weakly=True)
+        beaten = _beaten(self.points)
+        return ["front" if front else "dominated" if lost else "tied" for front, lost in zip(on_front, beaten, strict=True)]
+
+    def hypervolume(self) -> float:
+        """Percent of the axis' box, logarithmic in the cost, that the points dominate."""
+        axis = AXES[self.cost]
+        decades = math.log10(axis.most / axis.least)
+        inside = [(max(0.0, math.log10(each.x / axis.least)), -each.y) for each in self.points if each.x < axis.most and each.y > 0]
+        return float(moocore.hypervolume(np.array(inside), ref=[decades, 0.0])) / decades if inside else 0.0
+
+    def attainment(self) -> dict[str, np.ndarray]:
+        """What the fronts of single seeds attain, [K, 2] corners of cost and accuracy: in the best, the median and the worst case.
+
+        Over the networks that were trained with most seeds; nothing where that is one.
+        """
+        most = max((len(each.by_seed) for each in self.points), default=0)
+        members = [each for each in self.points if len(each.by_seed) == most]
+        seeds = sorted(set.intersection(*(set(each.by_seed) for each in members))) if members else []
+        if len(seeds) < 2:
+            return {}
+        rows = [(x, -y, number) for number, seed in enumerate(seeds) for x, y in (each.by_seed[seed] for each in members)]
+        middle = 100 * math.ceil(len(seeds) / 2) / len(seeds)
+        levels = {"best seed": 100 / len(seeds), "median": middle, "worst seed": 100.0}
+        corners, sets = np.array(rows)[:, :2], np.array(rows)[:, 2]
+        surfaces = moocore.eaf(corners, sets, percentiles=sorted(set(levels.values())))
+        found = {name: surfaces[np.isclose(surfaces[:, 2], level), :2] * [1, -1] for name, level in levels.items()}
+        return {name: surface[np.argsort(surface[:, 0])] for name, surface in found.items()}
+
+
+def panels(runs: list[Run], groups: list[Group], cost: Cost) -> list[Panel]:
+    """One for each data set and split, and for times each place, that has a point."""
+    return _macs_panels(groups) if cost == "macs_executed" else _timed_panels(runs, cost)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The answer to a question such as: which is the most accurate under 2 ms here?"""
+
+    panel: Panel
+    question: str
+    points: list[Point]
+    """The best first, then those that its interval does not tell from it; none where nothing keeps to the budget."""
+
+
+def most_accurate(panel: Panel, budget: float) -> Best:
+    """Under a budget of cost."""
+    axis = AXES[panel.cost]
+    affordable = sorted((each for each in panel.points if each.x <= budget), key=lambda each: (-each.y, each.x))
+    tied = [each for each in affordable if each.y_high >= affordable[0].y_low]
+    return Best(panel, f"most accurate under {budget:g} {axis.unit}", tied)
+
+
+def cheapest(panel: Panel, accuracy: float) -> Best:
+    """At an accuracy (%) of at least so much."""
+    able = sorted((each for each in panel.points if each.y >= accuracy), key=lambda each: (each.x, -each.y))
+    tied = [each for each in able if each.x_low <= able[0].x_high]
+    return Best(panel, f"least {AXES[panel.cost].title} at {accuracy:g} %", tied)
+
+
+def _macs_panels(groups: list[Group]) -> list[Panel]:
+    found = defaultdict(list)
+    for group in groups:
+        found[group.row["dataset"], group.row["split"]].append(group)
+    made = []
+    for (dataset, split), members in sorted(found.items()):
+        points = [_point(group.label, group, "macs_executed") for group in members]
+        made.append(Panel("macs_executed", dataset, split, None, points, _published(dataset, members) if split == "test" else []))
+    return made
+
+
+def _timed_panels(runs: list[Run], cost: Cost) -> list[Panel]:
+    found: dict[tuple, dict[tuple, Group]] = defaultdict(lambda: defaultdict(Group))
+    for run in runs:
+        for row in run.times:
+            if cost in row and "accuracy" in row:
+                key = (row.get("digest"), row.get("execution"), row.get("tradeoff"), row.get("policy"))
+                group = found[row["dataset"], row.get("split", ""), place(row)][key]
+                group.runs.append(run)
+                group.rows.append(row)
+    made = []
+    for (dataset, split, where), members in sorted(found.items(), key=lambda item: str(item[0])):
+        points = [_point(group.label + (" (masked)" if key[1] == "masked" else ""), group, cost) for key, group in members.items()]
+        made.append(Panel(cost, dataset, split, where, points, []))
+    return made
+
+
+def _point(label: str, group: Group, cost: Cost) -> Point:
+    scale = AXES[cost].scale
+    x, y = mean(group, cost), mean(group, "accuracy")
+    prefix = "latency" if cost == "latency_ms" else cost
+    own = (group.row.get(f"{prefix}_low", x), group.row.get(f"{prefix}_high", x))
+    x_low, x_high = (interval(group, cost) or own) if len(group.rows) > 1 else own
+    y_low, y_high = interval(group, "accuracy") or (y, y)
+    by_seed = {row["seed"]: (scale * row[cost], row["accuracy"]) for row in group.rows}
+    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, "mean_gate_hard" not in group.row, by_seed)
+
+
+def _published(dataset: str, groups: list[Group]) -> list[Point]:
+    """What papers print on this data set as accuracy at a share of the MACs, of networks whose MACs we know."""
+    points = {}
+    for table in printed():
+        for line in table.lines:
+            if not line.match or line.match.get("dataset") != dataset:
+                continue
+            y, share = line.values.get("accuracy"), line.values.get("mean_gate_soft", line.values.get("mean_gate_soft_pct"))
+            if "mean_gate_soft_pct" in line.values and share is not None:
+                share /= 100
+            whole = [
+                group.row["macs_dense"] for group in groups if group.row["model"] == line.match.get("model") and "macs_dense" in group.row
+            ]
+            if y is not None and share is not None and whole:
+                x = AXES["macs_executed"].scale * share * whole[0]
+                points[line.label, round(x, 3), y] = Point(line.label, x, x, x, y, y, y)
+    return list(points.values())
+
+
+def _costs(points: list[Point]) -> np.ndarray:
+    """[N, 2], both to be small."""
+    return np.array([(each.x, -each.y) for each in points])
+
+
+def _beaten(points: list[Point]) -> list[bool]:
+    """Whether another is cheaper and better than each point by more than chance: at the near ends of both intervals."""
+    arrays = {name: np.array([getattr(each, name) for each in points]) for name in ("x", "x_low", "x_high", "y", "y_low", "y_high")}
+    lost = []
+    for index in range(len(points)):
+        at_least = (arrays["x_high"] <= arrays["x_low"][index]) & (arrays["y_low"] >= arrays["y_high"][index])
+        lost.append(bool((at_least & ((arrays["x"] < arrays["x"][index]) | (arrays["y"] > arrays["y"][index]))).any()))
+    return lost

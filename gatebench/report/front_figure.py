@@ -1,0 +1,96 @@
+"""The picture of a front: accuracy against cost, what nothing beats, and what the intervals say of the rest."""
+
+import string
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from .figures import GATED, LINE, RIVAL, STYLE
+from .front import AXES, Panel, Point
+
+NAMED = 12
+"""Points that are not dominated and get a number and a name beside the picture: the most accurate."""
+WINDOW = 10
+"""Points of accuracy below the best that are drawn: a network far below does not squeeze the others."""
+LETTERS = string.ascii_lowercase[:12]
+GREY = "#888888"
+
+
+def front(panels: list[Panel]) -> Figure:
+    """The panels of one cost, one below the other."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.2, 0.3 + 3.5 * len(panels)), layout="constrained")
+        for axes, panel in zip(np.atleast_1d(figure.subplots(len(panels), 1)), panels, strict=True):
+            _draw(axes, panel)
+        return figure
+
+
+def _draw(axes, panel: Panel) -> None:
+    states = panel.states()
+    told = sorted((index for index, state in enumerate(states) if state != "dominated"), key=lambda index: -panel.points[index].y)
+    names = {index: str(number + 1) for number, index in enumerate(told[:NAMED])}
+    marks = {"front": (GATED, GATED, 1.0), "tied": ("white", GATED, 1.0), "dominated": ("white", GREY, 0.6)}
+    for index, (point, state) in enumerate(zip(panel.points, states, strict=True)):
+        face, edge, alpha = marks[state]
+        crosses = [[[point.x - point.x_low], [point.x_high - point.x]], [[point.y - point.y_low], [point.y_high - point.y]]]
+        axes.errorbar(point.x, point.y, *reversed(crosses), color=edge, alpha=0.4 * alpha, linewidth=0.8, zorder=1)
+        mark = "s" if point.static else "o"
+        axes.plot(point.x, point.y, mark, markerfacecolor=face, markeredgecolor=edge, alpha=alpha, markersize=5.5, zorder=3)
+        _number(axes, point, names.get(index, ""), LINE)
+    _lines(axes, panel, states)
+    for letter, point in zip(LETTERS, panel.published, strict=False):
+        axes.plot(point.x, point.y, "x", color=RIVAL, markersize=6, zorder=2)
+        _number(axes, point, letter, RIVAL)
+    title = f"{AXES[panel.cost].title} ({'millions' if panel.cost == 'macs_executed' else AXES[panel.cost].unit})"
+    axes.set_xlabel(title)
+    axes.set_ylabel(f"accuracy on {panel.dataset} ({panel.split}, %)")
+    axes.set_title(panel.title, fontsize=9, loc="left")
+    shown = [each for each in (*panel.points, *panel.published) if each.y >= max(point.y for point in panel.points) - WINDOW]
+    axes.set_xlim(*_reach([each.x for each in shown], 0.05))
+    axes.set_ylim(*_reach([end for each in shown for end in (each.y_low, each.y_high)], 0.05))
+    _names(axes, panel, names, states, beyond=len(panel.points) + len(panel.published) - len(shown))
+
+
+def _number(axes, point: Point, text: str, color: str) -> None:
+    axes.annotate(text, (point.x, point.y), (4, 4), textcoords="offset points", fontsize=7, color=color, zorder=4, annotation_clip=True)
+
+
+def _lines(axes, panel: Panel, states: list[str]) -> None:
+    """The front as stairs, the static networks as a line of their own, and what single seeds attain between the best and the worst."""
+    corners = sorted((each.x, each.y) for each, state in zip(panel.points, states, strict=True) if state == "front")
+    axes.step(*zip(*corners, strict=True), where="post", color=GATED, linewidth=1.2, zorder=2)
+    static = sorted((each.x, each.y) for each in panel.points if each.static)
+    if len(static) > 1:
+        axes.plot(*zip(*static, strict=True), color=LINE, linestyle=":", linewidth=1, zorder=1)
+    surfaces = panel.attainment()
+    for name, style in (("best seed", "--"), ("worst seed", "-.")):
+        if name in surfaces:
+            axes.step(surfaces[name][:, 0], surfaces[name][:, 1], where="post", color=GREY, linestyle=style, linewidth=0.8, zorder=1)
+
+
+def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond: int) -> None:
+    """Beside the picture, where nothing is covered: what the marks, numbers and letters mean."""
+    marks = [("o", GATED, GATED, "on the front"), ("o", "white", GATED, "not told from the front"),
+             ("o", "white", GREY, f"dominated ({states.count('dominated')})"), ("s", "white", LINE, "square: static network")]  # fmt: skip
+    for mark, face, edge, text in marks:
+        axes.plot([], [], mark, markerfacecolor=face, markeredgecolor=edge, markersize=5.5, label=text)
+    if panel.attainment():
+        axes.plot([], [], color=GREY, linestyle="--", linewidth=0.8, label="attained by the best seed")
+        axes.plot([], [], color=GREY, linestyle="-.", linewidth=0.8, label="attained by every seed")
+    for index, number in names.items():
+        axes.plot([], [], " ", label=f"{number}  {panel.points[index].label}")
+    if panel.published:
+        axes.plot([], [], "x", color=RIVAL, markersize=6, label="published, at the MACs that are claimed")
+        for letter, point in zip(LETTERS, panel.published, strict=False):
+            axes.plot([], [], " ", label=f"{letter}  {point.label}")
+    if beyond:
+        axes.plot([], [], " ", label=f"beyond the picture: {beyond}")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=7, borderaxespad=0)
+
+
+def _reach(values: list[float], room: float) -> tuple[float, float]:
+    """From the least to the most, with a share of that as room."""
+    low, high = min(values), max(values)
+    room *= (high - low) or 1.0
+    return low - room, high + room

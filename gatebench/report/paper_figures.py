@@ -1,0 +1,66 @@
+"""The papers' figures from our runs: training curves (CosineGate, Fig. 6-8), and where inputs leave (CGT)."""
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from .figures import COLOURS, MARKS, STYLE
+from .results import Group, Run
+
+SHOWN = 6
+"""Networks in one picture: more could not be told apart."""
+
+
+def training_curves(title: str, runs: list[Run]) -> Figure | None:
+    """Accuracy in training and on the scored split, mean gate, and gates off, over epochs; None where no run kept its epochs."""
+    curves = [(run, run.epochs()) for run in runs[:SHOWN]]
+    curves = [(run, lines) for run, lines in curves if len(lines) > 1]
+    if not curves:
+        return None
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 5.4), layout="constrained")
+        panels = figure.subplots(2, 2)
+        for number, (run, lines) in enumerate(curves):
+            split, color = run.headline["split"], COLOURS[number % len(COLOURS)]
+            style = {"color": color, "linewidth": 1.3, "linestyle": "-" if number < len(COLOURS) else "--"}
+            label = f"{run.headline['model']} {run.headline['recipe']} s{run.headline['seed']}"
+            for axes, key, scale in ((panels[0, 0], "train_accuracy", 1), (panels[0, 1], f"{split}_accuracy", 1), (panels[1, 0], "mean_gate_soft", 1),
+                                     (panels[1, 1], "mean_gate_hard", None)):  # fmt: skip
+                points = [(line["epoch"], line[key]) for line in lines if isinstance(line.get(key), (int, float))]
+                if points:
+                    x, y = zip(*points, strict=True)
+                    axes.plot(x, [100 * (1 - each) for each in y] if scale is None else y, label=label, **style)
+        titles = ("accuracy in training (%)", "accuracy on the scored split (%)", "mean gate, soft", "gates off (%)")
+        for axes, name in zip(panels.flat, titles, strict=True):
+            axes.set_xlabel("epoch")
+            axes.set_ylabel(name)
+            if not axes.lines:
+                axes.set_axis_off()
+        handles, labels = panels[0, 1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=7)
+        figure.suptitle(title, fontsize=9)
+        return figure
+
+
+def exit_shares(groups: list[Group]) -> Figure:
+    """For each network and budget, how many inputs leave at each exit."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 1.4 + 0.3 * len(groups)), layout="constrained")
+        axes = figure.subplots()
+        exits = max(len(group.row["shares"]) for group in groups)
+        left = [0.0] * len(groups)
+        for number in range(exits):
+            shares = [
+                100 * sum(row["shares"][number] for row in group.rows) / len(group.rows) if number < len(group.row["shares"]) else 0.0
+                for group in groups
+            ]
+            hatch = ("", "//", "..", "xx", "\\\\")[number % len(MARKS)]
+            axes.barh(range(len(groups)), shares, left=left, color=COLOURS[number % len(COLOURS)], hatch=hatch, edgecolor="white",
+                      linewidth=0.5, label=f"exit {number + 1}")  # fmt: skip
+            left = [before + share for before, share in zip(left, shares, strict=True)]
+        axes.set_yticks(range(len(groups)), [f"{group.label}, {group.row['dataset']}" for group in groups], fontsize=7)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("share of the inputs that leave (%)")
+        axes.grid(False)
+        figure.legend(loc="outside upper center", ncols=exits, frameon=False, fontsize=8)
+        return figure

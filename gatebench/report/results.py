@@ -1,0 +1,164 @@
+"""The finished runs below a folder, read for tables and figures: rows only, without torch, and never trusting what a file says.
+
+A folder that is half-written, damaged, of another version or made to mislead is left out with one line that says so.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import GatebenchError, UsageError
+from ..runs import RunFolder
+
+TEXTS = ("model", "recipe", "digest", "dataset", "split", "device", "machine", "precision", "execution", "runtime", "schedule", "policy",
+         "network", "rival", "severity")  # fmt: skip
+NUMBERS = ("seed", "epochs", "recipe_epochs", "threads", "batch_size", "params", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak",
+           "peak_epoch", "f1", "precision_macro", "recall_macro", "mean_gate_soft", "mean_gate_hard", "skip_pct", "macs_dense", "macs_decided",
+           "macs_executed", "macs_ratio", "latency_ms", "latency_low", "latency_high", "speedup", "speedup_low", "speedup_high", "realised",
+           "realised_low", "realised_high", "timed_saving_pct", "tradeoff", "energy_mj", "overthinking_pct", "oracle_accuracy",
+           "adaptivity_gain_same_weights")  # fmt: skip
+REQUIRED = ("model", "recipe", "digest", "dataset", "split", "seed", "epochs", "accuracy", "accuracy_low", "accuracy_high", "macs_executed")
+"""Of the headline row."""
+LARGEST = 20_000_000
+"""Bytes of a file that is read: a run's own are a thousandth of it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: its operating points, the headline first, and the rows of its times."""
+
+    folder: RunFolder
+    points: list[dict]
+    times: list[dict]
+
+    @property
+    def headline(self) -> dict:
+        return self.points[0]
+
+    @property
+    def name(self) -> str:
+        return self.folder.path.name
+
+    def setting(self, key: str) -> Any:
+        """A setting of the resolved recipe, as a.b.c; None where there is none."""
+        content = _recipe(self)
+        for part in key.split("."):
+            content = content.get(part) if isinstance(content, dict) else None
+        return content
+
+    def epochs(self) -> list[dict]:
+        """epochs.csv; nothing where it is missing or damaged."""
+        if not _readable(self.folder / "epochs.csv"):
+            return []
+        try:
+            return [line for line in self.folder.read_csv("epochs.csv") if isinstance(line.get("epoch"), int)]
+        except GatebenchError:
+            return []
+
+
+@dataclass(frozen=True)
+class Group:
+    """Operating points that differ in the seed alone (and where they were computed): one network, trained again and again."""
+
+    runs: list[Run] = field(default_factory=list)
+    rows: list[dict] = field(default_factory=list)
+
+    @property
+    def row(self) -> dict:
+        return self.rows[0]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({row["seed"] for row in self.rows})
+
+    @property
+    def label(self) -> str:
+        """Model and recipe, and what tells it from others of that name."""
+        row = self.row
+        parts = [f"{row['model']} {row['recipe']}"]
+        if "tradeoff" in row:
+            parts.append(f"budget {row['tradeoff']:g}")
+        return ", ".join(parts)
+
+
+def read_runs(results: Path) -> tuple[list[Run], list[str]]:
+    """Finished runs in a folder of run folders (or one alone), by name, and a line for each that was left out.
+
+    Raises UsageError where there is no such folder.
+    """
+    if not results.is_dir():
+        raise UsageError(f"There is no folder {results}. Name the folder that `gatebench train` writes to, such as results/.")
+    runs, left_out = [], []
+    for path in [results, *sorted(results.iterdir())]:
+        if not path.is_dir() or not any((path / name).exists() for name in ("summary.json", "rows.jsonl", "recipe.yaml")):
+            continue
+        try:
+            runs.append(_read(path))
+        except GatebenchError as error:
+            left_out.append(f"{path.name}: {error}")
+    return runs, left_out
+
+
+def _read(path: Path) -> Run:
+    for name in ("rows.jsonl", "summary.json"):
+        if not (path / name).is_file():
+            raise GatebenchError(f"it is not finished ({name} is missing)")
+        if not _readable(path / name):
+            raise GatebenchError(f"{name} is too large to be a run's")
+    try:
+        rows = [json.loads(line) for line in (path / "rows.jsonl").read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError, RecursionError):
+        raise GatebenchError("rows.jsonl is damaged") from None
+    for row in rows:
+        _check(row)
+    points = [row for row in rows if "latency_ms" not in row]
+    missing = [key for key in REQUIRED if not points or key not in points[0]]
+    if missing:
+        raise GatebenchError(f"its first row lacks {', '.join(missing)} (another version of gatebench?)")
+    return Run(RunFolder(path), points, [row for row in rows if "latency_ms" in row])
+
+
+def _check(row: Any) -> None:
+    """Raises GatebenchError for a row whose values are not what they must be."""
+    if not isinstance(row, dict):
+        raise GatebenchError("a line of rows.jsonl is no row")
+    for key, value in row.items():
+        text, number = isinstance(value, str), isinstance(value, (int, float)) and not isinstance(value, bool)
+        if (key in TEXTS and not text) or (key in NUMBERS and not (number and math.isfinite(value))):
+            raise GatebenchError(f"{key} = {str(value)[:40]!r} is not what it must be (another version of gatebench?)")
+    if not all(isinstance(each, str) for each in row.get("audit", [])) or not isinstance(row.get("audit", []), list):
+        raise GatebenchError("its audit is no list of findings")
+    shares = row.get("shares", [])
+    if not isinstance(shares, list) or not all(isinstance(each, (int, float)) and math.isfinite(each) for each in shares):
+        raise GatebenchError("its shares are no list of numbers")
+
+
+def groups(runs: Iterable[Run]) -> list[Group]:
+    """The operating points of all runs, those of one setting and several seeds together."""
+    found = defaultdict(Group)
+    for run in runs:
+        for row in run.points:
+            group = found[row["digest"], row["split"], row.get("tradeoff"), row.get("policy"), row.get("severity")]
+            group.runs.append(run)
+            group.rows.append(row)
+    return list(found.values())
+
+
+def _readable(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= LARGEST
+
+
+def _recipe(run: Run) -> dict:
+    if not _readable(run.folder / "recipe.yaml"):
+        return {}
+    try:
+        content = yaml.safe_load((run.folder / "recipe.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,73 @@
+"""A table of the report, made once and written as CSV, Markdown, LaTeX or HTML."""
+
+import csv
+import io
+from dataclasses import dataclass
+
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "|": r"\textbar{}",
+        '"': r"\textquotedbl{}",
+    }
+)  # fmt: skip
+MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "&lt;", ">": "&gt;", "[": "\\[", "]": "\\]", "*": "\\*", "_": "\\_", "`": "\\`"})
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Headings and lines of texts, as they are; every format escapes them for itself."""
+
+    name: str
+    """Of its file, and its anchor on a page."""
+    title: str
+    headings: tuple[str, ...]
+    lines: list[tuple[str, ...]]
+    note: str = ""
+
+
+def to_csv(sheet: Sheet) -> str:
+    """With its headings; a cell that a spreadsheet would take for a formula is marked as text."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(sheet.headings)
+    writer.writerows([_harmless(cell) for cell in line] for line in sheet.lines)
+    return stream.getvalue()
+
+
+def to_markdown(sheet: Sheet) -> str:
+    """With its title and note."""
+    rule = "|" + "---|" * len(sheet.headings)
+    rows = ["| " + " | ".join(map(_markdown, cells)) + " |" for cells in (sheet.headings, *sheet.lines)]
+    parts = [f"**{_markdown(sheet.title)}**", "\n".join([rows[0], rule, *rows[1:]]), _markdown(sheet.note)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def to_latex(sheet: Sheet) -> str:
+    """A table with booktabs' rules, as wide as the page at most."""
+    columns = "l" * len(sheet.headings)
+    rows = [" & ".join(map(_latex, cells)) + r" \\" for cells in (sheet.headings, *sheet.lines)]
+    caption = _latex(sheet.title + (f". {sheet.note}" if sheet.note else ""))
+    return "\n".join(
+        [r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{tab:{sheet.name}}}", r"\begin{adjustbox}{max width=\textwidth}",
+         rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}",
+         r"\end{adjustbox}", r"\end{table}"]
+    )  # fmt: skip
+
+
+def _harmless(cell: str) -> str:
+    """Numbers may start with a sign; nothing else that starts like a formula stays one."""
+    try:
+        float(cell)
+        return cell
+    except ValueError:
+        return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and len(cell) > 1 else cell
+
+
+def _markdown(text: str) -> str:
+    return " ".join(text.translate(MARKDOWN).split())
+
+
+def _latex(text: str) -> str:
+    """What a plain LaTeX cannot set becomes a question mark."""
+    return " ".join(text.split()).translate(LATEX).encode("ascii", "replace").decode() if text else ""
