@@ -80,6 +80,6 @@ def one_of(name: str, option: str, allowed: tuple[str, ...]) -> str:
     return name
 
 
-def choices(text: str, option: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
-    """The names in a list such as sparse,masked, the first of the allowed ones always among them."""
-    return tuple(dict.fromkeys((allowed[0], *(one_of(name, option, allowed) for name in text.split(",")))))
+def choices(text: str, option: str, allowed: tuple[str, ...]) -> list[str]:
+    """The names in a list such as html,csv, each once."""
+    return list(dict.fromkeys(one_of(name, option, allowed) for name in text.split(",")))

@@ -51,7 +51,7 @@ def profile_latency(
         raise UsageError("Name what to time: a run folder, a folder of runs, a model, or --model-file FILE.py:FACTORY.")
     sizes = whole_numbers(batch_size, "--batch-size", 1, 65536)
     counts = whole_numbers(threads, "--threads", 1, 1024) if threads else [None]
-    executions = choices(execution, "--execution", ("sparse", "masked"))
+    executions = tuple(dict.fromkeys(("sparse", *choices(execution, "--execution", ("sparse", "masked")))))
     with stderr.status("loading torch"):
         from ..device import choose_device, default_threads
         from ..measure.protocol import FEWEST_ROUNDS

@@ -1,0 +1,156 @@
+"""The report as a whole: its sections, once, and the files of each format."""
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+import jinja2
+from matplotlib.figure import Figure
+
+from . import figures
+from .comparison import audit_sheet, claims_sheet, comparison_sheets, realised_sheets
+from .front import AXES, panels
+from .front_figure import front
+from .paper_figures import exit_shares, training_curves
+from .results import Group, Run, groups
+from .sheet import Sheet, to_csv, to_latex, to_markdown
+
+FORMATS = ("html", "md", "csv", "tex")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, and the name of its file."""
+
+    name: str
+    title: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter: pictures, then tables."""
+
+    anchor: str
+    title: str
+    text: str = ""
+    pictures: list[Picture] = field(default_factory=list)
+    sheets: list[Sheet] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was measured, beside what was published."""
+
+    title: str
+    summary: str
+    sections: list[Section]
+    left_out: list[str]
+
+    @property
+    def sheets(self) -> list[Sheet]:
+        return [sheet for section in self.sections for sheet in section.sheets]
+
+
+def compose(runs: list[Run], left_out: list[str]) -> Report:
+    """The report of these runs."""
+    found = groups(runs)
+    models, sets = {run.headline["model"] for run in runs}, {run.headline["dataset"] for run in runs}
+    summary = f"{len(runs)} runs of {len(models)} models on {', '.join(sorted(sets)) or 'no data'}."
+    sections = [
+        Section("claims", "Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
+                sheets=[claims_sheet(found), *realised_sheets(runs)]),
+        Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.", _fronts(runs, found)),
+        Section("curves", "Over the epochs", pictures=_curves(runs) + _exits(found)),
+        Section("published", "Published beside measured", "The difference is ours less theirs; where they do not compare, the table says why.",
+                sheets=comparison_sheets(found)),
+        Section("audit", "The papers' own figures", "Recomputed from each other.", sheets=[audit_sheet()]),
+    ]  # fmt: skip
+    return Report("gatebench report", summary, sections, left_out)
+
+
+def written(report: Report, kinds: list[str]) -> dict[str, Callable[[io.BufferedIOBase], object]]:
+    """Every file of these formats: its name, and what writes it."""
+    made: dict[str, Callable] = {}
+    if "html" in kinds:
+        made["report.html"] = _text(lambda: _html(report))
+    if "md" in kinds:
+        made["report.md"] = _text(lambda: _markdown(report))
+    if "tex" in kinds:
+        made["report.tex"] = _text(lambda: _latex(report))
+    if "csv" in kinds:
+        made |= {f"{sheet.name}.csv": _text(lambda sheet=sheet: to_csv(sheet)) for sheet in report.sheets}
+    if {"md", "tex"} & set(kinds):
+        pictures = [picture for section in report.sections for picture in section.pictures]
+        made |= {f"{each.name}.png": lambda stream, each=each: figures.save(each.figure, stream) for each in pictures}
+    return made
+
+
+def _text(make: Callable[[], str]) -> Callable:
+    return lambda stream: stream.write(make().encode())
+
+
+def _html(report: Report) -> str:
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        (files("gatebench.report") / "page.html.j2").read_text(encoding="utf-8")
+    )
+    sections = [
+        {
+            "anchor": section.anchor, "title": section.title, "text": section.text, "sheets": section.sheets,
+            "pictures": [{"title": each.title, "data": _base64(each.figure)} for each in section.pictures],
+        }
+        for section in report.sections
+    ]  # fmt: skip
+    return template.render(title=report.title, summary=report.summary, sections=sections, left_out=report.left_out)
+
+
+def _markdown(report: Report) -> str:
+    parts = [f"# {report.title}", report.summary]
+    for section in report.sections:
+        parts += [f"## {section.title}", section.text] + [f"![{each.title}]({each.name}.png)" for each in section.pictures]
+        parts += [to_markdown(sheet) for sheet in section.sheets]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _latex(report: Report) -> str:
+    """A document of its own; its tables can be taken out one by one."""
+    head = [r"\documentclass{article}", *(rf"\usepackage{{{name}}}" for name in ("booktabs", "adjustbox", "graphicx", "textcomp")),
+            r"\usepackage[margin=2cm]{geometry}", r"\begin{document}"]  # fmt: skip
+    body = [to_latex(sheet) + "\n\\clearpage" for sheet in report.sheets]
+    pictures = [
+        "\n".join([r"\begin{figure}", r"\centering", rf"\includegraphics[max width=\textwidth,max height=\textheight]{{{each.name}.png}}",
+                   r"\end{figure}", r"\clearpage"])
+        for section in report.sections for each in section.pictures
+    ]  # fmt: skip
+    return "\n".join([*head, *body, *pictures, r"\end{document}"]) + "\n"
+
+
+def _fronts(runs: list[Run], found: list[Group]) -> list[Picture]:
+    made = {cost: panels(runs, found, cost) for cost in AXES}
+    return [Picture(f"pareto-{cost}", f"Accuracy against {AXES[cost].title}", front(each)) for cost, each in made.items() if each]
+
+
+def _curves(runs: list[Run]) -> list[Picture]:
+    """One picture for each data set of the paper's networks, one seed of each recipe."""
+    pictures = []
+    for dataset in ("cifar10", "mnist"):
+        members = {run.headline["recipe"]: run for run in reversed(runs)
+                   if run.headline["model"] == "cosinegate" and run.headline["dataset"] == dataset}  # fmt: skip
+        figure = training_curves(f"CosineGate on {dataset} (Fig. 6-8)", [members[name] for name in sorted(members)])
+        pictures += (
+            [Picture(f"curves-{dataset}", f"CosineGate on {dataset}: training, accuracy, gates (Fig. 6-8)", figure)] if figure else []
+        )
+    return pictures
+
+
+def _exits(found: list[Group]) -> list[Picture]:
+    members = [group for group in found if "shares" in group.row and group.row.get("policy") == group.runs[0].headline.get("policy")]
+    return [Picture("exits", "Where inputs leave", exit_shares(members[:30]))] if members else []
+
+
+def _base64(figure: Figure) -> str:
+    stream = io.BytesIO()
+    figures.save(figure, stream)
+    return base64.b64encode(stream.getvalue()).decode()
