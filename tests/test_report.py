@@ -1,0 +1,253 @@
+"""Fronts, comparisons and reports: from run folders, honest or not, to tables and pictures."""
+
+import csv
+import html
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatebench.report import sheet
+from gatebench.report.comparison import NOT_MEASURED, comparison_sheets
+from gatebench.report.front import AXES, Panel, Point, cheapest, most_accurate, panels
+from gatebench.report.published import printed
+from gatebench.report.published.audit import audit
+from gatebench.report.results import groups, read_runs
+
+ROW = {
+    "model": "cosinegate", "recipe": "balanced", "changes": [], "digest": "0a", "dataset": "cifar10", "split": "test", "seed": 0, "epochs": 160,
+    "recipe_epochs": 160, "device": "cpu", "machine": "desk, 2 cores", "threads": 1, "batch_size": 250, "runtime": "torch", "execution": "sparse",
+    "accuracy": 91.0, "accuracy_low": 90.4, "accuracy_high": 91.5, "accuracy_peak": 91.2, "peak_epoch": 2, "mean_gate_soft": 0.7,
+    "mean_gate_hard": 0.75, "skip_pct": 25.0, "macs_dense": 40e6, "macs_executed": 30e6, "macs_ratio": 0.75, "audit": ["always on: blocks.0"],
+}  # fmt: skip
+TIMED = {"network": "net", "latency_ms": 2.0, "latency_low": 1.9, "latency_high": 2.1, "speedup": 1.1, "speedup_low": 1.05,
+         "speedup_high": 1.15, "rival": "its static twin", "batch_size": 1}  # fmt: skip
+
+
+def write_run(path, times=(), **changes):
+    """A finished run folder with one operating point, and rows of times."""
+    row = {**ROW, **changes}
+    path.mkdir(parents=True)
+    rows = [row, *({**row, **TIMED, **each} for each in times)]
+    (path / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    (path / "summary.json").write_text(json.dumps(row))
+    (path / "recipe.yaml").write_text("model: {name: cosinegate, gate: {gamma: -2.5}}\nobjective: {budget: {weight: 3.0, target: 0.7}}\n")
+    (path / "epochs.csv").write_text(
+        "epoch,train_accuracy,test_accuracy,mean_gate_soft,mean_gate_hard\n1,50,51,0.9,1.0\n2,80,81,0.8,0.75\n"
+    )
+    return path
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Two seeds of a gated network, a static one, and another data set; timed on two machines."""
+    for seed, accuracy in ((0, 91.0), (1, 91.4)):
+        elsewhere = {"machine": "rack, 64 cores", "latency_ms": 0.5, "latency_low": 0.4, "latency_high": 0.6}
+        write_run(tmp_path / f"gated-{seed}", [{}, elsewhere], seed=seed, accuracy=accuracy)
+    static = {"model": "resnet20", "recipe": "default", "digest": "0b", "accuracy": 92.0, "accuracy_low": 91.5, "accuracy_high": 92.5,
+              "macs_executed": 40e6, "macs_ratio": 1.0, "audit": []}  # fmt: skip
+    path = write_run(tmp_path / "static", [{"latency_ms": 2.5, "latency_low": 2.4, "latency_high": 2.6}], **static)
+    bare = [json.loads(line) for line in (path / "rows.jsonl").read_text().splitlines()]
+    for row in bare:
+        for key in ("mean_gate_soft", "mean_gate_hard", "skip_pct"):
+            del row[key]
+    (path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in bare))
+    write_run(tmp_path / "other", dataset="mnist", recipe="mnist", digest="0c", accuracy=99.5, accuracy_low=99.3, accuracy_high=99.6)
+    return tmp_path
+
+
+def test_the_papers_contradictions_are_found():
+    """Those that a reader found by hand, and none in the rows that come out."""
+    found = {(each.where, each.what): each for each in audit()}
+    assert found["Table 2, lambda 0.80", "latency ms"].recomputed == pytest.approx(7.77, abs=0.005)  # the mean of Tables 3-6
+    assert found["Table 3, lambda 0.90", "latency ms"].recomputed == pytest.approx(8.38)
+    assert found["Table 2, lambda 0.90", "to SqueezeNet %"].recomputed == 0
+    assert found["Table 6, lambda 0.90", "sum of shares %"].recomputed == 100
+    assert found["section 4", "computation saved over DeiT-S, %"].recomputed == pytest.approx(28.7, abs=0.01)
+    assert found["Table 3, CosineGate Conservative", "accuracy %"].recomputed == 82.2
+    assert found["Table 2, SkipNet", "peak epoch"].printed == 200
+    assert not any("Balanced" in where or "lambda 0.70" in where and where.startswith("Table 2") for where, _ in found)
+
+
+def test_every_published_table_is_there_with_a_measured_line_or_a_plain_word(results):
+    names = {(table.paper, table.name) for table in printed()}
+    assert {("CosineGate", name) for name in ("Table 1", "Table 2", "Table 3", "Section 4.4")} <= names
+    assert {("Routing Beats Latency", f"Table {number}") for number in range(1, 7)} <= names
+    assert {("LAG", "Results"), ("Confidence-gated training", "Results")} <= names
+    sheets = comparison_sheets(groups(read_runs(results)[0]))
+    assert len(sheets) == len(names)
+    for table, made in zip(printed(), sheets, strict=True):
+        for line in table.lines:
+            beside = [cells[1] for cells in made.lines if cells[0] == line.label]
+            assert beside[0] == "published"
+            assert any(NOT_MEASURED in each or each.startswith("measured") or line.match is None for each in beside[1:])
+
+
+def test_a_comparison_shows_mean_difference_and_what_keeps_it_from_comparing(results):
+    (table,) = [each for each in comparison_sheets(groups(read_runs(results)[0])) if each.name == "cosinegate-table-2"]
+    rows = [dict(zip(table.headings, line, strict=True)) for line in table.lines if line[0] == "CosineGate Balanced"]
+    published, measured, difference = rows
+    assert published["accuracy % at the end"] == "91.3" and measured["accuracy % at the end"] == "91.20 ± 0.28"
+    assert difference["accuracy % at the end"] == "-0.10" and difference["skip % at the end"] == "+1.50"
+    assert measured["skip % at peak"] == "20.00 ± 0.00" and measured["accuracy % at epoch 100"] == NOT_MEASURED
+    assert measured["comparable"] == "yes" and measured["audit of ours"] == "always on: blocks.0"
+    write_run(results / "short", digest="0d", epochs=15, changes=["training.learning_rate=0.2"])
+    (table,) = [each for each in comparison_sheets(groups(read_runs(results)[0])) if each.name == "cosinegate-table-3"]
+    assert any("15 epochs, not 160; changed: training.learning_rate=0.2" in cell for line in table.lines for cell in line)
+
+
+def points(pairs):
+    return [Point(str(number), x, x, x, y, y, y) for number, (x, y) in enumerate(pairs)]
+
+
+def volume(pairs, axis):
+    """The share of the box under the stairs, summed strip by strip: log cost to the right, accuracy upwards."""
+    decades, best, total = np.log10(axis.most / axis.least), 0.0, 0.0
+    corners = sorted((np.log10(max(x, axis.least) / axis.least), y) for x, y in pairs if x < axis.most)
+    for number, (place, y) in enumerate(corners):
+        best = max(best, y)
+        following = corners[number + 1][0] if number + 1 < len(corners) else decades
+        total += best * (following - place)
+    return total / decades
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.5, 20_000), st.floats(1, 100)), min_size=1, max_size=25))
+def test_front_and_hypervolume_agree_with_arithmetic_written_anew(pairs):
+    panel = Panel("macs_executed", "data", "test", None, points(pairs), [])
+    on_front = [not any(a <= x and b >= y and (a < x or b > y) for a, b in pairs) for x, y in pairs]
+    assert [state == "front" for state in panel.states()] == on_front
+    assert panel.hypervolume() == pytest.approx(volume(pairs, AXES["macs_executed"]), rel=1e-9, abs=1e-9)
+
+
+def test_only_intervals_call_a_point_dominated():
+    best = Point("best", 10, 9, 11, 90, 89, 91)
+    near, far, dear = (
+        Point("near", 12, 10.5, 13, 89.5, 88.5, 90.5),
+        Point("far", 20, 19, 21, 80, 79, 81),
+        Point("dear", 20, 19, 21, 95, 94, 96),
+    )
+    panel = Panel("latency_ms", "data", "test", None, [best, near, far, dear], [])
+    assert panel.states() == ["front", "tied", "dominated", "front"]
+    assert [each.label for each in most_accurate(panel, 15).points] == ["best", "near"]
+    assert [each.label for each in cheapest(panel, 89).points] == ["best", "near"]
+    assert most_accurate(panel, 1).points == [] and [each.label for each in most_accurate(panel, 100).points] == ["dear"]
+
+
+def test_machines_and_data_sets_are_kept_apart_and_seeds_together(results):
+    runs, left_out = read_runs(results)
+    assert not left_out
+    timed = panels(runs, groups(runs), "latency_ms")
+    assert [(panel.where[0], [point.label for point in panel.points]) for panel in timed] == [
+        ("desk, 2 cores", ["cosinegate balanced", "resnet20 default"]), ("rack, 64 cores", ["cosinegate balanced"]),
+    ]  # fmt: skip
+    cifar, mnist = panels(runs, groups(runs), "macs_executed")
+    gated, static = cifar.points
+    assert (gated.y, sorted(gated.by_seed), static.static, gated.static) == (pytest.approx(91.2), [0, 1], True, False)
+    assert gated.y_high - gated.y == pytest.approx(12.706 * 0.2828 / 2**0.5, rel=1e-3)  # Student's, one degree of freedom
+    assert cifar.attainment()["best seed"].tolist() == [[30.0, 91.4]] and cifar.attainment()["worst seed"].tolist() == [[30.0, 91.0]]
+    balanced = [point for point in cifar.published if point.label == "CosineGate Balanced"]
+    assert [(point.x, point.y) for point in balanced] == [(pytest.approx(0.715 * 40), 91.3)]
+    assert mnist.dataset == "mnist" and not mnist.published
+
+
+HOSTILE = "<script>alert(1)</script> [red]x[/red] | \\input{/etc/passwd} =1+1 ../../up"
+
+
+def test_what_is_broken_or_made_to_mislead_is_left_out_with_a_line(results, gatebench, tmp_path):
+    write_run(results / "half").joinpath("summary.json").unlink()
+    write_run(results / "torn").joinpath("rows.jsonl").write_text('{"model": "cosine')
+    write_run(results / "old", accuracy="high")
+    write_run(results / "endless", accuracy=float("inf"))
+    write_run(results / "deep").joinpath("rows.jsonl").write_text("[" * 100_000)
+    write_run(results / "listed").joinpath("rows.jsonl").write_text("[1]\n")
+    write_run(results / "piped").joinpath("rows.jsonl").unlink()
+    os.mkfifo(results / "piped" / "rows.jsonl")
+    write_run(results / "bytes").joinpath("rows.jsonl").write_bytes(b"\xff\xfe\x00")
+    (results / "loop").symlink_to(results)
+    write_run(
+        results / "b [bold]<i>", model=HOSTILE, recipe=HOSTILE, digest="0e", machine=HOSTILE, audit=[HOSTILE], times=[{"network": HOSTILE}]
+    )
+    runs, left_out = read_runs(results)
+    assert len(runs) == 5 and len(left_out) == 8
+    assert all(line.split(":")[0] in ("half", "torn", "old", "endless", "deep", "listed", "piped", "bytes") for line in left_out)
+    done = gatebench("report", str(results), "--out", str(tmp_path / "page"))
+    assert done.returncode == 0 and "Traceback" not in done.stderr and done.stderr.count("left out") == 8
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert "<script" not in page and html.escape("<script>alert(1)</script>") in page
+    assert "\\input{" not in (tmp_path / "page" / "report.tex").read_text()
+    assert "<script" not in (tmp_path / "page" / "report.md").read_text()
+    assert {path.parent for path in (tmp_path / "page").rglob("*")} == {tmp_path / "page"}
+    shown = gatebench("pareto", str(results))
+    assert shown.returncode == 0 and "[red]" in shown.stdout
+
+
+def test_pareto_marks_the_front_and_answers_budgets(results, gatebench):
+    done = gatebench("pareto", str(results), "--max-ms", "2.2", "--min-accuracy", "91.5")
+    assert done.returncode == 0, done.stderr
+    assert "* front" in done.stdout and "best under a budget" in done.stdout
+    assert (results / "pareto-latency_ms.png").read_bytes().startswith(b"\x89PNG") and "<svg" in (
+        results / "pareto-macs_executed.svg"
+    ).read_text()
+    answer = json.loads(gatebench("pareto", str(results), "--x", "latency_ms", "--max-ms", "2.2", "--json").stdout)
+    assert [panel["machine"] for panel in answer["panels"]] == ["desk, 2 cores", "rack, 64 cores"]
+    assert answer["best"][0]["networks"][0]["label"] == "cosinegate balanced"
+    assert {point["state"] for panel in answer["panels"] for point in panel["points"]} <= {"front", "tied", "dominated"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["pareto", "nowhere"], "There is no folder nowhere. Name the folder that"),
+        (["pareto", "."], "there is no finished run"),
+        (["pareto", ".", "--x", "latency"], "--x wants macs_executed, latency_ms or energy_mj, not 'latency'. Did you mean 'latency_ms'?"),
+        (["report", ".", "--format", "htm"], "--format wants html, md, csv or tex, not 'htm'. Did you mean 'html'?"),
+        (["report", "nowhere"], "There is no folder nowhere"),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence(gatebench, arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said in gatebench.refused(*arguments, code=2)
+
+
+def test_a_picture_that_cannot_be_written_or_named_says_so(results, gatebench):
+    assert "--out wants a .png or .svg file" in gatebench.refused("pareto", str(results), "--out", "front.gif", code=2)
+    assert "Cannot write" in gatebench.refused("pareto", str(results), "--out", "/proc/front.png", code=1)
+    assert "Cannot write" in gatebench.refused("report", str(results), "--out", "/proc/page", code=1)
+
+
+def test_neither_command_imports_torch(results):
+    code = (
+        "import sys; from gatebench.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as end: print('torch' in sys.modules, end.code)"
+    )
+    for command in ("pareto", "report"):
+        done = subprocess.run([sys.executable, "-c", code, command, str(results)], capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1] == "False 0", done.stderr
+
+
+def test_csv_can_be_read_back_and_holds_no_formula():
+    made = sheet.Sheet("name", "title", ("a", "b"), [("=SUM(A1)", "+1.5"), ('two\nlines, quoted "', "-")])
+    assert list(csv.reader(sheet.to_csv(made).splitlines(keepends=True))) == [
+        ["a", "b"],
+        ["'=SUM(A1)", "+1.5"],
+        ['two\nlines, quoted "', "-"],
+    ]
+
+
+def test_the_latex_compiles(results, gatebench, tmp_path):
+    latex = shutil.which("pdflatex") or shutil.which("tectonic")
+    if not latex:
+        pytest.skip("neither pdflatex nor tectonic is installed")
+    write_run(results / "hostile", model=HOSTILE, recipe=HOSTILE, digest="0e", audit=[HOSTILE + " 100 % ± {}$&#_^~"])
+    assert gatebench("report", str(results), "--out", str(tmp_path / "page"), "--format", "tex").returncode == 0
+    quiet = ["-interaction=nonstopmode", "-halt-on-error"] if "pdflatex" in latex else []
+    done = subprocess.run([latex, *quiet, "report.tex"], cwd=tmp_path / "page", capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
