@@ -5,12 +5,12 @@ from .errors import UsageError, nearest
 from .recipe import ExitLoss, Recipe
 
 
-def check(recipe: Recipe, model: GatedModel) -> None:
-    """Raises UsageError naming the recipe's key where the model does not have what it asks for."""
-    parts = [name for name, _ in model.named_modules() if name]
-    for name in recipe.training.freeze:
-        if name not in parts:
-            raise UsageError(f"training.freeze: the model has no part {name!r}.{nearest(name, parts)}")
+def check(recipe: Recipe, model: GatedModel, sized: bool) -> None:
+    """Raises UsageError naming the recipe's key where the model does not have what it asks for.
+
+    `sized`: the model is that of the data, so that what its parts cost is known.
+    """
+    _check_freeze(recipe.training.freeze, model)
     objective = recipe.objective
     for name in objective.terms:
         if name not in model.terms:
@@ -24,11 +24,26 @@ def check(recipe: Recipe, model: GatedModel) -> None:
         _check_loss(objective.exits, model)
     if recipe.evaluation:
         _check_evaluation(recipe, model)
+        if sized:
+            _check_budgets(recipe.evaluation.budgets, model)
+
+
+def _check_freeze(names: tuple[str, ...], model: GatedModel) -> None:
+    parts = dict(model.named_modules())
+    del parts[""]
+    for name in names:
+        if name not in parts:
+            raise UsageError(f"training.freeze: the model has no part {name!r}.{nearest(name, parts)}")
+    frozen = {id(weight) for name in names for weight in parts[name].parameters()}
+    if frozen >= {id(weight) for weight in model.parameters()}:
+        raise UsageError("training.freeze: nothing is left to train; leave a part out.")
 
 
 def _check_loss(rule: ExitLoss, model: GatedModel) -> None:
     if model.exits == 1:
         raise UsageError("objective.exits: the model has one answer and no exits before it; leave it out.")
+    if (rule.final_weights is None) != (rule.anneal_epochs == 0):
+        raise UsageError("objective.exits: final_weights and anneal_epochs want each other; give both or neither.")
     for name in ("weights", "final_weights"):
         weights = getattr(rule, name)
         if weights is None:
@@ -43,14 +58,19 @@ def _check_loss(rule: ExitLoss, model: GatedModel) -> None:
 
 
 def _check_evaluation(recipe: Recipe, model: GatedModel) -> None:
-    if model.exits == 1 or not recipe.evaluation.budgets:
-        raise UsageError("evaluation: there are thresholds to choose only for a model with exits and at least one of `budgets`.")
+    if model.exits == 1:
+        raise UsageError("evaluation: there are thresholds to choose only for a model with exits; leave it out.")
+    if recipe.evaluation.rules[0] != model.policy.rule:
+        raise UsageError(f"evaluation.rules: the first must be the model's own, {model.policy.rule!r}; --set model.rule changes that.")
     if not recipe.data.validation or recipe.data.scored == "validation":
         raise UsageError(
             "evaluation: thresholds are chosen on a validation part and scored on test. Set data.validation to a number of images,"
             " and leave data.scored at test."
         )
+
+
+def _check_budgets(budgets: tuple[float, ...], model: GatedModel) -> None:
     least = float(model.macs(model.least()[None].numpy())[0]) / model.macs_static
-    for budget in recipe.evaluation.budgets:
+    for budget in budgets:
         if budget < least:
             raise UsageError(f"evaluation.budgets: {budget:g} is less of the static twin's MACs than the first exit costs, {least:.3f}.")

@@ -64,7 +64,8 @@ def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
     allowed = context.get("expected", context.get("expected_tags", ""))
     value = context.get("tag", problem["input"])
     hint = nearest(value, allowed.replace("'", "").replace(" or ", ", ").split(", ")) if allowed else ""
-    message = problem["msg"][0].lower() + problem["msg"][1:]
+    said = problem["msg"].removeprefix("Value error, ")
+    message = said[0].lower() + said[1:]
     return f"In {where}: {key} = {value!r} is not allowed: {message}.{hint}"
 
 

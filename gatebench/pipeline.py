@@ -42,19 +42,20 @@ class Place:
     """Start over in a folder of its own, beside whatever is there."""
 
 
-def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View) -> tuple[RunFolder, dict]:
+def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View, as_it_is: bool = False) -> tuple[RunFolder, dict]:
     """Train, evaluate and write one run, or go on with it where it stopped; returns its folder and its headline row.
 
-    A finished run is read back, not repeated; one that was evaluated in another way is evaluated again, not trained again. Device,
-    precision and the number of CPU threads (torch's, set before the call) decide the last digits of the result, so they enter the
-    folder's hash.
+    A finished run is read back, not repeated; one that was evaluated in another way is evaluated again (unless it will do
+    `as_it_is`), not trained again. The run whose weights it starts from is made first. Device, precision and the number of CPU
+    threads (torch's, set before the call) decide the last digits of the result, so they enter the folder's hash.
+
+    Raises GatebenchError where a folder cannot be gone on with, UsageError where the recipe does not fit the data.
     """
     recipe = recipe.model_copy(update={"model": models.resolve(recipe.model)})
     precision = choose_precision(recipe.training.precision, place.device)
     machine = describe(place.device)
     data = dataset.describe()
-    parent = _parent(recipe, dataset, seed=seed, place=place, view=view)
-    sources = {"data": data["fingerprint"]} | ({"parent": parent.read_json("summary.json")["digest"]} if parent else {})
+    sources = _sources(recipe, data["fingerprint"])
     digest = recipe.hash(**sources)
     place_digest = recipe.hash(**sources, device=place.device.type, precision=precision, threads=machine["threads"])
     name = f"{recipe.model.name}-{recipe.name}-{dataset.name}-s{seed}-{place_digest}"
@@ -65,7 +66,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
             raise GatebenchError(
                 f"{folder / 'summary.json'} is not that of this run. Remove the folder or train into another with --fresh."
             )
-        if read(folder / "recipe.yaml").evaluation == recipe.evaluation:
+        if as_it_is or read(folder / "recipe.yaml").evaluation == recipe.evaluation:
             return folder, row
         if not (folder / "resume.pt").exists():
             raise GatebenchError(
@@ -73,11 +74,21 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
                 " Train into another folder with --fresh."
             )
         (folder / "summary.json").unlink()  # killed from here on, it is evaluated when the command is given again
+        if folder.remove("latency.csv", "latency.json", "latency-*.png", "decisions.png"):
+            view.say("its times were those of other thresholds and are removed; profile-latency takes them anew")
 
     torch.manual_seed(seed)
     model = create(recipe, num_classes=len(dataset.classes), input_shape=dataset.input_shape)
+    parent = _parent_of(recipe)
     if parent:
-        model.load_state_dict(load_file(parent / "model.safetensors"))
+        parent_view, own = View(view.console, parent, dataset.name, seed), model.policy
+        try:
+            parent_folder, _ = run(parent, dataset, seed=seed, place=Place(place.out, place.device), view=parent_view, as_it_is=True)
+        finally:
+            parent_view.end()
+        model.load_state_dict(load_file(parent_folder / "model.safetensors"))
+        if own is not None:  # the parent's thresholds were chosen for its own answers
+            model.policy = own
     params = count_params(model)  # before some of them are frozen
     model.to(place.device, memory_format=torch.channels_last)
     statistics = {"mean": dataset.mean, "std": dataset.std, "device": place.device}
@@ -102,7 +113,8 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
         model, recipe, outcome, progress.epochs, findings,
         digest=digest, dataset=dataset.name, split=dataset.scored, seed=seed, device=place.device.type, machine=machine["name"],
         threads=machine["threads"], batch_size=EVALUATION_BATCH, precision=precision, execution="sparse", runtime="torch",
-        params=params, training_seconds=progress.seconds, peak_memory_mb=peak_memory_mb(), parents=[parent.path.name] if parent else None,
+        params=params, training_seconds=progress.seconds, peak_memory_mb=peak_memory_mb(),
+        parents=[parent_folder.path.name] if parent else None,
     )  # fmt: skip
     rows = study.rows(row) if study else [row]
     if study:
@@ -111,11 +123,8 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
     return folder, rows[0]
 
 
-def _parent(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View) -> RunFolder | None:
-    """The finished run whose weights this one starts from, made first where it is not there.
-
-    It has the same data, seed, share of epochs and --set training.*.
-    """
+def _parent_of(recipe: Recipe) -> Recipe | None:
+    """The recipe of the run whose weights this one starts from: the same data, share of epochs and --set training.* as its own."""
     if not recipe.parent:
         return None
     known = models.entry(recipe.model.name)
@@ -124,7 +133,13 @@ def _parent(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: 
     parent = parent.model_copy(update={"data": recipe.data, "model": recipe.model})
     if recipe.scaled_from_epochs:
         parent = parent.with_epochs(max(1, round(parent.training.epochs * recipe.training.epochs / recipe.scaled_from_epochs)))
-    return run(parent, dataset, seed=seed, place=Place(place.out, place.device), view=view)[0]
+    return parent
+
+
+def _sources(recipe: Recipe, fingerprint: str) -> dict[str, str]:
+    """What decides a run's numbers beside its recipe: the data, and the run it starts from."""
+    parent = _parent_of(recipe)
+    return {"data": fingerprint} | ({"parent": parent.hash(**_sources(parent, fingerprint))} if parent else {})
 
 
 def create(recipe: Recipe, **data) -> GatedModel:
@@ -132,7 +147,7 @@ def create(recipe: Recipe, **data) -> GatedModel:
     model = models.create(recipe.model.name, **data, **models.resolve(recipe.model).options)
     if not isinstance(model, GatedModel):
         raise UsageError(f"{recipe.model.name} is no GatedModel (gatebench.contract): profile-latency can time it, train cannot train it.")
-    check(recipe, model)
+    check(recipe, model, sized=bool(data))
     return model
 
 

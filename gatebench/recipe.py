@@ -7,10 +7,20 @@ import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from .errors import UsageError, explain, unknown
 
@@ -29,6 +39,12 @@ REFUSED = {
 def _unused(value: Any) -> bool:
     """Settings of one method stay out of the recipes, and so of the hashes, of the others."""
     return not value
+
+
+def _each_once(values: tuple) -> tuple:
+    if len(set(values)) < len(values):
+        raise ValueError("each is to be given once")
+    return values
 
 
 class _Part(BaseModel):
@@ -67,7 +83,7 @@ class Data(_Part):
     augment: Literal["none", "crop-flip", "rand-augment"] = "none"
     """crop-flip: random crop after zero padding by an eighth of the side (4 pixels at 32), and a random horizontal flip, except of
     digits, whose mirror image is another thing. rand-augment: that, then RandAugment (Cubuk et al., arXiv 1909.13719) and random
-    erasing (Zhong et al., arXiv 1708.04896), with torchvision's settings."""
+    erasing (Zhong et al., arXiv 1708.04896), with torchvision's settings, one draw for eight images of a batch."""
     validation: NonNegativeInt = 0
     """Images carved from train by a fixed seed, to choose on what `evaluation` leaves open; 0 trains on all of train. A set that
     has such a part of its own gives that one, however many."""
@@ -150,10 +166,10 @@ class Training(_Part):
 class Evaluation(_Part):
     """What is chosen on the validation part, once training is over."""
 
-    budgets: tuple[float, ...] = ()
+    budgets: Annotated[tuple[PositiveFloat, ...], Field(min_length=1), AfterValidator(_each_once)]
     """Shares of the static twin's MACs for which exit thresholds are chosen; the first is that of the headline row."""
-    rules: tuple[Rule, ...] = ("max-softmax",)
-    """By which inputs leave; the first is the headline's."""
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1), AfterValidator(_each_once)] = ("max-softmax",)
+    """By which inputs leave; the first is the headline's, and the model's own."""
     temperature: bool = False
     """Whether each exit's logits are divided by a temperature, fitted first."""
 

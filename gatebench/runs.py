@@ -76,6 +76,13 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise GatebenchError(f"{self / name} cannot be read ({error}). Remove the folder or train into another with --fresh.") from None
 
+    def remove(self, *patterns: str) -> bool:
+        """Remove what no longer holds; whether there was anything."""
+        found = [path for pattern in patterns for path in self.path.glob(pattern)]
+        for path in found:
+            path.unlink()
+        return bool(found)
+
     def remove_leftovers(self) -> None:
         """Temporary files of a process that was killed while it wrote."""
         for path in self.path.glob(".*.writing-*"):

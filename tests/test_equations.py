@@ -158,7 +158,7 @@ def test_an_objective_that_does_not_fit_the_model_is_refused():
     gated, static = models.create("cosinegate", depth=8), models.create("resnet8")
 
     def fits(model, **objective):
-        check(Recipe(name="r", model=Model(name="m"), objective=Objective(**objective)), model)
+        check(Recipe(name="r", model=Model(name="m"), objective=Objective(**objective)), model, sized=False)
 
     fits(gated, budget=Budget(weight=1, target=0.5), terms={"consistency": 1})
     with pytest.raises(UsageError, match="objective.terms.consistancy: the model has no such term. Did you mean 'consistency'"):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,16 @@ from hypothesis import strategies as st
 from gatebench import models
 from gatebench.data.batches import Batches
 from gatebench.data.catalogue import load
+from gatebench.errors import UsageError
 from gatebench.evaluation import exits as study
 from gatebench.evaluation import thresholds
 from gatebench.evaluation.outcome import macro_scores
 from gatebench.exit_policy import NEVER, ExitPolicy, all_scores, first_sure
 from gatebench.objectives import eligibility, exit_loss, exit_weights
+from gatebench.pipeline import create
 from gatebench.profiling.networks import trained
 from gatebench.recipe import ExitLoss, read
+from gatebench.recipe import load as recipe_of
 from gatebench.report.markdown import exit_tables, read_exit_rows
 from gatebench.runs import RunFolder
 
@@ -291,6 +295,12 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     (again,) = gatebench.json("train", "cgt", "--config", "hard", *train, "--set", "evaluation.budgets=[0.7]")  # without training again
     assert again["tradeoff"] == 0.7 and (folder / "epochs.csv").read_text() == epochs and len(list(tmp_path.glob("cgt-hard-*"))) == 1
     assert again["training_seconds"] == row["training_seconds"] and again["digest"] == row["digest"]
+    assert not list(folder.glob("latency*")) and "latency_ms" not in (folder / "rows.jsonl").read_text()  # those of other thresholds
+    (scaled,) = gatebench.json("train", "cgt", "--config", "hard", *train, "--set", "evaluation.temperature=true")
+    temperatures = trained(RunFolder(folder), plan, json.loads((folder / "data.json").read_text())).policy.temperatures
+    assert all(0.04 < each < 21 for each in temperatures) and scaled["shares"] != row["shares"]
+    calibration = pd.read_csv(folder / "calibration.csv")
+    assert sorted(set(calibration["temperature"])) == pytest.approx(sorted({1.0, *temperatures}), rel=1e-6)
     assert gatebench.json("train", "cgt", "--config", "hard", *train)[0]["accuracy"] == row["accuracy"]
     assert (folder / "model.safetensors").read_bytes() == weights
 
@@ -299,8 +309,10 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     text, shares = exit_tables(exits), " / ".join(f"{100 * share:.1f}" for share in row["shares"])
     assert "| cgt hard (recipe: 30 epochs" in text and f"| 50 | 0 | {row['accuracy']:.2f} |" in text and f"| {shares} |" in text
 
-    (wise,) = gatebench.json("train", "cgt", "--config", "exit-wise", *train)  # makes its parent first
+    (deepest,) = gatebench.json("train", "cgt", "--config", "deepest", *train, "--set", "evaluation.budgets=[0.7]")
+    (wise,) = gatebench.json("train", "cgt", "--config", "exit-wise", *train)  # its parent is as good when it was scored otherwise
     (parent,) = tmp_path.glob("cgt-deepest-*")
+    assert json.loads((parent / "summary.json").read_text()) == deepest
     assert wise["parents"] == [parent.name] and wise["params"] == row["params"]  # the frozen ones are there too
     from safetensors.torch import load_file
 
@@ -309,6 +321,17 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     frozen = [name for name in first if name.startswith(("segments.", "heads.2"))]
     assert frozen and all(torch.equal(first[name], second[name]) for name in frozen)
     assert not torch.equal(first["heads.0.linear.weight"], second["heads.0.linear.weight"])
+
+
+def test_a_missing_parent_is_made_first(gatebench, tmp_path):
+    small = [*SMALL, "--set", "data.validation=60", "--set", "model.backbone.widths=[8,16,32]", "--out", str(tmp_path), "--epochs", "1"]
+    done = gatebench("train", "cgt", "--config", "exit-wise", *small)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.index("cgt deepest on shapes, seed 0: epoch 1/1") < done.stderr.index("cgt exit-wise on shapes, seed 0: epoch 1/1")
+    (parent,) = tmp_path.glob("cgt-deepest-*")
+    shutil.rmtree(parent)
+    assert gatebench("train", "cgt", "--config", "exit-wise", *small).returncode == 0
+    assert not list(tmp_path.glob("cgt-deepest-*")), "a finished run needs its parent no more"
 
 
 def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
@@ -327,6 +350,47 @@ def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
     )
     assert "an input might train no exit" in said
     assert "Did you mean 'entropy'?" in gatebench.refused("train", "cgt", *where, "--set", "evaluation.rules=[entropie]", code=2)
+    for setting, said in {
+        "evaluation.rules=[margin]": "the first must be the model's own, 'max-softmax'",
+        "evaluation.rules=[]": "at least 1 item",
+        "evaluation.budgets=[0.5,0.5]": "each is to be given once",
+        "evaluation.budgets=[-1]": "greater than 0",
+        "training.freeze=[segments,heads]": "nothing is left to train",
+        "objective.exits.anneal_epochs=0": "final_weights and anneal_epochs want each other",
+        "data.scored=validation": "leave data.scored at test",
+    }.items():
+        assert said in gatebench.refused("train", "cgt", *where, "--set", setting, code=2), setting
+    said = gatebench.refused("train", "resnet8", *SMALL, "--out", str(tmp_path), "--set", "data.scored=validation", code=2)
+    assert "wants data.validation" in said
+
+
+def test_a_budget_is_too_small_only_for_the_data_it_is_asked_for():
+    """Of one channel and 28 x 28 pixels the first exit costs less of the twin than of three and 32 x 32."""
+    recipe = recipe_of("cgt", "cgt", "soft", ["evaluation.budgets=[0.07]"])
+    create(recipe)
+    create(recipe, num_classes=10, input_shape=(1, 28, 28))
+    with pytest.raises(UsageError, match="than the first exit costs"):
+        create(recipe, num_classes=10, input_shape=(3, 32, 32))
+
+
+def test_imposed_decisions_that_are_not_legal_are_refused():
+    net = models.create("cgt", 10, (1, 28, 28)).eval()
+    for wanted in ([0] * 6, [1, 1, 0, 1, 0, 0], [0, 0, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0]):
+        for count in (1, 3):
+            with pytest.raises(ValueError, match="legal decisions"):
+                net.infer(torch.zeros(count, 1, 28, 28), decisions=torch.tensor([wanted] * count, dtype=torch.bool))
+    with pytest.raises(ValueError, match="3 exits want 2 thresholds"):
+        net.policy = ExitPolicy("max-softmax", (0.5,))
+
+
+def test_making_a_network_leaves_it_in_training():
+    assert all(module.training for module in models.create("cgt", 10, (1, 28, 28)).modules())
+
+
+def test_temperatures_stay_within_reason():
+    sure = answers([[[9.0, 0.0]]] * 50, [0] * 50)  # always right: no temperature is low enough
+    wrong = answers([[[9.0, 0.0]]] * 50, [1] * 50)
+    assert study.fit_temperatures(sure)[0] >= 0.049 and study.fit_temperatures(wrong)[0] <= 20.1
 
 
 def test_policies_keep_their_thresholds_with_the_weights():

@@ -61,7 +61,7 @@ def train(
     finished = []
     try:
         for number in seeds:
-            view = View(stderr, f"{recipe.model.name} {recipe.name} on {images.name}, seed {number}")
+            view = View(stderr, recipe, images.name, number)
             try:
                 finished.append(pipeline.run(recipe, images, seed=number, place=place, view=view))
             finally:
@@ -84,7 +84,7 @@ def _show_runs(finished: list, as_json: bool) -> None:
         return
     folder, row = finished[-1]
     stdout.print(breakdown_table(f"where the compute goes (seed {row['seed']})", folder.read_csv("breakdown.csv")))
-    if "tradeoff" in row:
+    if "thresholds" in row:
         stdout.print(exits_table([each for each in folder.read_rows() if "latency_ms" not in each]))
         stdout.print(exits_note(row), markup=False, highlight=False, soft_wrap=True)
     stdout.print(claims_table(rows))

@@ -5,9 +5,11 @@ Shapes: N images, B of them in a batch, C channels, H x W pixels.
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import UsageError
 from .images import Images
 
 ALIKE = 8
@@ -23,7 +25,15 @@ class Batches:
 
     def __init__(self, images: Images, mean, std, *, batch_size: int, device: torch.device, crop: bool = False, flip: bool = False,
                  rand: bool = False):  # fmt: skip
-        """`rand` adds RandAugment and random erasing to a batch's crops and flips, drawn from torch's global generator."""
+        """`rand` adds RandAugment and random erasing to a batch's crops and flips, drawn from torch's global generator.
+
+        Raises UsageError where the images are not grey or RGB of 8 bits, which RandAugment is for.
+        """
+        if rand and (images.pixels.dtype != np.uint8 or images.pixels.shape[3] not in (1, 3)):
+            channels = images.pixels.shape[3]
+            raise UsageError(
+                f"data.augment: rand-augment is for grey or RGB images of 8 bits, not {channels} channels of {images.pixels.dtype}."
+            )
         self.batch_size, self.crop, self.flip, self.rand = batch_size, crop, flip, _rand() if rand else None
         self.height, self.width = images.pixels.shape[1:3]
         self.pad = max(self.height, self.width) // 8 if crop else 0

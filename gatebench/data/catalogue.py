@@ -61,9 +61,11 @@ def _has_files(path: Path) -> bool:
 def load(data: Data, root: Path) -> Dataset:
     """The data set a recipe names, from disk, or downloaded where torchvision can.
 
-    Raises UsageError for an unknown name or a path that does not hold images, MissingData for a named set that is neither on
-    disk nor downloadable.
+    Raises UsageError for an unknown name, a path that does not hold images, and a part to be scored that is empty, MissingData for
+    a named set that is neither on disk nor downloadable.
     """
+    if data.scored == "validation" and not data.validation:
+        raise UsageError("data.scored = 'validation' wants data.validation, the number of images of that part.")
     if data.name == "shapes":
         shapes = data.shapes
         train, test = (

@@ -23,6 +23,8 @@ from ..runs import RunFolder
 from . import thresholds
 from .outcome import macro_scores
 
+BY_OTHER_THRESHOLDS = ("accuracy_peak", "peak_epoch", "accuracy_epoch_100", "mean_gate_hard_epoch_100")
+"""What a headline row says of epochs before thresholds were chosen."""
 BINS = 15
 """Of confidence, in a reliability diagram (Guo et al. 2017, arXiv 1706.04599)."""
 
@@ -81,7 +83,7 @@ class ExitStudy:
         }
         first, *others = (point(self.model, self.known, self.answers, choice) for choice in self.choices)
         measured = {key: value for key, value in first.items() if key not in headline}
-        headline = {key: value for key, value in headline.items() if key not in ("accuracy_peak", "peak_epoch")}  # by other thresholds
+        headline = {key: value for key, value in headline.items() if key not in BY_OTHER_THRESHOLDS}
         same = {key: value for key, value in headline.items() if key not in ("audit", "mean_gate_hard")}
         return [{**headline, **measured, **also}, *({**same, **other, **also} for other in others)]
 
@@ -215,13 +217,15 @@ def curves(
 
 
 def fit_temperatures(answers: Answers) -> tuple[float, ...]:
-    """For each exit the temperature with the least cross-entropy (Guo et al. 2017, arXiv 1706.04599)."""
+    """For each exit the temperature, from 1/20 to 20, with the least cross-entropy (Guo et al. 2017, arXiv 1706.04599)."""
     labels = torch.from_numpy(answers.labels)
 
     def entropy(log_temperature: float, logits: Tensor) -> float:
         return float(torch.nn.functional.cross_entropy(logits / float(np.exp(log_temperature)), labels))
 
-    return tuple(float(np.exp(minimize_scalar(entropy, (-1, 1), args=(logits,), tol=1e-4).x)) for logits in answers.logits.unbind(1))
+    return tuple(
+        float(np.exp(minimize_scalar(entropy, bounds=(-3, 3), args=(logits,), method="bounded").x)) for logits in answers.logits.unbind(1)
+    )
 
 
 def calibration(answers: Answers, temperatures: tuple[float, ...] | None) -> pd.DataFrame:

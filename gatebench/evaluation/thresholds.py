@@ -76,7 +76,7 @@ def _best(tried: list[Thresholds], scores: np.ndarray, right: np.ndarray, costs:
         worth[number] = right[everyone, taken].mean(), costs[taken].mean()
     chosen = []
     for budget in budgets:
-        accuracies = np.where(worth[:, 1] <= budget, worth[:, 0], -1.0)
+        accuracies = np.where(worth[:, 1] <= budget * (1 + 1e-9), worth[:, 0], -1.0)  # a mean of equal costs is rounded
         best = len(tried) - 1 - int(accuracies[::-1].argmax())
         chosen.append(tried[best] if accuracies[best] >= 0 else (-NEVER,) * (scores.shape[1] - 1))
     return chosen

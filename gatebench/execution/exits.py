@@ -36,14 +36,18 @@ def leave_at(taken: Tensor, exits: int) -> Tensor:
     return reached.repeat_interleave(2, 1)
 
 
+def _exit_of(imposed: list[bool]) -> int:
+    """Number of the exit at which one input's imposed decisions [2 E] leave."""
+    reached, asked = imposed[::2], imposed[1::2]
+    end = sum(reached) - 1
+    if end < 0 or not all(reached[: end + 1]) or any(asked[end + 1 :]) or not asked[end]:
+        raise ValueError(f"legal decisions run the segments up to one and its head; these do not: {[int(each) for each in imposed]}")
+    return end
+
+
 def _exits_of(imposed: Tensor) -> Tensor:
-    """Numbers [N] of the exits at which imposed decisions leave."""
-    reached, asked = imposed[:, ::2], imposed[:, 1::2]
-    taken = reached.sum(1) - 1
-    a_prefix = (reached[:, 1:] <= reached[:, :-1]).all() & (asked <= reached).all() & (taken >= 0).all()
-    if not (a_prefix and asked.gather(1, taken.clamp(min=0)[:, None]).all()):
-        raise ValueError(f"legal decisions run the segments up to one and its head; these do not: {imposed.int().tolist()[:3]} ...")
-    return taken
+    """The same of several, [N]."""
+    return torch.tensor([_exit_of(each) for each in imposed.tolist()], device=imposed.device)
 
 
 def _run_all(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: ExitPolicy) -> Output:
@@ -69,8 +73,8 @@ def _run_one(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: ExitPo
 
 
 def _run_one_imposed(net: "EarlyExit", x: Tensor, imposed: Tensor) -> Output:
-    wanted, end = imposed.tolist()[0], int(_exits_of(imposed))
-    for index in range(end + 1):
+    wanted = imposed.tolist()[0]
+    for index in range(_exit_of(wanted) + 1):
         x = net.segments[index](x)
         if wanted[2 * index + 1]:
             logits = net.heads[index](x)

@@ -167,10 +167,11 @@ class CostModel:
 
 
 def fit_cost(shares: np.ndarray, seconds: np.ndarray) -> CostModel | None:
-    """Fit typical times [N] to the shares [N, U] of units that were on; None where N is too small, or nothing differs."""
+    """Fit typical times [N] to the shares [N, U] of units that were on; None where N is too small, nothing differs, or units that go
+    on and off together leave open which of them the time is for."""
     design = np.column_stack([np.ones(len(shares)), shares])
     total = ((seconds - seconds.mean()) ** 2).sum()
-    if len(design) < CALLS_PER_COST * design.shape[1] or not total:
+    if len(design) < CALLS_PER_COST * design.shape[1] or not total or np.linalg.matrix_rank(design) < design.shape[1]:
         return None
     inverse = np.linalg.pinv(design)
     solution = inverse @ seconds

@@ -6,6 +6,7 @@ Confidence-gated training (CGT, arXiv 2509.17885) trains them so that early head
 Shapes: N inputs, E exits, C channels or classes, H x W pixels.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -43,7 +44,10 @@ class EarlyExit(GatedModel):
             self._units.append(Unit(f"heads.{index}", "segment", 1, count_macs(head, after), count_params(head)))
             shape = after
         self.macs_static = sum(unit.macs for unit in self._units[::2]) + self._units[-1].macs
-        self.fixed_policies = {"all on": self._always(NEVER), "all off": self._always(-NEVER)}
+
+    @property
+    def fixed_policies(self) -> dict[str, ExitPolicy]:
+        return {"all on": self._always(NEVER), "all off": self._always(-NEVER)}
 
     @property
     def units(self) -> list[Unit]:
@@ -60,6 +64,8 @@ class EarlyExit(GatedModel):
 
     @policy.setter
     def policy(self, policy: ExitPolicy) -> None:
+        if len(policy.thresholds) != self.exits - 1:
+            raise ValueError(f"{self.exits} exits want {self.exits - 1} thresholds, not {len(policy.thresholds)}")
         self.rule = policy.rule
         self.thresholds.copy_(torch.tensor(policy.thresholds))
         self.temperatures.copy_(torch.tensor(policy.temperatures or [1.0] * self.exits))
@@ -111,7 +117,7 @@ def _settle(net: EarlyExit, *_) -> None:
 def _shape_after(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of what `module` makes of one input of this shape."""
     with torch.no_grad():
-        return tuple(module.eval()(torch.zeros(shape)).shape)
+        return tuple(copy.deepcopy(module).eval().to("meta")(torch.zeros(shape, device="meta")).shape)
 
 
 @register("cgt", default="soft")

@@ -139,14 +139,14 @@ def _ready(network: Network, calls: list[Tensor], device: torch.device) -> tuple
 
 
 def _answers(model: nn.Module, x: Tensor) -> list[Tensor | None]:
-    """What a network answers; of a gated one with everything on, and the gates apart: a decision may turn on the last digit."""
+    """What a network answers; of a gated one with everything on, its gates and exits apart: a decision may turn on the last digit."""
     if not isinstance(model, GatedModel):
         return [_logits(model(x))]
     if not model.units:
         return [model.infer(x).logits]
     everything = torch.ones(len(x), model.switches, dtype=torch.bool, device=x.device)
-    gates = model.infer(x, "masked", policy=model.fixed_policies.get("all on")).gates
-    return [model.infer(x, decisions=everything).logits, *([] if gates is None else [gates])]
+    asked = model.infer(x, "masked", policy=model.fixed_policies.get("all on"))
+    return [model.infer(x, decisions=everything).logits, *(each for each in (asked.gates, asked.exits) if each is not None)]
 
 
 def _logits(answer) -> Tensor | None:

@@ -164,7 +164,8 @@ class Loader:
 
     def _load(self, data: Data) -> Dataset:
         """The data set; the same object for whatever has the same pixels."""
-        data = data.model_copy(update={"augment": Data().augment, **({"name": self.dataset} if self.dataset else {})})
+        given = {"name": self.dataset, "validation": 0, "scored": "test"} if self.dataset else {}
+        data = data.model_copy(update={"augment": Data().augment, **given})
         if data not in self.loaded:
             self.loaded[data] = load(data, self.root)
         return self.loaded[data]

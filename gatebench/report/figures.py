@@ -105,9 +105,11 @@ def reliability(table: pd.DataFrame) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes(4.2, 3.9)
         axes.plot([0, 100], [0, 100], color=LINE, linewidth=1, linestyle=":", label="as right as sure")
-        for (number, part), colour, mark in zip(table.groupby("exit"), COLOURS, MARKS, strict=False):
-            label = f"exit {number + 1}: calibration error {part['ece'].iloc[0]:.1f} %"
-            axes.plot(part["confidence"], part["accuracy"], mark + "-", color=colour, linewidth=1.2, markersize=4, label=label)
+        for (number, temperature), part in table.groupby(["exit", "temperature"]):
+            scaled = f", temperature {temperature:.2f}" if temperature != 1 else ""
+            label = f"exit {number + 1}{scaled}: calibration error {part['ece'].iloc[0]:.1f} %"
+            style = {"color": COLOURS[number % len(COLOURS)], "linestyle": "--" if scaled else "-", "marker": MARKS[number % len(MARKS)]}
+            axes.plot(part["confidence"], part["accuracy"], linewidth=1.2, markersize=4, label=label, **style)
         axes.set_xlabel("largest probability, mean of a bin (%)")
         axes.set_ylabel("share that is right (%)")
         _legend_above(axes)

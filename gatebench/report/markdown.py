@@ -32,7 +32,7 @@ def read_rows(results: Path) -> list[dict]:
 def read_exit_rows(results: Path) -> list[dict]:
     """Of every finished run with exits, the rows of its headline policy, one a budget."""
     runs = [RunFolder(path.parent).read_rows() for path in sorted(results.glob("*/summary.json"))]
-    return [row for rows in runs for row in rows if "shares" in row and "latency_ms" not in row and row["policy"] == rows[0]["policy"]]
+    return [row for rows in runs for row in rows if "thresholds" in row and "latency_ms" not in row and row["policy"] == rows[0]["policy"]]
 
 
 def read_latency_rows(results: Path) -> list[dict]:
@@ -42,7 +42,7 @@ def read_latency_rows(results: Path) -> list[dict]:
 
 def tables(rows: list[dict]) -> str:
     """Markdown, one table for each data set, split, schedule, device and precision: only rows of one table compare."""
-    return _by_place([row for row in rows if "shares" not in row], COLUMNS, _training_cells)
+    return _by_place([row for row in rows if "thresholds" not in row], COLUMNS, _training_cells)
 
 
 def exit_tables(rows: list[dict]) -> str:
@@ -53,11 +53,11 @@ def exit_tables(rows: list[dict]) -> str:
 def _by_place(rows: list[dict], columns: tuple[str, ...], cells: Callable[[list[dict]], list[str]]) -> str:
     places = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        setting = (row.get("tradeoff", 0), row["model"], row["recipe"], row["digest"])
+        setting = (row.get("tradeoff", 0), row["model"], row["recipe"], row["digest"], row.get("policy", ""), tuple(row["changes"]))
         places[row["dataset"], row["split"], row["epochs"], row["schedule"], row["device"], row["precision"]][setting].append(row)
     parts = []
     for (dataset, split, epochs, schedule, device, precision), settings in sorted(places.items()):
-        static_first = sorted(settings.items(), key=lambda item: ("mean_gate_hard" in item[1][0], item[0]))
+        static_first = sorted(settings.items(), key=lambda item: (item[0][0], "mean_gate_hard" in item[1][0], item[0]))
         lines = [cells(runs) for _, runs in static_first]
         title = f"**{dataset} ({split}), {epochs} epochs, {schedule}, {precision} on {device.upper()}**"
         parts.append(f"{title}\n\n" + markdown_table(columns, lines))

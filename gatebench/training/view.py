@@ -10,14 +10,16 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ..recipe import Recipe
+
 BARS = "▁▂▃▄▅▆▇█"
 
 
 class View:
     """Progress of one run on `console` (stderr)."""
 
-    def __init__(self, console: Console, title: str):
-        self.console, self.title = console, title
+    def __init__(self, console: Console, recipe: Recipe, dataset: str, seed: int):
+        self.console, self.title = console, f"{recipe.model.name} {recipe.name} on {dataset}, seed {seed}"
         self.live: Live | None = None
         self.next_update = 0.0
 
@@ -25,7 +27,7 @@ class View:
         """Start after the epochs `done` (rows of epochs.csv) of `epochs`, each of `steps` batches; `scored` names the scored split."""
         self.epochs, self.steps, self.scored, self.last = epochs, steps, scored, done[-1] if done else {}
         if done:
-            self.console.print(f"{self.title}: goes on after epoch {len(done)} of {epochs}", markup=False, highlight=False, soft_wrap=True)
+            self.say(f"goes on after epoch {len(done)} of {epochs}")
         if self.console.is_terminal and len(done) < epochs:
             self.numbers = Text(no_wrap=True, overflow="ellipsis")
             self.progress = Progress(
@@ -42,6 +44,10 @@ class View:
             self.live = Live(Group(self.progress, self.numbers), console=self.console, transient=True)
             self.live.start()
         self.epoch_started = time.perf_counter()
+
+    def say(self, what: str) -> None:
+        """A line about the run."""
+        self.console.print(f"{self.title}: {what}", markup=False, highlight=False, soft_wrap=True)
 
     def wants_update(self) -> bool:
         """True at most twice a second: reading a loss waits for the device."""
@@ -68,12 +74,9 @@ class View:
             self.progress.update(self.task, completed=row["epoch"] * self.steps)
         else:
             left = f", {self._time_left()} left" if row["epoch"] < self.epochs else ""
-            self.console.print(
-                f"{self.title}: epoch {row['epoch']}/{self.epochs}, {row['images_per_second']:,.0f} img/s, loss {row['train_loss']:.3f},"
-                f" train {row['train_accuracy']:.1f} %{self._last_score()}{left}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
+            self.say(
+                f"epoch {row['epoch']}/{self.epochs}, {row['images_per_second']:,.0f} img/s, loss {row['train_loss']:.3f},"
+                f" train {row['train_accuracy']:.1f} %{self._last_score()}{left}"
             )
         self.epoch_started = time.perf_counter()
 
