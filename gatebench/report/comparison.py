@@ -32,7 +32,7 @@ def claims_sheet(groups: list[Group]) -> Sheet:
     """Every network of ours: claimed and executed saving, with the audit's findings beside it."""
     lines = []
     for group in sorted(groups, key=lambda group: (group.row["dataset"], group.row["epochs"], group.label)):
-        if "tradeoff" in group.row and group.row != group.runs[0].headline:
+        if not group.is_headline:
             continue
         row = group.row
         lines.append(

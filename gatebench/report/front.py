@@ -13,7 +13,7 @@ import numpy as np
 
 from .comparison import interval, mean, place, place_name
 from .published import printed
-from .results import Group, Run
+from .results import Group, Run, name_groups
 
 Cost = Literal["macs_executed", "latency_ms", "energy_mj"]
 
@@ -52,6 +52,8 @@ class Point:
     y_low: float
     y_high: float
     static: bool = False
+    headline: bool = True
+    """Not one of the further policies and budgets of a run."""
     by_seed: dict[int, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -155,6 +157,7 @@ def _timed_panels(runs: list[Run], cost: Cost) -> list[Panel]:
                 group.rows.append(row)
     made = []
     for (dataset, split, where), members in sorted(found.items(), key=lambda item: str(item[0])):
+        name_groups(list(members.values()))
         points = [_point(group.label + (" (masked)" if key[1] == "masked" else ""), group, cost) for key, group in members.items()]
         made.append(Panel(cost, dataset, split, where, points, []))
     return made
@@ -168,7 +171,8 @@ def _point(label: str, group: Group, cost: Cost) -> Point:
     x_low, x_high = (interval(group, cost) or own) if len(group.rows) > 1 else own
     y_low, y_high = interval(group, "accuracy") or (y, y)
     by_seed = {row["seed"]: (scale * row[cost], row["accuracy"]) for row in group.rows}
-    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, "mean_gate_hard" not in group.row, by_seed)
+    static, headline = "skip_pct" not in group.row, group.is_headline or cost != "macs_executed"
+    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, static, headline, by_seed)
 
 
 def _published(dataset: str, groups: list[Group]) -> list[Point]:

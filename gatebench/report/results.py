@@ -62,12 +62,14 @@ class Run:
             return []
 
 
-@dataclass(frozen=True)
+@dataclass
 class Group:
     """Operating points that differ in the seed alone (and where they were computed): one network, trained again and again."""
 
     runs: list[Run] = field(default_factory=list)
     rows: list[dict] = field(default_factory=list)
+    label: str = ""
+    """Model and recipe, the policy and budget where there is a choice, and what else tells it from others of that name."""
 
     @property
     def row(self) -> dict:
@@ -78,13 +80,9 @@ class Group:
         return sorted({row["seed"] for row in self.rows})
 
     @property
-    def label(self) -> str:
-        """Model and recipe, and what tells it from others of that name."""
-        row = self.row
-        parts = [f"{row['model']} {row['recipe']}"]
-        if "tradeoff" in row:
-            parts.append(f"budget {row['tradeoff']:g}")
-        return ", ".join(parts)
+    def is_headline(self) -> bool:
+        """Whether this is what its runs stand for, and not another policy or budget of theirs."""
+        return self.rows[0] == self.runs[0].headline
 
 
 def read_runs(results: Path) -> tuple[list[Run], list[str]]:
@@ -147,7 +145,34 @@ def groups(runs: Iterable[Run]) -> list[Group]:
             group = found[row["digest"], row["split"], row.get("tradeoff"), row.get("policy"), row.get("severity")]
             group.runs.append(run)
             group.rows.append(row)
+    name_groups(list(found.values()))
     return list(found.values())
+
+
+def name_groups(found: list[Group]) -> None:
+    """Give every group its label; groups that would share one also say in what they differ."""
+    alike = defaultdict(list)
+    for group in found:
+        group.label = _label(group)
+        alike[group.label, group.row["dataset"], group.row["split"]].append(group)
+    for members in alike.values():
+        ways = {"epochs": lambda row: f"{row['epochs']} epochs", "changes": lambda row: ", ".join(map(str, row.get("changes", []))),
+                "digest": lambda row: row["digest"]}  # fmt: skip
+        for key, said in ways.items():
+            if len({str(group.row.get(key)) for group in members}) == len(members) > 1:
+                for group in members:
+                    group.label = ", ".join(part for part in (group.label, said(group.row)) if part)
+                break
+
+
+def _label(group: Group) -> str:
+    row = group.row
+    parts = [f"{row['model']} {row['recipe']}"]
+    if row.get("policy") != group.runs[0].headline.get("policy"):
+        parts.append(row.get("policy", ""))
+    if "tradeoff" in row:
+        parts.append(f"budget {row['tradeoff']:g}")
+    return ", ".join(filter(None, parts))
 
 
 def _readable(path: Path) -> bool:
