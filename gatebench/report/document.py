@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 
 import jinja2
@@ -27,6 +28,12 @@ class Picture:
     name: str
     title: str
     figure: Figure
+
+    @cached_property
+    def png(self) -> bytes:
+        stream = io.BytesIO()
+        figures.save(self.figure, stream)
+        return stream.getvalue()
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def written(report: Report, kinds: list[str]) -> dict[str, Callable[[io.Buffered
         made |= {f"{sheet.name}.csv": _text(lambda sheet=sheet: to_csv(sheet)) for sheet in report.sheets}
     if {"md", "tex"} & set(kinds):
         pictures = [picture for section in report.sections for picture in section.pictures]
-        made |= {f"{each.name}.png": lambda stream, each=each: figures.save(each.figure, stream) for each in pictures}
+        made |= {f"{each.name}.png": lambda stream, each=each: stream.write(each.png) for each in pictures}
     return made
 
 
@@ -99,7 +106,7 @@ def _html(report: Report) -> str:
     sections = [
         {
             "anchor": section.anchor, "title": section.title, "text": section.text, "sheets": section.sheets,
-            "pictures": [{"title": each.title, "data": _base64(each.figure)} for each in section.pictures],
+            "pictures": [{"title": each.title, "data": base64.b64encode(each.png).decode()} for each in section.pictures],
         }
         for section in report.sections
     ]  # fmt: skip
@@ -148,9 +155,3 @@ def _curves(runs: list[Run]) -> list[Picture]:
 def _exits(found: list[Group]) -> list[Picture]:
     members = [group for group in found if "shares" in group.row and group.row.get("policy") == group.runs[0].headline.get("policy")]
     return [Picture("exits", "Where inputs leave", exit_shares(members[:30]))] if members else []
-
-
-def _base64(figure: Figure) -> str:
-    stream = io.BytesIO()
-    figures.save(figure, stream)
-    return base64.b64encode(stream.getvalue()).decode()

@@ -9,18 +9,22 @@ from matplotlib.figure import Figure
 from .figures import GATED, LINE, RIVAL, STYLE
 from .front import AXES, Panel, Point
 
+GREY = "#888888"
 NAMED = 12
 """Points that are not dominated and get a number and a name beside the picture: the most accurate."""
 WINDOW = 10
 """Points of accuracy below the best that are drawn: a network far below does not squeeze the others."""
+MARKS_OF = {"dominated": ("white", GREY, 0.6), "tied": ("white", GATED, 1.0), "front": (GATED, GATED, 1.0)}
+"""Face, edge and opacity by state, in the order of drawing."""
 LETTERS = string.ascii_lowercase[:12]
-GREY = "#888888"
 
 
 def front(panels: list[Panel]) -> Figure:
     """The panels of one cost, one below the other."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.2, 0.3 + 3.5 * len(panels)), layout="constrained")
+        height = 3.5 * len(panels)
+        figure = Figure(figsize=(8.2, height))  # laid out by hand: what lays out by itself draws everything twice
+        figure.subplots_adjust(left=0.08, right=0.67, top=1 - 0.3 / height, bottom=0.45 / height, hspace=0.32)
         for axes, panel in zip(np.atleast_1d(figure.subplots(len(panels), 1)), panels, strict=True):
             _draw(axes, panel)
         return figure
@@ -30,14 +34,19 @@ def _draw(axes, panel: Panel) -> None:
     states = panel.states()
     told = sorted((index for index, state in enumerate(states) if state != "dominated"), key=lambda index: -panel.points[index].y)
     names = {index: str(number + 1) for number, index in enumerate(told[:NAMED])}
-    marks = {"front": (GATED, GATED, 1.0), "tied": ("white", GATED, 1.0), "dominated": ("white", GREY, 0.6)}
-    for index, (point, state) in enumerate(zip(panel.points, states, strict=True)):
-        face, edge, alpha = marks[state]
-        crosses = [[[point.x - point.x_low], [point.x_high - point.x]], [[point.y - point.y_low], [point.y_high - point.y]]]
-        axes.errorbar(point.x, point.y, *reversed(crosses), color=edge, alpha=0.4 * alpha, linewidth=0.8, zorder=1)
-        mark = "s" if point.static else "o"
-        axes.plot(point.x, point.y, mark, markerfacecolor=face, markeredgecolor=edge, alpha=alpha, markersize=5.5, zorder=3)
-        _number(axes, point, names.get(index, ""), LINE)
+    for state, (face, edge, alpha) in MARKS_OF.items():
+        for static, mark in ((False, "o"), (True, "s")):
+            members = [each for each, found in zip(panel.points, states, strict=True) if found == state and each.static == static]
+            if not members:
+                continue
+            x, low, high, y, y_low, y_high = np.array(
+                [(each.x, each.x_low, each.x_high, each.y, each.y_low, each.y_high) for each in members]
+            ).T
+            crosses = {"xerr": [x - low, high - x], "yerr": [y - y_low, y_high - y]}
+            axes.errorbar(x, y, fmt="none", ecolor=edge, alpha=0.4 * alpha, elinewidth=0.8, zorder=1, **crosses)
+            axes.plot(x, y, mark, markerfacecolor=face, markeredgecolor=edge, alpha=alpha, markersize=5.5, zorder=3)
+    for index, text in names.items():
+        _number(axes, panel.points[index], text, LINE)
     _lines(axes, panel, states)
     for letter, point in zip(LETTERS, panel.published, strict=False):
         axes.plot(point.x, point.y, "x", color=RIVAL, markersize=6, zorder=2)
@@ -75,18 +84,23 @@ def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond:
              ("o", "white", GREY, f"dominated ({states.count('dominated')})"), ("s", "white", LINE, "square: static network")]  # fmt: skip
     for mark, face, edge, text in marks:
         axes.plot([], [], mark, markerfacecolor=face, markeredgecolor=edge, markersize=5.5, label=text)
+    if panel.published:
+        axes.plot([], [], "x", color=RIVAL, markersize=6, label="published, at the MACs that are claimed")
     if panel.attainment():
         axes.plot([], [], color=GREY, linestyle="--", linewidth=0.8, label="attained by the best seed")
         axes.plot([], [], color=GREY, linestyle="-.", linewidth=0.8, label="attained by every seed")
-    for index, number in names.items():
-        axes.plot([], [], " ", label=f"{number}  {panel.points[index].label}")
-    if panel.published:
-        axes.plot([], [], "x", color=RIVAL, markersize=6, label="published, at the MACs that are claimed")
-        for letter, point in zip(LETTERS, panel.published, strict=False):
-            axes.plot([], [], " ", label=f"{letter}  {point.label}")
-    if beyond:
-        axes.plot([], [], " ", label=f"beyond the picture: {beyond}")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=7, borderaxespad=0)
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=7, borderaxespad=0)
+    lines = [f"{number}  {panel.points[index].label}" for index, number in names.items()]
+    lines += [f"{letter}  {point.label} (published)" for letter, point in zip(LETTERS, panel.published, strict=False)]
+    lines += [f"beyond the picture: {beyond}"] if beyond else []
+    top = 1.0 - 0.057 * len(legend.get_texts())
+    axes.text(1.03, top, "\n".join(_short(line) for line in lines), transform=axes.transAxes, va="top", fontsize=7, linespacing=1.35)
+
+
+def _short(text: str) -> str:
+    """As much as there is room for; a dollar sign is no formula."""
+    text = text if len(text) <= 46 else text[:45] + "…"
+    return text.replace("$", r"\$")
 
 
 def _reach(values: list[float], room: float) -> tuple[float, float]:
