@@ -224,6 +224,7 @@ def test_macro_scores_are_means_over_classes():
     assert found["precision_macro"] == pytest.approx(100 * (1 / 2 + 1 / 2 + 0) / 3)
     assert found["recall_macro"] == pytest.approx(100 * (1 / 2 + 1 + 0) / 3)
     assert found["f1"] == pytest.approx(100 * (1 / 2 + 2 / 3 + 0) / 3)
+    assert macro_scores(np.array([0, 2]), np.array([0, 2]))["f1"] == 100  # a class between that nobody has
 
 
 def test_a_fixed_pattern_leaves_by_lot():

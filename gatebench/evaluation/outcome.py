@@ -68,14 +68,16 @@ def by_unit(switches: np.ndarray, units: list[Unit]) -> np.ndarray:
 
 
 def macro_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Precision, recall and F1 in percent, each a mean over classes; 0 for a class never predicted, as is usual. Both [N]."""
+    """Precision, recall and F1 in percent, each a mean over the classes that occur in either; 0 for one never predicted, as is usual.
+    Both [N]."""
     classes = int(max(labels.max(), predictions.max())) + 1
     confusion = np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes).astype(float)
     hits, predicted, true = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
     precision = np.divide(hits, predicted, out=np.zeros(classes), where=predicted > 0)
     recall = np.divide(hits, true, out=np.zeros(classes), where=true > 0)
     f1 = np.divide(2 * hits, predicted + true, out=np.zeros(classes), where=predicted + true > 0)
-    return {name: 100 * float(each.mean()) for name, each in (("f1", f1), ("precision_macro", precision), ("recall_macro", recall))}
+    occur = predicted + true > 0
+    return {name: 100 * float(each[occur].mean()) for name, each in (("f1", f1), ("precision_macro", precision), ("recall_macro", recall))}
 
 
 def collect(model: GatedModel, batches: Batches, precision: str, execution: Execution = "sparse") -> Outcome:
@@ -92,5 +94,5 @@ def collect(model: GatedModel, batches: Batches, precision: str, execution: Exec
                 ("gates", output.gates), ("decisions", output.decisions), ("executed", output.executed),
             ):  # fmt: skip
                 if value is not None:
-                    columns[name].append(value.cpu().numpy())
+                    columns[name].append((value.float() if value.is_floating_point() else value).cpu().numpy())  # numpy has no bf16
     return Outcome(**{name: np.concatenate(parts) if parts else None for name, parts in columns.items()})
