@@ -13,15 +13,18 @@ from gatebench.measure.macs import count_macs, count_params
 
 
 class SecondLook(GatedModel):
-    """A small network that looks a second time, more closely, at images whose first answer is not sure enough."""
+    """A small network that looks a second time, more closely, at images with much contrast."""
 
-    def __init__(self, num_classes, input_shape, sure=0.3):
+    def __init__(self, num_classes, input_shape, contrast=1.0):
         super().__init__()
-        self.input_shape, self.sure = input_shape, sure
-        self.first = nn.Sequential(nn.Conv2d(input_shape[0], 8, 3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, num_classes))
-        self.second = nn.Sequential(nn.Conv2d(input_shape[0], 16, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(256, num_classes))
-        shape = (1, *input_shape)
-        self.macs_gate, self.macs_static = count_macs(self.first, shape), count_macs(self.second, shape)
+        self.input_shape, self.contrast = input_shape, contrast
+
+        def look(width):
+            layers = nn.Conv2d(input_shape[0], width, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+            return nn.Sequential(*layers, nn.Linear(4 * width, num_classes))
+
+        self.first, self.second = look(4), look(32)
+        self.macs_gate, self.macs_static = (count_macs(part, (1, *input_shape)) for part in (self.first, self.second))
         self._units = [Unit("second", "segment", 1, self.macs_static, count_params(self.second))]
 
     @property
@@ -32,14 +35,14 @@ class SecondLook(GatedModel):
         return self.second
 
     def forward(self, x):
-        first, second = self.first(x), self.second(x)
-        doubt = 1 - first.softmax(1).amax(1, keepdim=True)
-        return Output(first + second, doubt)
+        return Output(self.first(x) + self.second(x), self.gates(x))
+
+    def gates(self, x):
+        return torch.sigmoid(x.flatten(1).std(1, keepdim=True) - self.contrast)
 
     def _infer(self, x, execution, decisions, policy):
-        logits = self.first(x)
-        gates = 1 - logits.softmax(1).amax(1, keepdim=True)
-        on = gates > 1 - self.sure if decisions is None else decisions
+        logits, gates = self.first(x), self.gates(x)
+        on = gates > 0.5 if decisions is None else decisions
         rows = on[:, 0]
         if execution == "sparse":
             logits[rows] = logits[rows] + self.second(x[rows])
@@ -70,8 +73,8 @@ def made_up(gatebench, tmp_path):
 def test_from_recipe_to_report(made_up, tmp_path):
     gatebench, train = made_up
     results = tmp_path / "results"
-    for sure in ("0.3", "0.6"):
-        (row,) = gatebench.json("train", *train, "--set", f"model.sure={sure}", "--out", str(results))
+    for contrast in ("0.9", "1.0"):
+        (row,) = gatebench.json("train", *train, "--set", f"model.contrast={contrast}", "--out", str(results))
         assert row["model"] == "second-look" and 0 < row["skip_pct"] < 100
         assert row["macs_executed"] == pytest.approx(row["macs_gate"] + row["mean_gate_hard"] * row["macs_dense"])
     done = gatebench(
@@ -84,7 +87,7 @@ def test_from_recipe_to_report(made_up, tmp_path):
     }
     front = json.loads(gatebench("pareto", str(results), "--json").stdout)
     labels = {point["label"] for panel in front["panels"] if panel["cost"] == "macs_executed" for point in panel["points"]}
-    assert labels == {"second-look look, model.sure=0.3", "second-look look, model.sure=0.6"}
+    assert labels == {"second-look look, model.contrast=0.9", "second-look look, model.contrast=1.0"}
     assert any(panel["cost"] == "latency_ms" for panel in front["panels"])
     assert gatebench("report", str(results), "--format", "html").returncode == 0
     assert "second-look look" in (results / "report" / "report.html").read_text()

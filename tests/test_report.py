@@ -21,10 +21,11 @@ from gatebench.report.published.audit import audit
 from gatebench.report.results import groups, read_runs
 
 ROW = {
-    "model": "cosinegate", "recipe": "balanced", "changes": [], "digest": "0a", "dataset": "cifar10", "split": "test", "seed": 0, "epochs": 160,
-    "recipe_epochs": 160, "device": "cpu", "machine": "desk, 2 cores", "threads": 1, "batch_size": 250, "runtime": "torch", "execution": "sparse",
-    "accuracy": 91.0, "accuracy_low": 90.4, "accuracy_high": 91.5, "accuracy_peak": 91.2, "peak_epoch": 2, "mean_gate_soft": 0.7,
-    "mean_gate_hard": 0.75, "skip_pct": 25.0, "macs_dense": 40e6, "macs_executed": 30e6, "macs_ratio": 0.75, "audit": ["always on: blocks.0"],
+    "model": "cosinegate", "recipe": "balanced", "changes": [], "digest": "0a", "dataset": "cifar10", "split": "test", "seed": 0,
+    "epochs": 160, "recipe_epochs": 160, "device": "cpu", "machine": "desk, 2 cores", "threads": 1, "batch_size": 250,
+    "runtime": "torch", "execution": "sparse", "accuracy": 91.0, "accuracy_low": 90.4, "accuracy_high": 91.5, "accuracy_peak": 91.2,
+    "peak_epoch": 2, "mean_gate_soft": 0.7, "mean_gate_hard": 0.75, "skip_pct": 25.0, "macs_dense": 40e6, "macs_executed": 30e6,
+    "macs_ratio": 0.75, "audit": ["always on: blocks.0"],
 }  # fmt: skip
 TIMED = {"network": "net", "latency_ms": 2.0, "latency_low": 1.9, "latency_high": 2.1, "speedup": 1.1, "speedup_low": 1.05,
          "speedup_high": 1.15, "rival": "its static twin", "batch_size": 1}  # fmt: skip

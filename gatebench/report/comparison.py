@@ -42,8 +42,8 @@ def claims_sheet(groups: list[Group]) -> Sheet:
                 "; ".join(dict.fromkeys(finding for each in group.rows for finding in each.get("audit", []))) or "-",
             )
         )  # fmt: skip
-    headings = ("data", "network", "epochs", "seeds", "accuracy %", "claimed: soft gates off %", "claimed: units off %", "executed saving %",
-                "audit")  # fmt: skip
+    headings = ("data", "network", "epochs", "seeds", "accuracy %", "claimed: soft gates off %", "claimed: units off %",
+                "executed saving %", "audit")  # fmt: skip
     return Sheet("claims", "Claimed beside executed", headings, lines, "Accuracy of the last epoch on the scored split.")
 
 

@@ -69,9 +69,10 @@ def compose(runs: list[Run], left_out: list[str]) -> Report:
     sections = [
         Section("claims", "Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
                 sheets=[claims_sheet(found), *realised_sheets(runs)]),
-        Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.", _fronts(runs, found)),
+        Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.",
+                _fronts(runs, found)),
         Section("curves", "Over the epochs", pictures=_curves(runs) + _exits(found)),
-        Section("published", "Published beside measured", "The difference is ours less theirs; where they do not compare, the table says why.",
+        Section("published", "Published beside measured", "Differences are ours less theirs; where they do not compare, it is said why.",
                 sheets=comparison_sheets(found)),
         Section("audit", "The papers' own figures", "Recomputed from each other.", sheets=[audit_sheet()]),
     ]  # fmt: skip

@@ -13,7 +13,8 @@ def front_table(panel: Panel) -> Table:
     """Every network of a panel by its cost, the front marked."""
     axis = AXES[panel.cost]
     table = Table(title=Text(panel.title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    volume = f"hypervolume {panel.hypervolume():.2f} % (accuracy x log cost, {axis.least:g} {axis.unit} to the reference {axis.most:g} {axis.unit}, 0 %)"
+    box_said = f"accuracy x log cost, {axis.least:g} {axis.unit} to the reference {axis.most:g} {axis.unit}, 0 %"
+    volume = f"hypervolume {panel.hypervolume():.2f} % ({box_said})"
     table.caption, table.caption_justify = Text(volume), "left"
     table.add_column("network", min_width=20)
     for heading in (f"{axis.unit} (95 %)", "accuracy % (95 %)"):
@@ -53,7 +54,9 @@ def as_dict(shown: dict[str, list[Panel]], answers: list[Best]) -> dict:
             }
             for panels in shown.values() for panel in panels
         ],
-        "best": [{**_panel(answer.panel), "question": answer.question, "networks": [_point(each) for each in answer.points]} for answer in answers],
+        "best": [
+            {**_panel(each.panel), "question": each.question, "networks": [_point(point) for point in each.points]} for each in answers
+        ],
     }  # fmt: skip
 
 

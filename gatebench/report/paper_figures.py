@@ -23,12 +23,12 @@ def training_curves(title: str, runs: list[Run]) -> Figure | None:
             split, color = run.headline["split"], COLOURS[number % len(COLOURS)]
             style = {"color": color, "linewidth": 1.3, "linestyle": "-" if number < len(COLOURS) else "--"}
             label = f"{run.headline['model']} {run.headline['recipe']} s{run.headline['seed']}"
-            for axes, key, scale in ((panels[0, 0], "train_accuracy", 1), (panels[0, 1], f"{split}_accuracy", 1), (panels[1, 0], "mean_gate_soft", 1),
-                                     (panels[1, 1], "mean_gate_hard", None)):  # fmt: skip
+            keys = ("train_accuracy", f"{split}_accuracy", "mean_gate_soft", "mean_gate_hard")
+            for axes, key in zip(panels.flat, keys, strict=True):
                 points = [(line["epoch"], line[key]) for line in lines if isinstance(line.get(key), (int, float))]
                 if points:
                     x, y = zip(*points, strict=True)
-                    axes.plot(x, [100 * (1 - each) for each in y] if scale is None else y, label=label, **style)
+                    axes.plot(x, [100 * (1 - each) for each in y] if key == "mean_gate_hard" else y, label=label, **style)
         titles = ("accuracy in training (%)", "accuracy on the scored split (%)", "mean gate, soft", "gates off (%)")
         for axes, name in zip(panels.flat, titles, strict=True):
             axes.set_xlabel("epoch")

@@ -18,11 +18,13 @@ from ..runs import RunFolder
 
 TEXTS = ("model", "recipe", "digest", "dataset", "split", "device", "machine", "precision", "execution", "runtime", "schedule", "policy",
          "network", "rival", "severity")  # fmt: skip
-NUMBERS = ("seed", "epochs", "recipe_epochs", "threads", "batch_size", "params", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak",
-           "peak_epoch", "f1", "precision_macro", "recall_macro", "mean_gate_soft", "mean_gate_hard", "skip_pct", "macs_dense", "macs_decided",
-           "macs_executed", "macs_ratio", "latency_ms", "latency_low", "latency_high", "speedup", "speedup_low", "speedup_high", "realised",
-           "realised_low", "realised_high", "timed_saving_pct", "tradeoff", "energy_mj", "overthinking_pct", "oracle_accuracy",
-           "adaptivity_gain_same_weights")  # fmt: skip
+NUMBERS = (
+    "seed", "epochs", "recipe_epochs", "threads", "batch_size", "params", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak",
+    "peak_epoch", "f1", "precision_macro", "recall_macro", "mean_gate_soft", "mean_gate_hard", "skip_pct", "macs_dense", "macs_decided",
+    "macs_executed", "macs_ratio", "latency_ms", "latency_low", "latency_high", "speedup", "speedup_low", "speedup_high", "realised",
+    "realised_low", "realised_high", "timed_saving_pct", "tradeoff", "energy_mj", "overthinking_pct", "oracle_accuracy",
+    "adaptivity_gain_same_weights",
+)  # fmt: skip
 REQUIRED = ("model", "recipe", "digest", "dataset", "split", "seed", "epochs", "accuracy", "accuracy_low", "accuracy_high", "macs_executed")
 """Of the headline row."""
 LARGEST = 20_000_000

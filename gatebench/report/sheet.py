@@ -7,8 +7,8 @@ from dataclasses import dataclass
 LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "|": r"\textbar{}",
-        '"': r"\textquotedbl{}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$",
+        "|": r"\textbar{}", '"': r"\textquotedbl{}",
     }
 )  # fmt: skip
 MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "&lt;", ">": "&gt;", "[": "\\[", "]": "\\]", "*": "\\*", "_": "\\_", "`": "\\`"})
@@ -48,11 +48,12 @@ def to_latex(sheet: Sheet) -> str:
     columns = "l" * len(sheet.headings)
     rows = [" & ".join(map(_latex, cells)) + r" \\" for cells in (sheet.headings, *sheet.lines)]
     caption = _latex(sheet.title + (f". {sheet.note}" if sheet.note else ""))
-    return "\n".join(
-        [r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{tab:{sheet.name}}}", r"\begin{adjustbox}{max width=\textwidth}",
-         rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}",
-         r"\end{adjustbox}", r"\end{table}"]
-    )  # fmt: skip
+    lines = [
+        r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{tab:{sheet.name}}}",
+        r"\begin{adjustbox}{max width=\textwidth}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:],
+        r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", r"\end{table}",
+    ]  # fmt: skip
+    return "\n".join(lines)
 
 
 def _harmless(cell: str) -> str:
