@@ -60,14 +60,19 @@ def build(backbone: Cnn | Spectral | Residual | ResNet18, classes: int, input_sh
 
 
 class PooledLinear(nn.Module):
-    """A head: the mean over the map, then a linear layer."""
+    """A head: the mean over the map, then a linear layer.
 
-    def __init__(self, channels: int, classes: int):
+    Normalised between the two, where nothing says otherwise: weight decay shrinks the scale of maps that only a norm reads after, until
+    a head without one hardly learns.
+    """
+
+    def __init__(self, channels: int, classes: int, normalise: bool = True):
         super().__init__()
+        self.normalise = nn.BatchNorm1d(channels, affine=False) if normalise else nn.Identity()
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(global_average(x))
+        return self.linear(self.normalise(global_average(x)))
 
 
 class AttentionHead(nn.Module):
@@ -82,7 +87,7 @@ class AttentionHead(nn.Module):
             layers += [*_separable(channels, 2 * channels, 2), nn.ReLU(inplace=True)]
             channels *= 2
         self.shrink = nn.Sequential(*layers)
-        self.answer = PooledLinear(channels, classes)
+        self.answer = PooledLinear(channels, classes, normalise=False)
 
     def forward(self, x: Tensor) -> Tensor:
         mask = F.interpolate(self.mask(x), size=x.shape[2:], mode="bilinear", align_corners=False).sigmoid()
@@ -137,7 +142,7 @@ def _resnet18(backbone: ResNet18, classes: int, input_shape: tuple[int, int, int
     net = ResNet(classes, input_shape, depth, backbone.widths, "projection")
     *early, last = backbone.widths
     heads = [AttentionHead(width, last, classes) for width in early]
-    return [nn.Sequential(*stage) for stage in _stages(net, len(backbone.widths))], [*heads, PooledLinear(last, classes)]
+    return [nn.Sequential(*stage) for stage in _stages(net, len(backbone.widths))], [*heads, PooledLinear(last, classes, normalise=False)]
 
 
 _BUILDERS = {"cnn": _cnn, "spectral": _spectral, "resnet": _resnet, "resnet18": _resnet18}
