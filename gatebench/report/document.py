@@ -128,7 +128,7 @@ def _latex(report: Report) -> str:
             r"\usepackage[margin=2cm]{geometry}", r"\begin{document}"]  # fmt: skip
     body = [to_latex(sheet) + "\n\\clearpage" for sheet in report.sheets]
     pictures = [
-        "\n".join([r"\begin{figure}", r"\centering", rf"\includegraphics[max width=\textwidth,max height=\textheight]{{{each.name}.png}}",
+        "\n".join([r"\begin{figure}", r"\centering", rf"\includegraphics[width=\textwidth]{{{each.name}.png}}",
                    r"\end{figure}", r"\clearpage"])
         for section in report.sections for each in section.pictures
     ]  # fmt: skip

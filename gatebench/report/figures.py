@@ -1,11 +1,13 @@
 """Figures: colour-blind-safe (Okabe and Ito's colours, cividis), readable in print, a unit on every axis."""
 
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:  # its import takes as long as a report of a thousand runs
+    import pandas as pd
 
 GATED, RIVAL, LINE = "#0072B2", "#D55E00", "#000000"
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "savefig.dpi": 150}
@@ -61,7 +63,7 @@ def latency_distribution(label: str, seconds: np.ndarray, rival: Rival | None, b
         return figure
 
 
-def decisions(label: str, shares: pd.DataFrame, groups: dict[str, pd.Series]) -> Figure:
+def decisions(label: str, shares: "pd.DataFrame", groups: "dict[str, pd.Series]") -> Figure:
     """How often each unit runs (columns of `shares`, one row an input), by the groups of each kind (class, difficulty)."""
     units = list(shares.columns)
     tables = {kind: shares.groupby(keys, observed=True).mean().T for kind, keys in groups.items()}
@@ -80,7 +82,7 @@ def decisions(label: str, shares: pd.DataFrame, groups: dict[str, pd.Series]) ->
         return figure
 
 
-def exit_curves(table: pd.DataFrame, twin_macs: float) -> Figure:
+def exit_curves(table: "pd.DataFrame", twin_macs: float) -> Figure:
     """Accuracy against mean executed MACs: every curve of exits.csv, its exits alone and the oracle as points."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes(5.0, 3.6)
@@ -100,7 +102,7 @@ def exit_curves(table: pd.DataFrame, twin_macs: float) -> Figure:
         return figure
 
 
-def reliability(table: pd.DataFrame) -> Figure:
+def reliability(table: "pd.DataFrame") -> Figure:
     """How often each exit is right, against how sure it is; the diagonal is perfect calibration."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes(4.2, 3.9)
