@@ -73,4 +73,7 @@ def _check_budgets(budgets: tuple[float, ...], model: GatedModel) -> None:
     least = float(model.macs(model.least()[None].numpy())[0]) / model.macs_static
     for budget in budgets:
         if budget < least:
-            raise UsageError(f"evaluation.budgets: {budget:g} is less of the static twin's MACs than the first exit costs, {least:.3f}.")
+            raise UsageError(
+                f"evaluation.budgets: {budget:g} is less of the static twin's MACs than the first exit costs, {least:.3f}."
+                f" Give larger ones, as --set 'evaluation.budgets=[{(1 + least) / 2:.2f}]'."
+            )

@@ -166,7 +166,7 @@ class Training(_Part):
 class Evaluation(_Part):
     """What is chosen on the validation part, once training is over."""
 
-    budgets: Annotated[tuple[PositiveFloat, ...], Field(min_length=1), AfterValidator(_each_once)]
+    budgets: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1), AfterValidator(_each_once)]
     """Shares of the static twin's MACs for which exit thresholds are chosen; the first is that of the headline row."""
     rules: Annotated[tuple[Rule, ...], Field(min_length=1), AfterValidator(_each_once)] = ("max-softmax",)
     """By which inputs leave; the first is the headline's, and the model's own."""

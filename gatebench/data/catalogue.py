@@ -87,7 +87,10 @@ def load(data: Data, root: Path) -> Dataset:
     if dataset.validation and data.validation:  # the set's own part, of which `data.validation` only says that it is wanted
         return dataset.score_validation() if data.scored == "validation" else dataset
     if data.validation >= len(dataset.train):
-        raise UsageError(f"data.validation = {data.validation} leaves nothing of the {len(dataset.train)} training images of {data.name}.")
+        raise UsageError(
+            f"data.validation = {data.validation} leaves nothing of the {len(dataset.train)} training images of {data.name}."
+            f" Give --set data.validation={len(dataset.train) // 10}."
+        )
     return dataset.carve_validation(data.validation, data.scored == "validation") if data.validation else dataset
 
 

@@ -194,7 +194,8 @@ def _fill(model: nn.Module, path: Path) -> None:
     except FileNotFoundError:
         raise UsageError(f"There are no weights at {path}.") from None
     except Exception as error:  # whatever safetensors, zipfile and pickle make of a file that is none of theirs
-        raise GatebenchError(f"{path} is not a file of weights ({type(error).__name__}: {first_line(error)}).") from None
+        wanted = "wanted is .safetensors, or what torch.save(model.state_dict(), ...) writes"
+        raise GatebenchError(f"{path} is not a file of weights that can be read ({type(error).__name__}); {wanted}.") from None
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
