@@ -208,7 +208,7 @@ def test_an_unforeseen_error_is_one_sentence(monkeypatch):
 
     monkeypatch.setattr(recipe, "load", explode)
     said = []
-    monkeypatch.setattr(cli, "_say", said.append)
+    monkeypatch.setattr(cli.console, "say", said.append)
     assert CliRunner().invoke(cli.app, ["train", "resnet8"]).exit_code == 1
     assert said == ["gatebench: this failed unexpectedly: ZeroDivisionError: nobody thought of this. `gatebench --debug ...` shows where."]
 

@@ -1,6 +1,13 @@
-"""The command line: one module a command."""
+"""The command line, one module a command: parse, call, print.
 
-from .app import app
+Torch and all that is heavy is imported inside a command, so that --help is instant.
+"""
+
+from typing import Annotated
+
+import typer
+
+from . import console
 from .catalogue import list_
 from .pareto import pareto
 from .profile_latency import profile_latency
@@ -8,8 +15,15 @@ from .report import report
 from .train import train
 
 COMMANDS = {"train": train, "profile-latency": profile_latency, "pareto": pareto, "report": report, "list": list_}
+app = typer.Typer(name="gatebench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+
+
+@app.callback()
+def common(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    """A benchmark for adaptive (gated) neural networks: what their gates claim, what is executed, and what that is worth in time."""
+    console.debug = debug
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ..errors import GatebenchError
-from .app import DataDir, one_of, stdout, told
+from .console import DataDir, one_of, stdout, told
 
 KINDS = ("models", "recipes", "datasets")
 

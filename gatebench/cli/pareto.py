@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import GatebenchError, UsageError
-from .app import one_of, say, stdout, told
+from .console import one_of, say, stdout, told
 
 COSTS = ("macs_executed", "latency_ms", "energy_mj")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from .app import DataDir, choices, say, stderr, stdout, told, whole_numbers
+from .console import DataDir, choices, say, stderr, stdout, told, whole_numbers
 
 
 @told

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .app import choices, say, stdout, told
+from .console import choices, say, stdout, told
 
 
 @told

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import MissingData
-from .app import DataDir, say, stderr, stdout, told, whole_numbers
+from .console import DataDir, say, stderr, stdout, told, whole_numbers
 
 FALLBACK_EPOCHS = 7
 """Of `shapes`, where a recipe's own data set is missing: one to three minutes of CosineGate on 2 cores."""

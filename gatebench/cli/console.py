@@ -1,4 +1,4 @@
-"""The application: what every command shares. Parse, call, print; torch and all that is heavy is imported inside a command."""
+"""What every command shares: where it prints, how an error is told, how lists of names and numbers are read."""
 
 import functools
 from pathlib import Path
@@ -9,21 +9,13 @@ from rich.console import Console
 
 from ..errors import GatebenchError, UsageError, nearest
 
-app = typer.Typer(name="gatebench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 stdout, stderr = Console(), Console(stderr=True)
-_debug = False
+debug = False
 
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where data sets lie or are downloaded to. Default: $GATEBENCH_DATA, else ~/.cache/gatebench.", show_default=False),
 ]
-
-
-@app.callback()
-def common(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
-    """A benchmark for adaptive (gated) neural networks: what their gates claim beside what is executed."""
-    global _debug
-    _debug = debug
 
 
 def say(sentence: str) -> None:
@@ -39,7 +31,7 @@ def told(command):
         try:
             return command(*arguments, **values)
         except GatebenchError as error:
-            if _debug:
+            if debug:
                 raise
             say(f"gatebench: {error}")
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
@@ -49,7 +41,7 @@ def told(command):
         except typer.Exit:
             raise
         except Exception as error:
-            if _debug:
+            if debug:
                 raise
             reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
             if type(error).__name__ in ("OutOfMemoryError", "MemoryError", "_ArrayMemoryError") or "can't allocate memory" in reason:
