@@ -154,5 +154,5 @@ def _curves(runs: list[Run]) -> list[Picture]:
 
 
 def _exits(found: list[Group]) -> list[Picture]:
-    members = [group for group in found if "shares" in group.row and group.row.get("policy") == group.runs[0].headline.get("policy")]
+    members = [group for group in found if "shares" in group.row]
     return [Picture("exits", "Where inputs leave", exit_shares(members[:30]))] if members else []

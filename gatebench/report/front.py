@@ -52,8 +52,6 @@ class Point:
     y_low: float
     y_high: float
     static: bool = False
-    headline: bool = True
-    """Not one of the further policies and budgets of a run."""
     by_seed: dict[int, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -171,8 +169,7 @@ def _point(label: str, group: Group, cost: Cost) -> Point:
     x_low, x_high = (interval(group, cost) or own) if len(group.rows) > 1 else own
     y_low, y_high = interval(group, "accuracy") or (y, y)
     by_seed = {row["seed"]: (scale * row[cost], row["accuracy"]) for row in group.rows}
-    static, headline = "skip_pct" not in group.row, group.is_headline or cost != "macs_executed"
-    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, static, headline, by_seed)
+    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, "skip_pct" not in group.row, by_seed)
 
 
 def _published(dataset: str, groups: list[Group]) -> list[Point]:

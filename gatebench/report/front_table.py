@@ -20,12 +20,9 @@ def front_table(panel: Panel) -> Table:
     for heading in (f"{axis.unit} (95 %)", "accuracy % (95 %)"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("front", no_wrap=True)
-    told = [(point, state) for point, state in zip(panel.points, panel.states(), strict=True) if point.headline or state != "dominated"]
-    for point, state in sorted(told, key=lambda each: each[0].x):
+    for point, state in sorted(zip(panel.points, panel.states(), strict=True), key=lambda each: each[0].x):
         table.add_row(Text(point.label), _interval(point.x, point.x_low, point.x_high, 3 if point.x < 10 else 2),
                       _interval(point.y, point.y_low, point.y_high, 2), Text(SAYS[state], "bold" if state == "front" else ""))  # fmt: skip
-    if len(told) < len(panel.points):
-        table.add_row(f"and {len(panel.points) - len(told)} dominated policies and budgets")
     return table
 
 

@@ -71,7 +71,7 @@ class Group:
     runs: list[Run] = field(default_factory=list)
     rows: list[dict] = field(default_factory=list)
     label: str = ""
-    """Model and recipe, the policy and budget where there is a choice, and what else tells it from others of that name."""
+    """Model and recipe, the budget where there is a choice, and what else tells it from others of that name."""
 
     @property
     def row(self) -> dict:
@@ -83,7 +83,7 @@ class Group:
 
     @property
     def is_headline(self) -> bool:
-        """Whether this is what its runs stand for, and not another policy or budget of theirs."""
+        """Whether this is what its runs stand for, and not another budget of theirs."""
         return self.rows[0] == self.runs[0].headline
 
 
@@ -140,10 +140,13 @@ def _check(row: Any) -> None:
 
 
 def groups(runs: Iterable[Run]) -> list[Group]:
-    """The operating points of all runs, those of one setting and several seeds together."""
+    """The operating points of all runs, those of one setting and several seeds together.
+
+    Of a run with many policies those of the headline's, at every budget; the others are in its rows and curves.
+    """
     found = defaultdict(Group)
     for run in runs:
-        for row in run.points:
+        for row in (each for each in run.points if each.get("policy") == run.headline.get("policy")):
             group = found[row["digest"], row["split"], row.get("tradeoff"), row.get("policy"), row.get("severity")]
             group.runs.append(run)
             group.rows.append(row)
@@ -170,11 +173,9 @@ def name_groups(found: list[Group]) -> None:
 def _label(group: Group) -> str:
     row = group.row
     parts = [f"{row['model']} {row['recipe']}"]
-    if row.get("policy") != group.runs[0].headline.get("policy"):
-        parts.append(row.get("policy", ""))
     if "tradeoff" in row:
         parts.append(f"budget {row['tradeoff']:g}")
-    return ", ".join(filter(None, parts))
+    return ", ".join(parts)
 
 
 def _readable(path: Path) -> bool:
