@@ -199,6 +199,7 @@ def test_pareto_marks_the_front_and_answers_budgets(results, gatebench):
     answer = json.loads(gatebench("pareto", str(results), "--x", "latency_ms", "--max-ms", "2.2", "--json").stdout)
     assert [panel["machine"] for panel in answer["panels"]] == ["desk, 2 cores", "rack, 64 cores"]
     assert answer["best"][0]["networks"][0]["label"] == "cosinegate balanced"
+    assert "--max-ms wants latency_ms" in gatebench.refused("pareto", str(results), "--x", "macs_executed", "--max-ms", "2", code=2)
     assert {point["state"] for panel in answer["panels"] for point in panel["points"]} <= {"front", "tied", "dominated"}
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import GatebenchError, UsageError
+from ..errors import UsageError
 from .console import one_of, say, stdout, told
 
 COSTS = ("macs_executed", "latency_ms", "energy_mj")
@@ -46,13 +46,13 @@ def pareto(
     if not shown:
         wanted = f"no {x} was measured" if x else "there is no finished run"
         raise UsageError(f"In {results} {wanted}. `gatebench train` makes runs, `gatebench profile-latency {results}` times them.")
+    for option, budget, cost in (("--max-ms", max_ms, "latency_ms"), ("--max-macs", max_macs, "macs_executed")):
+        if budget is not None and cost not in shown:
+            raise UsageError(f"{option} wants {cost}: leave --x out, and time the runs with `gatebench profile-latency {results}`.")
     answers = [most_accurate(panel, max_ms) for panel in shown.get("latency_ms", []) if max_ms is not None]
     answers += [most_accurate(panel, max_macs) for panel in shown.get("macs_executed", []) if max_macs is not None]
     answers += [cheapest(panel, min_accuracy) for each in shown.values() for panel in each if min_accuracy is not None]
-    try:
-        written = write_fronts(shown, results, out)
-    except OSError as error:
-        raise GatebenchError(f"Cannot write the picture ({error.strerror or error}). Name another place with --out.") from error
+    written = write_fronts(shown, results, out)
     if as_json:
         typer.echo(json.dumps(as_dict(shown, answers), indent=2, allow_nan=False))
         return

@@ -115,6 +115,8 @@ def _comparable(table: Printed, line: Line, group: Group) -> str:
     wanted = table.epochs
     if wanted and row["epochs"] != wanted:
         reasons.append(f"{row['epochs']} epochs, not {wanted}")
+    elif row["epochs"] < row.get("recipe_epochs", 0):
+        reasons.append(f"{row['epochs']} of the recipe's {row['recipe_epochs']} epochs")
     changes = row.get("changes", [])
     if changes:
         reasons.append("changed: " + ", ".join(map(str, changes)))

@@ -20,7 +20,7 @@ def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None)
     else:
         several = len(shown) > 1
         wanted = [(cost, out.with_stem(f"{out.stem}-{cost}") if several else out) for cost in shown]
+    drawn = {cost: front(panels) for cost, panels in shown.items()}
     for cost, path in wanted:
-        picture = front(shown[cost])
-        RunFolder(path.parent).write(path.name, lambda stream, picture=picture, kind=path.suffix[1:]: figures.save(picture, stream, kind))
+        RunFolder(path.parent).write(path.name, lambda stream, cost=cost, kind=path.suffix[1:]: figures.save(drawn[cost], stream, kind))
     return [path for _, path in wanted]
