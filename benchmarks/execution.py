@@ -11,6 +11,7 @@ nothing has to be moved. Prints the realised fraction
 
 import argparse
 import functools
+import math
 
 import numpy as np
 import torch
@@ -30,9 +31,10 @@ PATTERNS = 20
 
 
 def patterns(batch, blocks, rate, draw):
-    """Decisions [batch, blocks]: every block off for a share `rate` of the batch, or at batch 1 of the blocks."""
+    """Decisions [batch, blocks]: every block off for a share `rate` of the batch, or at batch 1 that of the blocks, rounded up."""
     if batch == 1:
-        on = np.arange(blocks) >= round(rate * blocks)
+        off = blocks if rate == 1 else min(math.ceil(rate * blocks), blocks - 1)
+        on = np.arange(blocks) >= off
         return torch.from_numpy(draw.permuted(on)[None])
     return torch.from_numpy(draw.random((batch, blocks)) >= rate)
 

@@ -11,12 +11,14 @@ Four questions, each answered by what a profile does (the same protocol, the sam
 """
 
 import argparse
+import multiprocessing
 import os
 import statistics as plain
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +39,7 @@ from gatebench.measure.protocol import Subject, measure
 INPUTS = 32
 ROUNDS = 25
 PLANTED = 0.05
-TURNS = 20
+TURNS = 40
 """Of the comparison with other timers."""
 BLOCK = 5
 """Calls in a block of theirs."""
@@ -105,26 +107,50 @@ def by_input():
     )
 
 
-def other_timers(run, threads, folder):
-    """Median seconds by three timers, one list each, taking turns: ours, torch's, and pyperf's in processes of its own.
+def other_timers(threads, folder):
+    """Median seconds by three timers, one list each, taking turns, every one in a process of its own, as pyperf has it: where a
+    network comes to lie in memory makes some percent, and one process draws that once.
 
     The two others time blocks of calls, and the mean over a block holds every hiccup of the machine, which the median of single calls
     does not see. So all three time blocks of a few calls, on one input.
     """
-    seconds = {"gatebench": [], "torch.utils.benchmark": [], "pyperf": []}
-    block = Subject("block", lambda number: [run(number) for _ in range(BLOCK)])
+    timers = {
+        "gatebench": lambda turn: alone(by_gatebench, threads),
+        "torch.utils.benchmark": lambda turn: alone(by_torch, threads),
+        "pyperf": lambda turn: by_pyperf(threads, folder / f"{turn}.json"),
+    }
+    seconds = {name: [] for name in timers}
     for turn in track(range(TURNS), "other timers"):
-        times = measure([block], 1, CpuClock(), rounds=BLOCKS, max_seconds=10, seed=turn)
-        seconds["gatebench"].append(float(np.median(times.seconds)) / BLOCK)
-        timer = Timer("run(0)", globals={"run": run}, num_threads=threads)
-        seconds["torch.utils.benchmark"].append(plain.median(timer.timeit(BLOCK).median for _ in range(BLOCKS)))
-        seconds["pyperf"].append(by_pyperf(threads, folder / f"{turn}.json"))
+        names = list(timers)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            seconds[name].append(timers[name](turn))
     return seconds
+
+
+def alone(timer, threads):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(timer, threads).result()
+
+
+def by_gatebench(threads):
+    set_threads(threads)
+    with torch.inference_mode():
+        run = network()
+        block = Subject("block", lambda number: [run(number) for _ in range(BLOCK)])
+        times = measure([block], 1, CpuClock(), rounds=BLOCKS, max_seconds=10)
+    return float(np.median(times.seconds)) / BLOCK
+
+
+def by_torch(threads):
+    set_threads(threads)
+    with torch.inference_mode():
+        timer = Timer("run(0)", globals={"run": network()}, num_threads=threads)
+        return plain.median(timer.timeit(BLOCK).median for _ in range(BLOCKS))
 
 
 def by_pyperf(threads, file):
     script = Path(__file__).with_name("pyperf_network.py")
-    size = ["--processes", "2", "--values", str(BLOCKS // 2), "--loops", str(BLOCK)]
+    size = ["--processes", "1", "--values", str(BLOCKS), "--loops", str(BLOCK)]
     command = [sys.executable, script, *size, "--copy-env", "--quiet", "--output", file]
     subprocess.run(command, check=True, env={**os.environ, "TRUST_THREADS": str(threads)}, stdout=subprocess.DEVNULL)
     return pyperf.Benchmark.load(str(file)).median()
@@ -143,8 +169,8 @@ def main():
         print(against_itself(options.runs), flush=True)
         print(planted(options.trials), flush=True)
         print(by_input(), flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            seconds = other_timers(network(), options.threads, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = other_timers(options.threads, Path(folder))
     for name, values in seconds.items():
         low, middle, high = plain.quantiles((each / ours for each, ours in zip(values, seconds["gatebench"], strict=True)), n=4)
         print(f"others: {name} {1e6 * plain.median(values):.1f} us, {middle:.3f} of ours (quartiles over turns {low:.3f} to {high:.3f})")

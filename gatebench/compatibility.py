@@ -2,7 +2,7 @@
 
 from .contract import GatedModel
 from .errors import UsageError, nearest
-from .recipe import ExitLoss, Recipe
+from .recipe import Data, ExitChoice, ExitLoss, Recipe
 
 
 def check(recipe: Recipe, model: GatedModel, sized: bool) -> None:
@@ -18,14 +18,14 @@ def check(recipe: Recipe, model: GatedModel, sized: bool) -> None:
                 f"objective.terms.{name}: the model has no such term.{nearest(name, model.terms)}"
                 f" Its own are: {', '.join(model.terms) or 'none'}."
             )
-    if objective.budget and not model.units:
+    if objective.budget and not (model.units and model.soft_gates):
         raise UsageError("objective.budget: the model has no gates that a budget could hold down; leave it out.")
     if objective.exits:
         _check_loss(objective.exits, model)
-    if recipe.evaluation:
-        _check_evaluation(recipe, model)
+    if recipe.evaluation.exits:
+        _check_choice(recipe.evaluation.exits, recipe.data, model)
         if sized:
-            _check_budgets(recipe.evaluation.budgets, model)
+            _check_budgets(recipe.evaluation.exits.budgets, model)
 
 
 def _check_freeze(names: tuple[str, ...], model: GatedModel) -> None:
@@ -57,14 +57,16 @@ def _check_loss(rule: ExitLoss, model: GatedModel) -> None:
             )
 
 
-def _check_evaluation(recipe: Recipe, model: GatedModel) -> None:
+def _check_choice(choice: ExitChoice, data: Data, model: GatedModel) -> None:
     if model.exits == 1:
-        raise UsageError("evaluation: there are thresholds to choose only for a model with exits; leave it out.")
-    if recipe.evaluation.rules[0] != model.policy.rule:
-        raise UsageError(f"evaluation.rules: the first must be the model's own, {model.policy.rule!r}; --set model.rule changes that.")
-    if not recipe.data.validation or recipe.data.scored == "validation":
+        raise UsageError("evaluation.exits: there are thresholds to choose only for a model with exits; leave it out.")
+    if choice.rules[0] != model.policy.rule:
         raise UsageError(
-            "evaluation: thresholds are chosen on a validation part and scored on test. Set data.validation to a number of images,"
+            f"evaluation.exits.rules: the first must be the model's own, {model.policy.rule!r}; --set model.rule changes that."
+        )
+    if not data.validation or data.scored == "validation":
+        raise UsageError(
+            "evaluation.exits: thresholds are chosen on a validation part and scored on test. Set data.validation to a number of images,"
             " and leave data.scored at test."
         )
 
@@ -74,6 +76,6 @@ def _check_budgets(budgets: tuple[float, ...], model: GatedModel) -> None:
     for budget in budgets:
         if budget < least:
             raise UsageError(
-                f"evaluation.budgets: {budget:g} is less of the static twin's MACs than the first exit costs, {least:.3f}."
-                f" Give larger ones, as --set 'evaluation.budgets=[{(1 + least) / 2:.2f}]'."
+                f"evaluation.exits.budgets: {budget:g} is less of the static twin's MACs than the first exit costs, {least:.3f}."
+                f" Give larger ones, as --set 'evaluation.exits.budgets=[{(1 + least) / 2:.2f}]'."
             )

@@ -22,7 +22,7 @@ class Unit:
 
     name: str
     kind: str
-    """"block", "channels", "segment" or "expert"."""
+    """"block", "channels", "segment" up to an exit, its "head", or "expert"."""
     width: int
     """Number of switches: 1, or the number of channels."""
     macs: int
@@ -57,6 +57,8 @@ class GatedModel(nn.Module):
     """MACs of one input through the static twin: the same network without gates."""
     terms: tuple[str, ...] = ()
     """Names of the loss terms of the model's own that `forward` gives; a recipe's objective may weight them."""
+    soft_gates: bool = True
+    """Whether `forward` gives gates that a recipe's budget can hold down."""
     exits: int = 1
     """Number of answers on the way, the last one included."""
     policy: Any = None
@@ -106,6 +108,16 @@ class GatedModel(nn.Module):
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
         """A method's own inference, on arguments that were checked."""
         raise NotImplementedError(f"{type(self).__name__} does not define _infer()")
+
+    def fractions(self, decisions: np.ndarray) -> np.ndarray:
+        """Share of each unit's switches that are on, float32 [N, U], of decisions (or gates) [N, S]."""
+        starts = np.cumsum([0, *(unit.width for unit in self.units)])
+        columns = [decisions[:, start:end].mean(1, dtype=np.float32) for start, end in zip(starts, starts[1:], strict=False)]
+        return np.stack(columns, 1) if columns else np.zeros((len(decisions), 0), np.float32)
+
+    def claimed(self, decisions: np.ndarray) -> float:
+        """The saving in percent that the family's papers would claim for decisions [N, S]: the share of the switches that are off."""
+        return 100 * (1 - float(decisions.mean()))
 
     def macs(self, shares: np.ndarray, deciding: bool = True) -> np.ndarray:
         """MACs [N] of inputs that ran these shares [N, U] of the units; with the price of deciding, unless decisions were imposed."""

@@ -104,11 +104,11 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
     folder.write_json("data.json", data)
     progress = fit(model, recipe, train, test, folder, scored=dataset.scored, seed=seed, precision=precision, view=view)
 
-    study = ExitStudy(model, recipe.evaluation, validation, test, precision) if recipe.evaluation else None
+    choice = recipe.evaluation.exits
+    study = ExitStudy(model, choice, validation, test, precision) if choice else None
     outcome = collect(model, test, precision)
-    macs_ratio = float(outcome.executed_macs(model).mean()) / model.macs_static
     folder.write_text("epochs.csv", progress.table())
-    findings = audit(model, recipe, outcome, macs_ratio, progress.epochs[-1], next(train.in_order()), precision)
+    findings = audit(model, recipe, outcome, progress.epochs[-1], next(train.in_order()), precision)
     row = make_row(
         model, recipe, outcome, progress.epochs, findings,
         digest=digest, dataset=dataset.name, split=dataset.scored, seed=seed, device=place.device.type, machine=machine["name"],
@@ -124,13 +124,15 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
 
 
 def _parent_of(recipe: Recipe) -> Recipe | None:
-    """The recipe of the run whose weights this one starts from: the same data, share of epochs and --set training.* as its own."""
+    """The recipe of the run whose weights this one starts from: the same model, data, evaluation, share of epochs and --set training.*."""
     if not recipe.parent:
         return None
     known = models.entry(recipe.model.name)
-    changed = [change for change in recipe.changes if change.startswith("training.") and not change.startswith("training.freeze")]
-    parent = load(known.family, recipe.model.name, recipe.parent, changed)
-    parent = parent.model_copy(update={"data": recipe.data, "model": recipe.model})
+    training = [change for change in recipe.changes if change.startswith("training.") and not change.startswith("training.freeze")]
+    parent = load(known.family, recipe.model.name, recipe.parent, training)
+    shared = {"data": recipe.data, "model": recipe.model, "evaluation": recipe.evaluation}
+    changes = [change for change in recipe.changes if change in training or change.startswith(tuple(f"{part}." for part in shared))]
+    parent = parent.model_copy(update={**shared, "changes": changes})
     if recipe.scaled_from_epochs:
         parent = parent.with_epochs(max(1, round(parent.training.epochs * recipe.training.epochs / recipe.scaled_from_epochs)))
     return parent

@@ -85,7 +85,7 @@ class Data(_Part):
     digits, whose mirror image is another thing. rand-augment: that, then RandAugment (Cubuk et al., arXiv 1909.13719) and random
     erasing (Zhong et al., arXiv 1708.04896), with torchvision's settings, one draw for eight images of a batch."""
     validation: NonNegativeInt = 0
-    """Images carved from train by a fixed seed, to choose on what `evaluation` leaves open; 0 trains on all of train. A set that
+    """Images carved from train by a fixed seed, on which what `evaluation` asks for is chosen; 0 trains on all of train. A set that
     has such a part of its own gives that one, however many."""
     scored: Literal["test", "validation"] = Field("test", exclude_if=lambda value: value == "test")
     """validation: that part is scored, and test is left alone, as for trying settings out."""
@@ -163,8 +163,8 @@ class Training(_Part):
     compile: bool = False
 
 
-class Evaluation(_Part):
-    """What is chosen on the validation part, once training is over."""
+class ExitChoice(_Part):
+    """Exit policies, chosen on the validation part once training is over."""
 
     budgets: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1), AfterValidator(_each_once)]
     """Shares of the static twin's MACs for which exit thresholds are chosen; the first is that of the headline row."""
@@ -172,6 +172,12 @@ class Evaluation(_Part):
     """By which inputs leave; the first is the headline's, and the model's own."""
     temperature: bool = False
     """Whether each exit's logits are divided by a temperature, fitted first."""
+
+
+class Evaluation(_Part):
+    """What a trained network leaves open, and how it is chosen."""
+
+    exits: ExitChoice | None = Field(None, exclude_if=_unused)
 
 
 class Recipe(_Part):
@@ -183,9 +189,11 @@ class Recipe(_Part):
     data: Data = Data()
     objective: Objective = Objective()
     training: Training = Training()
-    evaluation: Evaluation | None = Field(None, exclude_if=_unused)
+    evaluation: Evaluation = Field(Evaluation(), exclude_if=lambda value: value == Evaluation())
     parent: str | None = Field(None, exclude_if=_unused)
     """Recipe of the same model whose run is made first, and whose weights this one starts from."""
+    baseline: str | None = Field(None, exclude_if=_unused)
+    """Recipe of the same model that this one is to beat; reports set the two side by side, seed by seed."""
     changes: list[str] = []
     """What --set and --dataset changed of the named recipe."""
     scaled_from_epochs: PositiveInt | None = None
@@ -218,9 +226,8 @@ class Recipe(_Part):
 
     def hash(self, **also: Any) -> str:
         """Eight hexadecimal digits of the resolved recipe and of what else decides the weights; they can be evaluated in many ways."""
-        content = {
-            key: value for key, value in self.model_dump(mode="json").items() if key not in ("name", "source", "changes", "evaluation")
-        }
+        left_out = ("name", "source", "baseline", "changes", "evaluation")
+        content = {key: value for key, value in self.model_dump(mode="json").items() if key not in left_out}
         content["data"].pop("name")  # one set under several paths is one set; `also` holds its fingerprint
         return hashlib.sha256(json.dumps([content, also], sort_keys=True).encode()).hexdigest()[:8]
 

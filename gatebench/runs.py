@@ -1,8 +1,9 @@
 """The run folder: every file written whole or not at all, and read back.
 
 `<model>-<recipe>-<data>-s<seed>-<hash>/` holds recipe.yaml, machine.json, epochs.csv, rows.jsonl, summary.json,
-breakdown.csv, inputs.parquet, decisions.npz, examples.npz, data.json, model.safetensors, while training resume.pt and, once timed,
-latency.csv, latency.json and pictures.
+breakdown.csv, inputs.parquet, decisions.npz, examples.npz, data.json, model.safetensors, of a network with exits exits.csv and
+calibration.csv with a picture each, resume.pt (to go on from, or to be evaluated in another way), and once timed latency.csv,
+latency.json and pictures.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What is said of a run: audit findings, statistics, breakdown, the README's table, schedules."""
+"""What is said of a run: audit findings, statistics, breakdown, schedules."""
 
 import copy
 import math
@@ -8,15 +8,13 @@ import pytest
 import torch
 
 from gatebench import models
-from gatebench.contract import Output
+from gatebench.contract import GatedModel, Output, Unit
 from gatebench.data.images import Dataset, Images
 from gatebench.evaluation import audit
 from gatebench.evaluation.breakdown import breakdown, per_input
-from gatebench.evaluation.outcome import Outcome, by_unit
-from gatebench.evaluation.row import at_epoch
+from gatebench.evaluation.outcome import Outcome
 from gatebench.measure.statistics import wilson
 from gatebench.recipe import Budget, Training
-from gatebench.report.markdown import tables
 from gatebench.training.schedule import make_schedule
 
 
@@ -84,11 +82,10 @@ def test_a_penalty_that_is_late_is_found():
 
 
 def test_a_claimed_saving_that_is_not_executed_is_found():
-    half_off = outcome([[1, 0], [0, 1]])
-    assert audit.unexecuted_claim(half_off, 0.6) == []
-    (found,) = audit.unexecuted_claim(half_off, 1.01)
+    assert audit.unexecuted_claim(50.0, 40.0) == []
+    (found,) = audit.unexecuted_claim(50.0, -1.0)
     assert found == "claimed saving not executed: 50.0 % of the gates are off, -1.0 % of the MACs are saved"
-    assert audit.unexecuted_claim(outcome([[1, 1], [1, 1]]), 1.0) == []
+    assert audit.unexecuted_claim(0.0, 0.0) == []
 
 
 def test_wilson_against_its_formula():
@@ -99,10 +96,12 @@ def test_wilson_against_its_formula():
 
 
 def test_units_of_several_switches_are_averaged():
-    from gatebench.contract import Unit
+    class Wide(GatedModel):
+        units = [Unit("a", "block", 1, 0, 0), Unit("b", "channels", 3, 0, 0)]
 
-    units = [Unit("a", "block", 1, 0, 0), Unit("b", "channels", 3, 0, 0)]
-    assert by_unit(np.array([[1, 1, 0, 0], [0, 1, 1, 1]]), units).tolist() == [[1, pytest.approx(1 / 3)], [0, 1]]
+    decisions = np.array([[1, 1, 0, 0], [0, 1, 1, 1]])
+    assert Wide().fractions(decisions).tolist() == [[1, pytest.approx(1 / 3)], [0, 1]]
+    assert Wide().claimed(decisions) == 37.5 and models.create("resnet8").fractions(np.zeros((2, 0))).shape == (2, 0)
 
 
 def test_macs_are_the_base_the_gate_and_what_ran(net):
@@ -111,14 +110,6 @@ def test_macs_are_the_base_the_gate_and_what_ran(net):
     base = net.macs_static - first - second - third
     assert net.macs(ran).tolist() == [base + net.macs_gate + first + third, base + net.macs_gate]
     assert net.macs(ran, deciding=False).tolist() == [base + first + third, base]
-
-
-def test_the_epoch_of_the_paper_s_table_2_is_kept_where_a_run_has_it():
-    epochs = [{"epoch": number, "test_accuracy": float(number), "mean_gate_soft": 0.5, "mean_gate_hard": 0.6} for number in range(1, 121)]
-    assert at_epoch(epochs, 100, "test_accuracy") == {
-        "accuracy_epoch_100": 100.0, "mean_gate_soft_epoch_100": 0.5, "mean_gate_hard_epoch_100": 0.6,
-    }  # fmt: skip
-    assert at_epoch(epochs[:15], 100, "test_accuracy") == {}
 
 
 def test_breakdown_by_class_difficulty_and_unit(net):
@@ -135,25 +126,6 @@ def test_breakdown_by_class_difficulty_and_unit(net):
     assert ran == pytest.approx(found.executed_macs(net).mean(), abs=1e-6)
     unit = net.units[0].macs
     assert table.loc[("unit", "blocks.0"), ["macs_decided", "macs_executed"]].tolist() == pytest.approx([unit * 2 / 3, unit])
-
-
-def row(seed, accuracy, **changes):
-    return {
-        "model": "cosinegate", "recipe": "balanced", "changes": [], "digest": "d", "dataset": "cifar10", "split": "test", "seed": seed,
-        "epochs": 15, "recipe_epochs": 160, "schedule": "cosine 0.1", "accuracy": accuracy, "accuracy_low": accuracy - 1,
-        "accuracy_high": accuracy + 1, "accuracy_peak": accuracy, "mean_gate_soft": 0.5, "mean_gate_hard": 0.75, "skip_pct": 25.0,
-        "macs_executed": 30e6, "macs_ratio": 0.75, "device": "cpu", "precision": "bf16", **changes,
-    }  # fmt: skip
-
-
-def test_the_readme_s_table_averages_seeds_of_one_setting_only():
-    other = row(0, 50.0, digest="e", changes=["model.gate.gamma=5"])
-    text = tables([row(0, 88.0), row(1, 90.0), other, row(0, 99.0, dataset="mnist"), row(0, 70.0, device="cuda")])
-    assert text.count("| cosinegate balanced") == 4
-    assert "| cosinegate balanced (recipe: 160 epochs) | 0, 1 | 89.00 ± 1.41 |" in text
-    assert text.index("bf16 on CPU**") < text.index("70.00 (69.00-71.00)") < text.index("**mnist")
-    assert "model.gate.gamma=5" in text and "50.00 (49.00-51.00)" in text
-    assert text.index("**cifar10") < text.index("**mnist")
 
 
 def rates(settings, epochs, steps_per_epoch=10):

@@ -25,7 +25,8 @@ from gatebench.pipeline import create
 from gatebench.profiling.networks import trained
 from gatebench.recipe import ExitLoss, read
 from gatebench.recipe import load as recipe_of
-from gatebench.report.markdown import exit_tables, read_exit_rows
+from gatebench.report.claims import exit_sheets
+from gatebench.report.results import groups, read_runs
 from gatebench.runs import RunFolder
 
 LOGITS = [[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [5.0, 0.0, 0.0]], [[0.0, 0.0, 3.0], [0.0, 0.0, 4.0], [1.0, 0.0, 0.0]]]
@@ -293,11 +294,12 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     assert timed["policy"] == "max-softmax, one threshold" and timed["execution"] == "sparse" and "gate_ms" in timed
 
     weights, epochs = (folder / "model.safetensors").read_bytes(), (folder / "epochs.csv").read_text()
-    (again,) = gatebench.json("train", "cgt", "--config", "hard", *train, "--set", "evaluation.budgets=[0.7]")  # without training again
+    again_at = ("--set", "evaluation.exits.budgets=[0.7]")
+    (again,) = gatebench.json("train", "cgt", "--config", "hard", *train, *again_at)  # without training again
     assert again["tradeoff"] == 0.7 and (folder / "epochs.csv").read_text() == epochs and len(list(tmp_path.glob("cgt-hard-*"))) == 1
     assert again["training_seconds"] == row["training_seconds"] and again["digest"] == row["digest"]
     assert not list(folder.glob("latency*")) and "latency_ms" not in (folder / "rows.jsonl").read_text()  # those of other thresholds
-    (scaled,) = gatebench.json("train", "cgt", "--config", "hard", *train, "--set", "evaluation.temperature=true")
+    (scaled,) = gatebench.json("train", "cgt", "--config", "hard", *train, "--set", "evaluation.exits.temperature=true")
     temperatures = trained(RunFolder(folder), plan, json.loads((folder / "data.json").read_text())).policy.temperatures
     assert all(0.04 < each < 21 for each in temperatures) and scaled["shares"] != row["shares"]
     calibration = pd.read_csv(folder / "calibration.csv")
@@ -305,12 +307,14 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     assert gatebench.json("train", "cgt", "--config", "hard", *train)[0]["accuracy"] == row["accuracy"]
     assert (folder / "model.safetensors").read_bytes() == weights
 
-    exits = read_exit_rows(tmp_path)
-    assert [each["tradeoff"] for each in exits] == [0.5, 0.35, 0.65, 0.8]
-    text, shares = exit_tables(exits), " / ".join(f"{100 * share:.1f}" for share in row["shares"])
-    assert "| cgt hard (recipe: 30 epochs" in text and f"| 50 | 0 | {row['accuracy']:.2f} |" in text and f"| {shares} |" in text
+    exits = groups(read_runs(tmp_path)[0])
+    assert [each.row["tradeoff"] for each in exits] == [0.5, 0.35, 0.65, 0.8]
+    (sheet,) = exit_sheets(exits)
+    (half,) = [dict(zip(sheet.headings, line, strict=True)) for line in sheet.lines if line[1] == "50"]
+    assert half["run"].startswith("cgt hard (recipe: 30 epochs") and half["accuracy %"].startswith(f"{row['accuracy']:.2f} (")
+    assert half["leaving at each exit %"] == " / ".join(f"{100 * share:.1f}" for share in row["shares"])
 
-    (deepest,) = gatebench.json("train", "cgt", "--config", "deepest", *train, "--set", "evaluation.budgets=[0.7]")
+    (deepest,) = gatebench.json("train", "cgt", "--config", "deepest", *train, "--set", "evaluation.exits.budgets=[0.7]")
     (wise,) = gatebench.json("train", "cgt", "--config", "exit-wise", *train)  # its parent is as good when it was scored otherwise
     (parent,) = tmp_path.glob("cgt-deepest-*")
     assert json.loads((parent / "summary.json").read_text()) == deepest
@@ -340,7 +344,7 @@ def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
     said = gatebench.refused("train", "cgt", *where, "--set", "objective.exits.weights=[1,1]", code=2)
     assert "the model has 3 exits; give one weight for each" in said
     assert "Did you mean 'heads'?" in gatebench.refused("train", "cgt", *where, "--set", "training.freeze=[head]", code=2)
-    said = gatebench.refused("train", "cgt", *where, "--set", "evaluation.budgets=[0.001]", code=2)
+    said = gatebench.refused("train", "cgt", *where, "--set", "evaluation.exits.budgets=[0.001]", code=2)
     assert "0.001 is less of the static twin's MACs than the first exit costs" in said and "epoch" not in said
     said = gatebench.refused("train", "cgt", *where, "--set", "data.validation=0", code=2)
     assert "thresholds are chosen on a validation part" in said
@@ -350,12 +354,12 @@ def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
         "train", "cgt", "--config", "hard", *where, "--set", "objective.exits.weights=[0,0,1]", "--set", "objective.exits.floor=0", code=2
     )
     assert "an input might train no exit" in said
-    assert "Did you mean 'entropy'?" in gatebench.refused("train", "cgt", *where, "--set", "evaluation.rules=[entropie]", code=2)
+    assert "Did you mean 'entropy'?" in gatebench.refused("train", "cgt", *where, "--set", "evaluation.exits.rules=[entropie]", code=2)
     for setting, said in {
-        "evaluation.rules=[margin]": "the first must be the model's own, 'max-softmax'",
-        "evaluation.rules=[]": "at least 1 item",
-        "evaluation.budgets=[0.5,0.5]": "each is to be given once",
-        "evaluation.budgets=[-1]": "greater than 0",
+        "evaluation.exits.rules=[margin]": "the first must be the model's own, 'max-softmax'",
+        "evaluation.exits.rules=[]": "at least 1 item",
+        "evaluation.exits.budgets=[0.5,0.5]": "each is to be given once",
+        "evaluation.exits.budgets=[-1]": "greater than 0",
         "training.freeze=[segments,heads]": "nothing is left to train",
         "objective.exits.anneal_epochs=0": "final_weights and anneal_epochs want each other",
         "data.scored=validation": "leave data.scored at test",
@@ -367,7 +371,7 @@ def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
 
 def test_a_budget_is_too_small_only_for_the_data_it_is_asked_for():
     """Of one channel and 28 x 28 pixels the first exit costs less of the twin than of three and 32 x 32."""
-    recipe = recipe_of("cgt", "cgt", "soft", ["evaluation.budgets=[0.07]"])
+    recipe = recipe_of("cgt", "cgt", "soft", ["evaluation.exits.budgets=[0.07]"])
     create(recipe)
     create(recipe, num_classes=10, input_shape=(1, 28, 28))
     with pytest.raises(UsageError, match="than the first exit costs"):

@@ -142,14 +142,25 @@ def test_percentiles_are_withheld_where_there_are_too_few_inputs():
 def test_the_cost_model_finds_planted_costs():
     draw = np.random.default_rng(0)
     shares, costs = draw.random((50, 4)), np.array([1e-3, 2e-3, 0.0, 5e-4])
-    found = statistics.fit_cost(shares, 3e-3 + shares @ costs)
+    found = statistics.fit_cost(shares, 3e-3 + shares @ costs, np.ones(len(costs)))
     assert found.base == pytest.approx(3e-3) and found.units == pytest.approx(costs, abs=1e-9) and found.r2 == pytest.approx(1.0)
 
 
 def test_a_cost_model_of_noise_explains_nothing():
     draw = np.random.default_rng(0)
-    assert statistics.fit_cost(draw.random((8, 9)), draw.random(8)) is None  # it would fit anything
-    assert statistics.fit_cost(draw.random((60, 9)), draw.random(60)).r2 < 0.1
+    assert statistics.fit_cost(draw.random((8, 9)), draw.random(8), np.ones(9)) is None  # it would fit anything
+    assert statistics.fit_cost(draw.random((60, 9)), draw.random(60), np.ones(9)).r2 < 0.1
+
+
+def test_a_cost_model_of_exits_says_what_going_on_costs():
+    """Segments and heads by turns: the first is always on, and a head goes with where an input leaves."""
+    leaves = np.random.default_rng(0).choice(3, 60)
+    shares = np.repeat(leaves[:, None] >= np.arange(3), 2, axis=1).astype(float)
+    shares[:, 1::2] = leaves[:, None] == np.arange(3)
+    seconds = np.array([1e-3, 3e-3, 7e-3])[leaves]
+    found = statistics.fit_cost(shares, seconds, np.array([5.0, 1, 5, 1, 5, 1]))
+    assert found.base == pytest.approx(1e-3) and found.r2 == pytest.approx(1)
+    assert found.units == pytest.approx([np.nan, np.nan, 2e-3, np.nan, 4e-3, np.nan], nan_ok=True)
 
 
 def test_every_subject_meets_every_input_once_a_round_and_groups_stay_together():

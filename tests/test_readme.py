@@ -11,8 +11,9 @@ import yaml
 
 from gatebench.profiling.networks import trained
 from gatebench.recipe import parse
-from gatebench.report.latency_table import markdown
-from gatebench.report.markdown import exit_tables, read_exit_rows, read_latency_rows, read_rows, tables
+from gatebench.report.document import compose
+from gatebench.report.results import read_runs
+from gatebench.report.sheet import to_markdown
 from gatebench.runs import RunFolder
 
 MOST_PARAMS = 500_000
@@ -30,12 +31,12 @@ def committed():
 
 
 def test_its_tables_are_those_of_the_committed_runs():
-    """Made by `python -m gatebench.report.markdown results/`."""
-    rows = read_rows(ROOT / "results")
-    assert rows
-    made = [tables(rows), exit_tables(read_exit_rows(ROOT / "results")), markdown(read_latency_rows(ROOT / "results"))]
-    for block in "\n\n".join(made).split("\n\n"):
-        assert block in README
+    """Those of the first section of what `gatebench report results/ --format md` writes."""
+    runs, left_out = read_runs(ROOT / "results")
+    assert runs and not left_out
+    claims, *_ = compose(runs, left_out).sections
+    for sheet in claims.sheets:
+        assert to_markdown(sheet) in README, sheet.title
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/recipe.yaml")), ids=lambda path: path.parent.name)

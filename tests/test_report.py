@@ -14,20 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatebench.report import sheet
+from gatebench.report.baseline import baseline_sheet
+from gatebench.report.claims import exit_sheets, realised_sheets, training_sheets
 from gatebench.report.comparison import NOT_MEASURED, comparison_sheets
 from gatebench.report.front import AXES, Panel, Point, cheapest, most_accurate, panels
 from gatebench.report.published import printed
 from gatebench.report.published.audit import audit
+from gatebench.report.quantities import value_of
 from gatebench.report.results import groups, read_runs
 
 ROW = {
     "model": "cosinegate", "recipe": "balanced", "changes": [], "digest": "0a", "dataset": "cifar10", "split": "test", "seed": 0,
     "epochs": 160, "recipe_epochs": 160, "device": "cpu", "machine": "desk, 2 cores", "threads": 1, "batch_size": 250,
-    "runtime": "torch", "execution": "sparse", "accuracy": 91.0, "accuracy_low": 90.4, "accuracy_high": 91.5, "accuracy_peak": 91.2,
+    "schedule": "cosine 0.1", "precision": "bf16", "runtime": "torch", "execution": "sparse",
+    "accuracy": 91.0, "accuracy_low": 90.4, "accuracy_high": 91.5, "accuracy_peak": 91.2,
     "peak_epoch": 2, "mean_gate_soft": 0.7, "mean_gate_hard": 0.75, "skip_pct": 25.0, "macs_dense": 40e6, "macs_executed": 30e6,
     "macs_ratio": 0.75, "audit": ["always on: blocks.0"],
 }  # fmt: skip
-TIMED = {"network": "net", "latency_ms": 2.0, "latency_low": 1.9, "latency_high": 2.1, "speedup": 1.1, "speedup_low": 1.05,
+TIMED = {"network": "net", "calls": 128, "rounds": 12, "noisy_rounds": 0, "latency_ms": 2.0,
+         "latency_low": 1.9, "latency_high": 2.1, "speedup": 1.1, "speedup_low": 1.05,
          "speedup_high": 1.15, "rival": "its static twin", "batch_size": 1}  # fmt: skip
 
 
@@ -101,6 +106,64 @@ def test_a_comparison_shows_mean_difference_and_what_keeps_it_from_comparing(res
     write_run(results / "short", digest="0d", epochs=15, changes=["training.learning_rate=0.2"])
     (table,) = [each for each in comparison_sheets(groups(read_runs(results)[0])) if each.name == "cosinegate-table-3"]
     assert any("15 epochs, not 160; changed: training.learning_rate=0.2" in cell for line in table.lines for cell in line)
+
+
+def test_only_seeds_of_one_setting_are_averaged(tmp_path):
+    for number, changes in enumerate((
+        {"seed": 0, "accuracy": 88.0}, {"seed": 1, "accuracy": 90.0}, {"accuracy": 50.0, "digest": "0e", "changes": ["model.gate.gamma=5"]},
+        {"accuracy": 99.0, "dataset": "mnist"}, {"accuracy": 70.0, "device": "cuda"}, {"accuracy": 89.0, "machine": "rack"},
+    )):  # fmt: skip
+        write_run(tmp_path / str(number), epochs=15, **changes)
+    sheets = training_sheets(groups(read_runs(tmp_path)[0]))
+    assert [each.title for each in sheets] == [
+        "cifar10 (test), 15 epochs, cosine 0.1, bf16 on CPU", "cifar10 (test), 15 epochs, cosine 0.1, bf16 on CUDA",
+        "mnist (test), 15 epochs, cosine 0.1, bf16 on CPU",
+    ]  # fmt: skip
+    lines = {line[0] + line[1]: line[2] for line in sheets[0].lines}
+    name = "cosinegate balanced (recipe: 160 epochs"
+    assert lines[f"{name})0, 1"] == "89.00 ± 1.41" and lines[f"{name}, model.gate.gamma=5)0"] == "50.00 (90.40-91.50)"
+    assert lines[f"{name})0"] == "89.00 (90.40-91.50)"  # seed 0 again, elsewhere: not averaged with itself
+    labels = [group.label for group in groups(read_runs(tmp_path)[0]) if group.row["dataset"] == "cifar10"]
+    assert len(set(labels)) == len(labels) == 4
+
+
+def exit_run(path, recipe, seed, accuracy, ratio, **changes):
+    """A run of exits at one budget, of a recipe that is to beat joint."""
+    also = {"digest": recipe, "tradeoff": 0.5, "policy": "max-softmax, one threshold", "thresholds": [0.9], "shares": [0.6, 0.4]}
+    write_run(path / f"{recipe}-{seed}", model="cgt", recipe=recipe, seed=seed, accuracy=accuracy, macs_ratio=ratio, **also, **changes)
+    (path / f"{recipe}-{seed}" / "recipe.yaml").write_text("baseline: joint\n" if recipe != "joint" else "{}\n")
+
+
+def test_a_method_stands_beside_its_baseline_seed_by_seed(tmp_path):
+    for seed, (joint, soft) in enumerate(((91.0, 91.5), (92.0, 92.1), (93.0, 93.3))):
+        exit_run(tmp_path, "joint", seed, joint, 0.50)
+        exit_run(tmp_path, "soft", seed, soft, 0.48)
+    exit_run(tmp_path, "hard", 7, 90.0, 0.5)
+    found = groups(read_runs(tmp_path)[0])
+    hard, soft = [dict(zip(baseline_sheet(found).headings, line, strict=True)) for line in baseline_sheet(found).lines]
+    assert soft["seeds"] == "0, 1, 2" and soft["accuracy %"] == "92.30 / 92.00" and soft["executed MACs %"] == "48.0 / 50.0"
+    half = 4.302653 * 0.2 / 3**0.5  # Student's, two degrees of freedom; the differences are 0.5, 0.1, 0.3
+    assert soft["more accurate by"] == f"+0.30 ({0.3 - half:+.2f} to {0.3 + half:+.2f})"
+    assert soft["MACs more by"].startswith("-2.0 (-2.0")
+    assert hard["accuracy %"] == "no seed in common"
+    (sheet,) = exit_sheets(found)
+    assert len(sheet.lines) == 3 and sheet.lines[0][5] == "60.0 / 40.0"
+    assert baseline_sheet([group for group in found if group.row["recipe"] == "joint"]) is None
+
+
+def test_times_of_two_machines_are_in_tables_of_their_own(results):
+    desk, rack = realised_sheets(read_runs(results)[0])
+    assert "desk, 2 cores; cpu, torch, 1 thread, batch 1; 128 calls x 12 rounds (0 noisy)" in desk.title and "rack" in rack.title
+    assert (len(desk.lines), len(rack.lines)) == (3, 2)
+
+
+def test_the_epoch_of_the_paper_s_table_2_is_read_where_a_run_has_it(tmp_path):
+    lines = [f"{number},0,{number - 10},0.6,0.5" for number in range(1, 121)]
+    header = "epoch,train_accuracy,test_accuracy,mean_gate_soft,mean_gate_hard"
+    (write_run(tmp_path / "long") / "epochs.csv").write_text("\n".join([header, *lines]))
+    ((run,), _) = read_runs(tmp_path)
+    found = {key: value_of(run, run.headline, f"{key}_epoch_100") for key in ("accuracy", "mean_gate_soft", "skip_soft_pct")}
+    assert found == {"accuracy": 90, "mean_gate_soft": 0.6, "skip_soft_pct": pytest.approx(40)}
 
 
 def points(pairs):

@@ -34,8 +34,8 @@ def pareto(
     """
     costs = [one_of(x, "--x", COSTS)] if x else list(COSTS)
     from ..report.front import cheapest, most_accurate, panels
+    from ..report.front_figure import write_fronts
     from ..report.front_table import as_dict, best_table, front_table
-    from ..report.pictures import write_fronts
     from ..report.results import groups, read_runs
 
     runs, left_out = read_runs(results)

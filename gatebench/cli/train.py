@@ -76,7 +76,7 @@ def train(
 
 def _show_runs(finished: list, as_json: bool) -> None:
     """The rows of runs, each given as folder and row, with where the compute of the last one goes."""
-    from ..report.table import breakdown_table, claims_table, exits_note, exits_table
+    from ..report.train_table import breakdown_table, claims_table, exits_note, exits_table
 
     rows = [row for _, row in finished]
     if as_json:

@@ -15,11 +15,10 @@ from ..recipe import Budget, Recipe
 from .outcome import Outcome
 
 
-def audit(model: GatedModel, recipe: Recipe, outcome: Outcome, macs_ratio: float, last_epoch: dict, batch, precision: str) -> list[str]:
+def audit(model: GatedModel, recipe: Recipe, outcome: Outcome, last_epoch: dict, batch, precision: str) -> list[str]:
     """All findings of a run.
 
-    `macs_ratio` is executed MACs over the static twin's, `last_epoch` the last row of epochs.csv and `batch` one
-    training batch (x, labels).
+    `last_epoch` is the last row of epochs.csv, `batch` one training batch (x, labels).
     """
     if not model.units:
         return []
@@ -28,7 +27,7 @@ def audit(model: GatedModel, recipe: Recipe, outcome: Outcome, macs_ratio: float
     if rule and rule.weight:
         findings += penalty_gradient(model, rule, batch, precision) + penalty_inactive(rule, last_epoch)
         findings += penalty_late(rule, recipe.training.epochs)
-    return findings + unexecuted_claim(outcome, macs_ratio)
+    return findings + unexecuted_claim(model.claimed(outcome.decisions), 100 * (1 - outcome.macs_ratio(model)))
 
 
 def constant_gates(model: GatedModel, outcome: Outcome) -> list[str]:
@@ -76,9 +75,8 @@ def penalty_late(rule: Budget, epochs: int) -> list[str]:
     return [f"penalty late: after {epochs} epochs it has {100 * reached:.0f} % of its weight"]
 
 
-def unexecuted_claim(outcome: Outcome, macs_ratio: float) -> list[str]:
-    """A claimed saving of which less than half is executed."""
-    claimed, executed = 1 - float(outcome.decisions.mean()), 1 - macs_ratio
-    if claimed < 0.01 or executed >= claimed / 2:
+def unexecuted_claim(claimed: float, executed: float) -> list[str]:
+    """A claimed saving of which less than half is executed; both in percent."""
+    if claimed < 1 or executed >= claimed / 2:
         return []
-    return [f"claimed saving not executed: {100 * claimed:.1f} % of the gates are off, {100 * executed:.1f} % of the MACs are saved"]
+    return [f"claimed saving not executed: {claimed:.1f} % of the gates are off, {executed:.1f} % of the MACs are saved"]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..contract import GatedModel
 from ..data.images import Dataset
-from .outcome import Outcome, by_unit
+from .outcome import Outcome
 
 DIFFICULTY_BINS = 5
 
@@ -25,9 +25,9 @@ def per_input(model: GatedModel, dataset: Dataset, outcome: Outcome) -> pd.DataF
     if dataset.test.difficulty is not None:
         table["difficulty"] = dataset.test.difficulty
     names = [unit.name for unit in model.units]
-    table |= dict(zip(names, outcome.unit_fractions(model.units).T, strict=True))
+    table |= dict(zip(names, model.fractions(outcome.decisions).T, strict=True))
     if outcome.gates is not None:
-        table |= dict(zip([f"{name}_soft" for name in names], by_unit(outcome.gates, model.units).T, strict=True))
+        table |= dict(zip([f"{name}_soft" for name in names], model.fractions(outcome.gates).T, strict=True))
     return pd.DataFrame(table)
 
 

@@ -18,12 +18,12 @@ from ..device import autocast
 from ..execution.exits import leave_at
 from ..exit_policy import NEVER, ExitPolicy, all_scores
 from ..measure.statistics import wilson
-from ..recipe import Evaluation, Rule
+from ..recipe import ExitChoice, Rule
 from ..runs import RunFolder
 from . import thresholds
 from .outcome import macro_scores
 
-BY_OTHER_THRESHOLDS = ("accuracy_peak", "peak_epoch", "accuracy_epoch_100", "mean_gate_hard_epoch_100")
+BY_OTHER_THRESHOLDS = ("accuracy_peak", "peak_epoch")
 """What a headline row says of epochs before thresholds were chosen."""
 BINS = 15
 """Of confidence, in a reliability diagram (Guo et al. 2017, arXiv 1706.04599)."""
@@ -65,12 +65,12 @@ class Choice:
 class ExitStudy:
     """Policies chosen on validation, and what they and all others are worth on the scored split; the model is left with the headline's."""
 
-    def __init__(self, model: GatedModel, evaluation: Evaluation, validation: Batches, scored: Batches, precision: str):
-        self.model, self.evaluation = model, evaluation
+    def __init__(self, model: GatedModel, asked: ExitChoice, validation: Batches, scored: Batches, precision: str):
+        self.model, self.asked = model, asked
         self.known = ask_all(model, validation, precision)
         self.answers = ask_all(model, scored, precision)
-        self.temperatures = fit_temperatures(self.known) if evaluation.temperature else None
-        self.choices = settle(model, self.known, evaluation, self.temperatures)
+        self.temperatures = fit_temperatures(self.known) if asked.temperature else None
+        self.choices = settle(model, self.known, asked, self.temperatures)
         model.policy = self.choices[0].policy
 
     def rows(self, headline: dict) -> list[dict]:
@@ -89,9 +89,9 @@ class ExitStudy:
 
     def write(self, folder: RunFolder) -> None:
         """exits.csv and calibration.csv, and a picture of each."""
-        from ..report import figures  # matplotlib takes its time
+        from .. import figures  # matplotlib takes its time
 
-        table = curves(self.model, self.known, self.answers, self.evaluation, self.temperatures)
+        table = curves(self.model, self.known, self.answers, self.asked, self.temperatures)
         reliability = calibration(self.answers, self.temperatures)
         folder.write_text("exits.csv", table.to_csv(index=False, float_format="%.10g"))
         folder.write_text("calibration.csv", reliability.to_csv(index=False, float_format="%.10g"))
@@ -115,12 +115,12 @@ def leaving_macs(model: GatedModel) -> np.ndarray:
     return model.macs(leave_at(torch.arange(model.exits), model.exits).numpy())
 
 
-def settle(model: GatedModel, validation: Answers, evaluation: Evaluation, temperatures: tuple[float, ...] | None) -> list[Choice]:
+def settle(model: GatedModel, validation: Answers, asked: ExitChoice, temperatures: tuple[float, ...] | None) -> list[Choice]:
     """All policies the recipe asks for, the headline's first."""
     costs = leaving_macs(model) / model.macs_static
     choices = []
-    for rule in evaluation.rules:
-        scores, right, budgets = validation.scores(rule, temperatures).numpy(), validation.right, evaluation.budgets
+    for rule in asked.rules:
+        scores, right, budgets = validation.scores(rule, temperatures).numpy(), validation.right, asked.budgets
         found = {"one threshold": thresholds.one_for_all(scores, right, costs, budgets)}
         if rule != "patience":  # whose scores are a few whole numbers
             found["one each"] = thresholds.one_each(scores, right, costs, budgets)
@@ -136,6 +136,7 @@ def point(model: GatedModel, known: Answers, answers: Answers, choice: Choice) -
     predictions = answers.logits.argmax(2).numpy()[np.arange(len(taken)), taken]
     correct = predictions == answers.labels
     low, high = wilson(int(correct.sum()), len(correct))
+    decisions = leave_at(torch.from_numpy(taken), model.exits).numpy()
     macs = float(leaving_macs(model)[taken].mean())
     return {
         "policy": choice.name,
@@ -146,7 +147,7 @@ def point(model: GatedModel, known: Answers, answers: Answers, choice: Choice) -
         "accuracy_high": high,
         **macro_scores(answers.labels, predictions),
         "shares": (np.bincount(taken, minlength=model.exits) / len(taken)).tolist(),
-        "skip_pct": 100 * (1 - float((taken + 1).mean()) / model.exits),
+        "skip_pct": model.claimed(decisions),
         "macs_decided": macs,
         "macs_executed": macs,
         "macs_ratio": macs / model.macs_static,
@@ -186,7 +187,7 @@ def oracle(answers: Answers) -> np.ndarray:
 
 
 def curves(
-    model: GatedModel, validation: Answers, test: Answers, evaluation: Evaluation, temperatures: tuple[float, ...] | None
+    model: GatedModel, validation: Answers, test: Answers, asked: ExitChoice, temperatures: tuple[float, ...] | None
 ) -> pd.DataFrame:
     """exits.csv: accuracy (%) and mean MACs on the scored split.
 
@@ -203,7 +204,7 @@ def curves(
     for number in range(model.exits):
         add("anytime", number, np.full(len(right), number))
     add("oracle", np.nan, oracle(test))
-    for rule in evaluation.rules:
+    for rule in asked.rules:
         known, scores = (split.scores(rule, temperatures).numpy() for split in (validation, test))
         early = known[:, :-1]
         values = np.unique(early) if rule == "patience" else np.unique(np.quantile(early, np.linspace(0, 1, 41)))

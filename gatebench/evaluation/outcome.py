@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..contract import Execution, GatedModel, Output, Unit
+from ..contract import Execution, GatedModel, Output
 from ..data.batches import Batches
 from ..device import autocast
 
@@ -42,29 +42,22 @@ class Outcome:
         hard = float(self.decisions.mean()) if self.decisions.size else None
         return {"mean_gate_soft": None if self.gates is None else float(self.gates.mean()), "mean_gate_hard": hard}
 
-    def gate_means_by_unit(self, units: list[Unit]) -> dict[str, float]:
+    def gate_means_by_unit(self, model: GatedModel) -> dict[str, float]:
         """Hard mean gate of every unit, as columns `gate_<unit>`."""
-        shares = self.unit_fractions(units).mean(0)
-        return {f"gate_{unit.name}": float(share) for unit, share in zip(units, shares, strict=True)}
-
-    def unit_fractions(self, units: list[Unit]) -> np.ndarray:
-        """Share of each unit's switches that were on, float32 [N, U]."""
-        return by_unit(self.decisions, units)
+        shares = model.fractions(self.decisions).mean(0)
+        return {f"gate_{unit.name}": float(share) for unit, share in zip(model.units, shares, strict=True)}
 
     def decided_macs(self, model: GatedModel) -> np.ndarray:
         """MACs [N] that the decisions ask for, the price of deciding included."""
-        return model.macs(self.unit_fractions(model.units))
+        return model.macs(model.fractions(self.decisions))
 
     def executed_macs(self, model: GatedModel) -> np.ndarray:
         """MACs [N] that the executor really ran, with whatever was computed only in order to decide."""
         return model.macs(self.executed)
 
-
-def by_unit(switches: np.ndarray, units: list[Unit]) -> np.ndarray:
-    """Mean over each unit's switches: [N, S] -> float32 [N, U]."""
-    starts = np.cumsum([0, *(unit.width for unit in units)])
-    columns = [switches[:, start:end].mean(1, dtype=np.float32) for start, end in zip(starts, starts[1:], strict=False)]
-    return np.stack(columns, 1) if columns else np.zeros((len(switches), 0), np.float32)
+    def macs_ratio(self, model: GatedModel) -> float:
+        """Mean executed MACs over the static twin's."""
+        return float(self.executed_macs(model).mean()) / model.macs_static
 
 
 def macro_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:

@@ -29,22 +29,14 @@ def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[d
         **macro_scores(outcome.labels, outcome.predictions),
         "accuracy_peak": peak[scored],
         "peak_epoch": peak["epoch"],
-        **at_epoch(epochs, 100, scored),
         **outcome.gate_means(),
         "macs_dense": model.macs_static,
         "macs_gate": model.macs_gate,
         "macs_decided": decided,
         "macs_executed": executed,
-        "macs_ratio": executed / model.macs_static,
+        "macs_ratio": outcome.macs_ratio(model),
         "audit": findings,
     }
     if model.units:
-        row["skip_pct"] = 100 * (1 - row["mean_gate_hard"])
+        row["skip_pct"] = model.claimed(outcome.decisions)
     return {key: value for key, value in row.items() if value is not None}
-
-
-def at_epoch(epochs: list[dict], number: int, scored: str) -> dict[str, float]:
-    """Accuracy and mean gates after an epoch on the way, where the run has it: CosineGate's Table 2 gives those of epoch 100."""
-    columns = {"accuracy": scored, "mean_gate_soft": "mean_gate_soft", "mean_gate_hard": "mean_gate_hard"}
-    rows = [row for row in epochs if row["epoch"] == number]
-    return {f"{name}_epoch_{number}": row.get(column) for row in rows for name, column in columns.items()}

@@ -161,20 +161,29 @@ class CostModel:
     base: float
     """Seconds."""
     units: np.ndarray
-    """Seconds of each unit, [U]."""
+    """Seconds of each unit, [U]; not a number where another stands for it."""
     r2: float
     """Share of the variance between calls that the model explains, each call predicted from all the others; below 0 it explains nothing."""
 
 
-def fit_cost(shares: np.ndarray, seconds: np.ndarray) -> CostModel | None:
-    """Fit typical times [N] to the shares [N, U] of units that were on; None where N is too small, nothing differs, or units that go
-    on and off together leave open which of them the time is for."""
-    design = np.column_stack([np.ones(len(shares)), shares])
+def fit_cost(shares: np.ndarray, seconds: np.ndarray, macs: np.ndarray) -> CostModel | None:
+    """Fit typical times [N] to the shares [N, U] of units that were on; None where N is too small or nothing differs.
+
+    Of units that go on and off together (a segment and the head behind it) the one with most MACs [U] stands for all; what is always
+    on is in the base.
+    """
+    kept, design = [], np.ones((len(shares), 1))
+    for unit in np.argsort(-macs, kind="stable"):
+        wider = np.column_stack([design, shares[:, unit]])
+        if np.linalg.matrix_rank(wider) == wider.shape[1]:
+            kept, design = [*kept, unit], wider
     total = ((seconds - seconds.mean()) ** 2).sum()
-    if len(design) < CALLS_PER_COST * design.shape[1] or not total or np.linalg.matrix_rank(design) < design.shape[1]:
+    if not kept or len(design) < CALLS_PER_COST * design.shape[1] or not total:
         return None
     inverse = np.linalg.pinv(design)
-    solution = inverse @ seconds
+    base, *costs = inverse @ seconds
     leverage = np.einsum("nk,kn->n", design, inverse)
-    left_out = (seconds - design @ solution) / np.maximum(1 - leverage, 1e-9)
-    return CostModel(float(solution[0]), solution[1:], float(1 - (left_out**2).sum() / total))
+    left_out = (seconds - design @ (base, *costs)) / np.maximum(1 - leverage, 1e-9)
+    units = np.full(shares.shape[1], np.nan)
+    units[kept] = costs
+    return CostModel(float(base), units, float(1 - (left_out**2).sum() / total))

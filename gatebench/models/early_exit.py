@@ -26,6 +26,8 @@ from .registry import register
 class EarlyExit(GatedModel):
     """Segments and heads, by turns the units; an input runs all up to the exit at which it leaves."""
 
+    soft_gates = False
+
     def __init__(
         self, segments: Sequence[nn.Module], heads: Sequence[nn.Module], input_shape: tuple[int, int, int], rule: Rule, threshold: float
     ):
@@ -41,7 +43,7 @@ class EarlyExit(GatedModel):
         for index, (segment, head) in enumerate(zip(self.segments, self.heads, strict=True)):
             after = _shape_after(segment, shape)
             self._units.append(Unit(f"segments.{index}", "segment", 1, count_macs(segment, shape), count_params(segment)))
-            self._units.append(Unit(f"heads.{index}", "segment", 1, count_macs(head, after), count_params(head)))
+            self._units.append(Unit(f"heads.{index}", "head", 1, count_macs(head, after), count_params(head)))
             shape = after
         self.macs_static = sum(unit.macs for unit in self._units[::2]) + self._units[-1].macs
 

@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..contract import Execution, GatedModel, Output
 from ..errors import GatebenchError, UsageError, first_line
-from ..evaluation.outcome import by_unit
 from ..execution.fold import folded, same_answers
 from ..execution.graphs import Graph, GraphedBlocks
 from ..models.block_gated import BlockGatedResNet
@@ -100,7 +99,7 @@ class Contender:
 
     def shares(self, decisions: list[Tensor]) -> np.ndarray:
         """Share of each unit that is on, mean of each call, [N, U]."""
-        return np.stack([by_unit(each.cpu().numpy(), self.model.units).mean(0) for each in decisions])
+        return np.stack([self.model.fractions(each.cpu().numpy()).mean(0) for each in decisions])
 
 
 def detached(output: Output) -> Output:

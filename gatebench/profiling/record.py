@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from .. import figures
 from ..errors import UsageError
 from ..evaluation.breakdown import difficulty_bins
-from ..evaluation.outcome import by_unit
 from ..measure.clock import clock_for, overhead
 from ..measure.statistics import per_input
-from ..report import figures
 from ..runs import RunFolder
 from .contender import Contender
 from .networks import Network
@@ -39,7 +38,7 @@ SCORES = (
 )  # fmt: skip
 """... and, where it was timed on the inputs it was scored on, how good it is on all of them, and what it decides. What it executes
 depends on the batch size, and was counted anew."""
-SAME = ("network", "dataset", "machine", "device", "threads", "batch_size", "execution", "runtime", "rival")
+SAME = ("dataset", "machine", "device", "threads", "batch_size", "execution", "runtime", "rival")
 """A row of times replaces the one before that agrees in these."""
 SAME_SESSION = ("dataset", "machine", "device", "threads", "batch_size", "rival", "executions")
 """And so do the raw times of a session."""
@@ -161,7 +160,7 @@ def _decisions(network: Network, contender: Contender) -> tuple[pd.DataFrame, di
     else:
         numbers = contender.numbers.ravel()
         on = torch.cat([output.decisions for output in contender.own]).cpu().numpy()
-        shares = pd.DataFrame(by_unit(on, contender.model.units), columns=names)
+        shares = pd.DataFrame(contender.model.fractions(on), columns=names)
         labels = pd.Series(network.data.test.labels[numbers])
         difficulty = None if network.data.test.difficulty is None else pd.Series(network.data.test.difficulty[numbers])
     groups = {"class": pd.Categorical.from_codes(labels, [str(name) for name in network.data.classes])}

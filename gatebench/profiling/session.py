@@ -139,7 +139,7 @@ def _timings(contender: Contender, index: int, times: Times, plan: Plan, rival: 
                 seconds=of(execution),
                 macs=contender.macs(outputs),
                 shares=contender.shares(decisions),
-                claimed=1 - float(np.mean([each.float().mean().item() for each in decisions])),
+                claimed=contender.model.claimed(torch.cat(decisions).cpu().numpy()),
                 rival=rival,
                 gate=_gate(contender, of) if execution == "sparse" else None,
                 **common,
@@ -153,9 +153,10 @@ def _gate(contender: Contender, of: Callable[[str], np.ndarray]) -> Gate:
         known = contender.twin and name in contender.model.fixed_policies
         return statistics.speedup(of(name), of("twin")) if known else None
 
+    macs = np.array([unit.macs for unit in contender.model.units])
     return Gate(
         price=statistics.speedup(of("sparse"), of("imposed")),
         all_on=over_twin("all on"),
         all_off=over_twin("all off"),
-        cost=statistics.fit_cost(contender.shares(contender.random), statistics.per_input(of("random"))),
+        cost=statistics.fit_cost(contender.shares(contender.random), statistics.per_input(of("random")), macs),
     )

@@ -69,7 +69,7 @@ class Timing:
     shares: np.ndarray | None
     """Share of each unit that was on, mean of each call, [N, U]; None without units."""
     claimed: float | None
-    """Share of all switches that were off."""
+    """Saving that the decisions claim, percent; None without units."""
     rival: Rival | None = None
     gate: Gate | None = None
     noisy_rounds: int = 0
@@ -150,7 +150,7 @@ class Timing:
             "rounds": self.seconds.shape[0],
             "noisy_rounds": self.noisy_rounds,
             "session_seconds": self.elapsed,
-            "timed_claimed_pct": None if self.claimed is None else 100 * self.claimed,
+            "timed_claimed_pct": self.claimed,
             "timed_macs_executed": float(self.macs.mean()),
             "timed_saving_pct": None if self.saved is None else 100 * self.saved,
             **_three("latency", self.latency, "_ms", 1e3),
@@ -176,7 +176,7 @@ class Timing:
             if self.gate.cost:
                 row |= {
                     "cost_base_ms": 1e3 * self.gate.cost.base,
-                    "cost_units_ms": [1e3 * float(each) for each in self.gate.cost.units],
+                    "cost_units_ms": [None if np.isnan(each) else 1e3 * float(each) for each in self.gate.cost.units],
                     "cost_r2": self.gate.cost.r2,
                 }
         return {key: value for key, value in row.items() if value is not None}

@@ -10,8 +10,10 @@ from importlib.resources import files
 import jinja2
 from matplotlib.figure import Figure
 
-from . import figures
-from .comparison import audit_sheet, claims_sheet, comparison_sheets, realised_sheets
+from .. import figures
+from .baseline import baseline_sheet
+from .claims import exit_sheets, realised_sheets, training_sheets
+from .comparison import audit_sheet, comparison_sheets
 from .front import AXES, panels
 from .front_figure import front
 from .paper_figures import exit_shares, training_curves
@@ -68,7 +70,7 @@ def compose(runs: list[Run], left_out: list[str]) -> Report:
     summary = f"{len(runs)} runs of {len(models)} models on {', '.join(sorted(sets)) or 'no data'}."
     sections = [
         Section("claims", "Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
-                sheets=[claims_sheet(found), *realised_sheets(runs)]),
+                sheets=[*training_sheets(found), *exit_sheets(found), *_baselines(found), *realised_sheets(runs)]),
         Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.",
                 _fronts(runs, found)),
         Section("curves", "Over the epochs", pictures=_curves(runs) + _exits(found)),
@@ -133,6 +135,11 @@ def _latex(report: Report) -> str:
         for section in report.sections for each in section.pictures
     ]  # fmt: skip
     return "\n".join([*head, *body, *pictures, r"\end{document}"]) + "\n"
+
+
+def _baselines(found: list[Group]) -> list[Sheet]:
+    sheet = baseline_sheet(found)
+    return [sheet] if sheet else []
 
 
 def _fronts(runs: list[Run], found: list[Group]) -> list[Picture]:

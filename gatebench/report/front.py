@@ -11,9 +11,9 @@ from typing import Literal
 import moocore
 import numpy as np
 
-from .comparison import interval, mean, place, place_name
 from .published import printed
-from .results import Group, Run, name_groups
+from .quantities import interval, mean, place, place_name
+from .results import Group, Run, gather
 
 Cost = Literal["macs_executed", "latency_ms", "energy_mj"]
 
@@ -139,29 +139,24 @@ def _macs_panels(groups: list[Group]) -> list[Panel]:
         found[group.row["dataset"], group.row["split"]].append(group)
     made = []
     for (dataset, split), members in sorted(found.items()):
-        points = [_point(group.label, group, "macs_executed") for group in members]
+        points = [_point(group, "macs_executed") for group in members]
         made.append(Panel("macs_executed", dataset, split, None, points, _published(dataset, members) if split == "test" else []))
     return made
 
 
 def _timed_panels(runs: list[Run], cost: Cost) -> list[Panel]:
-    found: dict[tuple, dict[tuple, Group]] = defaultdict(lambda: defaultdict(Group))
+    found = defaultdict(list)
     for run in runs:
         for row in run.times:
             if cost in row and "accuracy" in row:
-                key = (row.get("digest"), row.get("execution"), row.get("tradeoff"), row.get("policy"))
-                group = found[row["dataset"], row.get("split", ""), place(row)][key]
-                group.runs.append(run)
-                group.rows.append(row)
+                found[row["dataset"], row.get("split", ""), place(row)].append((run, row))
     made = []
     for (dataset, split, where), members in sorted(found.items(), key=lambda item: str(item[0])):
-        name_groups(list(members.values()))
-        points = [_point(group.label + (" (masked)" if key[1] == "masked" else ""), group, cost) for key, group in members.items()]
-        made.append(Panel(cost, dataset, split, where, points, []))
+        made.append(Panel(cost, dataset, split, where, [_point(group, cost) for group in gather(members)], []))
     return made
 
 
-def _point(label: str, group: Group, cost: Cost) -> Point:
+def _point(group: Group, cost: Cost) -> Point:
     scale = AXES[cost].scale
     x, y = mean(group, cost), mean(group, "accuracy")
     prefix = "latency" if cost == "latency_ms" else cost
@@ -169,7 +164,7 @@ def _point(label: str, group: Group, cost: Cost) -> Point:
     x_low, x_high = (interval(group, cost) or own) if len(group.rows) > 1 else own
     y_low, y_high = interval(group, "accuracy") or (y, y)
     by_seed = {row["seed"]: (scale * row[cost], row["accuracy"]) for row in group.rows}
-    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, "skip_pct" not in group.row, by_seed)
+    return Point(group.label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, "skip_pct" not in group.row, by_seed)
 
 
 def _published(dataset: str, groups: list[Group]) -> list[Point]:

@@ -1,14 +1,18 @@
-"""The picture of a front: accuracy against cost, what nothing beats, and what the intervals say of the rest."""
+"""The picture of a front, and its files: accuracy against cost, what nothing beats, and what the intervals say of the rest."""
 
 import string
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from .figures import GATED, LINE, RIVAL, STYLE
+from ..errors import UsageError
+from ..figures import GATED, LINE, RIVAL, STYLE, save
+from ..runs import RunFolder
 from .front import AXES, Panel, Point
 
+FORMATS = ("png", "svg")
 GREY = "#888888"
 NAMED = 12
 """Points that are not dominated and get a number and a name beside the picture: the most accurate."""
@@ -28,6 +32,21 @@ def front(panels: list[Panel]) -> Figure:
         for axes, panel in zip(np.atleast_1d(figure.subplots(len(panels), 1)), panels, strict=True):
             _draw(axes, panel)
         return figure
+
+
+def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None) -> list[Path]:
+    """pareto-<cost>.png and .svg in `results`, or the one file `out`. Raises UsageError where `out` is neither PNG nor SVG."""
+    if out is None:
+        wanted = [(cost, results / f"pareto-{cost}.{kind}") for cost in shown for kind in FORMATS]
+    elif out.suffix[1:] not in FORMATS:
+        raise UsageError(f"--out wants a .png or .svg file, not {str(out)!r}.")
+    else:
+        several = len(shown) > 1
+        wanted = [(cost, out.with_stem(f"{out.stem}-{cost}") if several else out) for cost in shown]
+    drawn = {cost: front(panels) for cost, panels in shown.items()}
+    for cost, path in wanted:
+        RunFolder(path.parent).write(path.name, lambda stream, cost=cost, kind=path.suffix[1:]: save(drawn[cost], stream, kind))
+    return [path for _, path in wanted]
 
 
 def _draw(axes, panel: Panel) -> None:

@@ -1,6 +1,6 @@
-"""Rows of times as tables, for a terminal and for Markdown: claimed, executed and realised side by side, and what the gates cost.
+"""Rows of times as tables, for a terminal and for the report: claimed, executed and realised side by side, and what the gates cost.
 
-Only times of one machine, device, runtime, number of threads and batch size compare, so each has tables of its own.
+Only times of one place compare, so each has tables of its own.
 """
 
 from collections import defaultdict
@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .table import number
-
-PLACE = ("machine", "device", "runtime", "threads", "batch_size")
+from .quantities import number, place, place_name
+from .sheet import Sheet
 
 
 @dataclass(frozen=True)
@@ -72,26 +71,26 @@ def show(console: Console, rows: list[dict]) -> None:
             console.print()
 
 
-def markdown(rows: list[dict]) -> str:
-    """The same tables for a page."""
-    parts = []
-    for title, members in _by_place(rows):
-        parts += [f"**{title}**", _markdown(LATENCY_OVER, members)]
+def sheets(rows: list[dict]) -> list[Sheet]:
+    """The same tables for the report."""
+    made = []
+    for index, (title, members) in enumerate(_by_place(rows), start=1):
+        made.append(_sheet(f"realised-{index}", f"Claimed, executed, realised: {title}", LATENCY_OVER, members))
         gated = [row for row in members if "gate_ms" in row]
-        parts += [_markdown(GATES, gated)] if gated else []
-    return "\n\n".join(parts)
+        if gated:
+            made.append(_sheet(f"gates-{index}", f"What the gates cost: {title}", GATES, gated))
+    return made
 
 
 def _by_place(rows: list[dict]) -> Iterator[tuple[str, list[dict]]]:
     """Rows that compare, with a title that says where and how much was timed."""
     places = defaultdict(list)
     for row in rows:
-        places[tuple(row[key] for key in PLACE)].append(row)
-    for (machine, device, runtime, threads, batch_size), members in sorted(places.items()):
+        places[place(row)].append(row)
+    for where, members in sorted(places.items()):
         counts = sorted({(row["calls"], row["rounds"], row["noisy_rounds"]) for row in members})
         timed = ", ".join(f"{calls} calls x {rounds} rounds ({noisy} noisy)" for calls, rounds, noisy in counts)
-        thread = f"{threads} thread{'s' * (threads != 1)}"
-        yield f"{machine}; {device}, {runtime}, {thread}, batch {batch_size}; {timed}", members
+        yield f"{place_name(where)}; {timed}", members
 
 
 def _table(cells: Cells, rows: list[dict], title: str) -> Table:
@@ -109,17 +108,13 @@ def _table(cells: Cells, rows: list[dict], title: str) -> Table:
     return table
 
 
-def _markdown(cells: Cells, rows: list[dict]) -> str:
-    lines = [[each if isinstance(each, str) else f"{each[0]} ({each[1]})" for each in cells.of(row)] for row in rows]
-    return markdown_table(cells.headings, lines)
-
-
-def markdown_table(headings: tuple[str, ...], lines: list[list[str]]) -> str:
-    """A table in Markdown."""
-    rule = "|" + "---|" * len(headings)
-    return "\n".join(["| " + " | ".join(headings) + " |", rule, *("| " + " | ".join(cells) + " |" for cells in lines)])
+def _sheet(name: str, title: str, cells: Cells, rows: list[dict]) -> Sheet:
+    lines = [tuple(each if isinstance(each, str) else f"{each[0]} ({each[1]})" for each in cells.of(row)) for row in rows]
+    return Sheet(name, title, cells.headings, lines)
 
 
 def _estimate(row: dict, key: str, form: str) -> str | tuple[str, str]:
     """A value, and its interval."""
-    return (format(row[key], form), f"{row[f'{key}_low']:{form}}-{row[f'{key}_high']:{form}}") if key in row else "-"
+    if not {key, f"{key}_low", f"{key}_high"} <= set(row):
+        return number(row, key, form)
+    return format(row[key], form), f"{row[f'{key}_low']:{form}}-{row[f'{key}_high']:{form}}"

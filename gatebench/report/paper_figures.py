@@ -3,7 +3,7 @@
 import matplotlib
 from matplotlib.figure import Figure
 
-from .figures import COLOURS, MARKS, STYLE
+from ..figures import COLOURS, MARKS, STYLE
 from .results import Group, Run
 
 SHOWN = 6
@@ -12,7 +12,7 @@ SHOWN = 6
 
 def training_curves(title: str, runs: list[Run]) -> Figure | None:
     """Accuracy in training and on the scored split, mean gate, and gates off, over epochs; None where no run kept its epochs."""
-    curves = [(run, run.epochs()) for run in runs[:SHOWN]]
+    curves = [(run, run.epochs) for run in runs[:SHOWN]]
     curves = [(run, lines) for run, lines in curves if len(lines) > 1]
     if not curves:
         return None

@@ -5,9 +5,10 @@ A folder that is half-written, damaged, of another version or made to mislead is
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,22 @@ NUMBERS = (
     "seed", "epochs", "recipe_epochs", "threads", "batch_size", "params", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak",
     "peak_epoch", "f1", "precision_macro", "recall_macro", "mean_gate_soft", "mean_gate_hard", "skip_pct", "macs_dense", "macs_decided",
     "macs_executed", "macs_ratio", "latency_ms", "latency_low", "latency_high", "speedup", "speedup_low", "speedup_high", "realised",
-    "realised_low", "realised_high", "timed_saving_pct", "tradeoff", "energy_mj", "overthinking_pct", "oracle_accuracy",
-    "adaptivity_gain_same_weights",
+    "realised_low", "realised_high", "timed_claimed_pct", "timed_saving_pct", "calls", "rounds", "noisy_rounds", "gate_ms", "all_on",
+    "all_off", "break_even_skip_pct", "cost_base_ms", "cost_r2", "tradeoff", "energy_mj", "overthinking_pct", "oracle_accuracy",
+    "adaptivity_gain_same_weights", *(f"latency_p{rank}{end}" for rank in (50, 90, 99) for end in ("", "_low", "_high")),
 )  # fmt: skip
 REQUIRED = ("model", "recipe", "digest", "dataset", "split", "seed", "epochs", "accuracy", "accuracy_low", "accuracy_high", "macs_executed")
-"""Of the headline row."""
+"""Of an operating point."""
+REQUIRED_OF_TIMES = (
+    "network", "dataset", "machine", "device", "runtime", "threads", "batch_size", "execution", "latency_ms", "calls", "rounds",
+    "noisy_rounds",
+)  # fmt: skip
+"""Of a row of times."""
+SETTING = ("dataset", "digest", "split", "device", "precision", "tradeoff", "policy", "severity", "execution",
+           "rival")  # fmt: skip
+"""Operating points that agree in these differ in the seed, or in the machine and its number of threads."""
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Many times as fast, where PyYAML was built with it."""
 LARGEST = 20_000_000
 """Bytes of a file that is read: a run's own are a thousandth of it."""
 
@@ -49,11 +61,12 @@ class Run:
 
     def setting(self, key: str) -> Any:
         """A setting of the resolved recipe, as a.b.c; None where there is none."""
-        content = _recipe(self)
+        content = self._recipe
         for part in key.split("."):
             content = content.get(part) if isinstance(content, dict) else None
         return content
 
+    @cached_property
     def epochs(self) -> list[dict]:
         """epochs.csv; nothing where it is missing or damaged."""
         if not _readable(self.folder / "epochs.csv"):
@@ -63,10 +76,20 @@ class Run:
         except GatebenchError:
             return []
 
+    @cached_property
+    def _recipe(self) -> dict:
+        if not _readable(self.folder / "recipe.yaml"):
+            return {}
+        try:
+            content = yaml.load((self.folder / "recipe.yaml").read_text(encoding="utf-8"), LOADER)
+        except (OSError, ValueError, yaml.YAMLError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
 
 @dataclass
 class Group:
-    """Operating points that differ in the seed alone (and where they were computed): one network, trained again and again."""
+    """Operating points that differ in the seed (and the machine): one network, trained again and again."""
 
     runs: list[Run] = field(default_factory=list)
     rows: list[dict] = field(default_factory=list)
@@ -80,11 +103,6 @@ class Group:
     @property
     def seeds(self) -> list[int]:
         return sorted({row["seed"] for row in self.rows})
-
-    @property
-    def is_headline(self) -> bool:
-        """Whether this is what its runs stand for, and not another budget of theirs."""
-        return self.rows[0] == self.runs[0].headline
 
 
 def read_runs(results: Path) -> tuple[list[Run], list[str]]:
@@ -117,11 +135,18 @@ def _read(path: Path) -> Run:
         raise GatebenchError("rows.jsonl is damaged") from None
     for row in rows:
         _check(row)
-    points = [row for row in rows if "latency_ms" not in row]
-    missing = [key for key in REQUIRED if not points or key not in points[0]]
+    points, times = ([row for row in rows if ("latency_ms" in row) == timed] for timed in (False, True))
+    for row in points or [{}]:
+        _require(row, (*REQUIRED, "tradeoff") if "thresholds" in row else REQUIRED, "a row")
+    for row in times:
+        _require(row, REQUIRED_OF_TIMES, "a row of its times")
+    return Run(RunFolder(path), points, times)
+
+
+def _require(row: dict, keys: tuple[str, ...], what: str) -> None:
+    missing = [key for key in keys if key not in row]
     if missing:
-        raise GatebenchError(f"its first row lacks {', '.join(missing)} (another version of gatebench?)")
-    return Run(RunFolder(path), points, [row for row in rows if "latency_ms" in row])
+        raise GatebenchError(f"{what} lacks {', '.join(missing)} (another version of gatebench?)")
 
 
 def _check(row: Any) -> None:
@@ -142,32 +167,57 @@ def _check(row: Any) -> None:
 def groups(runs: Iterable[Run]) -> list[Group]:
     """The operating points of all runs, those of one setting and several seeds together.
 
-    Of a run with many policies those of the headline's, at every budget; the others are in its rows and curves.
+    Of a run with many policies those of the headline's, at every budget; the others are in its rows and curves. A seed that was run
+    twice (on two machines, say) does not count twice: the second one is in a group of its own.
     """
-    found = defaultdict(Group)
-    for run in runs:
-        for row in (each for each in run.points if each.get("policy") == run.headline.get("policy")):
-            group = found[row["digest"], row["split"], row.get("tradeoff"), row.get("policy"), row.get("severity")]
-            group.runs.append(run)
-            group.rows.append(row)
-    name_groups(list(found.values()))
+    return gather((run, row) for run in runs for row in run.points if row.get("policy") == run.headline.get("policy"))
+
+
+def gather(members: Iterable[tuple[Run, dict]]) -> list[Group]:
+    """Rows that agree in all but seed and machine, together and with a label."""
+    found, times_seen = defaultdict(Group), Counter()
+    for run, row in members:
+        setting = tuple(row.get(key) for key in SETTING)
+        group = found[setting, times_seen[setting, row.get("seed")]]
+        times_seen[setting, row.get("seed")] += 1
+        group.runs.append(run)
+        group.rows.append(row)
+    _name(list(found.values()))
     return list(found.values())
 
 
-def name_groups(found: list[Group]) -> None:
+WAYS = {
+    "epochs": lambda row: f"{row['epochs']} epochs",
+    "changes": lambda row: ", ".join(map(str, row.get("changes", []))),
+    "digest": lambda row: row["digest"],
+    "device": lambda row: row.get("device", ""),
+    "precision": lambda row: row.get("precision", ""),
+    "machine": lambda row: row.get("machine", ""),
+    "threads": lambda row: f"{row.get('threads')} threads",
+    "rival": lambda row: f"over {row.get('rival')}",
+}
+"""In what groups of one label may differ, and how that is said."""
+
+
+def _name(found: list[Group]) -> None:
     """Give every group its label; groups that would share one also say in what they differ."""
-    alike = defaultdict(list)
     for group in found:
         group.label = _label(group)
+    _tell_apart(found, list(WAYS.items()))
+
+
+def _tell_apart(found: list[Group], ways: list[tuple[str, Callable[[dict], str]]]) -> None:
+    alike = defaultdict(list)
+    for group in found:
         alike[group.label, group.row["dataset"], group.row["split"]].append(group)
     for members in alike.values():
-        ways = {"epochs": lambda row: f"{row['epochs']} epochs", "changes": lambda row: ", ".join(map(str, row.get("changes", []))),
-                "digest": lambda row: row["digest"]}  # fmt: skip
-        for key, said in ways.items():
-            if len({str(group.row.get(key)) for group in members}) == len(members) > 1:
-                for group in members:
-                    group.label = ", ".join(part for part in (group.label, said(group.row)) if part)
-                break
+        if len(members) == 1 or not ways:
+            continue
+        (key, said), *others = ways
+        if len({str(group.row.get(key)) for group in members}) > 1:
+            for group in members:
+                group.label = ", ".join(part for part in (group.label, said(group.row)) if part)
+        _tell_apart(members, others)
 
 
 def _label(group: Group) -> str:
@@ -175,18 +225,10 @@ def _label(group: Group) -> str:
     parts = [f"{row['model']} {row['recipe']}"]
     if "tradeoff" in row:
         parts.append(f"budget {row['tradeoff']:g}")
+    if row.get("execution") == "masked":
+        parts.append("masked")
     return ", ".join(parts)
 
 
 def _readable(path: Path) -> bool:
     return path.is_file() and path.stat().st_size <= LARGEST
-
-
-def _recipe(run: Run) -> dict:
-    if not _readable(run.folder / "recipe.yaml"):
-        return {}
-    try:
-        content = yaml.safe_load((run.folder / "recipe.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}

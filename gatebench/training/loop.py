@@ -119,7 +119,7 @@ def fit(
                 **outcome.gate_means(),
                 **{f"loss_{name}": value for name, value in means.items()},
                 "images_per_second": meter.images / seconds,
-                **outcome.gate_means_by_unit(model.units),
+                **outcome.gate_means_by_unit(model),
             }
         )
         checkpoint.save(folder, progress, **state)

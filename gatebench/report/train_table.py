@@ -4,6 +4,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from .quantities import number
+
 MOST_GROUPS = 20
 """Classes shown on a terminal; breakdown.csv has them all."""
 
@@ -88,8 +90,3 @@ def breakdown_table(title: str, groups: list[dict]) -> Table:
             table.add_row(kind, f"... {len(members) - MOST_GROUPS} more in breakdown.csv")
         table.add_section()
     return table
-
-
-def number(row: dict, key: str, form: str) -> str:
-    """A cell of a table; "-" for what is not in the row."""
-    return format(row[key], form) if key in row else "-"

@@ -1,0 +1,57 @@
+"""A method beside the training that it claims to beat, seed by seed: at the same budget, was it more accurate, and was it cheaper?"""
+
+import statistics
+
+from .quantities import over_seeds, value_of
+from .results import Group
+from .sheet import Sheet
+
+QUANTITIES = {"accuracy": 2, "macs_pct": 1}
+"""What is compared, in percent, and its digits."""
+
+
+def baseline_sheet(groups: list[Group]) -> Sheet | None:
+    """A line for each operating point whose recipe names a baseline; nothing where none does.
+
+    Means over the seeds that both have, and the mean of the differences within a seed with Student's 95 % interval.
+    """
+    lines = []
+    for group in sorted(groups, key=lambda group: (group.row["dataset"], group.row["epochs"], group.row.get("tradeoff", 0), group.label)):
+        name = group.runs[0].setting("baseline")
+        if not isinstance(name, str):
+            continue
+        rivals = [each for each in groups if each.row["recipe"] == name and _alike(each, group)]
+        start = (group.row["dataset"], str(group.row["epochs"]), group.label)
+        lines += [(*start, *_beside(group, rival)) for rival in rivals] or [(*start, "", name, "not measured", "", "", "")]
+    headings = ("data", "epochs", "network", "seeds", "over", "accuracy %", "more accurate by", "executed MACs %", "MACs more by")
+    note = "Differences in percentage points, seed by seed, with Student's 95 % interval over seeds."
+    return Sheet("baselines", "Beside the training that it is to beat", headings, lines, note) if lines else None
+
+
+def _alike(first: Group, second: Group) -> bool:
+    """Whether two differ in how they were trained alone."""
+    columns = all(first.row.get(key) == second.row.get(key) for key in ("dataset", "split", "epochs", "tradeoff", "policy", "severity"))
+    return columns and all(first.runs[0].setting(part) == second.runs[0].setting(part) for part in ("model", "data"))
+
+
+def _beside(group: Group, rival: Group) -> tuple[str, ...]:
+    """Seeds, the rival's recipe, and for each quantity both means and the difference."""
+    ours, theirs = _by_seed(group), _by_seed(rival)
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        return "", rival.row["recipe"], "no seed in common", "", "", ""
+    cells = [", ".join(map(str, seeds)), rival.row["recipe"]]
+    for key, digits in QUANTITIES.items():
+        pairs = [(ours[seed][key], theirs[seed][key]) for seed in seeds]
+        first, second = (statistics.mean(each) for each in zip(*pairs, strict=True))
+        apart = [one - other for one, other in pairs]
+        ends = "" if len(seeds) == 1 else " ({:+.{d}f} to {:+.{d}f})".format(*over_seeds(apart), d=digits)
+        cells += [f"{first:.{digits}f} / {second:.{digits}f}", f"{statistics.mean(apart):+.{digits}f}{ends}"]
+    return tuple(cells)
+
+
+def _by_seed(group: Group) -> dict[int, dict[str, float]]:
+    """The quantities of each seed that has them all."""
+    rows = zip(group.runs, group.rows, strict=True)
+    found = {row["seed"]: {key: value_of(run, row, key) for key in QUANTITIES} for run, row in rows}
+    return {seed: values for seed, values in found.items() if None not in values.values()}
