@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatebench.measure import statistics
+from gatebench.measure import energy, statistics
 from gatebench.measure.clock import CpuClock, overhead
 from gatebench.measure.protocol import Subject, measure
 
@@ -217,3 +217,46 @@ def test_the_cpu_clock_says_what_it_costs():
     clock = CpuClock()
     assert 0 < clock.resolution <= 1e-6 and 0 <= overhead(clock) < 1e-4
     assert clock.seconds(lambda: sum(range(100_000))) > overhead(clock)
+
+
+class Meter:
+    """A counter that a work drives."""
+
+    total = 0.0
+
+    def joules(self):
+        return self.total
+
+
+def test_energy_of_a_call_is_that_of_the_work_alone():
+    meter, calls = Meter(), []
+
+    def work(joules):
+        def spend(number):
+            calls.append(number)
+            meter.total += joules * (1 + number)
+
+        return spend
+
+    found = energy.joules_per_call([work(1.0), work(3.0)], 4, meter, rounds=3, seconds=0.0)
+    assert found == pytest.approx(np.tile([2.5, 7.5], (3, 1)))  # the mean over calls 0 to 3
+    assert len(calls) == 3 * 2 * 4
+
+
+def test_the_processor_s_counter_is_summed_over_packages_and_wraps(tmp_path):
+    def write(zone, **values):
+        (tmp_path / zone).mkdir(exist_ok=True)
+        for name, value in values.items():
+            (tmp_path / zone / name).write_text(f"{value}\n")
+
+    write("intel-rapl:0", energy_uj=9_000_000, max_energy_range_uj=10_000_000)
+    write("intel-rapl:0:0", energy_uj=1, max_energy_range_uj=10)  # the cores, which the package's holds
+    write("intel-rapl:1", energy_uj=0, max_energy_range_uj=10_000_000)
+    counter = energy.CpuCounter(tmp_path)
+    assert counter.joules() == 0
+    write("intel-rapl:0", energy_uj=1_000_000)
+    write("intel-rapl:1", energy_uj=500_000)
+    assert counter.joules() == pytest.approx(2.5)
+    for folder in (tmp_path / "none", tmp_path / "intel-rapl:0"):
+        with pytest.raises(RuntimeError, match="has no counter"):
+            energy.CpuCounter(folder)

@@ -11,12 +11,15 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SMALL
+from typer.testing import CliRunner
 
 from gatebench import models
+from gatebench.cli import app
 from gatebench.cli.profile_latency import too_noisy
 from gatebench.data.images import Dataset, Images
 from gatebench.execution.fold import folded
 from gatebench.measure.statistics import Estimate
+from gatebench.profiling import session
 from gatebench.profiling.contender import Contender
 from gatebench.profiling.networks import Network, _told_apart
 from gatebench.profiling.timing import Gate, Rival, Timing
@@ -36,6 +39,26 @@ def runs(tmp_path_factory):
         done = gatebench("train", *model, *SMALL, "--epochs", "1", "--out", str(home / "results"))
         assert done.returncode == 0, done.stderr
     return home / "results"
+
+
+def test_energy_is_in_the_rows_where_the_machine_counts_it(runs, monkeypatch, tmp_path):
+    class TwentyWatts:
+        def joules(self):
+            return 20 * time.perf_counter()
+
+    monkeypatch.setattr(session, "counter_for", lambda device: TwentyWatts())
+    (run,) = runs.glob("cosinegate-predictive-*")
+    done = CliRunner().invoke(app, ["profile-latency", str(run), *QUICK, "--json", "--out", str(tmp_path)])
+    (row,) = json.loads(done.stdout)
+    assert 0 < row["energy_low"] <= row["energy_mj"] <= row["energy_high"]
+    assert row["energy_mj"] > 20 * 0.2 * row["latency_ms"]  # milliseconds times watts; calls on end may be quicker than in turns
+    shutil.copytree(run, tmp_path / "all" / run.name)
+    (tmp_path / "all" / run.name / "rows.jsonl").write_text(
+        "\n".join([*(run / "rows.jsonl").read_text().splitlines()[:1], json.dumps(row)])
+    )
+    drawn = CliRunner().invoke(app, ["pareto", str(tmp_path / "all"), "--x", "energy_mj", "--json"])
+    (panel,) = json.loads(drawn.stdout)["panels"]
+    assert panel["points"][0]["cost"] == pytest.approx(row["energy_mj"]) and panel["unit"] == "mJ"
 
 
 def profile(gatebench, *arguments):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gatebench.report import sheet
 from gatebench.report.baseline import baseline_sheet
-from gatebench.report.claims import exit_sheets, realised_sheets, training_sheets
+from gatebench.report.claims import exit_sheets, findings_sheet, realised_sheets, training_sheets
 from gatebench.report.comparison import NOT_MEASURED, comparison_sheets
 from gatebench.report.front import AXES, Panel, Point, cheapest, most_accurate, panels
 from gatebench.report.published import printed
@@ -102,7 +102,7 @@ def test_a_comparison_shows_mean_difference_and_what_keeps_it_from_comparing(res
     assert published["accuracy % at the end"] == "91.3" and measured["accuracy % at the end"] == "91.20 ± 0.28"
     assert difference["accuracy % at the end"] == "-0.10" and difference["skip % at the end"] == "+1.50"
     assert measured["skip % at peak"] == "20.00 ± 0.00" and measured["accuracy % at epoch 100"] == NOT_MEASURED
-    assert measured["comparable"] == "yes" and measured["audit of ours"] == "always on: blocks.0"
+    assert measured["comparable"] == "yes" and measured["audit of ours"] == "always on"
     write_run(results / "short", digest="0d", epochs=15, changes=["training.learning_rate=0.2"])
     (table,) = [each for each in comparison_sheets(groups(read_runs(results)[0])) if each.name == "cosinegate-table-3"]
     assert any("15 epochs, not 160; changed: training.learning_rate=0.2" in cell for line in table.lines for cell in line)
@@ -149,6 +149,13 @@ def test_a_method_stands_beside_its_baseline_seed_by_seed(tmp_path):
     (sheet,) = exit_sheets(found)
     assert len(sheet.lines) == 3 and sheet.lines[0][5] == "60.0 / 40.0"
     assert baseline_sheet([group for group in found if group.row["recipe"] == "joint"]) is None
+
+
+def test_what_the_audit_found_is_told_in_full_once_and_in_short_beside_the_row(results):
+    found = groups(read_runs(results)[0])
+    assert ("cifar10", "cosinegate balanced", "0, 1", "always on: blocks.0") in findings_sheet(found).lines
+    (cifar, _) = training_sheets(found)
+    assert [dict(zip(cifar.headings, line, strict=True))["audit"] for line in cifar.lines] == ["-", "always on"]
 
 
 def test_times_of_two_machines_are_in_tables_of_their_own(results):

@@ -1,7 +1,7 @@
 """All contenders timed together, interleaved in one process, at one batch size and one number of threads."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from ..device import set_threads
 from ..errors import UsageError
 from ..measure import statistics
 from ..measure.clock import clock_for
+from ..measure.energy import counter_for, joules_per_call
 from ..measure.machine import describe, state
 from ..measure.protocol import Subject, Times, measure
 from .contender import Contender
@@ -89,9 +90,23 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
             subjects, calls, clock_for(plan.device),
             rounds=plan.rounds, max_seconds=plan.max_seconds, seed=plan.seed, after_round=after_round,
         )  # fmt: skip
+        energies: list[np.ndarray | None] = [None] * len(contenders)
+        try:
+            if not times.interrupted:
+                energies = _energies(contenders, calls, plan)
+        except KeyboardInterrupt:  # the times are kept
+            times = replace(times, interrupted=True)
     compared = against and Rival(rival.label, times.seconds[-1], against.own_macs())
-    timings = [_timings(contender, index, times, plan, compared) for index, contender in enumerate(contenders)]
+    timings = [_timings(contender, index, times, plan, compared, energies[index]) for index, contender in enumerate(contenders)]
     return Session(plan, contenders, times, describe(plan.device), before, state(plan.device), timings)
+
+
+def _energies(contenders: list[Contender], calls: int, plan: Plan) -> list[np.ndarray | None]:
+    """Joules of a call of each network in every round, [R]; None where the device has no counter."""
+    counter = counter_for(plan.device)
+    if counter is None:
+        return [None] * len(contenders)
+    return list(joules_per_call([contender.itself()[1] for contender in contenders], calls, counter, seed=plan.seed).T)
 
 
 def _calls(networks: list[Network], plan: Plan) -> int:
@@ -112,7 +127,7 @@ def _choose(network: Network, calls: int, plan: Plan) -> np.ndarray:
     return order[: calls * plan.batch_size].reshape(calls, plan.batch_size)
 
 
-def _timings(contender: Contender, index: int, times: Times, plan: Plan, rival: Rival | None) -> list[Timing]:
+def _timings(contender: Contender, index: int, times: Times, plan: Plan, rival: Rival | None, joules: np.ndarray | None) -> list[Timing]:
     """What the times say of one contender; over its twin, or over the rival that all are compared with."""
 
     def of(name: str) -> np.ndarray:
@@ -125,7 +140,16 @@ def _timings(contender: Contender, index: int, times: Times, plan: Plan, rival: 
     }  # fmt: skip
     if not contender.gated:
         return [
-            Timing(execution="itself", seconds=of("itself"), macs=contender.own_macs(), shares=None, claimed=None, rival=rival, **common)
+            Timing(
+                execution="itself",
+                seconds=of("itself"),
+                macs=contender.own_macs(),
+                shares=None,
+                claimed=None,
+                rival=rival,
+                joules=joules,
+                **common,
+            )
         ]
     if rival is None and contender.twin:
         rival = Rival("its static twin", of("twin"), np.full(len(contender.calls), float(contender.model.macs_static)))
@@ -142,6 +166,7 @@ def _timings(contender: Contender, index: int, times: Times, plan: Plan, rival: 
                 claimed=contender.model.claimed(torch.cat(decisions).cpu().numpy()),
                 rival=rival,
                 gate=_gate(contender, of) if execution == "sparse" else None,
+                joules=joules if execution == "sparse" else None,
                 **common,
             )
         )

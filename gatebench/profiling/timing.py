@@ -72,6 +72,8 @@ class Timing:
     """Saving that the decisions claim, percent; None without units."""
     rival: Rival | None = None
     gate: Gate | None = None
+    joules: np.ndarray | None = None
+    """Of a call, in every round of `measure.energy`, [R]; None where the machine has no counter."""
     noisy_rounds: int = 0
     elapsed: float = 0.0
     """Seconds that the whole session took."""
@@ -130,6 +132,7 @@ class Timing:
         calls, rounds, noisy_rounds   how much was timed, and in how many rounds the machine was slow
         session_seconds               of the session, all its networks together
         timed_*                       claimed and executed saving (%), MACs an input, of the inputs that were timed
+        energy_mj                     millijoules of a call, of the whole device (`measure.energy`)
         latency_ms, latency_p50 ...   mean and percentiles over calls, of each call's median over rounds
         spread_*                      standard deviation between inputs, between rounds, and of what is neither; shares of the time
         speedup, realised             see README
@@ -160,6 +163,8 @@ class Timing:
             **_three("speedup", self.speedup),
             **_three("realised", self.realised),
         }
+        if self.joules is not None:
+            row |= _three("energy", statistics.mean_latency(self.joules[:, None]), "_mj", 1e3)
         for rank, estimate in self.percentiles.items():
             row |= _three(f"latency_p{rank}", estimate, scale=1e3)
         if self.needed:

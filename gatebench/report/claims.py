@@ -40,9 +40,22 @@ def realised_sheets(runs: list[Run]) -> list[Sheet]:
     return latency_table.sheets([row for run in runs for row in run.times])
 
 
+def findings_sheet(groups: list[Group]) -> Sheet | None:
+    """What the audit found, in full; nothing where it found nothing."""
+    lines = []
+    for group in groups:
+        seeds = defaultdict(list)
+        for row in group.rows:
+            for finding in row.get("audit", []):
+                seeds[finding].append(row["seed"])
+        lines += [(group.row["dataset"], group.label, ", ".join(map(str, found)), finding) for finding, found in seeds.items()]
+    return Sheet("findings", "What the audit found", ("data", "network", "seeds", "finding"), lines) if lines else None
+
+
 def audit_of(group: Group) -> str:
-    """What the audit found in any of the runs."""
-    return "; ".join(dict.fromkeys(finding for row in group.rows for finding in row.get("audit", []))) or "-"
+    """The kinds of what the audit found in any of the runs."""
+    found = (finding.partition(":")[0] for row in group.rows for finding in row.get("audit", []))
+    return "; ".join(dict.fromkeys(found)) or "-"
 
 
 def _by_setting(name: str, headings: tuple[str, ...], line: Callable[[Group], tuple], groups: list[Group]) -> list[Sheet]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from .. import figures
 from .baseline import baseline_sheet
-from .claims import exit_sheets, realised_sheets, training_sheets
+from .claims import exit_sheets, findings_sheet, realised_sheets, training_sheets
 from .comparison import audit_sheet, comparison_sheets
 from .front import AXES, panels
 from .front_figure import front
@@ -70,7 +70,7 @@ def compose(runs: list[Run], left_out: list[str]) -> Report:
     summary = f"{len(runs)} runs of {len(models)} models on {', '.join(sorted(sets)) or 'no data'}."
     sections = [
         Section("claims", "Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
-                sheets=[*training_sheets(found), *exit_sheets(found), *_baselines(found), *realised_sheets(runs)]),
+                sheets=_claims(runs, found)),
         Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.",
                 _fronts(runs, found)),
         Section("curves", "Over the epochs", pictures=_curves(runs) + _exits(found)),
@@ -126,8 +126,8 @@ def _markdown(report: Report) -> str:
 
 def _latex(report: Report) -> str:
     """A document of its own; its tables can be taken out one by one."""
-    head = [r"\documentclass{article}", *(rf"\usepackage{{{name}}}" for name in ("booktabs", "adjustbox", "graphicx", "textcomp")),
-            r"\usepackage[margin=2cm]{geometry}", r"\begin{document}"]  # fmt: skip
+    head = [r"\documentclass{article}", *(rf"\usepackage{{{name}}}" for name in ("array", "booktabs", "adjustbox", "graphicx", "textcomp")),
+            r"\usepackage[a4paper,landscape,margin=2cm]{geometry}", r"\begin{document}"]  # fmt: skip
     body = [to_latex(sheet) + "\n\\clearpage" for sheet in report.sheets]
     pictures = [
         "\n".join([r"\begin{figure}", r"\centering", rf"\includegraphics[width=\textwidth]{{{each.name}.png}}",
@@ -137,9 +137,9 @@ def _latex(report: Report) -> str:
     return "\n".join([*head, *body, *pictures, r"\end{document}"]) + "\n"
 
 
-def _baselines(found: list[Group]) -> list[Sheet]:
-    sheet = baseline_sheet(found)
-    return [sheet] if sheet else []
+def _claims(runs: list[Run], found: list[Group]) -> list[Sheet]:
+    sheets = [*training_sheets(found), *exit_sheets(found), baseline_sheet(found), findings_sheet(found), *realised_sheets(runs)]
+    return [sheet for sheet in sheets if sheet]
 
 
 def _fronts(runs: list[Run], found: list[Group]) -> list[Picture]:

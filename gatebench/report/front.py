@@ -159,7 +159,7 @@ def _timed_panels(runs: list[Run], cost: Cost) -> list[Panel]:
 def _point(group: Group, cost: Cost) -> Point:
     scale = AXES[cost].scale
     x, y = mean(group, cost), mean(group, "accuracy")
-    prefix = "latency" if cost == "latency_ms" else cost
+    prefix = {"latency_ms": "latency", "energy_mj": "energy"}.get(cost, cost)
     own = (group.row.get(f"{prefix}_low", x), group.row.get(f"{prefix}_high", x))
     x_low, x_high = (interval(group, cost) or own) if len(group.rows) > 1 else own
     y_low, y_high = interval(group, "accuracy") or (y, y)

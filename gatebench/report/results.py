@@ -22,10 +22,11 @@ TEXTS = ("model", "recipe", "digest", "dataset", "split", "device", "machine", "
 NUMBERS = (
     "seed", "epochs", "recipe_epochs", "threads", "batch_size", "params", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak",
     "peak_epoch", "f1", "precision_macro", "recall_macro", "mean_gate_soft", "mean_gate_hard", "skip_pct", "macs_dense", "macs_decided",
-    "macs_executed", "macs_ratio", "latency_ms", "latency_low", "latency_high", "speedup", "speedup_low", "speedup_high", "realised",
-    "realised_low", "realised_high", "timed_claimed_pct", "timed_saving_pct", "calls", "rounds", "noisy_rounds", "gate_ms", "all_on",
-    "all_off", "break_even_skip_pct", "cost_base_ms", "cost_r2", "tradeoff", "energy_mj", "overthinking_pct", "oracle_accuracy",
-    "adaptivity_gain_same_weights", *(f"latency_p{rank}{end}" for rank in (50, 90, 99) for end in ("", "_low", "_high")),
+    "macs_executed", "macs_ratio", "tradeoff", "overthinking_pct", "oracle_accuracy", "adaptivity_gain_same_weights",
+    "calls", "rounds", "noisy_rounds", "timed_claimed_pct", "timed_saving_pct", "gate_ms", "all_on", "all_off", "break_even_skip_pct",
+    "cost_base_ms", "cost_r2", "latency_ms", "energy_mj",
+    *(f"{name}{end}" for name in ("latency_p50", "latency_p90", "latency_p99", "speedup", "realised") for end in ("", "_low", "_high")),
+    *(f"{name}{end}" for name in ("latency", "energy") for end in ("_low", "_high")),
 )  # fmt: skip
 REQUIRED = ("model", "recipe", "digest", "dataset", "split", "seed", "epochs", "accuracy", "accuracy_low", "accuracy_high", "macs_executed")
 """Of an operating point."""

@@ -13,6 +13,9 @@ LATEX = str.maketrans(
 )  # fmt: skip
 MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "&lt;", ">": "&gt;", "[": "\\[", "]": "\\]", "*": "\\*", "_": "\\_", "`": "\\`"})
 
+WRAPPED = 45
+"""Characters of a cell above which its column breaks into lines."""
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -44,13 +47,15 @@ def to_markdown(sheet: Sheet) -> str:
 
 
 def to_latex(sheet: Sheet) -> str:
-    """A table with booktabs' rules, as wide as the page at most."""
-    columns = "l" * len(sheet.headings)
+    """A table with booktabs' rules, as large as the page at most."""
+    widest = [max(map(len, cells)) for cells in zip(sheet.headings, *sheet.lines, strict=True)]
+    columns = "".join("l" if width <= WRAPPED else r">{\raggedright\arraybackslash}p{6cm}" for width in widest)
     rows = [" & ".join(map(_latex, cells)) + r" \\" for cells in (sheet.headings, *sheet.lines)]
     caption = _latex(sheet.title + (f". {sheet.note}" if sheet.note else ""))
+    room = r"{max width=\textwidth, max totalheight=0.85\textheight}"
     lines = [
         r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{tab:{sheet.name}}}",
-        r"\begin{adjustbox}{max width=\textwidth}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:],
+        r"\begin{adjustbox}" + room, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:],
         r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", r"\end{table}",
     ]  # fmt: skip
     return "\n".join(lines)
