@@ -76,7 +76,8 @@ def compose(runs: list[Run], left_out: list[str]) -> Report:
         Section("curves", "Over the epochs", pictures=_curves(runs) + _exits(found)),
         Section("published", "Published beside measured", "Differences are ours less theirs; where they do not compare, it is said why.",
                 sheets=comparison_sheets(found)),
-        Section("audit", "The papers' own figures", "Recomputed from each other.", sheets=[audit_sheet()]),
+        Section("audit", "Audit", "What each run's audit found; then the papers' figures, recomputed from each other.",
+                sheets=[sheet for sheet in (findings_sheet(found), audit_sheet()) if sheet]),
     ]  # fmt: skip
     return Report("gatebench report", summary, sections, left_out)
 
@@ -138,7 +139,7 @@ def _latex(report: Report) -> str:
 
 
 def _claims(runs: list[Run], found: list[Group]) -> list[Sheet]:
-    sheets = [*training_sheets(found), *exit_sheets(found), baseline_sheet(found), findings_sheet(found), *realised_sheets(runs)]
+    sheets = [*training_sheets(found), *exit_sheets(found), baseline_sheet(found), *realised_sheets(runs)]
     return [sheet for sheet in sheets if sheet]
 
 
