@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatebench import models
+from gatebench.columns import KINDS
 from gatebench.data.batches import Batches
 from gatebench.data.catalogue import load
 from gatebench.errors import UsageError
@@ -307,6 +308,7 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     assert gatebench.json("train", "cgt", "--config", "hard", *train)[0]["accuracy"] == row["accuracy"]
     assert (folder / "model.safetensors").read_bytes() == weights
 
+    assert all(set(each) <= set(KINDS) for each in RunFolder(folder).read_rows())
     exits = groups(read_runs(tmp_path)[0])
     assert [each.row["tradeoff"] for each in exits] == [0.5, 0.35, 0.65, 0.8]
     (sheet,) = exit_sheets(exits)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from gatebench import models
 from gatebench.cli import app
 from gatebench.cli.profile_latency import too_noisy
+from gatebench.columns import KINDS
 from gatebench.data.images import Dataset, Images
 from gatebench.execution.fold import folded
 from gatebench.measure.statistics import Estimate
@@ -74,6 +75,7 @@ def test_all_runs_of_a_folder_are_timed_together_and_keep_their_rows(gatebench, 
         ("predictive", "sparse"), ("predictive", "masked"), ("aggressive", "sparse"), ("aggressive", "masked"), ("default", "itself"),
     }  # fmt: skip
     predictive = found["predictive", "sparse"]
+    assert all(set(row) <= set(KINDS) for run in runs.iterdir() for row in RunFolder(run).read_rows())
     assert predictive["rival"] == "its static twin" and predictive["calls"] == 32 and predictive["rounds"] == 5
     assert predictive["latency_low"] <= predictive["latency_ms"] <= predictive["latency_high"]
     assert "latency_p90" not in predictive and "latency_p50_low" in predictive  # 32 inputs are too few

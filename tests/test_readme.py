@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from gatebench.columns import KINDS
 from gatebench.profiling.networks import trained
 from gatebench.recipe import parse
 from gatebench.report.document import compose
@@ -49,6 +50,12 @@ def test_a_committed_run_is_whole(path):
     assert content["training"]["epochs"] == len((path.parent / "epochs.csv").read_text().splitlines()) - 1
     if "model.safetensors" in names:  # today's code builds the network that the weights were trained in
         trained(RunFolder(path.parent), parse(content, str(path)), json.loads((path.parent / "data.json").read_text()))
+
+
+def test_every_column_of_a_committed_row_is_documented():
+    for path in (ROOT / "results").glob("*/rows.jsonl"):
+        for line in path.read_text().splitlines():
+            assert set(json.loads(line)) <= set(KINDS), path
 
 
 def test_the_modules_its_map_names_are_there():

@@ -1,7 +1,4 @@
-"""The row of a run: one measured operating point in the schema that every table and plot reads.
-
-A key that is absent was not measured; it never stands at 0 for that reason.
-"""
+"""The row of a run: its operating point, in the columns that every table and plot reads (`columns.py`)."""
 
 from ..contract import GatedModel
 from ..measure.statistics import wilson

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .. import figures
+from .. import columns, figures
 from ..errors import UsageError
 from ..evaluation.breakdown import difficulty_bins
 from ..measure.clock import clock_for, overhead
@@ -16,28 +16,6 @@ from .contender import Contender
 from .networks import Network
 from .session import Session
 
-DESCRIBES = (
-    "model",
-    "recipe",
-    "changes",
-    "digest",
-    "seed",
-    "epochs",
-    "recipe_epochs",
-    "schedule",
-    "params",
-    "policy",
-    "tradeoff",
-    "thresholds",
-)
-"""What a row of times takes over from its run's headline row: what the network is ..."""
-SCORES = (
-    "split", "accuracy", "accuracy_low", "accuracy_high", "f1", "precision_macro", "recall_macro", "accuracy_peak", "peak_epoch",
-    "mean_gate_soft", "mean_gate_hard", "skip_pct", "shares", "adaptivity_gain_same_weights", "overthinking_pct", "macs_dense", "macs_gate",
-    "macs_decided",
-)  # fmt: skip
-"""... and, where it was timed on the inputs it was scored on, how good it is on all of them, and what it decides. What it executes
-depends on the batch size, and was counted anew."""
 SAME = ("dataset", "machine", "device", "threads", "batch_size", "execution", "runtime", "rival")
 """A row of times replaces the one before that agrees in these."""
 SAME_SESSION = ("dataset", "machine", "device", "threads", "batch_size", "rival", "executions")
@@ -67,7 +45,8 @@ def rows(session: Session, index: int) -> list[dict]:
     }  # fmt: skip
     found = []
     for timing in session.timings[index]:
-        known = DESCRIBES + (SCORES if network.scored else ())
+        # what it executes depends on the batch size, and was counted anew
+        known = columns.names((*columns.NETWORK, *columns.SCORES) if network.scored else columns.NETWORK)
         found.append({**{key: network.row[key] for key in known if key in network.row}, **where, **timing.row()})
     return found
 

@@ -125,22 +125,7 @@ class Timing:
         return math.ceil(rounds * by_rounds), math.ceil(calls * by_inputs) * self.batch_size
 
     def row(self) -> dict:
-        """The columns of a row that timing adds; what was not measured is left out.
-
-        Times are milliseconds of a call (an input at batch 1, a batch otherwise), `_low` and `_high` the ends of 95 % intervals.
-        network, rival                names, as the tables show them; `speedup`, `realised`, `timed_saving_pct` are over the rival
-        calls, rounds, noisy_rounds   how much was timed, and in how many rounds the machine was slow
-        session_seconds               of the session, all its networks together
-        timed_*                       claimed and executed saving (%), MACs an input, of the inputs that were timed
-        energy_mj                     millijoules of a call, of the whole device (`measure.energy`)
-        latency_ms, latency_p50 ...   mean and percentiles over calls, of each call's median over rounds
-        spread_*                      standard deviation between inputs, between rounds, and of what is neither; shares of the time
-        speedup, realised             see README
-        repeats_needed, inputs_needed where the interval is too wide for an answer: what would do; and inputs_available
-        gate_price, gate_ms           own over imposed decisions, and their difference
-        all_on, all_off               time over the twin's with all units on, off, the gates asked; break_even_skip_pct from both
-        cost_base_ms, cost_units_ms   time = base + sum of unit costs x decisions, and cost_r2, by leaving one call out
-        """
+        """The columns of a row that timing adds (`columns.TIMES`); what was not measured is left out."""
         row = {
             "network": self.label,
             "rival": self.rival and self.rival.label,

@@ -30,7 +30,7 @@ def baseline_sheet(groups: list[Group]) -> Sheet | None:
 
 def _alike(first: Group, second: Group) -> bool:
     """Whether two differ in how they were trained alone."""
-    columns = all(first.row.get(key) == second.row.get(key) for key in ("dataset", "split", "epochs", "tradeoff", "policy", "severity"))
+    columns = all(first.row.get(key) == second.row.get(key) for key in ("dataset", "split", "epochs", "tradeoff", "policy"))
     return columns and all(first.runs[0].setting(part) == second.runs[0].setting(part) for part in ("model", "data"))
 
 

@@ -4,7 +4,6 @@ A folder that is half-written, damaged, of another version or made to mislead is
 """
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,20 +13,10 @@ from typing import Any
 
 import yaml
 
+from ..columns import KINDS, Kind
 from ..errors import GatebenchError, UsageError
 from ..runs import RunFolder
 
-TEXTS = ("model", "recipe", "digest", "dataset", "split", "device", "machine", "precision", "execution", "runtime", "schedule", "policy",
-         "network", "rival", "severity")  # fmt: skip
-NUMBERS = (
-    "seed", "epochs", "recipe_epochs", "threads", "batch_size", "params", "accuracy", "accuracy_low", "accuracy_high", "accuracy_peak",
-    "peak_epoch", "f1", "precision_macro", "recall_macro", "mean_gate_soft", "mean_gate_hard", "skip_pct", "macs_dense", "macs_decided",
-    "macs_executed", "macs_ratio", "tradeoff", "overthinking_pct", "oracle_accuracy", "adaptivity_gain_same_weights",
-    "calls", "rounds", "noisy_rounds", "timed_claimed_pct", "timed_saving_pct", "gate_ms", "all_on", "all_off", "break_even_skip_pct",
-    "cost_base_ms", "cost_r2", "latency_ms", "energy_mj",
-    *(f"{name}{end}" for name in ("latency_p50", "latency_p90", "latency_p99", "speedup", "realised") for end in ("", "_low", "_high")),
-    *(f"{name}{end}" for name in ("latency", "energy") for end in ("_low", "_high")),
-)  # fmt: skip
 REQUIRED = ("model", "recipe", "digest", "dataset", "split", "seed", "epochs", "accuracy", "accuracy_low", "accuracy_high", "macs_executed")
 """Of an operating point."""
 REQUIRED_OF_TIMES = (
@@ -35,8 +24,7 @@ REQUIRED_OF_TIMES = (
     "noisy_rounds",
 )  # fmt: skip
 """Of a row of times."""
-SETTING = ("dataset", "digest", "split", "device", "precision", "tradeoff", "policy", "severity", "execution",
-           "rival")  # fmt: skip
+SETTING = ("dataset", "digest", "split", "device", "precision", "tradeoff", "policy", "execution", "rival")
 """Operating points that agree in these differ in the seed, or in the machine and its number of threads."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Many times as fast, where PyYAML was built with it."""
@@ -155,14 +143,19 @@ def _check(row: Any) -> None:
     if not isinstance(row, dict):
         raise GatebenchError("a line of rows.jsonl is no row")
     for key, value in row.items():
-        text, number = isinstance(value, str), isinstance(value, (int, float)) and not isinstance(value, bool)
-        if (key in TEXTS and not text) or (key in NUMBERS and not (number and math.isfinite(value))):
+        if key in KINDS and not _fits(value, KINDS[key]):
             raise GatebenchError(f"{key} = {str(value)[:40]!r} is not what it must be (another version of gatebench?)")
-    if not all(isinstance(each, str) for each in row.get("audit", [])) or not isinstance(row.get("audit", []), list):
-        raise GatebenchError("its audit is no list of findings")
-    shares = row.get("shares", [])
-    if not isinstance(shares, list) or not all(isinstance(each, (int, float)) and math.isfinite(each) for each in shares):
-        raise GatebenchError("its shares are no list of numbers")
+
+
+def _fits(value: Any, kind: Kind) -> bool:
+    if kind == "text":
+        return isinstance(value, str)
+    if kind == "flag":
+        return isinstance(value, bool)
+    if kind == "number":  # not infinite, and no integer beyond what a float holds
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
+    each_is: Kind = "text" if kind == "texts" else "number"
+    return isinstance(value, list) and all((each is None and kind == "numbers or none") or _fits(each, each_is) for each in value)
 
 
 def groups(runs: Iterable[Run]) -> list[Group]:
