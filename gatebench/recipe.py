@@ -34,6 +34,8 @@ REFUSED = {
     "scaled_from_epochs": "gatebench records it itself",
 }
 """Keys that --set leaves to another option."""
+IN_EPOCHS = "in epochs"
+"""Marks what is counted in epochs: a run on another number of epochs than its recipe's scales it along."""
 
 
 def _unused(value: Any) -> bool:
@@ -102,9 +104,9 @@ class Budget(_Part):
     """Mean gate above which the penalty sets in."""
     of: Literal["gates", "macs"] = Field("gates", exclude_if=lambda value: value == "gates")
     """The mean over gates, each alike as printed, or each by the MACs that it leaves out."""
-    warmup_epochs: NonNegativeFloat = 0
+    warmup_epochs: Annotated[NonNegativeFloat, IN_EPOCHS] = 0
     """Epochs over which the penalty grows to its full weight."""
-    start_epoch: NonNegativeFloat = Field(0, exclude_if=_unused)
+    start_epoch: Annotated[NonNegativeFloat, IN_EPOCHS] = Field(0, exclude_if=_unused)
     """Epoch, counted from 0, at which that begins; there is no penalty before."""
     detached: bool = False
     """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
@@ -124,7 +126,7 @@ class ExitLoss(_Part):
     """lambda of each exit, at the first step where `final_weights` are given."""
     final_weights: tuple[NonNegativeFloat, ...] | None = None
     """What lambda anneals to, linearly."""
-    anneal_epochs: NonNegativeFloat = 0
+    anneal_epochs: Annotated[NonNegativeFloat, IN_EPOCHS] = 0
     floor: NonNegativeFloat = 1e-3
 
 
@@ -147,9 +149,9 @@ class Training(_Part):
     schedule: Literal["cosine", "warm-restarts", "one-cycle", "steps"] = "cosine"
     """Learning rate, stepped every batch. cosine: from the rate to 0. warm-restarts: the same again and again.
     one-cycle: linearly up to the rate in the first fifth, then linearly down to 0. steps: a tenth after each of the milestones."""
-    milestones: tuple[PositiveFloat, ...] = Field((), exclude_if=_unused)
+    milestones: Annotated[tuple[PositiveFloat, ...], IN_EPOCHS] = Field((), exclude_if=_unused)
     """Epochs of steps."""
-    restart_epochs: PositiveFloat = 50
+    restart_epochs: Annotated[PositiveFloat, IN_EPOCHS] = 50
     """Length of the first cycle of warm-restarts."""
     restart_factor: PositiveInt = 2
     """Every further cycle is so many times as long."""
@@ -204,15 +206,9 @@ class Recipe(_Part):
         own = self.training.epochs
         if epochs == own:
             return self
-        factor = epochs / own
-        training = _scaled(self.training, factor, "restart_epochs", "milestones").model_copy(update={"epochs": epochs})
-        objective = self.objective
-        parts = {
-            "budget": _scaled(objective.budget, factor, "warmup_epochs", "start_epoch"),
-            "exits": _scaled(objective.exits, factor, "anneal_epochs"),
-        }
-        objective = objective.model_copy(update=parts)
-        return self.model_copy(update={"training": training, "objective": objective, "scaled_from_epochs": self.scaled_from_epochs or own})
+        scaled = _scaled(self, epochs / own)
+        training = scaled.training.model_copy(update={"epochs": epochs})
+        return scaled.model_copy(update={"training": training, "scaled_from_epochs": self.scaled_from_epochs or own})
 
     def with_dataset(self, name: str) -> "Recipe":
         if name == self.data.name:
@@ -232,15 +228,16 @@ class Recipe(_Part):
         return hashlib.sha256(json.dumps([content, also], sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _scaled(part, factor: float, *names: str):
-    """A recipe's part with these settings, each a number or a tuple of them, times `factor`; None stays None."""
-    if part is None:
-        return None
-    values = {name: getattr(part, name) for name in names}
-    scaled = {
-        name: tuple(each * factor for each in value) if isinstance(value, tuple) else value * factor for name, value in values.items()
-    }
-    return part.model_copy(update=scaled)
+def _scaled(part: BaseModel, factor: float) -> Any:
+    """A recipe or a part of one with everything that is counted in epochs times `factor`."""
+    changed = {}
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        if isinstance(value, BaseModel):
+            changed[name] = _scaled(value, factor)
+        elif IN_EPOCHS in field.metadata:
+            changed[name] = tuple(each * factor for each in value) if isinstance(value, tuple) else value * factor
+    return part.model_copy(update=changed)
 
 
 def available(family: str | None = None) -> list[tuple[str, str]]:
