@@ -136,5 +136,9 @@ class GatedModel(nn.Module):
         """Decisions [N, S] without what is on only in order to decide: what imposing them would run."""
         return decisions
 
+    def recorded(self, example: Tensor) -> Any:
+        """The network as CUDA graphs for one input at a time, with `infer` and `twin` as here; None where that cannot be recorded."""
+        return None
+
     def begin_epoch(self, progress: float) -> None:
         """Called before every epoch with the share of training already done, for whatever a method anneals."""

@@ -19,7 +19,7 @@ from gatebench.data.catalogue import load
 from gatebench.errors import UsageError
 from gatebench.evaluation import exits as study
 from gatebench.evaluation import thresholds
-from gatebench.evaluation.outcome import macro_scores
+from gatebench.evaluation.outcome import scores
 from gatebench.exit_policy import NEVER, ExitPolicy, all_scores, first_sure
 from gatebench.objectives import eligibility, exit_loss, exit_weights
 from gatebench.pipeline import create
@@ -221,12 +221,12 @@ def test_temperatures_bring_back_planted_ones():
     assert found == pytest.approx((3.0, 0.5), rel=0.1)
 
 
-def test_macro_scores_are_means_over_classes():
-    found = macro_scores(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]))
+def test_scores_are_means_over_classes():
+    found = scores(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]))
     assert found["precision_macro"] == pytest.approx(100 * (1 / 2 + 1 / 2 + 0) / 3)
     assert found["recall_macro"] == pytest.approx(100 * (1 / 2 + 1 + 0) / 3)
     assert found["f1"] == pytest.approx(100 * (1 / 2 + 2 / 3 + 0) / 3)
-    assert macro_scores(np.array([0, 2]), np.array([0, 2]))["f1"] == 100  # a class between that nobody has
+    assert scores(np.array([0, 2]), np.array([0, 2]))["f1"] == 100  # a class between that nobody has
 
 
 def test_a_fixed_pattern_leaves_by_lot():

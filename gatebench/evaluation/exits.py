@@ -17,11 +17,9 @@ from ..data.batches import Batches
 from ..device import autocast
 from ..execution.exits import leave_at
 from ..exit_policy import NEVER, ExitPolicy, all_scores
-from ..measure.statistics import wilson
 from ..recipe import ExitChoice, Rule
 from ..runs import RunFolder
-from . import thresholds
-from .outcome import macro_scores
+from . import outcome, thresholds
 
 BY_OTHER_THRESHOLDS = ("accuracy_peak", "peak_epoch")
 """What a headline row says of epochs before thresholds were chosen."""
@@ -134,24 +132,20 @@ def point(model: GatedModel, known: Answers, answers: Answers, choice: Choice) -
     """The columns of a row for one policy, scored on `answers`; `known` is validation."""
     taken = thresholds.leave(answers.scores(choice.policy.rule, choice.policy.temperatures).numpy(), choice.policy.thresholds)
     predictions = answers.logits.argmax(2).numpy()[np.arange(len(taken)), taken]
-    correct = predictions == answers.labels
-    low, high = wilson(int(correct.sum()), len(correct))
+    scored = outcome.scores(answers.labels, predictions)
     decisions = leave_at(torch.from_numpy(taken), model.exits).numpy()
     macs = float(leaving_macs(model)[taken].mean())
     return {
         "policy": choice.name,
         "tradeoff": choice.budget,
         "thresholds": [None if each == NEVER else each for each in choice.policy.thresholds],
-        "accuracy": 100 * float(correct.mean()),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        **macro_scores(answers.labels, predictions),
+        **scored,
         "shares": (np.bincount(taken, minlength=model.exits) / len(taken)).tolist(),
         "skip_pct": model.claimed(decisions),
         "macs_decided": macs,
         "macs_executed": macs,
         "macs_ratio": macs / model.macs_static,
-        "adaptivity_gain_same_weights": 100 * float(correct.mean()) - fixed_accuracy(known, answers, fixed_macs(model), macs),
+        "adaptivity_gain_same_weights": scored["accuracy"] - fixed_accuracy(known, answers, fixed_macs(model), macs),
     }
 
 

@@ -11,6 +11,7 @@ import torch
 from ..contract import Execution, GatedModel, Output
 from ..data.batches import Batches
 from ..device import autocast
+from ..measure.statistics import wilson
 
 
 @dataclass
@@ -60,9 +61,11 @@ class Outcome:
         return float(self.executed_macs(model).mean()) / model.macs_static
 
 
-def macro_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Precision, recall and F1 in percent, each a mean over the classes that occur in either; 0 for one never predicted, as is usual.
-    Both [N]."""
+def scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """Percent: accuracy with Wilson's interval; precision, recall and F1, each a mean over the classes that occur in either, 0 for one
+    never predicted, as is usual. Both [N]."""
+    correct = predictions == labels
+    low, high = wilson(int(correct.sum()), len(correct))
     classes = int(max(labels.max(), predictions.max())) + 1
     confusion = np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes).astype(float)
     hits, predicted, true = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
@@ -70,7 +73,13 @@ def macro_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float
     recall = np.divide(hits, true, out=np.zeros(classes), where=true > 0)
     f1 = np.divide(2 * hits, predicted + true, out=np.zeros(classes), where=predicted + true > 0)
     occur = predicted + true > 0
-    return {name: 100 * float(each[occur].mean()) for name, each in (("f1", f1), ("precision_macro", precision), ("recall_macro", recall))}
+    macro = {"f1": f1, "precision_macro": precision, "recall_macro": recall}
+    return {
+        "accuracy": 100 * float(correct.mean()),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        **{name: 100 * float(each[occur].mean()) for name, each in macro.items()},
+    }
 
 
 def collect(model: GatedModel, batches: Batches, precision: str, execution: Execution = "sparse") -> Outcome:

@@ -1,14 +1,12 @@
 """The row of a run: its operating point, in the columns that every table and plot reads (`columns.py`)."""
 
 from ..contract import GatedModel
-from ..measure.statistics import wilson
 from ..recipe import Recipe
-from .outcome import Outcome, macro_scores
+from .outcome import Outcome, scores
 
 
 def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[dict], findings: list[str], **settings) -> dict:
     """The headline row: the last epoch's accuracy first, the peak beside it. `settings` are split, seed, device, machine and so on."""
-    low, high = wilson(int(outcome.correct.sum()), len(outcome.correct))
     scored = f"{settings['split']}_accuracy"
     peak = max(epochs, key=lambda row: row[scored])
     decided, executed = float(outcome.decided_macs(model).mean()), float(outcome.executed_macs(model).mean())
@@ -20,10 +18,7 @@ def make_row(model: GatedModel, recipe: Recipe, outcome: Outcome, epochs: list[d
         "epochs": recipe.training.epochs,
         "recipe_epochs": recipe.scaled_from_epochs or recipe.training.epochs,
         "schedule": f"{recipe.training.schedule} {recipe.training.learning_rate:g}",
-        "accuracy": outcome.accuracy,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        **macro_scores(outcome.labels, outcome.predictions),
+        **scores(outcome.labels, outcome.predictions),
         "accuracy_peak": peak[scored],
         "peak_epoch": peak["epoch"],
         **outcome.gate_means(),

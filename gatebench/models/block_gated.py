@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..contract import Execution, Output, Unit
 from ..execution.blocks import run_blocks
+from ..execution.graphs import GraphedBlocks
 from ..measure.macs import count_macs, count_params
 from .resnet import ResNet, StaticPath
 
@@ -35,6 +36,9 @@ class BlockGatedResNet(ResNet):
 
     def twin(self) -> StaticPath:
         return StaticPath(self)
+
+    def recorded(self, example: Tensor) -> GraphedBlocks:
+        return GraphedBlocks(self, example)
 
     def up_front_logits(self, x: Tensor) -> Tensor:
         """Gate logits [N, B] from the stem's output; where `decides` is "up-front"."""

@@ -15,8 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..contract import Execution, GatedModel, Output
 from ..errors import GatebenchError, UsageError, first_line
 from ..execution.fold import folded, same_answers
-from ..execution.graphs import Graph, GraphedBlocks
-from ..models.block_gated import BlockGatedResNet
+from ..execution.graphs import Graph
 from .networks import Network
 
 Work = Callable[[int], object]
@@ -70,10 +69,11 @@ class Contender:
         return "itself", lambda number: self.forward(self.calls[number])
 
     def _record(self) -> None:
-        """CUDA graphs, where the network's control flow is known: block gates and static networks of gatebench's own."""
+        """CUDA graphs, where the network can be recorded; a static one of gatebench's own always can."""
         with torch.inference_mode():
-            if isinstance(self.model, BlockGatedResNet):
-                self.model, self.runtime = GraphedBlocks(self.model, self.calls[0]), "torch, CUDA graphs"
+            recorded = self.model.recorded(self.calls[0]) if self.gated else None
+            if recorded:
+                self.model, self.runtime = recorded, "torch, CUDA graphs"
             elif isinstance(self.model, GatedModel) and not self.gated:
                 self.forward, self.runtime = Graph(self.model.infer, self.calls[0]), "torch, CUDA graphs"
 
