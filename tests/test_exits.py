@@ -332,10 +332,12 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
 
 def test_a_missing_parent_is_made_first(gatebench, tmp_path):
     small = [*SMALL, "--set", "data.validation=60", "--set", "model.backbone.widths=[8,16,32]", "--out", str(tmp_path), "--epochs", "1"]
+    small += ["--set", "model.rule=entropy", "--set", "evaluation.exits.rules=[entropy]"]  # which the parent's own recipe does not allow
     done = gatebench("train", "cgt", "--config", "exit-wise", *small)
     assert done.returncode == 0, done.stderr
     assert done.stderr.index("cgt deepest on shapes, seed 0: epoch 1/1") < done.stderr.index("cgt exit-wise on shapes, seed 0: epoch 1/1")
     (parent,) = tmp_path.glob("cgt-deepest-*")
+    assert {"model.rule=entropy", "data.validation=60"} <= set(RunFolder(parent).read_json("summary.json")["changes"])
     shutil.rmtree(parent)
     assert gatebench("train", "cgt", "--config", "exit-wise", *small).returncode == 0
     assert not list(tmp_path.glob("cgt-deepest-*")), "a finished run needs its parent no more"
@@ -362,6 +364,7 @@ def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
         "evaluation.exits.rules=[]": "at least 1 item",
         "evaluation.exits.budgets=[0.5,0.5]": "each is to be given once",
         "evaluation.exits.budgets=[-1]": "greater than 0",
+        "objective.budget={weight: 1, target: 0.5}": "the model has no gates that a budget could hold down",
         "training.freeze=[segments,heads]": "nothing is left to train",
         "objective.exits.anneal_epochs=0": "final_weights and anneal_epochs want each other",
         "data.scored=validation": "leave data.scored at test",
