@@ -20,7 +20,10 @@ from gatebench.errors import UsageError
 from gatebench.evaluation import exits as study
 from gatebench.evaluation import thresholds
 from gatebench.evaluation.outcome import scores
+from gatebench.execution.fold import folded
 from gatebench.exit_policy import NEVER, ExitPolicy, all_scores, first_sure
+from gatebench.models.backbones import PooledLinear
+from gatebench.models.early_exit import EarlyExit
 from gatebench.objectives import eligibility, exit_loss, exit_weights
 from gatebench.pipeline import create
 from gatebench.profiling.networks import trained
@@ -409,3 +412,35 @@ def test_policies_keep_their_thresholds_with_the_weights():
     other = models.create("cgt", 10, (1, 28, 28))
     other.load_state_dict(net.state_dict())
     assert other.policy == net.policy
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_a_batch_that_shrinks_leaves_its_images_as_they_were(layout):
+    """Rows are moved within a segment's output, and that of a segment that does nothing is the images themselves."""
+    torch.manual_seed(0)
+    heads = [PooledLinear(3, 4, normalise=False), PooledLinear(3, 4, normalise=False), PooledLinear(5, 4, normalise=False)]
+    net = EarlyExit([torch.nn.Identity(), torch.nn.Conv2d(3, 3, 3), torch.nn.Conv2d(3, 5, 3)], heads, (3, 8, 8), "max-softmax", 0.3)
+    net = net.eval().to(memory_format=layout)
+    images = torch.randn(40, 3, 8, 8).contiguous(memory_format=layout)
+    before, draw = images.clone(), np.random.default_rng(0)
+    with torch.inference_mode():
+        for decisions in (None, *(net.random_decisions(40, draw) for _ in range(10))):
+            masked, sparse = (net.infer(images, execution, decisions) for execution in ("masked", "sparse"))
+            assert torch.equal(masked.decisions, sparse.decisions) and torch.allclose(masked.logits, sparse.logits, atol=1e-5)
+            assert torch.equal(images, before)
+        taken = net.infer(images).decisions.sum(1)
+    assert len(set(taken.tolist())) > 1
+
+
+def test_folding_leaves_nothing_that_does_nothing():
+    net = models.create("cgt", 10, (1, 28, 28))
+    for module in net.modules():
+        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    plain, lean = net.eval(), folded(net)
+    assert not any(isinstance(module, torch.nn.Identity) for module in lean.modules())
+    images = torch.randn(5, 1, 28, 28)
+    with torch.inference_mode():
+        assert torch.allclose(plain.all_exits(images), lean.all_exits(images), atol=1e-4)
+        assert torch.allclose(plain.twin()(images), lean.twin()(images), atol=1e-4)

@@ -24,6 +24,9 @@ def folded(model: nn.Module) -> nn.Module:
                 setattr(parent, name, nn.Identity())
                 setattr(parent, next_name, _fuse_bn_linear(module, following))
     for parent in list(model.modules()):
+        if type(parent) is nn.Sequential:  # what does nothing takes a call all the same
+            for index in reversed([index for index, module in enumerate(parent) if type(module) is nn.Identity]):
+                del parent[index]
         for name, module in parent.named_children():
             if callable(getattr(module, "merged", None)):  # whatever else a method can make simpler, now that all norms are gone
                 setattr(parent, name, module.merged())
