@@ -58,6 +58,7 @@ PLACE = (
 
 SCORES = (
     Column("split", "text", "the part that was scored: test or validation"),
+    Column("severity", "text", "of the corruption of the scored inputs; absent: all of them"),
     _with_interval("accuracy", "%, last epoch; Wilson's interval"),
     Column("accuracy_peak", "number", "%, of the best epoch on the scored part, beside the last"),
     Column("peak_epoch", "number", "that epoch"),

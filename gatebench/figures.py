@@ -10,7 +10,8 @@ if TYPE_CHECKING:  # its import takes as long as a report of a thousand runs
     import pandas as pd
 
 GATED, RIVAL, LINE = "#0072B2", "#D55E00", "#000000"
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "savefig.dpi": 150}
+STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
+         "savefig.dpi": 150, "text.parse_math": False}  # fmt: skip
 
 
 def save(figure: Figure, stream: BinaryIO, kind: str = "png") -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -99,9 +100,9 @@ def test_a_comparison_shows_mean_difference_and_what_keeps_it_from_comparing(res
     (table,) = [each for each in comparison_sheets(groups(read_runs(results)[0])) if each.name == "cosinegate-table-2"]
     rows = [dict(zip(table.headings, line, strict=True)) for line in table.lines if line[0] == "CosineGate Balanced"]
     published, measured, difference = rows
-    assert published["accuracy % at the end"] == "91.3" and measured["accuracy % at the end"] == "91.20 ± 0.28"
+    assert published["accuracy % at the end"] == "91.3" and measured["accuracy % at the end"] == "91.20 ± 0.28 (88.66 to 93.74)"
     assert difference["accuracy % at the end"] == "-0.10" and difference["skip % at the end"] == "+1.50"
-    assert measured["skip % at peak"] == "20.00 ± 0.00" and measured["accuracy % at epoch 100"] == NOT_MEASURED
+    assert measured["skip % at peak"] == "20.00 ± 0.00 (20.00 to 20.00)" and measured["accuracy % at epoch 100"] == NOT_MEASURED
     assert measured["comparable"] == "yes" and measured["audit of ours"] == "always on"
     write_run(results / "short", digest="0d", epochs=15, changes=["training.learning_rate=0.2"])
     (table,) = [each for each in comparison_sheets(groups(read_runs(results)[0])) if each.name == "cosinegate-table-3"]
@@ -113,7 +114,8 @@ def test_only_seeds_of_one_setting_are_averaged(tmp_path):
         {"seed": 0, "accuracy": 88.0}, {"seed": 1, "accuracy": 90.0}, {"accuracy": 50.0, "digest": "0e", "changes": ["model.gate.gamma=5"]},
         {"accuracy": 99.0, "dataset": "mnist"}, {"accuracy": 70.0, "device": "cuda"}, {"accuracy": 89.0, "machine": "rack"},
     )):  # fmt: skip
-        write_run(tmp_path / str(number), epochs=15, **changes)
+        ends = {"accuracy_low": changes["accuracy"] - 0.6, "accuracy_high": changes["accuracy"] + 0.5}
+        write_run(tmp_path / str(number), epochs=15, **ends, **changes)
     sheets = training_sheets(groups(read_runs(tmp_path)[0]))
     assert [each.title for each in sheets] == [
         "cifar10 (test), 15 epochs, cosine 0.1, bf16 on CPU", "cifar10 (test), 15 epochs, cosine 0.1, bf16 on CUDA",
@@ -121,8 +123,8 @@ def test_only_seeds_of_one_setting_are_averaged(tmp_path):
     ]  # fmt: skip
     lines = {line[0] + line[1]: line[2] for line in sheets[0].lines}
     name = "cosinegate balanced (recipe: 160 epochs"
-    assert lines[f"{name})0, 1"] == "89.00 ± 1.41" and lines[f"{name}, model.gate.gamma=5)0"] == "50.00 (90.40-91.50)"
-    assert lines[f"{name})0"] == "89.00 (90.40-91.50)"  # seed 0 again, elsewhere: not averaged with itself
+    assert lines[f"{name})0, 1"] == "89.00 ± 1.41 (76.29 to 101.71)" and lines[f"{name}, model.gate.gamma=5)0"] == "50.00 (49.40 to 50.50)"
+    assert lines[f"{name})0"] == "89.00 (88.40 to 89.50)"  # seed 0 again, elsewhere: not averaged with itself
     labels = [group.label for group in groups(read_runs(tmp_path)[0]) if group.row["dataset"] == "cifar10"]
     assert len(set(labels)) == len(labels) == 4
 
@@ -208,6 +210,10 @@ def test_only_intervals_call_a_point_dominated():
     assert panel.states() == ["front", "tied", "dominated", "front"]
     assert [each.label for each in most_accurate(panel, 15).points] == ["best", "near"]
     assert [each.label for each in cheapest(panel, 89).points] == ["best", "near"]
+    assert [each.label for each in cheapest(panel, 92).points] == ["dear"] and [each.label for each in cheapest(panel, 90).points] == [
+        "best",
+        "near",  # its interval holds 90 % too
+    ]
     assert most_accurate(panel, 1).points == [] and [each.label for each in most_accurate(panel, 100).points] == ["dear"]
 
 
@@ -228,6 +234,17 @@ def test_machines_and_data_sets_are_kept_apart_and_seeds_together(results):
     assert mnist.dataset == "mnist" and not mnist.published
 
 
+def test_networks_are_told_apart_by_the_wider_of_seeds_and_each_run_s_own_interval(tmp_path):
+    """Two seeds that happen to agree do not make an interval of nothing."""
+    for name, digest, accuracy in (("a", "0a", 88.01), ("b", "0b", 88.0)):
+        for seed in (0, 1):
+            own = {"accuracy": accuracy, "accuracy_low": accuracy - 0.6, "accuracy_high": accuracy + 0.6}
+            write_run(tmp_path / f"{name}{seed}", seed=seed, recipe=name, digest=digest, **own)
+    (panel,) = panels([], groups(read_runs(tmp_path)[0]), "macs_executed")
+    assert panel.states() == ["front", "tied"]
+    assert panel.points[1].y_low == pytest.approx(87.4) and panel.points[1].y_high == pytest.approx(88.6)
+
+
 HOSTILE = "<script>alert(1)</script> [red]x[/red] | \\input{/etc/passwd} =1+1 ../../up"
 
 
@@ -245,11 +262,17 @@ def test_what_is_broken_or_made_to_mislead_is_left_out_with_a_line(results, gate
     write_run(
         results / "b [bold]<i>", model=HOSTILE, recipe=HOSTILE, digest="0e", machine=HOSTILE, audit=[HOSTILE], times=[{"network": HOSTILE}]
     )
+    write_run(results / "free", times=[{"latency_ms": 0}])
+    write_run(results / "nameless", times=[{"recipe": 3}])
+    write_run(results / "crowd", thresholds=[0.5], tradeoff=0.5, shares=[0.0001] * 5000)
+    (results / "again").symlink_to(results / "static")
+    (results / "begun").mkdir()
+    (results / "begun" / "machine.json").write_text("{}")
     runs, left_out = read_runs(results)
-    assert len(runs) == 5 and len(left_out) == 8
-    assert all(line.split(":")[0] in ("half", "torn", "old", "endless", "deep", "listed", "piped", "bytes") for line in left_out)
+    bad = ("half", "torn", "old", "endless", "deep", "listed", "piped", "bytes", "free", "nameless", "crowd", "static", "begun")
+    assert len(runs) == 5 and all(line.split(":")[0] in bad for line in left_out) and len(left_out) == len(bad), left_out
     done = gatebench("report", str(results), "--out", str(tmp_path / "page"))
-    assert done.returncode == 0 and "Traceback" not in done.stderr and done.stderr.count("left out") == 8
+    assert done.returncode == 0 and "Traceback" not in done.stderr and done.stderr.count("left out") == len(bad)
     page = (tmp_path / "page" / "report.html").read_text()
     assert "<script" not in page and html.escape("<script>alert(1)</script>") in page
     assert "\\input{" not in (tmp_path / "page" / "report.tex").read_text()
@@ -257,6 +280,41 @@ def test_what_is_broken_or_made_to_mislead_is_left_out_with_a_line(results, gate
     assert {path.parent for path in (tmp_path / "page").rglob("*")} == {tmp_path / "page"}
     shown = gatebench("pareto", str(results))
     assert shown.returncode == 0 and "[red]" in shown.stdout
+
+
+BOMB = "data: &a [x, x, x]\nmodel: " + "".join(f"&l{n} [" for n in range(8)) + "*a" + "]" * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("recipe.yaml", "[" * 200_000),
+        ("recipe.yaml", BOMB),
+        ("recipe.yaml", "baseline: joint\nmodel: {depth: .nan}\nobjective: {budget: {weight: " + "9" * 400 + "}}"),
+        ("recipe.yaml", "a: [" + "x, " * 300_000 + "]"),
+        ("recipe.yaml", b"\xff\xfe\x00"),
+        ("epochs.csv", "epoch,train_accuracy,test_accuracy,mean_gate_soft\n1,50,51,0.9\n2,80"),
+        ("epochs.csv", "epoch,test_accuracy\n1,nan\n2,inf\n3," + "9" * 400 + "\nx,1\n"),
+        ("epochs.csv", 'epoch,test_accuracy\n1,"' + "x" * 200_000),
+        ("epochs.csv", ",,,\n1,2,3,4,5,6,7\n"),
+    ],
+    ids=["deep", "aliases", "numbers", "long", "bytes", "cut", "endless", "cell", "nameless"],
+)
+def test_a_recipe_or_epochs_made_to_mislead_break_nothing(results, gatebench, tmp_path, name, content):
+    (results / "static" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    done = gatebench("report", str(results), "--out", str(tmp_path / "page"))
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "resnet20 default" in (tmp_path / "page" / "report.md").read_text()
+
+
+def test_control_characters_reach_no_output(results, gatebench, tmp_path):
+    write_run(results / "odd\nname", model="a\x00b\x07\x1b[31mRED", recipe="\u202egnp \ud800", digest="0f", dataset="$\\frac{$")
+    done = gatebench("pareto", str(results), "--out", str(tmp_path / "front.svg"))
+    assert done.returncode == 0 and "\x1b" not in done.stdout
+    assert gatebench("report", str(results), "--out", str(tmp_path / "page.md")).returncode == 0
+    text = (tmp_path / "page.md").read_text()
+    assert not any(each in text for each in "\x00\x07\x1b\u202e") and not (tmp_path / "report.html").exists()
+    xml.etree.ElementTree.parse(next(tmp_path.glob("front*macs_executed.svg")))
 
 
 def test_pareto_marks_the_front_and_answers_budgets(results, gatebench):
@@ -281,6 +339,8 @@ def test_pareto_marks_the_front_and_answers_budgets(results, gatebench):
         (["pareto", ".", "--x", "latency"], "--x wants macs_executed, latency_ms or energy_mj, not 'latency'. Did you mean 'latency_ms'?"),
         (["report", ".", "--format", "htm"], "--format wants html, md, csv or tex, not 'htm'. Did you mean 'html'?"),
         (["report", "nowhere"], "There is no folder nowhere"),
+        (["report", "."], "there is no finished run"),
+        (["pareto", ".", "--max-ms", "nan"], "--max-ms wants a number above 0, not nan"),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(gatebench, arguments, said, tmp_path, monkeypatch):

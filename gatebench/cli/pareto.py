@@ -1,6 +1,7 @@
 """`gatebench pareto`."""
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,9 @@ def pareto(
 
     Times of two machines are never compared; every place has a panel of its own.
     """
+    for option, budget in (("--max-ms", max_ms), ("--max-macs", max_macs), ("--min-accuracy", min_accuracy)):
+        if budget is not None and not 0 < budget < math.inf:
+            raise UsageError(f"{option} wants a number above 0, not {budget:g}.")
     costs = [one_of(x, "--x", COSTS)] if x else list(COSTS)
     from ..report.front import cheapest, most_accurate, panels
     from ..report.front_figure import write_fronts

@@ -28,9 +28,9 @@ def _sheet(table: Printed, groups: list[Group]) -> Sheet:
     lines = []
     for line in table.lines:
         lines.append((line.label, "published", *(_shown(value) for value in line.values.values()), "", ""))
-        found = [group for group in groups if line.match and _matches(group, line.match)]
+        found = [group for group in groups if line.match and group.matches(line.match)]
         if not found:
-            lines.append((line.label, NOT_MEASURED if line.match else "-", *("" for _ in line.values), "", ""))
+            lines.append((line.label, NOT_MEASURED if line.match else "nothing of ours compares", *("" for _ in line.values), "", ""))
         for group in found:
             lines += _measured(table, line, group)
     headings = ("row", "", *table.columns.values(), "comparable", "audit of ours")
@@ -44,13 +44,15 @@ def _measured(table: Printed, line: Line, group: Group) -> list[tuple[str, ...]]
     shown = [_figure(group, key) for key in line.values]
     apart = [_difference(values[key], line.values[key]) for key in line.values]
     seeds = f"{len(group.seeds)} seed{'s' * (len(group.seeds) != 1)}"
+    measured = any(each is not None for each in values.values())
+    comparable = _comparable(table, group) if measured else "-"
     return [
-        (line.label, f"measured: {group.label}, {group.row['dataset']}, {seeds}", *shown, _comparable(table, line, group), audit_of(group)),
+        (line.label, f"measured: {group.label}, {group.row['dataset']}, {seeds}", *shown, comparable, audit_of(group)),
         (line.label, "difference", *apart, "", ""),
     ]
 
 
-def _comparable(table: Printed, line: Line, group: Group) -> str:
+def _comparable(table: Printed, group: Group) -> str:
     """Whether data, split, epochs and settings are those of the paper; if not, what differs."""
     row, reasons = group.row, []
     if table.unsaid:
@@ -66,13 +68,6 @@ def _comparable(table: Printed, line: Line, group: Group) -> str:
     if changes:
         reasons.append("changed: " + ", ".join(map(str, changes)))
     return "no: " + "; ".join(reasons) if reasons else "yes"
-
-
-def _matches(group: Group, match: dict) -> bool:
-    """Every value asked for is that of the row, or a setting of its model."""
-    return all(
-        group.row[key] == value if key in group.row else group.runs[0].setting(f"model.{key}") == value for key, value in match.items()
-    )
 
 
 def _figure(group: Group, key: str) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
@@ -16,11 +16,12 @@ from .claims import exit_sheets, findings_sheet, realised_sheets, training_sheet
 from .comparison import audit_sheet, comparison_sheets
 from .front import AXES, panels
 from .front_figure import front
-from .paper_figures import exit_shares, training_curves
+from .paper_figures import SHOWN, exit_shares, training_curves
 from .results import Group, Run, groups
-from .sheet import Sheet, to_csv, to_latex, to_markdown
+from .sheet import Sheet, escaped, to_csv, to_latex, to_markdown
 
 FORMATS = ("html", "md", "csv", "tex")
+MOST_BARS = 30
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _html(report: Report) -> str:
 
 
 def _markdown(report: Report) -> str:
-    parts = [f"# {report.title}", report.summary]
+    parts = [f"# {report.title}", escaped(report.summary)]
     for section in report.sections:
         parts += [f"## {section.title}", section.text] + [f"![{each.title}]({each.name}.png)" for each in section.pictures]
         parts += [to_markdown(sheet) for sheet in section.sheets]
@@ -154,13 +155,19 @@ def _curves(runs: list[Run]) -> list[Picture]:
     for dataset in ("cifar10", "mnist"):
         members = {run.headline["recipe"]: run for run in reversed(runs)
                    if run.headline["model"] == "cosinegate" and run.headline["dataset"] == dataset}  # fmt: skip
-        figure = training_curves(f"CosineGate on {dataset} (Fig. 6-8)", [members[name] for name in sorted(members)])
+        title = f"CosineGate on {dataset} (Fig. 6-8){_of(SHOWN, members)}"
+        figure = training_curves(title, [members[name] for name in sorted(members)])
         pictures += (
             [Picture(f"curves-{dataset}", f"CosineGate on {dataset}: training, accuracy, gates (Fig. 6-8)", figure)] if figure else []
         )
     return pictures
 
 
+def _of(most: int, members: Sized) -> str:
+    """What a title adds where not all are drawn."""
+    return f", {most} of {len(members)}" if len(members) > most else ""
+
+
 def _exits(found: list[Group]) -> list[Picture]:
     members = [group for group in found if "shares" in group.row]
-    return [Picture("exits", "Where inputs leave", exit_shares(members[:30]))] if members else []
+    return [Picture("exits", "Where inputs leave" + _of(MOST_BARS, members), exit_shares(members[:MOST_BARS]))] if members else []

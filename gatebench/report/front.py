@@ -115,31 +115,33 @@ class Best:
     panel: Panel
     question: str
     points: list[Point]
-    """The best first, then those that its interval does not tell from it; none where nothing keeps to the budget."""
+    """The best first, then those that intervals do not tell from it, or from keeping to the budget; none where nothing keeps to it."""
 
 
 def most_accurate(panel: Panel, budget: float) -> Best:
     """Under a budget of cost."""
     axis = AXES[panel.cost]
     affordable = sorted((each for each in panel.points if each.x <= budget), key=lambda each: (-each.y, each.x))
-    tied = [each for each in affordable if each.y_high >= affordable[0].y_low]
-    return Best(panel, f"most accurate under {budget:g} {axis.unit}", tied)
+    perhaps = [each for each in panel.points if each.x_low <= budget < each.x]
+    tied = [each for each in (*affordable[1:], *perhaps) if each.y_high >= affordable[0].y_low] if affordable else []
+    return Best(panel, f"most accurate under {budget:g} {axis.unit}", [*affordable[:1], *tied])
 
 
 def cheapest(panel: Panel, accuracy: float) -> Best:
     """At an accuracy (%) of at least so much."""
     able = sorted((each for each in panel.points if each.y >= accuracy), key=lambda each: (each.x, -each.y))
-    tied = [each for each in able if each.x_low <= able[0].x_high]
-    return Best(panel, f"least {AXES[panel.cost].title} at {accuracy:g} %", tied)
+    perhaps = [each for each in panel.points if each.y < accuracy <= each.y_high]
+    tied = [each for each in (*able[1:], *perhaps) if each.x_low <= able[0].x_high] if able else []
+    return Best(panel, f"least {AXES[panel.cost].title} at {accuracy:g} %", [*able[:1], *tied])
 
 
 def _macs_panels(groups: list[Group]) -> list[Panel]:
     found = defaultdict(list)
     for group in groups:
-        found[group.row["dataset"], group.row["split"]].append(group)
+        found[group.row["dataset"], _part(group.row)].append(group)
     made = []
     for (dataset, split), members in sorted(found.items()):
-        points = [_point(group, "macs_executed") for group in members]
+        points = _points(members, "macs_executed")
         made.append(Panel("macs_executed", dataset, split, None, points, _published(dataset, members) if split == "test" else []))
     return made
 
@@ -149,26 +151,35 @@ def _timed_panels(runs: list[Run], cost: Cost) -> list[Panel]:
     for run in runs:
         for row in run.times:
             if cost in row and "accuracy" in row:
-                found[row["dataset"], row.get("split", ""), place(row)].append((run, row))
+                found[row["dataset"], _part(row), place(row)].append((run, row))
     made = []
     for (dataset, split, where), members in sorted(found.items(), key=lambda item: str(item[0])):
-        made.append(Panel(cost, dataset, split, where, [_point(group, cost) for group in gather(members)], []))
+        made.append(Panel(cost, dataset, split, where, _points(gather(members), cost), []))
     return made
 
 
-def _point(group: Group, cost: Cost) -> Point:
+def _part(row: dict) -> str:
+    """Of the data, that was scored: images of one severity of corruption are a part of their own."""
+    return ", ".join(row[key] for key in ("split", "severity") if key in row)
+
+
+def _points(groups: list[Group], cost: Cost) -> list[Point]:
+    """Where some were trained for longer than others, the names say so."""
+    epochs = {group.row.get("epochs") for group in groups}
+    return [_point(f"{group.label}, {group.row.get('epochs')} epochs" if len(epochs) > 1 else group.label, group, cost) for group in groups]
+
+
+def _point(label: str, group: Group, cost: Cost) -> Point:
     scale = AXES[cost].scale
     x, y = mean(group, cost), mean(group, "accuracy")
-    prefix = {"latency_ms": "latency", "energy_mj": "energy"}.get(cost, cost)
-    own = (group.row.get(f"{prefix}_low", x), group.row.get(f"{prefix}_high", x))
-    x_low, x_high = (interval(group, cost) or own) if len(group.rows) > 1 else own
+    x_low, x_high = interval(group, cost) or (x, x)
     y_low, y_high = interval(group, "accuracy") or (y, y)
     by_seed = {row["seed"]: (scale * row[cost], row["accuracy"]) for row in group.rows}
-    return Point(group.label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, "skip_pct" not in group.row, by_seed)
+    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, "skip_pct" not in group.row, by_seed)
 
 
 def _published(dataset: str, groups: list[Group]) -> list[Point]:
-    """What papers print on this data set as accuracy at a share of the MACs, of networks whose MACs we know."""
+    """What papers print on this data set as accuracy at a share of the MACs, of networks that we have, and so their MACs."""
     points = {}
     for table in printed():
         for line in table.lines:
@@ -177,9 +188,7 @@ def _published(dataset: str, groups: list[Group]) -> list[Point]:
             y, share = line.values.get("accuracy"), line.values.get("mean_gate_soft", line.values.get("mean_gate_soft_pct"))
             if "mean_gate_soft_pct" in line.values and share is not None:
                 share /= 100
-            whole = [
-                group.row["macs_dense"] for group in groups if group.row["model"] == line.match.get("model") and "macs_dense" in group.row
-            ]
+            whole = [group.row["macs_dense"] for group in groups if group.matches(line.match) and "macs_dense" in group.row]
             if y is not None and share is not None and whole:
                 x = AXES["macs_executed"].scale * share * whole[0]
                 points[line.label, round(x, 3), y] = Point(line.label, x, x, x, y, y, y)

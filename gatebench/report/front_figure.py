@@ -14,24 +14,38 @@ from .front import AXES, Panel, Point
 
 FORMATS = ("png", "svg")
 GREY = "#888888"
-NAMED = 12
-"""Points that are not dominated and get a number and a name beside the picture: the most accurate."""
+NAMED = 16
+"""Points that get a number and a name beside the picture: those on the front, from the cheapest on, then the most accurate tied ones."""
+MOST_PANELS = 12
+"""Drawn; the table has them all."""
 WINDOW = 10
 """Points of accuracy below the best that are drawn: a network far below does not squeeze the others."""
 MARKS_OF = {"dominated": ("white", GREY, 0.6), "tied": ("white", GATED, 1.0), "front": (GATED, GATED, 1.0)}
 """Face, edge and opacity by state, in the order of drawing."""
 LETTERS = string.ascii_lowercase[:12]
+GAP, LINE_HEIGHT = 0.75, 0.14
+"""Inches between panels, and of a line of the list beside one."""
 
 
 def front(panels: list[Panel]) -> Figure:
     """The panels of one cost, one below the other."""
     with matplotlib.rc_context(STYLE):
-        height = 3.5 * len(panels)
-        figure = Figure(figsize=(8.2, height))  # laid out by hand: what lays out by itself draws everything twice
-        figure.subplots_adjust(left=0.08, right=0.67, top=1 - 0.3 / height, bottom=0.45 / height, hspace=0.32)
-        for axes, panel in zip(np.atleast_1d(figure.subplots(len(panels), 1)), panels, strict=True):
-            _draw(axes, panel)
+        heights = [_height(panel) for panel in panels[:MOST_PANELS]]  # laid out by hand: what lays out by itself draws everything twice
+        total = sum(heights) + GAP * len(heights) + 0.25
+        figure, top = Figure(figsize=(8.2, total)), total - 0.3
+        for panel, height in zip(panels, heights, strict=False):
+            _draw(figure.add_axes((0.08, (top - height) / total, 0.59, height / total)), panel)
+            top -= height + GAP
+        if len(panels) > MOST_PANELS:
+            figure.text(0.08, 0.08 / total, f"{len(panels) - MOST_PANELS} panels more in the table", fontsize=8)
         return figure
+
+
+def _height(panel: Panel) -> float:
+    """Inches: as high as the list beside it at least."""
+    states = panel.states()
+    listed = min(NAMED, sum(state != "dominated" for state in states)) + min(len(LETTERS), len(panel.published))
+    return max(2.9, LINE_HEIGHT * (10 + listed))
 
 
 def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None) -> list[Path]:
@@ -51,8 +65,9 @@ def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None)
 
 def _draw(axes, panel: Panel) -> None:
     states = panel.states()
-    told = sorted((index for index, state in enumerate(states) if state != "dominated"), key=lambda index: -panel.points[index].y)
-    names = {index: str(number + 1) for number, index in enumerate(told[:NAMED])}
+    on_front = sorted((index for index, state in enumerate(states) if state == "front"), key=lambda index: panel.points[index].x)
+    tied = sorted((index for index, state in enumerate(states) if state == "tied"), key=lambda index: -panel.points[index].y)
+    names = {index: str(number + 1) for number, index in enumerate([*on_front, *tied][:NAMED])}
     for state, (face, edge, alpha) in MARKS_OF.items():
         for static, mark in ((False, "o"), (True, "s")):
             members = [each for each, found in zip(panel.points, states, strict=True) if found == state and each.static == static]
@@ -61,7 +76,7 @@ def _draw(axes, panel: Panel) -> None:
             x, low, high, y, y_low, y_high = np.array(
                 [(each.x, each.x_low, each.x_high, each.y, each.y_low, each.y_high) for each in members]
             ).T
-            crosses = {"xerr": [x - low, high - x], "yerr": [y - y_low, y_high - y]}
+            crosses = {"xerr": np.maximum(0, [x - low, high - x]), "yerr": np.maximum(0, [y - y_low, y_high - y])}
             axes.errorbar(x, y, fmt="none", ecolor=edge, alpha=0.4 * alpha, elinewidth=0.8, zorder=1, **crosses)
             axes.plot(x, y, mark, markerfacecolor=face, markeredgecolor=edge, alpha=alpha, markersize=5.5, zorder=3)
     for index, text in names.items():
@@ -105,21 +120,25 @@ def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond:
         axes.plot([], [], mark, markerfacecolor=face, markeredgecolor=edge, markersize=5.5, label=text)
     if panel.published:
         axes.plot([], [], "x", color=RIVAL, markersize=6, label="published, at the MACs that are claimed")
+    if sum(each.static for each in panel.points) > 1:
+        axes.plot([], [], color=LINE, linestyle=":", linewidth=1, label="static networks")
     if panel.attainment():
-        axes.plot([], [], color=GREY, linestyle="--", linewidth=0.8, label="attained by the best seed")
-        axes.plot([], [], color=GREY, linestyle="-.", linewidth=0.8, label="attained by every seed")
+        seeds = max(len(each.by_seed) for each in panel.points)
+        axes.plot([], [], color=GREY, linestyle="--", linewidth=0.8, label=f"best seed, of networks with {seeds}")
+        axes.plot([], [], color=GREY, linestyle="-.", linewidth=0.8, label="every seed of those")
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=7, borderaxespad=0)
     lines = [f"{number}  {panel.points[index].label}" for index, number in names.items()]
     lines += [f"{letter}  {point.label} (published)" for letter, point in zip(LETTERS, panel.published, strict=False)]
+    unnamed = len(states) - states.count("dominated") - len(names)
+    lines += [f"and {unnamed} more in the table"] if unnamed else []
     lines += [f"beyond the picture: {beyond}"] if beyond else []
-    top = 1.0 - 0.057 * len(legend.get_texts())
+    top = 1.0 - 1.2 * LINE_HEIGHT / _height(panel) * len(legend.get_texts())
     axes.text(1.03, top, "\n".join(_short(line) for line in lines), transform=axes.transAxes, va="top", fontsize=7, linespacing=1.35)
 
 
 def _short(text: str) -> str:
-    """As much as there is room for; a dollar sign is no formula."""
-    text = text if len(text) <= 46 else text[:45] + "…"
-    return text.replace("$", r"\$")
+    """As much as there is room for."""
+    return text if len(text) <= 46 else text[:45] + "…"
 
 
 def _reach(values: list[float], room: float) -> tuple[float, float]:

@@ -4,6 +4,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from ..figures import COLOURS, MARKS, STYLE
+from .quantities import mean
 from .results import Group, Run
 
 SHOWN = 6
@@ -49,10 +50,7 @@ def exit_shares(groups: list[Group]) -> Figure:
         exits = max(len(group.row["shares"]) for group in groups)
         left = [0.0] * len(groups)
         for number in range(exits):
-            shares = [
-                100 * sum(row["shares"][number] for row in group.rows) / len(group.rows) if number < len(group.row["shares"]) else 0.0
-                for group in groups
-            ]
+            shares = [mean(group, f"shares_pct.{number}") or 0.0 for group in groups]
             hatch = ("", "//", "..", "xx", "\\\\")[number % len(MARKS)]
             axes.barh(range(len(groups)), shares, left=left, color=COLOURS[number % len(COLOURS)], hatch=hatch, edgecolor="white",
                       linewidth=0.5, label=f"exit {number + 1}")  # fmt: skip

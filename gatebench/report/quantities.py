@@ -6,24 +6,31 @@ from collections.abc import Callable, Sequence
 
 from scipy.special import stdtrit
 
+from ..columns import COLUMNS, TIMES, names
+from .reading import is_number
 from .results import Group, Run
 
 
 def mean(group: Group, key: str) -> float | None:
     """The mean over the group's runs; None where one of them has not measured it."""
-    values = [value_of(run, row, key) for run, row in zip(group.runs, group.rows, strict=True)]
-    return None if any(value is None for value in values) else statistics.mean(values)
+    values = values_of(group, key)
+    return None if values is None else statistics.mean(values)
 
 
 def interval(group: Group, key: str) -> tuple[float, float] | None:
-    """The 95 % interval: Student's over seeds where there are several, the row's own where there is one."""
-    values = [value_of(run, row, key) for run, row in zip(group.runs, group.rows, strict=True)]
-    if any(value is None for value in values):
+    """The 95 % interval that two networks are told apart by: Student's over seeds or the runs' own (of the inputs, of a time's rounds),
+    whichever is wider, since seeds that were scored on the same inputs or timed in one session share that error."""
+    values = values_of(group, key)
+    if values is None:
         return None
+    middle, found = statistics.mean(values), []
     if len(values) > 1:
-        return over_seeds(values)
-    low, high = (group.row.get(f"{key}_{end}") for end in ("low", "high"))
-    return None if low is None or high is None else (low, high)
+        found.append(over_seeds(values))
+    ends = INTERVALS.get(key, ())
+    if ends and all(end in row for row in group.rows for end in ends):
+        below, above = (statistics.mean(abs(row[end] - row[key]) for row in group.rows) for end in ends)
+        found.append((middle - below, middle + above))
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
 
 def over_seeds(values: Sequence[float]) -> tuple[float, float]:
@@ -33,14 +40,13 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float]:
 
 
 def spread(group: Group, key: str, digits: int) -> str:
-    """Mean and standard deviation over seeds; with one seed the value and its own interval, if it has one."""
-    middle, ends = mean(group, key), interval(group, key)
-    if middle is None:
+    """Mean, standard deviation and Student's interval over seeds; with one seed the value and its own interval, if it has one."""
+    values = values_of(group, key)
+    if values is None:
         return "-"
-    if len(group.rows) > 1:
-        values = [value_of(run, row, key) for run, row in zip(group.runs, group.rows, strict=True)]
-        return f"{middle:.{digits}f} ± {statistics.stdev(values):.{digits}f}"
-    return f"{middle:.{digits}f}" + (f" ({ends[0]:.{digits}f}-{ends[1]:.{digits}f})" if ends else "")
+    middle, ends = statistics.mean(values), over_seeds(values) if len(values) > 1 else interval(group, key)
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{middle:.{digits}f}{deviation}" + (f" ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})" if ends else "")
 
 
 def number(row: dict, key: str, form: str) -> str:
@@ -48,15 +54,26 @@ def number(row: dict, key: str, form: str) -> str:
     return format(row[key], form) if key in row else "-"
 
 
+def values_of(group: Group, key: str) -> list[float] | None:
+    """A quantity of every run; None where one of them has not measured it."""
+    values = [value_of(run, row, key) for run, row in zip(group.runs, group.rows, strict=True)]
+    return None if any(value is None for value in values) else values
+
+
 def value_of(run: Run, row: dict, key: str) -> float | None:
-    """A quantity of a row: a column of it, derived from its columns, an entry of a list (shares_pct.0), or a setting of its recipe."""
+    """A quantity of a row: a column of it, derived from its columns, an entry of a list (shares_pct.0), a setting of its recipe, or a
+    time of one input, where that was measured in one place alone."""
     if key in DERIVED:
         return DERIVED[key](run, row)
     if key.startswith("shares_pct."):
         number, shares = int(key.rpartition(".")[2]), row.get("shares", [])
         return 100 * shares[number] if number < len(shares) else None
+    if key in TIMED and key not in row:
+        times = [each for each in run.times if each["batch_size"] == 1 and all(each.get(name) == row.get(name) for name in SAME_POLICY)]
+        times = [each for each in times if each["execution"] != "masked"]
+        row = times[0] if len({place(each) for each in times}) == 1 else {}
     found = run.setting(key) if "." in key else row.get(key)
-    return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
+    return found if is_number(found) else None
 
 
 def _times_100(key: str) -> Callable[[Run, dict], float | None]:
@@ -68,14 +85,17 @@ def _rest(key: str) -> Callable[[Run, dict], float | None]:
 
 
 def _at_epoch(run: Run, epoch: int | None, column: str) -> float | None:
-    found = [line.get(column) for line in run.epochs if line["epoch"] == epoch]
-    return found[0] if found and isinstance(found[0], (int, float)) else None
+    return next((line.get(column) for line in run.epochs if line["epoch"] == epoch), None)
 
 
 def _skipped(gate: float | None) -> float | None:
     return None if gate is None else 100 * (1 - gate)
 
 
+INTERVALS = {column.name: column.interval for column in COLUMNS if column.interval}
+"""Of every column that has one, the columns of its ends."""
+TIMED = frozenset(names(TIMES))
+SAME_POLICY = ("tradeoff", "policy", "severity")
 DERIVED: dict[str, Callable[[Run, dict], float | None]] = {
     "skip_soft_pct": _rest("mean_gate_soft"),
     "skip_soft_pct_peak": lambda run, row: _skipped(_at_epoch(run, row.get("peak_epoch"), "mean_gate_soft")),

@@ -3,7 +3,6 @@
 A folder that is half-written, damaged, of another version or made to mislead is left out with one line that says so.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,25 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..columns import KINDS, Kind
 from ..errors import GatebenchError, UsageError
 from ..runs import RunFolder
+from .reading import plain, read_epochs, read_recipe, read_rows
 
 REQUIRED = ("model", "recipe", "digest", "dataset", "split", "seed", "epochs", "accuracy", "accuracy_low", "accuracy_high", "macs_executed")
 """Of an operating point."""
 REQUIRED_OF_TIMES = (
-    "network", "dataset", "machine", "device", "runtime", "threads", "batch_size", "execution", "latency_ms", "calls", "rounds",
-    "noisy_rounds",
+    "model", "recipe", "digest", "seed", "network", "dataset", "machine", "device", "runtime", "threads", "batch_size", "execution",
+    "latency_ms", "calls", "rounds", "noisy_rounds",
 )  # fmt: skip
 """Of a row of times."""
-SETTING = ("dataset", "digest", "split", "device", "precision", "tradeoff", "policy", "execution", "rival")
+SETTING = ("dataset", "digest", "split", "device", "precision", "tradeoff", "policy", "severity", "execution", "rival")
 """Operating points that agree in these differ in the seed, or in the machine and its number of threads."""
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Many times as fast, where PyYAML was built with it."""
-LARGEST = 20_000_000
-"""Bytes of a file that is read: a run's own are a thousandth of it."""
 
 
 @dataclass(frozen=True)
@@ -46,34 +39,24 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.folder.path.name
+        return plain(self.folder.path.name)
 
-    def setting(self, key: str) -> Any:
-        """A setting of the resolved recipe, as a.b.c; None where there is none."""
-        content = self._recipe
-        for part in key.split("."):
-            content = content.get(part) if isinstance(content, dict) else None
-        return content
+    @cached_property
+    def resolved(self) -> dict:
+        """The resolved recipe; nothing where it cannot be read."""
+        return read_recipe(self.folder / "recipe.yaml")
 
     @cached_property
     def epochs(self) -> list[dict]:
         """epochs.csv; nothing where it is missing or damaged."""
-        if not _readable(self.folder / "epochs.csv"):
-            return []
-        try:
-            return [line for line in self.folder.read_csv("epochs.csv") if isinstance(line.get("epoch"), int)]
-        except GatebenchError:
-            return []
+        return read_epochs(self.folder / "epochs.csv")
 
-    @cached_property
-    def _recipe(self) -> dict:
-        if not _readable(self.folder / "recipe.yaml"):
-            return {}
-        try:
-            content = yaml.load((self.folder / "recipe.yaml").read_text(encoding="utf-8"), LOADER)
-        except (OSError, ValueError, yaml.YAMLError, RecursionError):
-            return {}
-        return content if isinstance(content, dict) else {}
+    def setting(self, key: str) -> Any:
+        """A setting of the resolved recipe, as a.b.c; None where there is none."""
+        content = self.resolved
+        for part in key.split("."):
+            content = content.get(part) if isinstance(content, dict) else None
+        return content
 
 
 @dataclass
@@ -89,6 +72,14 @@ class Group:
     def row(self) -> dict:
         return self.rows[0]
 
+    def matches(self, wanted: dict) -> bool:
+        """Whether every value wanted is that of the row, or a setting of its model; a severity only where it is wanted."""
+        if self.row.get("severity") != wanted.get("severity"):
+            return False
+        return all(
+            self.row[key] == value if key in self.row else self.runs[0].setting(f"model.{key}") == value for key, value in wanted.items()
+        )
+
     @property
     def seeds(self) -> list[int]:
         return sorted({row["seed"] for row in self.rows})
@@ -101,32 +92,27 @@ def read_runs(results: Path) -> tuple[list[Run], list[str]]:
     """
     if not results.is_dir():
         raise UsageError(f"There is no folder {results}. Name the folder that `gatebench train` writes to, such as results/.")
-    runs, left_out = [], []
+    runs, left_out, seen = [], [], set()
     for path in [results, *sorted(results.iterdir())]:
-        if not path.is_dir() or not any((path / name).exists() for name in ("summary.json", "rows.jsonl", "recipe.yaml")):
+        if not path.is_dir() or not any((path / name).exists() for name in ("summary.json", "rows.jsonl", "recipe.yaml", "machine.json")):
             continue
         try:
+            if path.resolve() in seen:
+                raise GatebenchError("it is another one again")
+            seen.add(path.resolve())
             runs.append(_read(path))
         except GatebenchError as error:
-            left_out.append(f"{path.name}: {error}")
+            left_out.append(f"{plain(path.name)}: {error}")
     return runs, left_out
 
 
 def _read(path: Path) -> Run:
-    for name in ("rows.jsonl", "summary.json"):
-        if not (path / name).is_file():
-            raise GatebenchError(f"it is not finished ({name} is missing)")
-        if not _readable(path / name):
-            raise GatebenchError(f"{name} is too large to be a run's")
-    try:
-        rows = [json.loads(line) for line in (path / "rows.jsonl").read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError, RecursionError):
-        raise GatebenchError("rows.jsonl is damaged") from None
-    for row in rows:
-        _check(row)
+    if not (path / "summary.json").is_file():
+        raise GatebenchError("it is not finished (summary.json is missing)")
+    rows = read_rows(path / "rows.jsonl")
     points, times = ([row for row in rows if ("latency_ms" in row) == timed] for timed in (False, True))
     for row in points or [{}]:
-        _require(row, (*REQUIRED, "tradeoff") if "thresholds" in row else REQUIRED, "a row")
+        _require(row, (*REQUIRED, "tradeoff", "shares") if "thresholds" in row else REQUIRED, "a row")
     for row in times:
         _require(row, REQUIRED_OF_TIMES, "a row of its times")
     return Run(RunFolder(path), points, times)
@@ -136,26 +122,6 @@ def _require(row: dict, keys: tuple[str, ...], what: str) -> None:
     missing = [key for key in keys if key not in row]
     if missing:
         raise GatebenchError(f"{what} lacks {', '.join(missing)} (another version of gatebench?)")
-
-
-def _check(row: Any) -> None:
-    """Raises GatebenchError for a row whose values are not what they must be."""
-    if not isinstance(row, dict):
-        raise GatebenchError("a line of rows.jsonl is no row")
-    for key, value in row.items():
-        if key in KINDS and not _fits(value, KINDS[key]):
-            raise GatebenchError(f"{key} = {str(value)[:40]!r} is not what it must be (another version of gatebench?)")
-
-
-def _fits(value: Any, kind: Kind) -> bool:
-    if kind == "text":
-        return isinstance(value, str)
-    if kind == "flag":
-        return isinstance(value, bool)
-    if kind == "number":  # not infinite, and no integer beyond what a float holds
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
-    each_is: Kind = "text" if kind == "texts" else "number"
-    return isinstance(value, list) and all((each is None and kind == "numbers or none") or _fits(each, each_is) for each in value)
 
 
 def groups(runs: Iterable[Run]) -> list[Group]:
@@ -181,7 +147,7 @@ def gather(members: Iterable[tuple[Run, dict]]) -> list[Group]:
 
 
 WAYS = {
-    "epochs": lambda row: f"{row['epochs']} epochs",
+    "epochs": lambda row: f"{row.get('epochs')} epochs",
     "changes": lambda row: ", ".join(map(str, row.get("changes", []))),
     "digest": lambda row: row["digest"],
     "device": lambda row: row.get("device", ""),
@@ -203,7 +169,7 @@ def _name(found: list[Group]) -> None:
 def _tell_apart(found: list[Group], ways: list[tuple[str, Callable[[dict], str]]]) -> None:
     alike = defaultdict(list)
     for group in found:
-        alike[group.label, group.row["dataset"], group.row["split"]].append(group)
+        alike[group.label, group.row["dataset"], group.row.get("split")].append(group)
     for members in alike.values():
         if len(members) == 1 or not ways:
             continue
@@ -219,10 +185,6 @@ def _label(group: Group) -> str:
     parts = [f"{row['model']} {row['recipe']}"]
     if "tradeoff" in row:
         parts.append(f"budget {row['tradeoff']:g}")
-    if row.get("execution") == "masked":
-        parts.append("masked")
+    parts += [row["severity"]] if "severity" in row else []
+    parts += ["masked"] if row.get("execution") == "masked" else []
     return ", ".join(parts)
-
-
-def _readable(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size <= LARGEST

@@ -15,6 +15,7 @@ MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "&lt;", ">": "&gt;", "[
 
 WRAPPED = 45
 """Characters of a cell above which its column breaks into lines."""
+LINES_OF_A_PAGE = 45
 
 
 @dataclass(frozen=True)
@@ -41,24 +42,30 @@ def to_csv(sheet: Sheet) -> str:
 def to_markdown(sheet: Sheet) -> str:
     """With its title and note."""
     rule = "|" + "---|" * len(sheet.headings)
-    rows = ["| " + " | ".join(map(_markdown, cells)) + " |" for cells in (sheet.headings, *sheet.lines)]
-    parts = [f"**{_markdown(sheet.title)}**", "\n".join([rows[0], rule, *rows[1:]]), _markdown(sheet.note)]
+    rows = ["| " + " | ".join(map(escaped, cells)) + " |" for cells in (sheet.headings, *sheet.lines)]
+    parts = [f"**{escaped(sheet.title)}**", "\n".join([rows[0], rule, *rows[1:]]), escaped(sheet.note)]
     return "\n\n".join(part for part in parts if part)
 
 
 def to_latex(sheet: Sheet) -> str:
-    """A table with booktabs' rules, as large as the page at most."""
+    """Tables with booktabs' rules, as large as the page at most; a long sheet is several."""
     widest = [max(map(len, cells)) for cells in zip(sheet.headings, *sheet.lines, strict=True)]
     columns = "".join("l" if width <= WRAPPED else r">{\raggedright\arraybackslash}p{6cm}" for width in widest)
-    rows = [" & ".join(map(_latex, cells)) + r" \\" for cells in (sheet.headings, *sheet.lines)]
-    caption = _latex(sheet.title + (f". {sheet.note}" if sheet.note else ""))
-    room = r"{max width=\textwidth, max totalheight=0.85\textheight}"
-    lines = [
-        r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{tab:{sheet.name}}}",
-        r"\begin{adjustbox}" + room, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:],
-        r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", r"\end{table}",
-    ]  # fmt: skip
-    return "\n".join(lines)
+    starts = range(0, max(1, len(sheet.lines)), LINES_OF_A_PAGE)
+    parts = []
+    for start in starts:
+        heading, *rows = (
+            " & ".join(map(_latex, cells)) + r" \\" for cells in (sheet.headings, *sheet.lines[start : start + LINES_OF_A_PAGE])
+        )
+        caption = _latex(sheet.title + (f". {sheet.note}" if sheet.note else "") + (" (continued)" if start else ""))
+        label = rf"\label{{tab:{sheet.name}}}" if start == 0 else ""
+        room = r"{max width=\textwidth, max totalheight=0.85\textheight}"
+        parts += [
+            r"\begin{table}", r"\centering", rf"\caption{{{caption}}}{label}", r"\begin{adjustbox}" + room,
+            rf"\begin{{tabular}}{{{columns}}}", r"\toprule", heading, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}",
+            r"\end{adjustbox}", r"\end{table}", *([r"\clearpage"] if start + LINES_OF_A_PAGE < len(sheet.lines) else []),
+        ]  # fmt: skip
+    return "\n".join(parts)
 
 
 def _harmless(cell: str) -> str:
@@ -70,7 +77,8 @@ def _harmless(cell: str) -> str:
         return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and len(cell) > 1 else cell
 
 
-def _markdown(text: str) -> str:
+def escaped(text: str) -> str:
+    """For Markdown."""
     return " ".join(text.translate(MARKDOWN).split())
 
 
