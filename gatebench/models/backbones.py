@@ -22,7 +22,7 @@ class Cnn(BaseModel):
     kind: Literal["cnn"] = "cnn"
     widths: Widths = (32, 64, 128)
     convolutions: PositiveInt = 2
-    """Of each width. With one, two heads cost as much time as a tenth of the network."""
+    """Of each width. With one, asking two heads takes a fifth of the network's time at batch 1."""
 
 
 class Spectral(BaseModel):
@@ -90,7 +90,7 @@ class MergedPooledLinear(nn.Module):
         self.weight, self.bias = nn.Parameter(linear.weight.t().contiguous(), requires_grad=False), linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x.mean((2, 3)), self.weight)
+        return torch.addmm(self.bias, x.sum((2, 3)), self.weight, alpha=1 / (x.shape[2] * x.shape[3]))
 
 
 class AttentionHead(nn.Module):
