@@ -11,15 +11,13 @@ Four questions, each answered by what a profile does (the same protocol, the sam
 """
 
 import argparse
+import contextlib
 import multiprocessing
-import os
 import statistics as plain
-import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pyperf
@@ -39,14 +37,14 @@ from gatebench.measure.protocol import Subject, measure
 INPUTS = 32
 ROUNDS = 25
 PLANTED = 0.05
-TURNS = 40
+TURNS = 60
 """Of the comparison with other timers."""
 BLOCK = 5
 """Calls in a block of theirs."""
 BLOCKS = 100
 """In a turn."""
 TOGETHER = 4
-"""Blocks in a round of ours, which begins with one that is not counted, as theirs begin warm."""
+"""Blocks in a round of ours, which begins with one that is not counted: theirs begin warm too."""
 
 
 def network():
@@ -109,28 +107,26 @@ def by_input():
     )
 
 
-def other_timers(threads, folder):
-    """Median seconds by three timers, one list each, taking turns, every one in a process of its own, as pyperf has it: where a
-    network comes to lie in memory makes some percent, and one process draws that once.
+def other_timers(threads):
+    """Median seconds by three timers, one list each, taking turns, every one in a process of its own that is forked anew, so that none
+    finds memory or caches as another left them.
 
     The two others time blocks of calls, and the mean over a block holds every hiccup of the machine, which the median of single calls
     does not see. So all three time blocks of a few calls, on one input.
     """
-    timers = {
-        "gatebench": lambda turn: alone(by_gatebench, threads),
-        "torch.utils.benchmark": lambda turn: alone(by_torch, threads),
-        "pyperf": lambda turn: by_pyperf(threads, folder / f"{turn}.json"),
-    }
+    timers = {"gatebench": by_gatebench, "torch.utils.benchmark": by_torch, "pyperf": by_pyperf}
     seconds = {name: [] for name in timers}
     for turn in track(range(TURNS), "other timers"):
         names = list(timers)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            seconds[name].append(timers[name](turn))
+            seconds[name].append(alone(timers[name], threads))
     return seconds
 
 
 def alone(timer, threads):
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["torch.utils.benchmark", "pyperf", "gatebench.models", "gatebench.measure.protocol"])  # they take seconds
+    with ProcessPoolExecutor(1, forks) as pool:
         return pool.submit(timer, threads).result()
 
 
@@ -150,12 +146,12 @@ def by_torch(threads):
         return plain.median(timer.timeit(BLOCK).median for _ in range(BLOCKS))
 
 
-def by_pyperf(threads, file):
-    script = Path(__file__).with_name("pyperf_network.py")
-    size = ["--processes", "1", "--values", str(BLOCKS), "--loops", str(BLOCK)]
-    command = [sys.executable, script, *size, "--copy-env", "--quiet", "--output", file]
-    subprocess.run(command, check=True, env={**os.environ, "TRUST_THREADS": str(threads)}, stdout=subprocess.DEVNULL)
-    return pyperf.Benchmark.load(str(file)).median()
+def by_pyperf(threads):
+    """As one of the processes that pyperf starts."""
+    set_threads(threads)
+    sys.argv = [sys.argv[0], "--worker", "--worker-task=0", "--loops", str(BLOCK), "--values", str(BLOCKS), "--warmups", "1"]
+    with tempfile.TemporaryFile("w") as nowhere, contextlib.redirect_stdout(nowhere), torch.inference_mode():
+        return pyperf.Runner().bench_func("network", network(), 0).median()
 
 
 def main():
@@ -173,8 +169,7 @@ def main():
         if options.trials:
             print(planted(options.trials), flush=True)
         print(by_input(), flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        seconds = other_timers(options.threads, Path(folder))
+    seconds = other_timers(options.threads)
     for name, values in seconds.items():
         low, middle, high = plain.quantiles((each / ours for each, ours in zip(values, seconds["gatebench"], strict=True)), n=4)
         print(f"others: {name} {1e6 * plain.median(values):.1f} us, {middle:.3f} of ours (quartiles over turns {low:.3f} to {high:.3f})")

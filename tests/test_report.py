@@ -234,6 +234,25 @@ def test_machines_and_data_sets_are_kept_apart_and_seeds_together(results):
     assert mnist.dataset == "mnist" and not mnist.published
 
 
+def test_a_published_time_has_ours_beside_it_where_one_place_alone_was_timed(results):
+    found = {run.name: value_of(run, run.headline, "latency_ms") for run in read_runs(results)[0]}
+    assert found == {"gated-0": None, "gated-1": None, "other": None, "static": 2.5}
+
+
+def test_images_of_one_severity_are_a_part_of_their_own(tmp_path):
+    for number, (severity, accuracy) in enumerate(((None, 80.0), ("clean", 94.0), ("severe", 70.0))):
+        ends = {"accuracy": accuracy, "accuracy_low": accuracy - 1, "accuracy_high": accuracy + 1, "dataset": "intel", "model": "router"}
+        also = {"severity": severity} if severity else {}
+        write_run(tmp_path / str(number), tradeoff=0.8, digest="0a", **ends, **also)
+    found = groups(read_runs(tmp_path)[0])
+    assert [panel.split for panel in panels([], found, "macs_executed")] == ["test", "test, clean", "test, severe"]
+    tables = {sheet.name: sheet for sheet in comparison_sheets(found)}
+    measured = {
+        name: [line for line in tables[f"routing-beats-latency-table-{name}"].lines if line[1].startswith("measured")] for name in "23"
+    }
+    assert [line[2][:5] for line in measured["2"]] == ["80.00"] and [line[2][:5] for line in measured["3"]] == ["94.00"]
+
+
 def test_networks_are_told_apart_by_the_wider_of_seeds_and_each_run_s_own_interval(tmp_path):
     """Two seeds that happen to agree do not make an interval of nothing."""
     for name, digest, accuracy in (("a", "0a", 88.01), ("b", "0b", 88.0)):
