@@ -34,7 +34,7 @@ def front(panels: list[Panel]) -> Figure:
         total = sum(heights) + GAP * len(heights) + 0.25
         figure, top = Figure(figsize=(8.2, total)), total - 0.3
         for panel, height in zip(panels, heights, strict=False):
-            _draw(figure.add_axes((0.08, (top - height) / total, 0.59, height / total)), panel)
+            _draw(figure.add_axes((0.1, (top - height) / total, 0.57, height / total)), panel)
             top -= height + GAP
         if len(panels) > MOST_PANELS:
             figure.text(0.08, 0.08 / total, f"{len(panels) - MOST_PANELS} panels more in the table", fontsize=8)
