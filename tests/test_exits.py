@@ -379,7 +379,7 @@ def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
 
 def test_a_budget_is_too_small_only_for_the_data_it_is_asked_for():
     """Of one channel and 28 x 28 pixels the first exit costs less of the twin than of three and 32 x 32."""
-    recipe = recipe_of("cgt", "cgt", "soft", ["evaluation.exits.budgets=[0.07]"])
+    recipe = recipe_of("cgt", "cgt", "soft", ["evaluation.exits.budgets=[0.07]", "model.backbone.convolutions=1"])
     create(recipe)
     create(recipe, num_classes=10, input_shape=(1, 28, 28))
     with pytest.raises(UsageError, match="than the first exit costs"):
