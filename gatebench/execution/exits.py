@@ -68,8 +68,7 @@ def _run_one(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: ExitPo
         logits = head(x)
         if index == last or scores.of(logits).item() >= policy.thresholds[index]:
             break
-    decisions = net.leaving[index : index + 1]
-    return Output(logits, decisions=decisions, executed=decisions)
+    return Output(logits, decisions=net.rows[index], executed=net.rows[index])
 
 
 def _run_one_imposed(net: "EarlyExit", x: Tensor, imposed: Tensor) -> Output:
