@@ -1,11 +1,12 @@
 """How much of the work that decisions leave out is saved in time: the sparse executor under imposed decisions.
 
-    python benchmarks/execution.py [--depth 20,110] [--batch-size 1,8,64,256] [--threads 2] [--rounds 5]
+    python benchmarks/execution.py [--networks resnet20,resnet110,cnn,resnet18] [--batch-size 1,8,64,256] [--threads 2] [--rounds 5]
 
-Random decisions, uniform over blocks and inputs, 20 patterns for each rate, on networks of 32 x 32 pixels. In one process, interleaved
-by gatebench's own protocol: the static twin, the sparse executor, masked execution, and the limit: at batch 1 the bare blocks that are
-on, one after another, without an executor; in a batch the same number of inputs in every block, but always the first ones, so that
-nothing has to be moved. Prints the realised fraction
+Random decisions, 20 patterns for each rate: of residual networks with gated blocks (resnet20, resnet110) every block off, or of networks
+with exits (cnn, resnet18) every exit left, by that share of the inputs that reach it. In one process, interleaved by gatebench's own
+protocol: the static twin, the sparse executor, masked execution, and the limit: at batch 1 the bare modules that are on, one after
+another, without an executor; in a batch the same number of inputs in every block, or going on from every exit, but always the first
+ones, so that nothing has to be moved. Prints the realised fraction
 (1 - time / twin's) / (1 - executed MACs / twin's), with its 95 % interval; of masked execution, which executes all, over the MACs decided.
 """
 
@@ -20,18 +21,31 @@ from rich.table import Table
 
 from gatebench import models
 from gatebench.device import choose_device, set_threads
+from gatebench.execution.exits import leave_at
 from gatebench.execution.fold import folded
 from gatebench.measure import statistics
 from gatebench.measure.clock import clock_for
 from gatebench.measure.machine import describe
 from gatebench.measure.protocol import Subject, measure
 
+NETWORKS = {
+    "resnet20": ("cosinegate", {"depth": 20, "gate": {"kind": "predictive"}}),
+    "resnet110": ("cosinegate", {"depth": 110, "gate": {"kind": "predictive"}}),
+    "cnn": ("cgt", {"backbone": {"kind": "cnn"}}),
+    "resnet18": ("cgt", {"num_classes": 100, "input_shape": (3, 32, 32), "backbone": {"kind": "resnet18"}}),
+}
 RATES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 PATTERNS = 20
 
 
-def patterns(batch, blocks, rate, draw):
-    """Decisions [batch, blocks]: every block off for a share `rate` of the batch, or at batch 1 that of the blocks, rounded up."""
+def patterns(net, batch, rate, draw):
+    """Decisions [batch, S]: every block off for a share `rate` of the batch, or at batch 1 that of the blocks, rounded up; or every
+    exit left by a share `rate` of the inputs that reach it, each head asked on the way."""
+    if net.exits > 1:
+        leaving = draw.random((batch, net.exits)) < rate
+        leaving[:, -1] = True
+        return leave_at(torch.from_numpy(leaving.argmax(1)), net.exits)
+    blocks = net.switches
     if batch == 1:
         off = blocks if rate == 1 else min(math.ceil(rate * blocks), blocks - 1)
         on = np.arange(blocks) >= off
@@ -41,6 +55,23 @@ def patterns(batch, blocks, rate, draw):
 
 def limit(net, x, decisions):
     """The least that could be done for these decisions, as work by their number."""
+    return (limit_of_exits if net.exits > 1 else limit_of_blocks)(net, x, decisions)
+
+
+def limit_of_exits(net, x, decisions):
+    reaching = [[count for count in each[:, ::2].sum(0).tolist() if count] for each in decisions]
+
+    def bare(number):
+        y = x
+        for segment, head, count in zip(net.segments, net.heads, reaching[number], strict=False):
+            y = segment(y if count == len(y) else y[:count])
+            answers = head(y)
+        return answers
+
+    return bare
+
+
+def limit_of_blocks(net, x, decisions):
     if len(x) > 1:
         first_rows = [each.sort(dim=0, descending=True).values for each in decisions]
         return lambda number: net.infer(x, "sparse", first_rows[number])
@@ -63,12 +94,12 @@ def limit(net, x, decisions):
 
 
 def compare(net, batch, rate, rounds, device, draw):
-    """Shares of the blocks off and of the MACs saved, speed-up, and realised fractions of sparse, masked and the limit.
+    """Saving that the decisions claim, percent, share of the MACs saved, speed-up, and realised fractions of sparse, masked and the limit.
 
     A fraction is None where nothing is saved.
     """
     x = torch.randn(batch, *net.input_shape, device=device).contiguous(memory_format=torch.channels_last)
-    decisions = [patterns(batch, len(net.blocks), rate, draw) for _ in range(PATTERNS)]
+    decisions = [patterns(net, batch, rate, draw) for _ in range(PATTERNS)]
     twin = net.twin()
     subjects = [
         Subject("twin", lambda number: twin(x)),
@@ -90,13 +121,13 @@ def compare(net, batch, rate, rounds, device, draw):
         "masked": over_twin(times.of("masked"), twin_macs, decided),
         "limit": over_twin(times.of("limit"), twin_macs, executed),
     }
-    off = 1 - torch.cat(decisions).float().mean().item()
-    return off, 1 - executed.mean() / net.macs_static, statistics.speedup(times.of("twin"), times.of("sparse")), realised
+    claimed, saved = net.claimed(torch.cat(decisions).numpy()), 1 - executed.mean() / net.macs_static
+    return claimed, saved, statistics.speedup(times.of("twin"), times.of("sparse")), realised
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--depth", default="20,110")
+    parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--batch-size", default="1,8,64,256")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--rounds", type=int, default=5)
@@ -106,18 +137,19 @@ def main():
     set_threads(options.threads)
     console, machine = Console(width=140), describe(device)
     console.print(f"{machine['name']}, {machine['threads']} threads, torch {machine['torch']}, fp32", highlight=False)
-    for depth in map(int, options.depth.split(",")):
+    for name in options.networks.split(","):
         torch.manual_seed(0)
-        net = models.create("cosinegate", depth=depth, gate={"kind": "predictive"})
-        net = folded(net.eval()).to(device)
+        model, settings = NETWORKS[name]
+        net = folded(models.create(model, **settings).eval()).to(device)
+        skipped = "exits' depth not reached" if net.exits > 1 else "blocks off"
         for batch in map(int, options.batch_size.split(",")):
-            table = Table(title=f"ResNet-{depth}, batch {batch}: realised fraction by share of the blocks off", title_justify="left")
-            for heading in ("off %", "MACs saved %", "sparse", "masked", "limit", "sparse: times as fast as the twin"):
+            table = Table(title=f"{name}, batch {batch}: realised fraction by share of the {skipped}", title_justify="left")
+            for heading in ("claimed skip %", "MACs saved %", "sparse", "masked", "limit", "sparse: times as fast as the twin"):
                 table.add_column(heading, justify="right")
             for rate in RATES:
-                off, saved, fast, realised = compare(net, batch, rate, options.rounds, device, np.random.default_rng(0))
+                claimed, saved, fast, realised = compare(net, batch, rate, options.rounds, device, np.random.default_rng(0))
                 cells = [f"{each.value:.2f} ({each.low:.2f}-{each.high:.2f})" if each else "no saving" for each in realised.values()]
-                table.add_row(f"{100 * off:.0f}", f"{100 * saved:.1f}", *cells, f"{fast.value:.3f} ({fast.low:.3f}-{fast.high:.3f})")
+                table.add_row(f"{claimed:.0f}", f"{100 * saved:.1f}", *cells, f"{fast.value:.3f} ({fast.low:.3f}-{fast.high:.3f})")
             console.print(table)
 
 
