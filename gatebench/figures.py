@@ -12,6 +12,12 @@ if TYPE_CHECKING:  # its import takes as long as a report of a thousand runs
 GATED, RIVAL, LINE = "#0072B2", "#D55E00", "#000000"
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
          "savefig.dpi": 150, "text.parse_math": False}  # fmt: skip
+COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKS = ("o", "s", "^", "D", "v")
+FEWEST_IN_BIN = 10
+"""Inputs below which the share that is right says nothing; drawn is what has more."""
+Rival = tuple[str, np.ndarray]
+"""Name of what a network is compared with, and its typical times [N], seconds."""
 
 
 def save(figure: Figure, stream: BinaryIO, kind: str = "png") -> None:
@@ -19,12 +25,6 @@ def save(figure: Figure, stream: BinaryIO, kind: str = "png") -> None:
     with matplotlib.rc_context({"svg.hashsalt": "gatebench"}):
         nameless = {"png": {"Software": None}, "svg": {"Creator": None, "Date": None}}[kind]
         figure.savefig(stream, format=kind, dpi=STYLE["savefig.dpi"], metadata=nameless)
-
-
-COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKS = ("o", "s", "^", "D", "v")
-Rival = tuple[str, np.ndarray]
-"""Name of what a network is compared with, and its typical times [N], seconds."""
 
 
 def latency_against_macs(label: str, macs: np.ndarray, seconds: np.ndarray, rival: Rival | None, batch_size: int) -> Figure:
@@ -112,8 +112,9 @@ def reliability(table: "pd.DataFrame") -> Figure:
             scaled = f", temperature {temperature:.2f}" if temperature != 1 else ""
             label = f"exit {number + 1}{scaled}: calibration error {part['ece'].iloc[0]:.1f} %"
             style = {"color": COLOURS[number % len(COLOURS)], "linestyle": "--" if scaled else "-", "marker": MARKS[number % len(MARKS)]}
-            axes.plot(part["confidence"], part["accuracy"], linewidth=1.2, markersize=4, label=label, **style)
-        axes.set_xlabel("largest probability, mean of a bin (%)")
+            told = part[part["inputs"] >= FEWEST_IN_BIN]
+            axes.plot(told["confidence"], told["accuracy"], linewidth=1.2, markersize=4, label=label, **style)
+        axes.set_xlabel(f"largest probability, mean of a bin of {FEWEST_IN_BIN} inputs or more (%)")
         axes.set_ylabel("share that is right (%)")
         _legend_above(axes)
         return figure
