@@ -115,7 +115,7 @@ TIMES = (
     Column("gate_ms", "number", "their difference, ms a call"),
     _with_interval("all_on", "time with the gates asked and everything on, over the twin's"),
     _with_interval("all_off", "and everything off"),
-    Column("break_even_skip_pct", "number", "%, of the units that must be off for the gates to have paid"),
+    Column("break_even_skip_pct", "number", "%, claimed saving from which on the gates have paid"),
     Column("cost_base_ms", "number", "time = base + sum of unit costs x decisions"),
     Column("cost_units_ms", "numbers or none", "of each unit; none where another stands for it"),
     Column("cost_r2", "number", "of that model, by leaving one call out"),

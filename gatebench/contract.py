@@ -3,6 +3,7 @@
 Shapes: N inputs, S switches (the sum of the units' widths), U units.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
@@ -55,6 +56,8 @@ class GatedModel(nn.Module):
     """Channels, height, width of one input."""
     macs_static: int
     """MACs of one input through the static twin: the same network without gates."""
+    units: Sequence[Unit] = ()
+    """What can be left out, in the order of the computation."""
     terms: tuple[str, ...] = ()
     """Names of the loss terms of the model's own that `forward` gives; a recipe's objective may weight them."""
     soft_gates: bool = True
@@ -67,10 +70,6 @@ class GatedModel(nn.Module):
     """MACs of one input spent only in order to decide."""
     fixed_policies: ClassVar[dict[str, Any]] = {}
     """Policies under which the gates are asked and always say the same: "all on" and "all off", where a method has such."""
-
-    @property
-    def units(self) -> list[Unit]:
-        return []
 
     @property
     def macs_outside(self) -> int:
@@ -96,6 +95,10 @@ class GatedModel(nn.Module):
         `policy` is how to decide where a method has a choice (block gates: the threshold); none means its own. Raises
         ValueError for another execution and for decisions of another shape or type.
         """
+        return self._infer(x, execution, self.checked(x, execution, decisions), policy)
+
+    def checked(self, x: Tensor, execution: Execution, decisions: Tensor | None) -> Tensor | None:
+        """The decisions on the device of the inputs. Raises as `infer` does."""
         if execution not in EXECUTIONS:
             raise ValueError(f"execution must be one of {', '.join(EXECUTIONS)}, not {execution!r}")
         if decisions is not None:
@@ -103,7 +106,7 @@ class GatedModel(nn.Module):
                 raise ValueError(f"decisions must be boolean [{len(x)}, {self.switches}], not {decisions.dtype} {list(decisions.shape)}")
             if decisions.device != x.device:
                 decisions = decisions.to(x.device)
-        return self._infer(x, execution, decisions, policy)
+        return decisions
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
         """A method's own inference, on arguments that were checked."""

@@ -10,6 +10,7 @@ reaches its threshold, and at the last one whatever its score.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -28,12 +29,25 @@ class ExitPolicy:
     thresholds: tuple[float, ...]
     """One for each exit but the last, as single-precision numbers: what scores are, one input at a time or a batch."""
     temperatures: tuple[float, ...] | None = None
-    """Divide the logits of each exit before the softmax; none: 1."""
+    """Positive; they divide the logits of each exit before the softmax. None: 1."""
 
     def __post_init__(self):
+        """Raises ValueError for another rule, and for temperatures that are not positive."""
+        if self.rule not in get_args(Rule):
+            raise ValueError(f"the rule must be one of {', '.join(get_args(Rule))}, not {self.rule!r}")
         object.__setattr__(self, "thresholds", tuple(float(np.float32(each)) for each in self.thresholds))
-        if self.temperatures and set(self.temperatures) == {1.0}:
-            object.__setattr__(self, "temperatures", None)
+        if self.temperatures:
+            if min(self.temperatures) <= 0:
+                raise ValueError(f"temperatures must be positive, not {', '.join(map(str, self.temperatures))}")
+            temperatures = tuple(float(np.float32(each)) for each in self.temperatures)
+            object.__setattr__(self, "temperatures", None if set(temperatures) == {1.0} else temperatures)
+
+    def check(self, exits: int) -> None:
+        """Raises ValueError where it is for another number of exits."""
+        if len(self.thresholds) != exits - 1:
+            raise ValueError(f"{exits} exits want {exits - 1} thresholds, not {len(self.thresholds)}")
+        if self.temperatures and len(self.temperatures) != exits:
+            raise ValueError(f"{exits} exits want {exits} temperatures, not {len(self.temperatures)}")
 
 
 class Scores:

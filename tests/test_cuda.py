@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from conftest import SMALL
@@ -20,16 +21,24 @@ def test_a_run_on_the_gpu(gatebench, tmp_path, config):
     assert row["device"] == "cuda" and machine["gpu"] == torch.cuda.get_device_name() and machine["gpu"] in row["machine"]
 
 
-@pytest.mark.parametrize("gate", [{"kind": "cir"}, {"kind": "predictive"}])
-def test_the_gpu_answers_as_the_cpu_does(gate):
+@pytest.mark.parametrize("name, options", [
+    ("cosinegate", {"depth": 14, "gate": {"kind": "cir"}}),
+    ("cosinegate", {"depth": 14, "gate": {"kind": "predictive"}}),
+    ("cgt", {"input_shape": (3, 32, 32)}),
+])  # fmt: skip
+def test_the_gpu_answers_as_the_cpu_does(name, options):
     torch.manual_seed(0)
-    net = models.create("cosinegate", depth=14, gate=gate).eval()
+    net = models.create(name, **options).eval()
     x = torch.randn(16, 3, 32, 32)
-    decisions = torch.rand(16, len(net.units)) < 0.5
+    decisions = net.random_decisions(16, np.random.default_rng(0))
     with torch.no_grad():
         expected = net.infer(x, "masked", decisions).logits
-        found = net.cuda().infer(x.cuda(), "sparse", decisions.cuda()).logits.cpu()
-    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+        net.cuda()
+        for rows in (slice(16), *(slice(row, row + 1) for row in range(16))):
+            found = net.infer(x[rows].cuda(), "sparse", decisions[rows].cuda())
+            assert torch.allclose(found.logits.cpu(), expected[rows], rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+            own = net.infer(x[rows].cuda())
+            assert own.decisions.device.type == own.executed.device.type == "cuda"
 
 
 @pytest.mark.parametrize("gate", [{"kind": "cir"}, {"kind": "predictive"}, {"kind": "predictive", "decides": "before"}])

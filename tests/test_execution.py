@@ -96,11 +96,31 @@ def test_masked_equals_sparse_in_batches_of_every_size(net, count, fold):
         sparse = net.infer(x, "sparse")
         assert_same(sparse.logits, net.infer(x, "masked", sparse.decisions).logits)
         assert (sparse.decisions == own.decisions).float().mean() > 0.99  # a logit on the threshold may fall either way
+        assert own.gates is None or (sparse.gates - own.gates).abs().max() < 0.05  # which the blocks after it then follow
         for pattern in patterns:
             masked, sparse = net.infer(x, "masked", pattern), net.infer(x, "sparse", pattern)
             assert_same(sparse.logits, masked.logits)
             assert torch.equal(sparse.decisions, pattern) and masked.executed.all()
             assert (sparse.executed | ~pattern).all()  # whatever was decided was run
+
+
+def test_one_by_one_an_input_decides_as_in_a_batch(net):
+    x = inputs(101)
+    with torch.inference_mode():
+        batch, rows = net.infer(x), [net.infer(row[None]) for row in x]
+        decisions, logits = (torch.cat([getattr(row, name) for row in rows]) for name in ("decisions", "logits"))
+        same = (decisions == batch.decisions).all(1)
+        assert same.float().mean() > 0.95  # a logit on the threshold may fall either way
+        assert_same(logits[same], batch.logits[same])
+        rows[0].decisions.zero_()  # what it was given is the caller's own
+        assert torch.equal(net.infer(x[:1]).decisions, decisions[:1])
+
+
+def test_no_inputs_are_no_work_and_no_error(net):
+    x, none = inputs(1)[:0], torch.zeros(0, net.switches, dtype=torch.bool)
+    with torch.inference_mode():
+        for execution in ("masked", "sparse"):
+            assert net.infer(x, execution, none).logits.shape == (0, 10)
 
 
 def test_the_input_is_not_touched(net):
@@ -131,10 +151,10 @@ def test_a_move_brings_both_decisions_together(count, seed, share, later_share):
 
 
 @pytest.mark.parametrize("kind", GATED)
-@pytest.mark.parametrize("count", [1, 16])
-def test_macs_are_those_that_torch_counts_on_what_really_ran(kind, count):
+@pytest.mark.parametrize("count, share", [(1, 0.5), (16, 0.5), (64, 0.98)])  # of so few off, the blocks are run for all
+def test_macs_are_those_that_torch_counts_on_what_really_ran(kind, count, share):
     net, x = make(kind), inputs(count)
-    pattern = some_on(net, count, 0.5, seed=3)
+    pattern = some_on(net, count, share, seed=3)
     with torch.inference_mode():
         for decisions in (pattern, None):
             with FlopCounterMode(display=False) as counter:

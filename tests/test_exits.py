@@ -1,5 +1,6 @@
 """Networks with exits: their loss, their rules, what is chosen and how it is scored, against arithmetic written anew."""
 
+import copy
 import json
 import math
 import shutil
@@ -392,8 +393,42 @@ def test_imposed_decisions_that_are_not_legal_are_refused():
         for count in (1, 3):
             with pytest.raises(ValueError, match="legal decisions"):
                 net.infer(torch.zeros(count, 1, 28, 28), decisions=torch.tensor([wanted] * count, dtype=torch.bool))
-    with pytest.raises(ValueError, match="3 exits want 2 thresholds"):
-        net.policy = ExitPolicy("max-softmax", (0.5,))
+
+
+def test_a_policy_of_another_network_is_refused():
+    net, x = models.create("cgt", 10, (1, 28, 28)).eval(), torch.zeros(1, 1, 28, 28)
+    for policy, fault in (
+        (ExitPolicy("max-softmax", (0.5,)), "3 exits want 2 thresholds"),
+        (ExitPolicy("max-softmax", (0.5, 0.5), (2.0,)), "3 exits want 3 temperatures"),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            net.policy = policy
+        with pytest.raises(ValueError, match=fault):
+            net.infer(x, policy=policy)
+    with pytest.raises(ValueError, match="one of max-softmax, .*, not 'max_softmax'"):
+        ExitPolicy("max_softmax", (0.5, 0.5))
+    with pytest.raises(ValueError, match="must be positive"):
+        ExitPolicy("max-softmax", (0.5, 0.5), (1.0, 0.0, 1.0))
+
+
+def test_an_image_too_small_for_its_widths_is_refused_with_what_would_do():
+    with pytest.raises(UsageError, match="24x24 can be halved for 5 widths, not 6"):
+        models.create("cgt", 10, (3, 24, 24), backbone={"kind": "cnn", "widths": [8] * 6})
+
+
+def test_what_it_answers_with_moves_where_it_moves():
+    assert copy.deepcopy(models.create("cgt")).to("meta").rows[0].device.type == "meta"
+
+
+def test_a_trunk_without_maps_goes_on_with_those_that_stay():
+    torch.manual_seed(0)
+    parts = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 8)), torch.nn.Linear(8, 8)]
+    net = EarlyExit(parts, [torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)], (3, 2, 2), "max-softmax", 0.35).eval()
+    x = torch.randn(40, 3, 2, 2)
+    with torch.no_grad():
+        masked, sparse = net.infer(x, "masked"), net.infer(x, "sparse")
+    assert 0 < masked.decisions[:, 2].sum() < 40 and torch.equal(masked.decisions, sparse.decisions)
+    assert torch.allclose(masked.logits, sparse.logits, atol=1e-6)
 
 
 def test_making_a_network_leaves_it_in_training():
@@ -408,7 +443,7 @@ def test_temperatures_stay_within_reason():
 
 def test_policies_keep_their_thresholds_with_the_weights():
     net = models.create("cgt", 10, (1, 28, 28))
-    net.policy = ExitPolicy("max-softmax", (0.5, NEVER), (1.0, 2.0, 1.0))
+    net.policy = ExitPolicy("max-softmax", (0.5, NEVER), (1.0, 1.1, 1.3))
     other = models.create("cgt", 10, (1, 28, 28))
     other.load_state_dict(net.state_dict())
     assert other.policy == net.policy

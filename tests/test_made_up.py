@@ -25,11 +25,7 @@ class SecondLook(GatedModel):
 
         self.first, self.second = look(4), look(32)
         self.macs_gate, self.macs_static = (count_macs(part, (1, *input_shape)) for part in (self.first, self.second))
-        self._units = [Unit("second", "segment", 1, self.macs_static, count_params(self.second))]
-
-    @property
-    def units(self):
-        return self._units
+        self.units = [Unit("second", "segment", 1, self.macs_static, count_params(self.second))]
 
     def twin(self):
         return self.second

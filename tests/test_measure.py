@@ -112,6 +112,7 @@ def test_a_slow_round_is_attributed_to_rounds_and_flagged():
     subject = Subject("s", lambda number: 1e-3)
     found = measure([subject], 20, Simulated(), rounds=10, max_seconds=60)
     found.seconds[0, 3] *= 1.5
+    found.seconds[0, 7] *= 1.05  # as a machine without neighbours varies
     assert np.flatnonzero(found.noisy).tolist() == [3]
 
 
@@ -181,6 +182,8 @@ def test_every_subject_meets_every_input_once_a_round_and_groups_stay_together()
     found = measure(subjects, 30, Noting(), rounds=6, max_seconds=60)
     assert found.seconds.shape == (6, 6, 30) and (found.seconds == 1e-3).all()
     rounds = found.warm_up_rounds + 6
+    turns = found.warm_up_rounds + 6 - 1  # after the first round, of 10 inputs each: 0.01 s of calls of 1 ms
+    assert len(called) == len(seen) + 6 * 3 * turns  # each begins with a call that is not counted
     assert len(seen) == rounds * 6 * 30
     assert all(seen.count((group, name, number)) == rounds for group in "123" for name in "ab" for number in range(30))
     one_by_one = [seen[start : start + 6] for start in range(0, 30 * 6, 6)]  # in the first round a turn is one input

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from gatebench.cli.profile_latency import too_noisy
 from gatebench.columns import KINDS
 from gatebench.data.images import Dataset, Images
 from gatebench.execution.fold import folded
+from gatebench.measure import statistics
 from gatebench.measure.statistics import Estimate
 from gatebench.profiling import session
 from gatebench.profiling.contender import Contender
@@ -208,12 +210,23 @@ def lonely(classes):
             assert len(x) == 1
             return super().forward(x)
     return Lonely(classes, True)
+def writes(classes):
+    return nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.LazyLinear(classes))
 def text(classes):
     return type("Says", (nn.Identity,), {"forward": lambda self, x: "seven"})()
 def leaves(classes):
     raise SystemExit(5)
 def number(classes):
     return classes
+def volume(classes):
+    class Volume(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.look = nn.Conv3d(1, 4, (3, 3, 3), padding=1)
+            self.norm, self.head = nn.BatchNorm3d(4), nn.Linear(4, classes)
+        def forward(self, x):
+            return {"logits": self.head(self.norm(self.look(x[:, None])).relu().mean((2, 3, 4)))}
+    return Volume()
 def gray(classes):
     return nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.LazyLinear(classes))
 """
@@ -229,6 +242,12 @@ def test_a_network_from_elsewhere_beside_its_whole_self(gatebench, tmp_path):
     assert row["network"] == "own" and row["rival"] == "own:whole"
     assert row["timed_macs_executed"] >= 8 * 27 * 12 * 12 + 8 * 10  # the first stage and its exit, at 24 x 24
     assert 0 < row["timed_saving_pct"] < 100 and "latency_p90" in row
+
+
+def test_a_network_of_three_dimensional_convolutions(gatebench, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    (row,) = gatebench.json("profile-latency", f"{tmp_path}/own.py:volume", "--dataset", "shapes", *QUICK)
+    assert row["timed_macs_executed"] == 3 * 24 * 24 * 27 * 4 + 4 * 10
 
 
 def test_an_installed_package_adds_its_networks_by_name(gatebench, tmp_path):
@@ -264,6 +283,7 @@ def test_what_is_wrong_is_said_in_one_sentence(gatebench, runs, tmp_path):
     assert "no function 'bild'. Did you mean 'build'?" in sentence(gatebench, f"{own}:bild", *shapes, code=2)
     assert "broken(10) raised RuntimeError: no luck" in sentence(gatebench, f"{own}:broken", *shapes, code=1)
     assert "gives no tensor of logits" in sentence(gatebench, f"{own}:text", *shapes, code=1)
+    assert "own:writes writes to its input" in sentence(gatebench, f"{own}:writes", *shapes, code=2)
     assert "leaves(10) raised SystemExit: 5" in sentence(gatebench, f"{own}:leaves", *shapes, code=1)
     assert "8 batches of 4096 need 32768 inputs; shapes has" in sentence(gatebench, own, *shapes, "--batch-size", "4096", code=2)
     assert "is for one network that is no run; 0 were named" in sentence(gatebench, runs, "--weights", own, code=2)
@@ -335,13 +355,21 @@ def test_too_noisy_names_what_would_do():
 
 
 def test_break_even_is_where_the_saving_pays_for_the_gate():
-    def gate(all_on, all_off):
+    def gate(all_on, all_off, most_claimed=100.0):
         price, on, off = (Estimate(value, value, value) for value in (1.0, all_on, all_off))
-        return Gate(price, on, off, None)
+        return Gate(price, on, off, most_claimed, None)
 
-    assert gate(1.1, 0.1).break_even == pytest.approx(0.1)  # 1.1 - 0.1 x 1.0 = 1
+    assert gate(1.1, 0.1).break_even == pytest.approx(10)  # 1.1 - 0.1 x 1.0 = 1
+    assert gate(1.1, 0.6, 200 / 3).break_even == pytest.approx(40 / 3)  # a fifth of the way to the first of three exits
     assert gate(0.99, 0.1).break_even == 0.0
     assert gate(2.0, 1.2).break_even is None
+
+
+def test_the_gates_price_is_the_time_of_deciding():
+    own, imposed = np.full((6, 8), 5e-3), np.full((6, 8), 4e-3)
+    gate = Gate(statistics.speedup(own, imposed), None, None, 100.0, None)
+    row = replace(timing(own, own, np.ones(8), np.ones(8)), gate=gate).row()
+    assert row["gate_ms"] == pytest.approx(1.0) and row["gate_price"] == pytest.approx(1.25)
 
 
 def test_a_network_that_folding_would_change_is_timed_as_it_is():

@@ -79,6 +79,8 @@ def profile_latency(
         for plan in plans:
             with rounds_bar(stderr, plan) as after_round:
                 session = profiling.run(entered, rival, plan, after_round)
+            for label in session.unfolded:
+                say(f"gatebench: {label} was timed with its batch norms as they are: folded, it fails or gives other answers.")
             measured += [row for index in range(len(entered)) for row in rows(session, index)]
             for index, folder in enumerate(folders):
                 if folder:

@@ -61,17 +61,12 @@ def _run_one(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, thresho
     if imposed is None and net.decides == "up-front":
         gates, decided = decide(net.up_front_logits(x), threshold)
     if decided is not None:
-        for block, on in zip(net.blocks, decided.tolist()[0], strict=True):
-            if on:
-                x = block(x)
-            elif not block.shortcut_is_identity:
-                x = block.skip(x)
-    else:
-        pairs = []
-        for index, block in enumerate(net.blocks):
-            pairs.append(decide(net.logits_before(index, x), threshold))
-            x = block(x) if pairs[-1][1].item() else block.skip(x)
-        gates, decided = (torch.stack(each, 1) for each in zip(*pairs, strict=True))
+        return Output(net.run(x, decided.tolist()[0]), gates, decisions=decided, executed=decided)
+    pairs = []
+    for index, block in enumerate(net.blocks):
+        pairs.append(decide(net.logits_before(index, x), threshold))
+        x = block(x) if pairs[-1][1].item() else block.skip(x)
+    gates, decided = (torch.stack(each, 1) for each in zip(*pairs, strict=True))
     return Output(net.classify(x), gates, decisions=decided, executed=decided)
 
 

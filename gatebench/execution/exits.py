@@ -23,8 +23,7 @@ def run_exits(net: "EarlyExit", x: Tensor, execution: Execution, imposed: Tensor
     Masked computes every segment and head, and picks; sparse goes on with those inputs alone that have not left. Raises ValueError
     for imposed decisions that are not legal and for a policy of another number of exits.
     """
-    if len(policy.thresholds) != net.exits - 1:
-        raise ValueError(f"{net.exits} exits want {net.exits - 1} thresholds, not {len(policy.thresholds)}")
+    policy.check(net.exits)
     if execution == "masked":
         return _run_all(net, x, imposed, policy)
     return (_run_one if len(x) == 1 else _run_leaving)(net, x, imposed, policy)
@@ -47,7 +46,7 @@ def _exit_of(imposed: list[bool]) -> int:
 
 def _exits_of(imposed: Tensor) -> Tensor:
     """The same of several, [N]."""
-    return torch.tensor([_exit_of(each) for each in imposed.tolist()], device=imposed.device)
+    return torch.tensor([_exit_of(each) for each in imposed.tolist()], dtype=torch.long, device=imposed.device)
 
 
 def _run_all(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: ExitPolicy) -> Output:
@@ -68,7 +67,8 @@ def _run_one(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: ExitPo
         logits = head(x)
         if index == last or scores.of(logits).item() >= policy.thresholds[index]:
             break
-    return Output(logits, decisions=net.rows[index], executed=net.rows[index])
+    decisions = net.rows[index].clone()
+    return Output(logits, decisions=decisions, executed=decisions)
 
 
 def _run_one_imposed(net: "EarlyExit", x: Tensor, imposed: Tensor) -> Output:
@@ -120,5 +120,7 @@ def _where(head: torch.nn.Module, x: Tensor, asked: Tensor) -> Tensor:
 
 
 def _rows(x: Tensor, rows: Tensor) -> Tensor:
-    """Rows of a feature map [N, C, H, W]; the copy keeps channels_last."""
+    """Rows of a feature map [N, ...]; of [N, C, H, W] the copy keeps channels_last."""
+    if x.dim() != 4:
+        return x.index_select(0, rows)
     return unflat(flat(x).index_select(0, rows), x)

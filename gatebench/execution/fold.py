@@ -30,6 +30,13 @@ def folded(model: nn.Module) -> nn.Module:
         for name, module in parent.named_children():
             if callable(getattr(module, "merged", None)):  # whatever else a method can make simpler, now that all norms are gone
                 setattr(parent, name, module.merged())
+    return channels_last(model)
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """The network itself, its two-dimensional convolutions in channels_last; torch converts none where there are three-dimensional ones."""
+    if any(parameter.dim() == 5 for parameter in model.parameters()):
+        return model
     return model.to(memory_format=torch.channels_last)
 
 

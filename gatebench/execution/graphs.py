@@ -63,6 +63,7 @@ class GraphedBlocks:
         return getattr(self.net, name)
 
     def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None, policy: float | None = None) -> Output:
+        decisions = self.net.checked(x, execution, decisions)
         threshold = self.net.threshold if policy is None else policy
         if execution == "masked" and decisions is not None:
             return self.net.infer(x, execution, decisions, policy)
@@ -90,10 +91,7 @@ class GraphedBlocks:
         """The blocks that are on, and the classifier; from the image, or from the stem's output."""
 
         def work(x: Tensor) -> Tensor:
-            x = self.net.stem(x) if from_image else x
-            for block, each in zip(self.net.blocks, on, strict=True):
-                x = block(x) if each else block.skip(x)
-            return self.net.classify(x)
+            return self.net.run(self.net.stem(x) if from_image else x, on)
 
         key = (from_image, on)
         if key not in self.rest:

@@ -6,6 +6,8 @@ import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -97,14 +99,11 @@ def _read(name: str) -> str | None:
 
 
 def _gpu_state(device: torch.device) -> dict:
-    """Through NVML where nvidia-ml-py is installed (the extra `gpu`)."""
     try:
-        import pynvml
-    except ImportError:
+        pynvml, handle = nvml(device)
+    except RuntimeError:
         return {}
     try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
         return {
             "gpu_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
             "gpu_watts": pynvml.nvmlDeviceGetPowerUsage(handle) / 1000,
@@ -113,6 +112,22 @@ def _gpu_state(device: torch.device) -> dict:
         }
     except pynvml.NVMLError:
         return {}
+
+
+def nvml(device: torch.device) -> tuple[ModuleType, Any]:
+    """NVIDIA's management library and its handle of the device.
+
+    Raises RuntimeError without nvidia-ml-py (the extra `gpu`), and where it fails.
+    """
+    try:
+        import pynvml
+    except ImportError as error:
+        raise RuntimeError("nvidia-ml-py is not installed") from error
+    try:
+        pynvml.nvmlInit()
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+    except pynvml.NVMLError as error:
+        raise RuntimeError(str(error)) from error
 
 
 def _caches() -> dict[str, str]:

@@ -82,8 +82,8 @@ def measure(
 ) -> Times:
     """Time every subject on every input, `rounds` times, or fewer where `max_seconds` are over first (but five at least).
 
-    Rounds that warm up come before and are not counted. `after_round` hears the number of rounds done. Interrupted (Ctrl-C) after
-    the fifth round, it returns what it has.
+    Rounds that warm up come before and are not counted. `after_round` hears the number of rounds done, 0 once it is warm. Interrupted
+    (Ctrl-C) after the fifth round, it returns what it has.
     """
     order = np.random.default_rng(seed)
     grouped = defaultdict(list)
@@ -96,6 +96,7 @@ def measure(
     gc.disable()
     try:
         turn, warm_up_rounds = _warm_up(groups, inputs, clock, order, WARM_UP * max_seconds)
+        after_round(0)
         started = time.perf_counter()
         while len(seconds) < rounds:
             seconds.append(_round(groups, inputs, turn, clock, order))

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from ..feature_maps import global_average
 from .resnet import ResNet, Shortcut, Widths
 
+Parts = tuple[list[nn.Module], list[nn.Module]]
+"""Segments and heads."""
+
 
 class Cnn(BaseModel):
     """3x3 convolutions with batch norm, some of each width, pooling between; an exit after each width. Ours, for Fashion-MNIST."""
@@ -24,6 +27,20 @@ class Cnn(BaseModel):
     convolutions: PositiveInt = 2
     """Of each width. With one, asking two heads takes a fifth of the network's time at batch 1."""
 
+    def build(self, classes: int, input_shape: tuple[int, int, int]) -> Parts:
+        """Raises ValueError where the image is too small to be pooled so often."""
+        channels, *size = input_shape
+        if min(size) >> (len(self.widths) - 1) == 0:
+            raise ValueError(f"an image of {size[0]}x{size[1]} can be halved for {min(size).bit_length()} widths, not {len(self.widths)}")
+        segments = []
+        for index, width in enumerate(self.widths):
+            layers = [nn.MaxPool2d(2)] if index else []
+            for _ in range(self.convolutions):
+                layers += _convolution(channels, width)
+                channels = width
+            segments.append(nn.Sequential(*layers))
+        return segments, [PooledLinear(width, classes) for width in self.widths]
+
 
 class Spectral(BaseModel):
     """For patches of a hyperspectral cube: 1x1 convolutions over the bands, then 3x3 ones around. Ours, for Indian Pines."""
@@ -33,8 +50,15 @@ class Spectral(BaseModel):
     kind: Literal["spectral"]
     widths: Widths = (64, 64, 128)
 
+    def build(self, classes: int, input_shape: tuple[int, int, int]) -> Parts:
+        segments, channels = [], input_shape[0]
+        for index, width in enumerate(self.widths):
+            segments.append(nn.Sequential(*_convolution(channels, width, 3 if index else 1)))
+            channels = width
+        return segments, [PooledLinear(width, classes) for width in self.widths]
 
-class Residual(BaseModel):
+
+class SmallResNet(BaseModel):
     """The ResNet of He et al. for small images, with an exit after each stage."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +67,11 @@ class Residual(BaseModel):
     depth: PositiveInt = 20
     widths: Widths = (16, 32, 64)
     shortcut: Shortcut = "zero-pad"
+
+    def build(self, classes: int, input_shape: tuple[int, int, int]) -> Parts:
+        """Raises ValueError for a depth that the stages do not divide."""
+        net = ResNet(classes, input_shape, self.depth, self.widths, self.shortcut)
+        return _stages(net, len(self.widths)), [PooledLinear(width, classes) for width in self.widths]
 
 
 class ResNet18(BaseModel):
@@ -53,13 +82,27 @@ class ResNet18(BaseModel):
     kind: Literal["resnet18"]
     widths: Widths = (64, 128, 256, 512)
 
+    def build(self, classes: int, input_shape: tuple[int, int, int]) -> Parts:
+        depth = 2 + 4 * len(self.widths)  # two blocks a stage, two convolutions a block
+        net = ResNet(classes, input_shape, depth, self.widths, "projection")
+        *early, last = self.widths
+        heads = [AttentionHead(width, last, classes) for width in early]
+        return _stages(net, len(self.widths)), [*heads, PooledLinear(last, classes, normalise=False)]
 
-Backbone = Annotated[Cnn | Spectral | Residual | ResNet18, Field(discriminator="kind")]
+
+Backbone = Annotated[Cnn | Spectral | SmallResNet | ResNet18, Field(discriminator="kind")]
+"""Its `build` gives the segments and heads for a number of classes and the shape of one image."""
 
 
-def build(backbone: Cnn | Spectral | Residual | ResNet18, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
-    """Segments and heads of a backbone."""
-    return _BUILDERS[backbone.kind](backbone, classes, input_shape)
+def _convolution(channels: int, out: int, size: int = 3) -> list[nn.Module]:
+    return [nn.Conv2d(channels, out, size, padding=size // 2, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+
+
+def _stages(net: ResNet, stages: int) -> list[nn.Module]:
+    """The blocks of a residual network by stage, which have as many each; the stem belongs to the first."""
+    blocks, size = list(net.blocks), len(net.blocks) // stages
+    parts = [blocks[start : start + size] for start in range(0, len(blocks), size)]
+    return [nn.Sequential(net.stem, *parts[0]), *(nn.Sequential(*part) for part in parts[1:])]
 
 
 class PooledLinear(nn.Module):
@@ -119,51 +162,3 @@ def _separable(channels: int, out: int, stride: int) -> list[nn.Module]:
         nn.Conv2d(channels, out, 1, bias=False),
         nn.BatchNorm2d(out),
     ]  # fmt: skip
-
-
-def _convolution(channels: int, out: int, size: int = 3) -> list[nn.Module]:
-    return [nn.Conv2d(channels, out, size, padding=size // 2, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
-
-
-def _cnn(backbone: Cnn, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
-    segments, channels = [], input_shape[0]
-    for index, width in enumerate(backbone.widths):
-        layers = [nn.MaxPool2d(2)] if index else []
-        for _ in range(backbone.convolutions):
-            layers += _convolution(channels, width)
-            channels = width
-        segments.append(nn.Sequential(*layers))
-    return segments, [PooledLinear(width, classes) for width in backbone.widths]
-
-
-def _spectral(backbone: Spectral, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
-    segments, channels = [], input_shape[0]
-    for index, width in enumerate(backbone.widths):
-        segments.append(nn.Sequential(*_convolution(channels, width, 3 if index else 1)))
-        channels = width
-    return segments, [PooledLinear(width, classes) for width in backbone.widths]
-
-
-def _stages(net: ResNet, stages: int) -> list[list[nn.Module]]:
-    """The blocks of a residual network by stage, which have as many each; the stem belongs to the first."""
-    blocks, size = list(net.blocks), len(net.blocks) // stages
-    parts = [blocks[start : start + size] for start in range(0, len(blocks), size)]
-    return [[net.stem, *parts[0]], *parts[1:]]
-
-
-def _resnet(backbone: Residual, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
-    net = ResNet(classes, input_shape, backbone.depth, backbone.widths, backbone.shortcut)
-    return [nn.Sequential(*stage) for stage in _stages(net, len(backbone.widths))], [
-        PooledLinear(width, classes) for width in backbone.widths
-    ]
-
-
-def _resnet18(backbone: ResNet18, classes: int, input_shape: tuple[int, int, int]) -> tuple[list, list]:
-    depth = 2 + 4 * len(backbone.widths)  # two blocks a stage, two convolutions a block
-    net = ResNet(classes, input_shape, depth, backbone.widths, "projection")
-    *early, last = backbone.widths
-    heads = [AttentionHead(width, last, classes) for width in early]
-    return [nn.Sequential(*stage) for stage in _stages(net, len(backbone.widths))], [*heads, PooledLinear(last, classes, normalise=False)]
-
-
-_BUILDERS = {"cnn": _cnn, "spectral": _spectral, "resnet": _resnet, "resnet18": _resnet18}

@@ -19,7 +19,7 @@ from ..contract import Execution, GatedModel, Output, Unit
 from ..execution.exits import leave_at, run_exits
 from ..exit_policy import NEVER, ExitPolicy, Rule
 from ..measure.macs import count_macs, count_params
-from .backbones import Backbone, Cnn, build
+from .backbones import Backbone, Cnn
 from .registry import register
 
 
@@ -41,13 +41,13 @@ class EarlyExit(GatedModel):
         """[1, 2 E] for each exit: cut once, since a slice takes a hundredth of a small network's time."""
         self.register_load_state_dict_post_hook(_settle)
         _settle(self)
-        self._units, shape = [], (1, *self.input_shape)
+        self.units, shape = [], (1, *self.input_shape)
         for index, (segment, head) in enumerate(zip(self.segments, self.heads, strict=True)):
             after = _shape_after(segment, shape)
-            self._units.append(Unit(f"segments.{index}", "segment", 1, count_macs(segment, shape), count_params(segment)))
-            self._units.append(Unit(f"heads.{index}", "head", 1, count_macs(head, after), count_params(head)))
+            self.units.append(Unit(f"segments.{index}", "segment", 1, count_macs(segment, shape), count_params(segment)))
+            self.units.append(Unit(f"heads.{index}", "head", 1, count_macs(head, after), count_params(head)))
             shape = after
-        self.macs_static = sum(unit.macs for unit in self._units[::2]) + self._units[-1].macs
+        self.macs_static = sum(unit.macs for unit in self.units[::2]) + self.units[-1].macs
 
     def _apply(self, *args, **kwargs) -> "EarlyExit":
         """Whatever moves the buffers to another device."""
@@ -60,10 +60,6 @@ class EarlyExit(GatedModel):
         return {"all on": self._always(NEVER), "all off": self._always(-NEVER)}
 
     @property
-    def units(self) -> list[Unit]:
-        return self._units
-
-    @property
     def macs_outside(self) -> int:
         return 0
 
@@ -74,8 +70,7 @@ class EarlyExit(GatedModel):
 
     @policy.setter
     def policy(self, policy: ExitPolicy) -> None:
-        if len(policy.thresholds) != self.exits - 1:
-            raise ValueError(f"{self.exits} exits want {self.exits - 1} thresholds, not {len(policy.thresholds)}")
+        policy.check(self.exits)
         self.rule = policy.rule
         self.thresholds.copy_(torch.tensor(policy.thresholds))
         self.temperatures.copy_(torch.tensor(policy.temperatures or [1.0] * self.exits))
@@ -139,4 +134,4 @@ def cgt(
     threshold: Annotated[float, Field(ge=0)] = 0.9,
 ) -> EarlyExit:
     """A backbone with exits; `threshold` is that of every exit until thresholds are chosen."""
-    return EarlyExit(*build(backbone, num_classes, input_shape), input_shape, rule, threshold)
+    return EarlyExit(*backbone.build(num_classes, input_shape), input_shape, rule, threshold)

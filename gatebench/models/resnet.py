@@ -3,6 +3,7 @@
 Shapes: N inputs, C channels, H x W pixels.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -116,6 +117,15 @@ class ResNet(GatedModel):
             height, width = -(-height // stride), -(-width // stride)
             shapes.append((1, block.residual.conv2.out_channels, height, width))
         return shapes
+
+    def run(self, x: Tensor, on: Sequence[bool]) -> Tensor:
+        """Logits from the stem's output, of the network with those blocks alone that are on [B]."""
+        for block, runs in zip(self.blocks, on, strict=True):
+            if runs:
+                x = block(x)
+            elif not block.shortcut_is_identity:
+                x = block.skip(x)
+        return self.classify(x)
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits [N, classes] from the last block's output."""

@@ -4,7 +4,7 @@ Shapes: N calls, B inputs a call, S switches, U units.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..contract import Execution, GatedModel, Output
 from ..errors import GatebenchError, UsageError, first_line
-from ..execution.fold import folded, same_answers
+from ..execution.fold import channels_last, folded, same_answers
 from ..execution.graphs import Graph
 from .networks import Network
 
@@ -42,7 +42,8 @@ class Contender:
         if device.type == "cuda" and len(self.calls[0]) == 1:
             self._record()
         if self.gated:
-            self.twin = self.model.twin()
+            with torch.inference_mode():
+                self.twin = self.model.twin()
             self.random = [self.model.random_decisions(len(x), draw).to(device) for x in self.calls]
             self.own = self.outputs("sparse")
 
@@ -93,7 +94,7 @@ class Contender:
         counted = []
         for x in self.calls:
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                self.model(x)
+                self.model.infer(x) if isinstance(self.model, GatedModel) else self.model(x)
             counted.append(counter.get_total_flops() / 2 / len(x))
         return np.array(counted)
 
@@ -114,9 +115,10 @@ def _ready(network: Network, calls: list[Tensor], device: torch.device) -> tuple
         if any(map(is_lazy, plain.parameters())):
             with torch.no_grad():
                 plain(calls[0].cpu())  # from which such layers take their shapes
-        plain.to(device, memory_format=torch.channels_last)
+        channels_last(plain.to(device))
+        copies = [x.clone() for x in calls]
         with torch.inference_mode():
-            before = [_answers(plain, x) for x in calls]
+            before = [_answers(plain, x) for x in copies]
     except Exception as error:
         count, shape = len(calls[0]), "x".join(map(str, network.data.input_shape))
         inputs = f"one {shape} input" if count == 1 else f"{count} {shape} inputs at once"
@@ -124,6 +126,8 @@ def _ready(network: Network, calls: list[Tensor], device: torch.device) -> tuple
         raise UsageError(f"{network.label} does not take {inputs} of {network.data.name} ({reason}).") from error
     if any(tensor is None for tensor, *_ in before):
         raise GatebenchError(f"{network.label} gives no tensor of logits, nor a tuple that starts with one, nor anything with `logits`.")
+    if not all(map(torch.equal, copies, calls)):
+        raise UsageError(f"{network.label} writes to its input, so every call would see another one. Begin its forward with x = x.clone().")
     try:
         candidate = folded(plain)
         with torch.inference_mode():
@@ -150,7 +154,8 @@ def _answers(model: nn.Module, x: Tensor) -> list[Tensor | None]:
 
 def _logits(answer) -> Tensor | None:
     """The logits among whatever a network returns: a tensor, or the first or the `logits` of a collection."""
-    for found in (answer, getattr(answer, "logits", None), answer[0] if isinstance(answer, (tuple, list)) and answer else None):
+    by_name = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
+    for found in (answer, by_name, answer[0] if isinstance(answer, (tuple, list)) and answer else None):
         if isinstance(found, Tensor):
             return found
     return None

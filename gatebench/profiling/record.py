@@ -119,7 +119,8 @@ def _conditions(session: Session, index: int) -> dict:
 def _figures(session: Session, index: int) -> dict:
     """Pictures by file name, of the sparse execution."""
     network, timing, size = session.contenders[index].network, session.timings[index][0], session.plan.batch_size
-    ending = f"-batch{size}-threads{timing.threads}.png"
+    where = "" if session.plan.device.type == "cpu" else f"-{session.plan.device.type}"
+    ending = f"{where}-batch{size}-threads{timing.threads}.png"
     typical = per_input(timing.seconds)
     rival = (timing.rival.label, per_input(timing.rival.seconds)) if timing.rival else None
     found = {f"latency-inputs{ending}": figures.latency_distribution(timing.label, typical, rival, size)}

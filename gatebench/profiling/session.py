@@ -49,6 +49,8 @@ class Session:
     state_before: dict
     """What the machine was doing besides (`measure.machine.state`)."""
     state_after: dict
+    unfolded: list[str]
+    """Labels of the networks whose batch norms stayed as they are, which the others' did not."""
     timings: list[list[Timing]]
     """One list a contender, one entry an execution."""
 
@@ -98,7 +100,8 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
             times = replace(times, interrupted=True)
     compared = against and Rival(rival.label, times.seconds[-1], against.own_macs())
     timings = [_timings(contender, index, times, plan, compared, energies[index]) for index, contender in enumerate(contenders)]
-    return Session(plan, contenders, times, describe(plan.device), before, state(plan.device), timings)
+    unfolded = [each.network.label for each in (*contenders, against) if each and not each.folded]
+    return Session(plan, contenders, times, describe(plan.device), before, state(plan.device), unfolded, timings)
 
 
 def _energies(contenders: list[Contender], calls: int, plan: Plan) -> list[np.ndarray | None]:
@@ -183,5 +186,6 @@ def _gate(contender: Contender, of: Callable[[str], np.ndarray]) -> Gate:
         price=statistics.speedup(of("sparse"), of("imposed")),
         all_on=over_twin("all on"),
         all_off=over_twin("all off"),
+        most_claimed=contender.model.claimed(contender.model.least()[None].numpy()),
         cost=statistics.fit_cost(contender.shares(contender.random), statistics.per_input(of("random")), macs),
     )

@@ -36,17 +36,20 @@ class Gate:
     all_on: Estimate | None
     """Time with the gates asked and every unit on, over the twin's; None where a method has no such policy, or no twin."""
     all_off: Estimate | None
+    most_claimed: float
+    """Saving in percent that is claimed with every unit off that may be."""
     cost: CostModel | None
     """Fitted to random imposed decisions: what each unit costs; None where there were too few calls."""
 
     @property
     def break_even(self) -> float | None:
-        """Share of the units that must be off, all alike, for the time to equal the twin's; None where no share is enough."""
+        """Claimed saving in percent at which the time equals the twin's, in a straight line from all on to all off; None where none is
+        enough."""
         if self.all_on is None or self.all_off is None or self.all_off.value >= 1:
             return None
         if self.all_on.value <= 1:
             return 0.0
-        return (self.all_on.value - 1) / (self.all_on.value - self.all_off.value)
+        return self.most_claimed * (self.all_on.value - 1) / (self.all_on.value - self.all_off.value)
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class Timing:
                 **_three("gate_price", self.gate.price),
                 **_three("all_on", self.gate.all_on),
                 **_three("all_off", self.gate.all_off),
-                "break_even_skip_pct": None if self.gate.break_even is None else 100 * self.gate.break_even,
+                "break_even_skip_pct": self.gate.break_even,
                 "gate_ms": 1e3 * (1 - 1 / self.gate.price.value) * self.latency.value,
             }
             if self.gate.cost:

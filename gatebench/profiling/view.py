@@ -23,6 +23,10 @@ def rounds_bar(console: Console, plan: Plan) -> Iterator[Callable[[int], None]]:
         started = time.perf_counter()
 
         def after_round(done: int) -> None:
+            nonlocal started
+            if done == 0:
+                started = time.perf_counter()
+                return
             each = (time.perf_counter() - started) / done
             affordable = max(done, min(plan.rounds, int(plan.max_seconds / each)))
             progress.update(task, completed=done, total=affordable, rate=f"{each:.1f} s each")
