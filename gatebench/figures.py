@@ -16,6 +16,9 @@ COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v")
 FEWEST_IN_BIN = 10
 """Inputs below which the share that is right says nothing; drawn is what has more."""
+FEWEST_FOR_LINE = 16
+"""Points that a fitted line wants: eight batches lie on any."""
+LONGEST_LABEL = 48
 Rival = tuple[str, np.ndarray]
 """Name of what a network is compared with, and its typical times [N], seconds."""
 
@@ -33,10 +36,11 @@ def latency_against_macs(label: str, macs: np.ndarray, seconds: np.ndarray, riva
         figure, axes = _axes(4.6, 3.4)
         x, y = macs / 1e6, 1e3 * seconds
         axes.scatter(x, y, s=14, color=GATED, alpha=0.6, edgecolors="none", label=label)
-        if np.ptp(x) > 0:
+        if np.ptp(x) > 0 and len(x) >= FEWEST_FOR_LINE:
             slope, base = np.polyfit(x, y, 1)
             ends = np.array([x.min(), x.max()])
-            axes.plot(ends, base + slope * ends, color=LINE, linewidth=1, label=f"{base:.2f} ms + {1e3 * slope:.1f} µs per million MACs")
+            told = f"{base:.2f} ms {'+' if slope >= 0 else '-'} {1e3 * abs(slope):.1f} µs per million MACs"
+            axes.plot(ends, base + slope * ends, color=LINE, linewidth=1, label=told)
         if rival:
             axes.axhline(1e3 * rival[1].mean(), color=RIVAL, linestyle="--", linewidth=1, label=rival[0])
         axes.set_xlabel("executed MACs per input (millions)")
@@ -70,7 +74,8 @@ def decisions(label: str, shares: "pd.DataFrame", groups: "dict[str, pd.Series]"
     tables = {kind: shares.groupby(keys, observed=True).mean().T for kind, keys in groups.items()}
     columns = [table.shape[1] for table in tables.values()]
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(1.8 + 0.34 * sum(columns) + 0.8 * len(columns), 1.5 + 0.26 * len(units)), layout="constrained")
+        height = max(3.2, 1.5 + 0.26 * len(units))  # room for what the colours say
+        figure = Figure(figsize=(1.8 + 0.34 * sum(columns) + 0.8 * len(columns), height), layout="constrained")
         panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True, width_ratios=columns))
         for axes, (kind, table) in zip(panels, tables.items(), strict=True):
             image = axes.imshow(table.to_numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto", interpolation="nearest")
@@ -118,6 +123,12 @@ def reliability(table: "pd.DataFrame") -> Figure:
         axes.set_ylabel("share that is right (%)")
         _legend_above(axes)
         return figure
+
+
+def short(label: str) -> str:
+    """A network's name without its middle, where it would not leave room for the picture."""
+    half = LONGEST_LABEL // 2
+    return label if len(label) <= LONGEST_LABEL else f"{label[:half]}...{label[-half:]}"
 
 
 def _call(batch_size: int) -> str:

@@ -67,12 +67,15 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise GatebenchError(f"{path} cannot be read ({error}). Remove it, or write elsewhere with --out.") from None
 
-    def read_json(self, name: str) -> dict:
-        """Raises GatebenchError where the file is missing or is not a JSON object."""
+    def read_json(self, name: str, *wanted: str) -> dict:
+        """Raises GatebenchError where the file is missing or is not a JSON object with the `wanted` keys."""
         try:
             content = json.loads((self / name).read_text())
             if not isinstance(content, dict):
                 raise ValueError("not a JSON object")
+            for key in wanted:
+                if key not in content:
+                    raise ValueError(f"it has no {key!r}")
             return content
         except (OSError, ValueError) as error:
             raise GatebenchError(f"{self / name} cannot be read ({error}). Remove the folder or train into another with --fresh.") from None

@@ -73,11 +73,14 @@ def test_intervals_know_of_rounds_and_of_inputs(by_round, by_input):
     assert 0.6 * true < widths < 1.6 * true  # and it is not merely wide
 
 
-def test_half_widths_tell_rounds_from_inputs():
-    by_rounds, by_inputs = statistics.half_widths(*effects(0, 0.1, 0.0))
-    assert by_rounds > 3 * by_inputs
-    by_rounds, by_inputs = statistics.half_widths(*effects(0, 0.0, 0.1))
-    assert by_inputs > 3 * by_rounds
+def test_the_half_width_is_told_apart_into_inputs_rounds_and_calls():
+    inputs, rounds, calls = statistics.half_width_parts(*effects(0, 0.1, 0.0))
+    assert rounds > 9 * (inputs + calls)
+    inputs, rounds, calls = statistics.half_width_parts(*effects(0, 0.0, 0.1))
+    assert inputs > 9 * (rounds + calls)
+    single = 1e-3 * np.exp(0.3 * np.random.default_rng(0).standard_normal((2, 8, 16)))
+    inputs, rounds, calls = statistics.half_width_parts(*single)
+    assert calls > inputs + rounds
 
 
 def test_realised_varies_with_time_and_macs_together():

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from gatebench import models
 from gatebench.cli import app
+from gatebench.cli.console import finishing
 from gatebench.cli.profile_latency import too_noisy
 from gatebench.columns import KINDS
 from gatebench.data.images import Dataset, Images
@@ -182,6 +183,31 @@ def test_interrupted_it_keeps_what_was_measured(gatebench, runs, tmp_path):
     assert any("latency_ms" in line for line in (folder / "rows.jsonl").read_text().splitlines())
 
 
+def test_an_interrupted_session_replaces_no_whole_one(runs, monkeypatch, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(next(runs.glob("resnet20-*")), folder)
+    (folder / "latency.json").write_text("{}")  # a side file that is damaged costs nobody's rows
+    command = ["profile-latency", str(folder), *QUICK]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    before = {name: (folder / name).read_bytes() for name in ("rows.jsonl", "latency.csv", "latency.json")}
+    whole = session.measure
+    monkeypatch.setattr(session, "measure", lambda *given, **options: replace(whole(*given, **options), interrupted=True))
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 130 and "whole sessions of before were not replaced" in " ".join(done.output.split())
+    assert before == {name: (folder / name).read_bytes() for name in before}
+    assert CliRunner().invoke(app, [*command, "--batch-size", "2"]).exit_code == 130  # of which nothing was there
+    assert len((folder / "rows.jsonl").read_text().splitlines()) == before["rows.jsonl"].count(b"\n") + 1
+
+
+def test_what_was_measured_is_finished_unless_asked_twice():
+    with finishing() as asked:
+        signal.raise_signal(signal.SIGINT)
+    assert asked
+    with pytest.raises(KeyboardInterrupt), finishing():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+
 OWN = """
 import torch
 from torch import nn
@@ -255,14 +281,19 @@ def test_an_installed_package_adds_its_networks_by_name(gatebench, tmp_path):
     about = tmp_path / "elsewhere-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[gatebench.models]\ntwo-stage = elsewhere:whole\nlost = elsewhere:nowhere\n")
+    (about / "entry_points.txt").write_text(
+        "[gatebench.models]\ntwo-stage = elsewhere:whole\nearly = elsewhere:build\nlost = elsewhere:nowhere\n"
+        "unlucky = elsewhere:broken\nseven = elsewhere:number\n"
+    )
     gatebench.environment["PYTHONPATH"] = str(tmp_path)
     listed = gatebench("list", "models").stdout
     assert "two-stage" in listed and "does not load" in listed and "resnet20" in listed
-    assert ("two-stage", "itself") in {
-        (row["network"], row["execution"])
-        for row in json.loads(gatebench("profile-latency", "two-stage", "--dataset", "shapes", *QUICK, "--json").stdout)
-    }
+    timed = json.loads(gatebench("profile-latency", "two-stage", "early", "--dataset", "shapes", *QUICK, "--json").stdout)
+    assert {(row["network"], row["execution"]) for row in timed} == {("two-stage", "itself"), ("early", "itself")}
+    assert "elsewhere:broken (entry point gatebench.models: unlucky) raised RuntimeError: no luck" in sentence(
+        gatebench, "unlucky", "--dataset", "shapes", code=1
+    )
+    assert "gave a int, not a torch.nn.Module" in sentence(gatebench, "seven", "--dataset", "shapes", code=1)
     assert "Say with --dataset" in sentence(gatebench, "two-stage", code=2)
     assert "entry point gatebench.models: lost" in sentence(gatebench, "lost", "--dataset", "shapes", code=1)
     said = gatebench.refused("train", "two-stage", "--dataset", "shapes", code=2)
@@ -351,6 +382,9 @@ def test_too_noisy_names_what_would_do():
     by_inputs = flat * np.exp(0.1 * draw.standard_normal((1, 16)))
     rounds, inputs = timing(by_inputs, flat, macs, macs, batch_size=4).needed
     assert rounds == 8 and inputs > 128
+    single = flat * np.exp(0.2 * draw.standard_normal((8, 16)))  # for which no other inputs are needed
+    rounds, inputs = timing(single, flat, macs, macs).needed
+    assert rounds > 16 and inputs <= 2 * 16
     assert timing(by_inputs / 2, flat, macs, macs).needed is None  # not sharp, but faster beyond doubt
 
 

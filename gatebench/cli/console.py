@@ -1,6 +1,9 @@
 """What every command shares: where it prints, how an error is told, how lists of names and numbers are read."""
 
+import contextlib
 import functools
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +55,24 @@ def told(command):
             raise typer.Exit(1) from None
 
     return wrapped
+
+
+@contextlib.contextmanager
+def finishing() -> Iterator[list]:
+    """Work that Ctrl-C does not break off, but a second one does. Gives a list that is not empty once there was one."""
+    asked: list[int] = []
+
+    def note(number, frame):
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        say("gatebench: finishing what was measured; Ctrl-C again stops at once.")
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def whole_numbers(text: str, option: str, least: int, most: int) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from .console import DataDir, choices, say, stderr, stdout, told, whole_numbers
+from .console import DataDir, choices, finishing, say, stderr, stdout, told, whole_numbers
 
 
 @told
@@ -35,7 +35,9 @@ def profile_latency(
     execution: Annotated[str, typer.Option(help="sparse, or sparse,masked.")] = "sparse",
     inputs: Annotated[int, typer.Option(min=8, help="Real inputs that are timed; p90 needs 64, p99 662.")] = 128,
     repeats: Annotated[int, typer.Option(min=5, help="Rounds; in each, everything is timed once on every input.")] = 30,
-    max_seconds: Annotated[float, typer.Option(min=1, help="For each batch size and number of threads.")] = 120,
+    max_seconds: Annotated[
+        float, typer.Option(min=1, help="For each batch size and number of threads; five rounds are done in any case.")
+    ] = 120,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Where to write. Default: the runs' own folders.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
@@ -50,7 +52,7 @@ def profile_latency(
     if not names:
         raise UsageError("Name what to time: a run folder, a folder of runs, a model, or --model-file FILE.py:FACTORY.")
     sizes = whole_numbers(batch_size, "--batch-size", 1, 65536)
-    counts = whole_numbers(threads, "--threads", 1, 1024) if threads else [None]
+    counts = whole_numbers(threads, "--threads", 1, 1024) if threads is not None else [None]
     executions = tuple(dict.fromkeys(("sparse", *choices(execution, "--execution", ("sparse", "masked")))))
     with stderr.status("loading torch"):
         from ..device import choose_device, default_threads
@@ -74,18 +76,21 @@ def profile_latency(
         for count in counts
         for size in sizes
     ]
-    measured, interrupted = [], False
+    for plan in plans:
+        profiling.calls(entered, plan)
+    measured, written, interrupted = [], {}, False
     try:
         for plan in plans:
             with rounds_bar(stderr, plan) as after_round:
                 session = profiling.run(entered, rival, plan, after_round)
             for label in session.unfolded:
                 say(f"gatebench: {label} was timed with its batch norms as they are: folded, it fails or gives other answers.")
-            measured += [row for index in range(len(entered)) for row in rows(session, index)]
-            for index, folder in enumerate(folders):
-                if folder:
-                    record(session, index, folder)
-            interrupted = session.times.interrupted
+            with finishing() as asked:
+                measured += [row for index in range(len(entered)) for row in rows(session, index)]
+                for index, folder in enumerate(folders):
+                    if folder:
+                        written[folder.path] = record(session, index, folder)
+            interrupted = session.times.interrupted or bool(asked)
             if interrupted:
                 break
     except KeyboardInterrupt:
@@ -95,11 +100,12 @@ def profile_latency(
             typer.echo(json.dumps(measured, indent=2, allow_nan=False))
         else:
             show(stdout, measured)
-    for folder in filter(None, folders if measured and not as_json else []):
-        stdout.print(f"written to {folder.path}", markup=False, highlight=False, soft_wrap=True)
+    for path in [] if as_json else [path for path, done in written.items() if done]:
+        stdout.print(f"written to {path}", markup=False, highlight=False, soft_wrap=True)
     if interrupted:
         kept = "what was measured until then is kept" if measured else f"nothing was measured yet: that takes {FEWEST_ROUNDS} rounds"
-        say(f"gatebench: interrupted; {kept}.")
+        whole = "; whole sessions of before were not replaced by it" if not all(written.values()) else ""
+        say(f"gatebench: interrupted; {kept}{whole}.")
         raise typer.Exit(130)
     noisy = [row for row in measured if "repeats_needed" in row]
     if noisy:

@@ -102,13 +102,20 @@ def realised(slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_mac
     return interval(in_time / in_macs, resampled[:, 0] / resampled[:, 1]) if (resampled[:, 1] > 0).all() else None
 
 
-def half_widths(slow: np.ndarray, fast: np.ndarray) -> tuple[float, float]:
-    """Half-widths of the speed-up's interval, relative to it: of what rounds make uncertain (the machine), of what inputs do."""
+def half_width_parts(slow: np.ndarray, fast: np.ndarray) -> tuple[float, float, float]:
+    """Of the square of the half-width of the speed-up's interval, relative to it: what is due to the choice of inputs, to rounds (the
+    machine), and to single calls.
+
+    Resampling the inputs alone, or the rounds alone, each also moves by what single calls vary, resampling both by three times that
+    (Owen 2007, see above); so their share is what the whole has more than the two.
+    """
     ratio = _total_ratio(slow, fast)
     rounds, inputs = _all(slow)
-    by_rounds = interval(ratio(rounds, inputs), bootstrap(lambda drawn, _: ratio(drawn, inputs), *slow.shape))
-    by_inputs = interval(ratio(rounds, inputs), bootstrap(lambda _, drawn: ratio(rounds, drawn), *slow.shape))
-    return by_rounds.half_width, by_inputs.half_width
+    value = ratio(rounds, inputs)
+    by_inputs = interval(value, bootstrap(lambda _, drawn: ratio(rounds, drawn), *slow.shape)).half_width ** 2
+    by_rounds = interval(value, bootstrap(lambda drawn, _: ratio(drawn, inputs), *slow.shape)).half_width ** 2
+    calls = max(0.0, speedup(slow, fast).half_width ** 2 - by_inputs - by_rounds)
+    return max(0.0, by_inputs - calls), max(0.0, by_rounds - calls), 3 * calls
 
 
 def _total_ratio(slow: np.ndarray, fast: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:

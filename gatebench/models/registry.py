@@ -1,13 +1,13 @@
 """Models by name: `@register("name")`, `create("name", num_classes=10, ...)`, `list_models()`.
 
-An installed package adds its own through the entry-point group `gatebench.models`: a name, and a class or function with
-`num_classes` as a parameter, which is loaded when somebody asks for the name.
+An installed package adds its own through the entry-point group `gatebench.models`: a name, and a class or function of the
+number of classes, which is loaded when somebody asks for the name.
 """
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -30,17 +30,32 @@ class Entry:
     preset: dict
     """Options that the name itself decides (resnet20: depth = 20)."""
 
+    @cached_property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The factory's, by name."""
+        try:
+            signature = inspect.signature(self.factory, eval_str=True)
+        except NameError:  # types that only a type checker imports
+            signature = inspect.signature(self.factory)
+        unnamed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return {name: each for name, each in signature.parameters.items() if each.kind not in unnamed}
+
+    @property
+    def classes(self) -> str | None:
+        """The parameter that takes the number of classes: the first, where none is called `num_classes`, as with a factory in a file."""
+        return "num_classes" if "num_classes" in self.parameters else next(iter(self.parameters), None)
+
     def options(self) -> type[pydantic.BaseModel]:
         """What a recipe may set: the factory's other keyword parameters, with their types and defaults."""
-        given = {"num_classes", "input_shape", *self.preset}
+        given = {self.classes, "input_shape", *self.preset}
         missing = inspect.Parameter.empty  # a factory from elsewhere need not say types; without a default an option is required
         fields = {
             name: (
-                Any if parameter.annotation is missing else parameter.annotation,
+                Any if parameter.annotation is missing or isinstance(parameter.annotation, str) else parameter.annotation,
                 ... if parameter.default is missing else parameter.default,
             )
-            for name, parameter in inspect.signature(self.factory, eval_str=True).parameters.items()
-            if name not in given and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            for name, parameter in self.parameters.items()
+            if name not in given
         }
         allowed = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
         return pydantic.create_model("Options", __config__=allowed, **fields)
@@ -67,8 +82,9 @@ def entry(name: str) -> Entry:
         try:
             factory = _installed()[name].load()
         except Exception as error:
-            where = f"{_installed()[name].value} (entry point gatebench.models: {name})"
-            raise GatebenchError(f"{where} raised {type(error).__name__} when it was imported: {first_line(error)}.") from error
+            raise GatebenchError(f"{_where(name)} raised {type(error).__name__} when it was imported: {first_line(error)}.") from error
+        if not callable(factory):
+            raise GatebenchError(f"{_where(name)} is a {type(factory).__name__}, not a class or function that makes a network.")
         register(name)(factory)
     return _entries[name]
 
@@ -92,18 +108,29 @@ def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] =
     schema = found.options()
     try:
         options = dict(schema(**options))
-        given = {"num_classes": num_classes, "input_shape": tuple(input_shape)}
-        wanted = inspect.signature(found.factory).parameters
-        return found.factory(**{key: value for key, value in given.items() if key in wanted}, **found.preset, **options)
+        given = {found.classes: num_classes, "input_shape": tuple(input_shape)}
+        model = found.factory(**{key: value for key, value in given.items() if key in found.parameters}, **found.preset, **options)
     except pydantic.ValidationError as error:
         raise explain(error, schema, f"the options of {name}") from None
     except ValueError as error:
         raise UsageError(f"Model {name}: {str(error).rstrip('.')}.") from error
+    except Exception as error:
+        if name not in _installed():
+            raise
+        raise GatebenchError(f"{_where(name)} raised {type(error).__name__}: {first_line(error)}.") from error
+    if not isinstance(model, nn.Module):
+        raise GatebenchError(f"{_where(name)} gave a {type(model).__name__}, not a torch.nn.Module.")
+    return model
 
 
 def list_models() -> list[str]:
     """The registered names, in the order of registration, then those that installed packages add."""
     return list(dict.fromkeys([*_entries, *_installed()]))
+
+
+def _where(name: str) -> str:
+    """A package's network, in a sentence."""
+    return f"{_installed()[name].value} (entry point gatebench.models: {name})"
 
 
 @cache

@@ -110,7 +110,11 @@ def detached(output: Output) -> Output:
 
 def _ready(network: Network, calls: list[Tensor], device: torch.device) -> tuple[nn.Module, bool]:
     """A copy for inference on the device, and whether its batch norm is folded: not where that fails or changes what it says."""
-    plain = copy.deepcopy(network.model).eval()
+    try:
+        plain = copy.deepcopy(network.model).eval()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise GatebenchError(f"{network.label} cannot be copied by copy.deepcopy ({reason}), which folding its norms needs.") from error
     try:
         if any(map(is_lazy, plain.parameters())):
             with torch.no_grad():
@@ -126,6 +130,8 @@ def _ready(network: Network, calls: list[Tensor], device: torch.device) -> tuple
         raise UsageError(f"{network.label} does not take {inputs} of {network.data.name} ({reason}).") from error
     if any(tensor is None for tensor, *_ in before):
         raise GatebenchError(f"{network.label} gives no tensor of logits, nor a tuple that starts with one, nor anything with `logits`.")
+    if any(answer.isnan().any() for answers in before for answer in answers):
+        raise GatebenchError(f"{network.label} answers with NaN: its weights are damaged, or its training diverged. Name others.")
     if not all(map(torch.equal, copies, calls)):
         raise UsageError(f"{network.label} writes to its input, so every call would see another one. Begin its forward with x = x.clone().")
     try:

@@ -114,7 +114,8 @@ class Loader:
     def _run(self, folder: RunFolder) -> Network:
         if not folder.finished:
             raise UsageError(f"{folder.path} is a run that has not finished. Give the command that trains it again, and it goes on.")
-        row, described = folder.read_json("summary.json"), folder.read_json("data.json")
+        row = folder.read_json("summary.json", "model", "recipe", "seed")
+        described = folder.read_json("data.json", "classes", "input_shape", "fingerprint")
         plan = recipe.parse(_yaml(folder / "recipe.yaml"), str(folder / "recipe.yaml"))
         model = trained(folder, plan, described)
         data = self._load(plan.data)
@@ -127,11 +128,11 @@ class Loader:
         if model.input_shape != data.input_shape:
             wanted, given = ("x".join(map(str, shape)) for shape in (model.input_shape, data.input_shape))
             raise UsageError(f"{folder.path} was trained on {wanted} inputs, those of {data.name} are {given}. Name a set of its size.")
-        return Network(f"{row['model']} {row['recipe']} {row['dataset']} s{row['seed']}", model, data, folder, row, scored)
+        return Network(f"{row['model']} {row['recipe']} {data.name} s{row['seed']}", model, data, folder, row, scored)
 
     def _other(self, name: str, weights: Path | None, data: Dataset | None = None, fallback: Dataset | None = None) -> Network:
         """What is no run: on `data`, else on its own, else on `fallback`."""
-        file, _, factory = name.partition(":")
+        file, _, factory = (name, "", "") if name.endswith(".py") else name.rpartition(":")
         if file.endswith(".py"):
             network = self._outside(Path(file), factory or "build", self._given(data or fallback, name))
         elif name in models.list_models():
@@ -140,7 +141,9 @@ class Loader:
             close = nearest(name, models.list_models())
             raise UsageError(f"{name} is neither a run folder, nor a FILE.py[:FACTORY], nor a registered model.{close}")
         if weights:
-            _fill(network.model, weights)
+            _fill(network.model, weights, "Name the weights that belong to it")
+        elif name in models.list_models() and isinstance(network.model, GatedModel) and network.model.units:
+            network.label += " (untrained)"
         return network
 
     def _model(self, name: str, data: Dataset | None, fallback: Dataset | None) -> Network:
@@ -176,7 +179,7 @@ def trained(folder: RunFolder, plan: recipe.Recipe, described: dict) -> GatedMod
     if not (folder / "model.safetensors").exists():
         raise GatebenchError(f"{folder.path} has no model.safetensors: its weights were not kept. Train it again to profile it.")
     model = models.create(plan.model.name, len(described["classes"]), tuple(described["input_shape"]), **plan.model.options)
-    _fill(model, folder / "model.safetensors")
+    _fill(model, folder / "model.safetensors", "Put back those of this run, or train it again")
     return model
 
 
@@ -187,7 +190,7 @@ def _yaml(path: Path) -> dict:
         raise GatebenchError(f"{path} cannot be read ({first_line(error)}). Train the run again, or name another.") from None
 
 
-def _fill(model: nn.Module, path: Path) -> None:
+def _fill(model: nn.Module, path: Path, mend: str) -> None:
     """Weights from .safetensors, or from a torch file with a state_dict. Raises GatebenchError where they are not the model's."""
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
@@ -199,5 +202,16 @@ def _fill(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise GatebenchError(f"{path} holds the weights of another network: {reason} ... Name the weights that belong to it.") from None
+        raise GatebenchError(f"{path} holds the weights of another network: {_mismatch(model, state, error)}. {mend}.") from None
+
+
+def _mismatch(model: nn.Module, state: object, error: Exception) -> str:
+    """The first tensor that does not fit."""
+    if not isinstance(state, dict):
+        return first_line(error)
+    for name, tensor in model.state_dict().items():
+        if name not in state:
+            return f"they have no {name}"
+        if getattr(state[name], "shape", None) != tensor.shape:
+            return f"{name} is {list(getattr(state[name], 'shape', []))}, wanted is {list(tensor.shape)}"
+    return f"they have {next(iter(state.keys() - model.state_dict().keys()), first_line(error))} too"

@@ -45,4 +45,6 @@ def _said(*sentence: str) -> Iterator[None]:
         yield
     except (Exception, SystemExit) as error:
         before, *after = sentence
-        raise GatebenchError(" ".join([before, type(error).__name__, *after]) + f": {first_line(error)}.") from error
+        raise GatebenchError(
+            " ".join([before, type(error).__name__, *after]) + f": {first_line(error)}. `gatebench --debug ...` shows where."
+        ) from error

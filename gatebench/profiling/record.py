@@ -1,5 +1,6 @@
 """What a session leaves behind in a run folder: rows, raw times, conditions, pictures."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import torch
 
 from .. import columns, figures
-from ..errors import UsageError
+from ..errors import GatebenchError, UsageError
 from ..evaluation.breakdown import difficulty_bins
 from ..measure.clock import clock_for, overhead
 from ..measure.statistics import per_input
@@ -51,22 +52,24 @@ def rows(session: Session, index: int) -> list[dict]:
     return found
 
 
-def record(session: Session, index: int, folder: RunFolder) -> None:
-    """Write one network's rows, times and pictures, beside those of other sessions.
+def record(session: Session, index: int, folder: RunFolder) -> bool:
+    """Write one network's rows, times and pictures, beside those of other sessions; an interrupted one replaces none.
 
-    Raises GatebenchError where the disk is full or not writable.
+    Returns whether it wrote. Raises GatebenchError where the disk is full or not writable.
     """
-    new = rows(session, index)
-    kept = [row for row in folder.read_rows() if not any(_same(row, each) for each in new)]
+    new, old = rows(session, index), folder.read_rows()
+    kept = [row for row in old if not any(_same(row, each) for each in new)]
+    if session.times.interrupted and len(kept) < len(old):
+        return False
     folder.write_rows([*kept, *new])
     this = {key: new[0].get(key) for key in SAME_SESSION} | {"executions": ",".join(row["execution"] for row in new)}
     times = pd.concat([*_earlier_times(folder, this), _raw_times(session, index, this)])
     folder.write_text("latency.csv", times.to_csv(index=False, float_format="%.9g"))
-    conditions = folder.read_json("latency.json")["sessions"] if (folder / "latency.json").exists() else []
-    others = [each for each in conditions if {key: each.get(key) for key in SAME_SESSION} != this]
+    others = [each for each in _earlier_conditions(folder) if {key: each.get(key) for key in SAME_SESSION} != this]
     folder.write_json("latency.json", {"sessions": [*others, {**this, **_conditions(session, index), "rows": new}]})
     for name, figure in _figures(session, index).items():
         folder.write(name, lambda stream, figure=figure: figures.save(figure, stream))
+    return True
 
 
 def _same(old: dict, new: dict) -> bool:
@@ -79,6 +82,13 @@ def _earlier_times(folder: RunFolder, this: dict) -> list[pd.DataFrame]:
         old = pd.read_csv(folder / "latency.csv", dtype={key: str for key in SAME_SESSION}, keep_default_na=False)
         return [old[(old[list(SAME_SESSION)] != [str(value or "") for value in this.values()]).any(axis=1)]]
     except (OSError, ValueError, KeyError):  # none, or not ours
+        return []
+
+
+def _earlier_conditions(folder: RunFolder) -> list[dict]:
+    try:
+        return [each for each in folder.read_json("latency.json")["sessions"] if isinstance(each, dict)]
+    except (GatebenchError, KeyError, TypeError):  # none, or not ours
         return []
 
 
@@ -119,16 +129,22 @@ def _conditions(session: Session, index: int) -> dict:
 def _figures(session: Session, index: int) -> dict:
     """Pictures by file name, of the sparse execution."""
     network, timing, size = session.contenders[index].network, session.timings[index][0], session.plan.batch_size
-    where = "" if session.plan.device.type == "cpu" else f"-{session.plan.device.type}"
-    ending = f"{where}-batch{size}-threads{timing.threads}.png"
-    typical = per_input(timing.seconds)
-    rival = (timing.rival.label, per_input(timing.rival.seconds)) if timing.rival else None
-    found = {f"latency-inputs{ending}": figures.latency_distribution(timing.label, typical, rival, size)}
+    data = "" if network.scored or not network.folder else f"-{_slug(network.data.name)}"
+    rivals = f"-vs-{_slug(session.rival.label)}" if session.rival else ""
+    device = "" if session.plan.device.type == "cpu" else f"-{session.plan.device.type}"
+    ending = f"{data}{rivals}{device}-batch{size}-threads{timing.threads}.png"
+    label, typical = figures.short(timing.label), per_input(timing.seconds)
+    rival = (figures.short(timing.rival.label), per_input(timing.rival.seconds)) if timing.rival else None
+    found = {f"latency-inputs{ending}": figures.latency_distribution(label, typical, rival, size)}
     if timing.shares is not None or np.ptp(timing.macs) > 0:
-        found[f"latency-macs{ending}"] = figures.latency_against_macs(timing.label, timing.macs, typical, rival, size)
+        found[f"latency-macs{ending}"] = figures.latency_against_macs(label, timing.macs, typical, rival, size)
     if timing.shares is not None:
-        found["decisions.png"] = figures.decisions(timing.label, *_decisions(network, session.contenders[index]))
+        found[f"decisions{data}.png"] = figures.decisions(label, *_decisions(network, session.contenders[index]))
     return found
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
 
 
 def _decisions(network: Network, contender: Contender) -> tuple[pd.DataFrame, dict[str, pd.Series]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -51,8 +52,15 @@ class Session:
     state_after: dict
     unfolded: list[str]
     """Labels of the networks whose batch norms stayed as they are, which the others' did not."""
-    timings: list[list[Timing]]
-    """One list a contender, one entry an execution."""
+    rival: Rival | None
+    """What all are compared with; None: each with its static twin."""
+    energies: list[np.ndarray | None]
+    """Joules of a call of each contender in every round, [R]; None where there is no counter."""
+
+    @cached_property
+    def timings(self) -> list[list[Timing]]:
+        """One list a contender, one entry an execution."""
+        return [_timings(self, index) for index in range(len(self.contenders))]
 
     def seconds(self, index: int) -> dict[str, np.ndarray]:
         """Every subject of a contender, by name: seconds [R, N]; with the rival that all are compared with, if there is one."""
@@ -73,8 +81,8 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
     """
     draw = np.random.default_rng(plan.seed)
     set_threads(plan.threads)
-    calls = _calls(networks, plan)
-    contenders = [Contender(network, _choose(network, calls, plan), plan.device, draw) for network in networks]
+    count = calls(networks, plan)
+    contenders = [Contender(network, _choose(network, count, plan), plan.device, draw) for network in networks]
     subjects = [
         Subject(f"{index} {name}", work, group=str(index))
         for index, contender in enumerate(contenders)
@@ -89,19 +97,18 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
     before = state(plan.device)
     with torch.inference_mode():
         times = measure(
-            subjects, calls, clock_for(plan.device),
+            subjects, count, clock_for(plan.device),
             rounds=plan.rounds, max_seconds=plan.max_seconds, seed=plan.seed, after_round=after_round,
         )  # fmt: skip
         energies: list[np.ndarray | None] = [None] * len(contenders)
         try:
             if not times.interrupted:
-                energies = _energies(contenders, calls, plan)
+                energies = _energies(contenders, count, plan)
         except KeyboardInterrupt:  # the times are kept
             times = replace(times, interrupted=True)
     compared = against and Rival(rival.label, times.seconds[-1], against.own_macs())
-    timings = [_timings(contender, index, times, plan, compared, energies[index]) for index, contender in enumerate(contenders)]
     unfolded = [each.network.label for each in (*contenders, against) if each and not each.folded]
-    return Session(plan, contenders, times, describe(plan.device), before, state(plan.device), unfolded, timings)
+    return Session(plan, contenders, times, describe(plan.device), before, state(plan.device), unfolded, compared, energies)
 
 
 def _energies(contenders: list[Contender], calls: int, plan: Plan) -> list[np.ndarray | None]:
@@ -112,14 +119,18 @@ def _energies(contenders: list[Contender], calls: int, plan: Plan) -> list[np.nd
     return list(joules_per_call([contender.itself()[1] for contender in contenders], calls, counter, seed=plan.seed).T)
 
 
-def _calls(networks: list[Network], plan: Plan) -> int:
-    """How many calls are timed: no input twice, for percentiles and intervals count on different ones."""
+def calls(networks: list[Network], plan: Plan) -> int:
+    """How many calls are timed: no input twice, for percentiles and intervals count on different ones.
+
+    Raises UsageError where there are too few inputs.
+    """
     fewest = min(networks, key=lambda network: len(network.data.test))
     available = len(fewest.data.test)
     if available < FEWEST_CALLS * plan.batch_size:
+        would = f"--batch-size {available // FEWEST_CALLS} would do" if available >= FEWEST_CALLS else "Name another set with --dataset"
         raise UsageError(
             f"{FEWEST_CALLS} batches of {plan.batch_size} need {FEWEST_CALLS * plan.batch_size} inputs; {fewest.data.name} has"
-            f" {available} to be scored. --batch-size {max(1, available // FEWEST_CALLS)} would do."
+            f" {available} to be scored. {would}."
         )
     return min(available // plan.batch_size, max(FEWEST_CALLS, plan.inputs // plan.batch_size))
 
@@ -130,8 +141,10 @@ def _choose(network: Network, calls: int, plan: Plan) -> np.ndarray:
     return order[: calls * plan.batch_size].reshape(calls, plan.batch_size)
 
 
-def _timings(contender: Contender, index: int, times: Times, plan: Plan, rival: Rival | None, joules: np.ndarray | None) -> list[Timing]:
+def _timings(session: Session, index: int) -> list[Timing]:
     """What the times say of one contender; over its twin, or over the rival that all are compared with."""
+    contender, times, plan = session.contenders[index], session.times, session.plan
+    rival, joules = session.rival, session.energies[index]
 
     def of(name: str) -> np.ndarray:
         return times.of(f"{index} {name}")

@@ -116,16 +116,16 @@ class Timing:
     def needed(self) -> tuple[int, int] | None:
         """Rounds and inputs that would do where the speed-up can neither be told from 1 nor called equal to it; None where it can.
 
-        Of the interval's variance, half is allowed to the machine, which rounds average out, and half to the choice of inputs.
+        Of the interval's variance, half is allowed to the choice of inputs, for which more inputs are named; rounds average out the rest.
         """
         if self.speedup is None or self.speedup.excludes(1.0) or self.speedup.half_width <= RESOLUTION:
             return None
-        allowed = RESOLUTION / math.sqrt(2)
-        by_rounds, by_inputs = (max(1.0, (each / allowed) ** 2) for each in statistics.half_widths(self.rival.seconds, self.seconds))
-        if by_rounds == by_inputs == 1.0:  # noise that belongs to neither
-            by_rounds = (self.speedup.half_width / RESOLUTION) ** 2
+        inputs, machine, single = statistics.half_width_parts(self.rival.seconds, self.seconds)
+        allowed = RESOLUTION**2
+        more_inputs = max(1.0, inputs / (allowed / 2))
+        more_rounds = max(1.0, (machine + single / more_inputs) / (allowed - inputs / more_inputs))
         rounds, calls = self.seconds.shape
-        return math.ceil(rounds * by_rounds), math.ceil(calls * by_inputs) * self.batch_size
+        return math.ceil(rounds * more_rounds), math.ceil(calls * more_inputs) * self.batch_size
 
     def row(self) -> dict:
         """The columns of a row that timing adds (`columns.TIMES`); what was not measured is left out."""

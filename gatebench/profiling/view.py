@@ -28,7 +28,7 @@ def rounds_bar(console: Console, plan: Plan) -> Iterator[Callable[[int], None]]:
                 started = time.perf_counter()
                 return
             each = (time.perf_counter() - started) / done
-            affordable = max(done, min(plan.rounds, int(plan.max_seconds / each)))
+            affordable = max(done, int(min(plan.rounds, plan.max_seconds / each)))
             progress.update(task, completed=done, total=affordable, rate=f"{each:.1f} s each")
 
         yield after_round

@@ -38,15 +38,21 @@ def _latency(row: dict) -> tuple:
 
 
 def _gate(row: dict) -> tuple:
-    cells = (
-        ("gate_ms", ".3f"),
-        ("all_on", ".3f"),
-        ("all_off", ".3f"),
-        ("break_even_skip_pct", ".1f"),
-        ("cost_base_ms", ".3f"),
-        ("cost_r2", ".2f"),
+    ends = {f"gate_ms_{end}": _gate_ms(row, end) for end in ("low", "high") if f"gate_price_{end}" in row}
+    return (
+        row["network"],
+        _estimate(row | ends, "gate_ms", ".3f"),
+        _estimate(row, "all_on", ".3f"),
+        _estimate(row, "all_off", ".3f"),
+        number(row, "break_even_skip_pct", ".1f"),
+        number(row, "cost_base_ms", ".3f"),
+        number(row, "cost_r2", ".2f"),
     )
-    return (row["network"], *(number(row, key, form) for key, form in cells))
+
+
+def _gate_ms(row: dict, end: str) -> float:
+    """One end of the interval of `gate_ms`, which is the price of deciding times the time."""
+    return (1 - 1 / row[f"gate_price_{end}"]) * row["latency_ms"]
 
 
 HEADINGS = (
@@ -55,7 +61,7 @@ HEADINGS = (
 )  # fmt: skip
 LATENCY = Cells(HEADINGS, lambda row: _latency(row)[:-1])
 LATENCY_OVER = Cells((*HEADINGS, "over"), _latency)
-GATES = Cells(("gates of", "gate ms", "all on", "all off", "break-even skip %", "cost model: base ms", "R2"), _gate)
+GATES = Cells(("gates of", "gate ms (95 %)", "all on (95 %)", "all off (95 %)", "break-even skip %", "model base ms", "R2"), _gate)
 
 
 def show(console: Console, rows: list[dict]) -> None:
