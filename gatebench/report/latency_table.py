@@ -123,4 +123,5 @@ def _estimate(row: dict, key: str, form: str) -> str | tuple[str, str]:
     """A value, and its interval."""
     if not {key, f"{key}_low", f"{key}_high"} <= set(row):
         return number(row, key, form)
-    return format(row[key], form), f"{row[f'{key}_low']:{form}}-{row[f'{key}_high']:{form}}"
+    low, high = row[f"{key}_low"], row[f"{key}_high"]
+    return format(row[key], form), f"{low:{form}}{'-' if low >= 0 else ' to '}{high:{form}}"
