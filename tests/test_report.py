@@ -19,6 +19,7 @@ from gatebench.report.baseline import baseline_sheet
 from gatebench.report.claims import exit_sheets, findings_sheet, realised_sheets, training_sheets
 from gatebench.report.comparison import NOT_MEASURED, comparison_sheets
 from gatebench.report.front import AXES, Panel, Point, cheapest, most_accurate, panels
+from gatebench.report.front_figure import front
 from gatebench.report.published import printed
 from gatebench.report.published.audit import audit
 from gatebench.report.quantities import value_of
@@ -151,6 +152,24 @@ def test_a_method_stands_beside_its_baseline_seed_by_seed(tmp_path):
     (sheet,) = exit_sheets(found)
     assert len(sheet.lines) == 3 and sheet.lines[0][5] == "60.0 / 40.0"
     assert baseline_sheet([group for group in found if group.row["recipe"] == "joint"]) is None
+
+
+def test_budgets_for_which_a_network_runs_alike_are_one_point(tmp_path):
+    for name, budget, accuracy in (("a", 0.5, 90.0), ("b", 0.8, 90.0), ("c", 0.35, 89.0)):
+        also = {"digest": "0a", "policy": "max-softmax, one threshold", "thresholds": [0.9], "shares": [0.6, 0.4]}
+        write_run(tmp_path / name, model="cgt", recipe="soft", tradeoff=budget, accuracy=accuracy, **also)
+    (panel,) = panels([], groups(read_runs(tmp_path)[0]), "macs_executed")
+    assert sorted(point.label for point in panel.points) == ["cgt soft, budget 0.35", "cgt soft, budget 0.5, 0.8"]
+
+
+def test_numbers_in_the_picture_cover_neither_points_nor_each_other():
+    crowd = [(10.0 + 0.01 * number, 90.0 + 0.05 * number) for number in range(8)] + [(1.0, 80.0), (20.0, 91.0)]
+    figure = front([Panel("macs_executed", "data", "test", None, points(crowd), [])])
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    numbers = [text.get_window_extent() for text in axes.texts if text.get_text().isdigit()]
+    assert len(numbers) == 10
+    assert not any(first.overlaps(second) for place, first in enumerate(numbers) for second in numbers[:place])
 
 
 def test_what_the_audit_found_is_told_in_full_once_and_in_short_beside_the_row(results):

@@ -23,6 +23,8 @@ WINDOW = 10
 MARKS_OF = {"dominated": ("white", GREY, 0.6), "tied": ("white", GATED, 1.0), "front": (GATED, GATED, 1.0)}
 """Face, edge and opacity by state, in the order of drawing."""
 LETTERS = string.ascii_lowercase[:12]
+PLACES = [(4 + right, up) for right in (0, 12, 24) for up in (4, -10, 12, -18, 20, -26)] + [(-14, up) for up in (4, -10, 12, -18)]
+"""Where a number may stand, in points from its point, the best place first."""
 GAP, LINE_HEIGHT = 0.75, 0.14
 """Inches between panels, and of a line of the list beside one."""
 
@@ -79,12 +81,9 @@ def _draw(axes, panel: Panel) -> None:
             crosses = {"xerr": np.maximum(0, [x - low, high - x]), "yerr": np.maximum(0, [y - y_low, y_high - y])}
             axes.errorbar(x, y, fmt="none", ecolor=edge, alpha=0.4 * alpha, elinewidth=0.8, zorder=1, **crosses)
             axes.plot(x, y, mark, markerfacecolor=face, markeredgecolor=edge, alpha=alpha, markersize=5.5, zorder=3)
-    for index, text in names.items():
-        _number(axes, panel.points[index], text, LINE)
     _lines(axes, panel, states)
-    for letter, point in zip(LETTERS, panel.published, strict=False):
+    for point in panel.published[: len(LETTERS)]:
         axes.plot(point.x, point.y, "x", color=RIVAL, markersize=6, zorder=2)
-        _number(axes, point, letter, RIVAL)
     title = f"{AXES[panel.cost].title} ({'millions' if panel.cost == 'macs_executed' else AXES[panel.cost].unit})"
     axes.set_xlabel(title)
     axes.set_ylabel(f"accuracy on {panel.dataset} ({panel.split}, %)")
@@ -92,11 +91,31 @@ def _draw(axes, panel: Panel) -> None:
     shown = [each for each in (*panel.points, *panel.published) if each.y >= max(point.y for point in panel.points) - WINDOW]
     axes.set_xlim(*_reach([each.x for each in shown], 0.05))
     axes.set_ylim(*_reach([end for each in shown for end in (each.y_low, each.y_high)], 0.05))
+    marked = [(panel.points[index], text, LINE) for index, text in names.items()]
+    _number(axes, [*marked, *((point, letter, RIVAL) for letter, point in zip(LETTERS, panel.published, strict=False))])
     _names(axes, panel, names, states, beyond=len(panel.points) + len(panel.published) - len(shown))
 
 
-def _number(axes, point: Point, text: str, color: str) -> None:
-    axes.annotate(text, (point.x, point.y), (4, 4), textcoords="offset points", fontsize=7, color=color, zorder=4, annotation_clip=True)
+def _number(axes, marked: list[tuple[Point, str, str]]) -> None:
+    """Numbers and letters (with their colour) beside their points, each at the first place that no other covers."""
+    per_point = 72 / axes.figure.dpi
+    spots = [per_point * axes.transData.transform((point.x, point.y)) for point, _, _ in marked]
+    taken = [_box(spot - 3, 6, 6) for spot in spots]
+    for (point, text, color), spot in zip(marked, spots, strict=True):
+        boxes = {place: _box(spot + place, 4.5 * len(text), 7) for place in PLACES}
+        free = [place for place, box in boxes.items() if not any(_overlap(box, other) for other in taken)]
+        place = (free or PLACES)[0]
+        taken.append(boxes[place])
+        axes.annotate(text, (point.x, point.y), place, textcoords="offset points", fontsize=7, color=color, zorder=4, annotation_clip=True)
+
+
+def _box(corner: np.ndarray, width: float, height: float) -> tuple[float, float, float, float]:
+    """Left, right, bottom, top, in points."""
+    return corner[0], corner[0] + width, corner[1], corner[1] + height
+
+
+def _overlap(first: tuple, second: tuple) -> bool:
+    return first[0] < second[1] and second[0] < first[1] and first[2] < second[3] and second[2] < first[3]
 
 
 def _lines(axes, panel: Panel, states: list[str]) -> None:
