@@ -170,4 +170,5 @@ def _of(most: int, members: Sized) -> str:
 
 def _exits(found: list[Group]) -> list[Picture]:
     members = [group for group in found if "shares" in group.row]
+    members.sort(key=lambda group: (group.row["dataset"], group.row["model"], group.row["recipe"], group.row["tradeoff"]))
     return [Picture("exits", "Where inputs leave" + _of(MOST_BARS, members), exit_shares(members[:MOST_BARS]))] if members else []
