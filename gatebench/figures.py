@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 if TYPE_CHECKING:  # its import takes as long as a report of a thousand runs
     import pandas as pd
@@ -18,6 +19,8 @@ FEWEST_IN_BIN = 10
 """Inputs below which the share that is right says nothing; drawn is what has more."""
 FEWEST_FOR_LINE = 16
 """Points that a fitted line wants: eight batches lie on any."""
+LEAST_EXPLAINED = 0.25
+"""Share of the variance of the times that the line must explain to be drawn."""
 LONGEST_LABEL = 48
 Rival = tuple[str, np.ndarray]
 """Name of what a network is compared with, and its typical times [N], seconds."""
@@ -36,7 +39,7 @@ def latency_against_macs(label: str, macs: np.ndarray, seconds: np.ndarray, riva
         figure, axes = _axes(4.6, 3.4)
         x, y = macs / 1e6, 1e3 * seconds
         axes.scatter(x, y, s=14, color=GATED, alpha=0.6, edgecolors="none", label=label)
-        if np.ptp(x) > 0 and len(x) >= FEWEST_FOR_LINE:
+        if len(x) >= FEWEST_FOR_LINE and np.ptp(x) > 0 and np.ptp(y) > 0 and np.corrcoef(x, y)[0, 1] ** 2 >= LEAST_EXPLAINED:
             slope, base = np.polyfit(x, y, 1)
             ends = np.array([x.min(), x.max()])
             told = f"{base:.2f} ms {'+' if slope >= 0 else '-'} {1e3 * abs(slope):.1f} µs per million MACs"
@@ -63,7 +66,8 @@ def latency_distribution(label: str, seconds: np.ndarray, rival: Rival | None, b
             axes.set_xlim(low - 0.05 * (edge - low), edge)
             axes.text(1.0, 0.02, f"{np.count_nonzero(drawn > edge)} beyond {edge:.2f} ms", transform=axes.transAxes, ha="right", fontsize=7)
         axes.set_xlabel(f"time per {_call(batch_size)}, median over rounds (ms)")
-        axes.set_ylabel(f"share of {'inputs' if batch_size == 1 else 'batches'}")
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+        axes.set_ylabel(f"share of {'inputs' if batch_size == 1 else 'batches'} (%)")
         _legend_above(axes)
         return figure
 
@@ -119,7 +123,7 @@ def reliability(table: "pd.DataFrame") -> Figure:
             style = {"color": COLOURS[number % len(COLOURS)], "linestyle": "--" if scaled else "-", "marker": MARKS[number % len(MARKS)]}
             told = part[part["inputs"] >= FEWEST_IN_BIN]
             axes.plot(told["confidence"], told["accuracy"], linewidth=1.2, markersize=4, label=label, **style)
-        axes.set_xlabel(f"largest probability, mean of a bin of {FEWEST_IN_BIN} inputs or more (%)")
+        axes.set_xlabel(f"largest probability (%), in bins of {FEWEST_IN_BIN} inputs or more")
         axes.set_ylabel("share that is right (%)")
         _legend_above(axes)
         return figure

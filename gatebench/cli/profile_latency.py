@@ -128,4 +128,4 @@ def too_noisy(row: dict, max_seconds: float) -> str:
     more += [f"--inputs {row['inputs_needed']}"] if row["inputs_needed"] > timed else []
     seconds = row["session_seconds"] * row["repeats_needed"] / row["rounds"] * row["inputs_needed"] / timed
     more += [f"--max-seconds {math.ceil(seconds)}"] if seconds > max_seconds else []
-    return f"{found} {' '.join(more)} would do, if the machine stays as noisy."
+    return f"{found} {' '.join(more)} would do, if the machine stays as noisy; with less else running on it, or --threads 1, fewer."

@@ -17,7 +17,8 @@ def front_table(panel: Panel) -> Table:
     volume = f"hypervolume {panel.hypervolume():.2f} % ({box_said})"
     table.caption, table.caption_justify = Text(volume), "left"
     table.add_column("network", min_width=20)
-    for heading in (f"{axis.unit} (95 %)", "accuracy % (95 %)"):
+    cost = "million MACs" if panel.cost == "macs_executed" else axis.unit
+    for heading in (f"{cost} (95 %)", "accuracy % (95 %)"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("front", no_wrap=True)
     for point, state in sorted(zip(panel.points, panel.states(), strict=True), key=lambda each: each[0].x):

@@ -108,7 +108,7 @@ def _table(cells: Cells, rows: list[dict], title: str) -> Table:
     for index in used:
         first = index == 0
         heading = cells.headings[index] if first else cells.headings[index].replace(" ", "\n", 1)
-        table.add_column(heading, min_width=10 if first else None, justify="left" if first else "right", no_wrap=not first)
+        table.add_column(heading, min_width=13 if first else None, justify="left" if first else "right", overflow="fold")
     for line in lines:
         table.add_row(*(Text(each if isinstance(each, str) else "\n".join(each)) for each in (line[index] for index in used)))
     return table

@@ -30,7 +30,7 @@ def training_curves(title: str, runs: list[Run]) -> Figure | None:
                 if points:
                     x, y = zip(*points, strict=True)
                     axes.plot(x, [100 * (1 - each) for each in y] if key == "mean_gate_hard" else y, label=label, **style)
-        titles = ("accuracy in training (%)", "accuracy on the scored split (%)", "mean gate, soft", "gates off (%)")
+        titles = ("accuracy in training (%)", "accuracy, scored split (%)", "mean gate, soft", "gates off (%)")
         for axes, name in zip(panels.flat, titles, strict=True):
             axes.set_xlabel("epoch")
             axes.set_ylabel(name)
