@@ -28,7 +28,7 @@ def destinations(networks: list[Network], out: Path | None) -> list[RunFolder | 
 
     Raises UsageError where two would share a folder, GatebenchError where one is damaged or not writable: before anything is timed.
     """
-    names = [network.folder.path.name if network.folder else network.label.replace(":", "-") for network in networks]
+    names = [network.folder.path.name if network.folder else _slug(network.label) for network in networks]
     if out and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"Two networks would be written to {out / twice}. Rename one of them, or leave --out away.")
@@ -144,7 +144,8 @@ def _figures(session: Session, index: int) -> dict:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
+    """As a part of a file's name."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-")
 
 
 def _decisions(network: Network, contender: Contender) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
