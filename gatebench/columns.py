@@ -40,6 +40,7 @@ NETWORK = (
     Column("policy", "text", "how it decides, where that was chosen after training: rule and way"),
     Column("tradeoff", "number", "the budget it was chosen for: share of the static twin's MACs (exits)"),
     Column("thresholds", "numbers or none", "of every exit but the last; none: nothing leaves there"),
+    Column("temperatures", "numbers", "that every exit's logits are divided by before they are scored; absent: none are"),
     Column("parents", "texts", "folders of the runs whose weights it started from"),
 )
 """What it is."""
@@ -83,7 +84,7 @@ EXECUTED = (
     Column("audit", "texts", "findings, each its kind, a colon and the particulars"),
     Column("oracle_accuracy", "number", "%, of leaving at the first exit that is right"),
     Column("oracle_macs", "number", "of leaving there"),
-    Column("calibration_error_pct", "numbers", "%, expected calibration error of each exit"),
+    Column("calibration_error_pct", "numbers", "%, expected calibration error of each exit, at its temperature"),
     Column("training_seconds", "number", "over all sittings"),
     Column("peak_memory_mb", "number", "most memory of the process"),
 )

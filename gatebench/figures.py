@@ -96,7 +96,7 @@ def exit_curves(table: "pd.DataFrame", twin_macs: float) -> Figure:
     """Accuracy against mean executed MACs: every curve of exits.csv, its exits alone and the oracle as points."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes(5.0, 3.6)
-        for name, mark, label in (("anytime", "s", "each exit alone"), ("oracle", "*", "oracle")):
+        for name, mark, label in (("anytime", "s", "leaving at one exit"), ("oracle", "*", "oracle")):
             part = table[table["curve"] == name]
             axes.plot(part["macs"] / 1e6, part["accuracy"], mark, color=LINE, markersize=7, label=label)
         names = [name for name in table["curve"].unique() if name not in ("anytime", "oracle")]

@@ -74,12 +74,12 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
                 " Train into another folder with --fresh."
             )
         (folder / "summary.json").unlink()  # killed from here on, it is evaluated when the command is given again
-        if folder.remove("latency.csv", "latency.json", "latency-*.png", "decisions.png"):
+        if folder.remove("latency.csv", "latency.json", "latency-*.png", "decisions*.png"):
             view.say("its times were those of other thresholds and are removed; profile-latency takes them anew")
 
     torch.manual_seed(seed)
     model = create(recipe, num_classes=len(dataset.classes), input_shape=dataset.input_shape)
-    parent = _parent_of(recipe)
+    parent = parent_of(recipe)
     if parent:
         parent_view, own = View(view.console, parent, dataset.name, seed), model.policy
         try:
@@ -123,7 +123,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
     return folder, rows[0]
 
 
-def _parent_of(recipe: Recipe) -> Recipe | None:
+def parent_of(recipe: Recipe) -> Recipe | None:
     """The recipe of the run whose weights this one starts from: the same model, data, evaluation, share of epochs and --set training.*."""
     if not recipe.parent:
         return None
@@ -138,10 +138,14 @@ def _parent_of(recipe: Recipe) -> Recipe | None:
     return parent
 
 
-def _sources(recipe: Recipe, fingerprint: str) -> dict[str, str]:
-    """What decides a run's numbers beside its recipe: the data, and the run it starts from."""
-    parent = _parent_of(recipe)
-    return {"data": fingerprint} | ({"parent": parent.hash(**_sources(parent, fingerprint))} if parent else {})
+def _sources(recipe: Recipe, fingerprint: str, above: tuple[str, ...] = ()) -> dict[str, str]:
+    """What decides a run's numbers beside its recipe: the data, and the run it starts from. Raises UsageError where that is itself."""
+    parent = parent_of(recipe)
+    if parent is None:
+        return {"data": fingerprint}
+    if recipe.parent in above:
+        raise UsageError(f"recipe {recipe.name}: parent {recipe.parent} starts from itself in the end. Name one that starts from nothing.")
+    return {"data": fingerprint, "parent": parent.hash(**_sources(parent, fingerprint, (*above, recipe.parent)))}
 
 
 def create(recipe: Recipe, **data) -> GatedModel:

@@ -275,10 +275,9 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
     content = {"name": name, **content, "model": content.get("model", {})}
     if isinstance(content["model"], dict) and content["model"].setdefault("name", model) != model:
         raise UsageError(f"{where} is for model {content['model']['name']!r}, not {model!r}: train that one, or name another recipe.")
-    for override in overrides or []:
-        _apply(content, override)
+    changes = [change for override in overrides or [] for change in _apply(content, override)]
     recipe = parse(content, where)
-    return recipe.model_copy(update={"changes": [*recipe.changes, *(overrides or [])]})
+    return recipe.model_copy(update={"changes": [*recipe.changes, *changes]})
 
 
 def read(path: Path) -> Recipe:
@@ -306,23 +305,22 @@ def _read(path) -> dict:
     return content
 
 
-def _apply(content: dict, override: str) -> None:
-    """Set a nested key from `a.b=c`; the value is read as YAML."""
+def _apply(content: dict, override: str) -> list[str]:
+    """Set a nested key from `a.b=c`; the value is read as YAML. Returns what was set, a group of settings one by one."""
     path, separator, value = override.partition("=")
     if not separator or not all(path.split(".")):
         raise UsageError(f"--set wants KEY=VALUE such as training.learning_rate=0.05, not {override!r}.")
     try:
-        _set(content, path, yaml.safe_load(value), override)
+        return [f"{key}={part}" for key, part in _set(content, path, yaml.safe_load(value), value, override)]
     except yaml.YAMLError:
         raise UsageError(f"--set {override}: {value!r} is not a YAML value.") from None
 
 
-def _set(content: dict, path: str, value: Any, override: str) -> None:
-    """A group of settings is set one by one, and leaves the group's others as they are."""
+def _set(content: dict, path: str, value: Any, written: str, override: str) -> list[tuple[str, str]]:
+    """A group of settings is set one by one, and leaves the group's others as they are. Returns each key, and its value as YAML."""
     if isinstance(value, dict) and value:  # an empty one empties the group
-        for key, part in value.items():
-            _set(content, f"{path}.{key}", part, override)
-        return
+        parts = ((f"{path}.{key}", part) for key, part in value.items())
+        return [done for key, part in parts for done in _set(content, key, part, json.dumps(part), override)]
     if path in REFUSED:
         raise UsageError(f"--set {override}: {REFUSED[path]}.")
     *parents, last = path.split(".")
@@ -333,3 +331,4 @@ def _set(content: dict, path: str, value: Any, override: str) -> None:
         if not isinstance(content, dict):
             raise UsageError(f"--set {override}: {part!r} is a value, not a group of settings.")
     content[last] = value
+    return [(path, written)]

@@ -12,7 +12,7 @@ from gatebench.contract import GatedModel, Output, Unit
 from gatebench.data.images import Dataset, Images
 from gatebench.evaluation import audit
 from gatebench.evaluation.breakdown import breakdown, per_input
-from gatebench.evaluation.outcome import Outcome
+from gatebench.evaluation.outcome import Outcome, scores
 from gatebench.measure.statistics import wilson
 from gatebench.recipe import Budget, Training
 from gatebench.training.schedule import make_schedule
@@ -164,3 +164,11 @@ def test_one_cycle_goes_up_to_the_rate_and_down_to_nothing():
 def test_steps_take_a_tenth_after_each_milestone():
     found = rates(Training(epochs=10, learning_rate=0.1, schedule="steps", milestones=(5, 8)), 10)
     assert found[49] == 0.1 and found[50] == pytest.approx(0.01) and found[-1] == pytest.approx(0.001)
+
+
+def test_scores_are_means_over_classes():
+    found = scores(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]))
+    assert found["precision_macro"] == pytest.approx(100 * (1 / 2 + 1 / 2 + 0) / 3)
+    assert found["recall_macro"] == pytest.approx(100 * (1 / 2 + 1 + 0) / 3)
+    assert found["f1"] == pytest.approx(100 * (1 / 2 + 2 / 3 + 0) / 3)
+    assert scores(np.array([0, 2]), np.array([0, 2]))["f1"] == 100  # a class between that nobody has

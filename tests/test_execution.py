@@ -52,13 +52,13 @@ def leave_everywhere(net, x):
             torch.nn.init.normal_(layer.weight, 0.0, 3.0)
         for layer, mean in zip(answers, net.all_exits(x).mean(0), strict=True):  # ... and from input to input
             layer.bias -= mean
-        scores = all_scores(net.all_exits(x), net.rule, temperatures)
-    if net.rule == "patience":
-        net.policy = ExitPolicy(net.rule, (2.0,) * (net.exits - 1))
+        scores = all_scores(net.all_exits(x), net.policy.rule, temperatures)
+    if net.policy.rule == "patience":
+        net.policy = ExitPolicy(net.policy.rule, (2.0,) * (net.exits - 1))
     else:
-        net.policy = ExitPolicy(net.rule, tuple(scores[:, :-1].quantile(0.7, dim=0).tolist()), temperatures)
+        net.policy = ExitPolicy(net.policy.rule, tuple(scores[:, :-1].quantile(0.7, dim=0).tolist()), temperatures)
     taken = net.infer(x).decisions[:, ::2].sum(1) - 1
-    assert set(taken.tolist()) == set(range(net.rule == "patience", net.exits)), "the tests want inputs at every exit"
+    assert set(taken.tolist()) == set(range(net.policy.rule == "patience", net.exits)), "the tests want inputs at every exit"
 
 
 @pytest.fixture(scope="module", params=GATED)

@@ -18,17 +18,18 @@ from gatebench.columns import KINDS
 from gatebench.data.batches import Batches
 from gatebench.data.catalogue import load
 from gatebench.errors import UsageError
+from gatebench.evaluation import calibration as reliability
 from gatebench.evaluation import exits as study
 from gatebench.evaluation import thresholds
-from gatebench.evaluation.outcome import scores
+from gatebench.evaluation.answers import Answers, ask_all
 from gatebench.execution.fold import folded
 from gatebench.exit_policy import NEVER, ExitPolicy, all_scores, first_sure
 from gatebench.models.backbones import PooledLinear
 from gatebench.models.early_exit import EarlyExit
 from gatebench.objectives import eligibility, exit_loss, exit_weights
-from gatebench.pipeline import create
+from gatebench.pipeline import create, parent_of
 from gatebench.profiling.networks import trained
-from gatebench.recipe import ExitLoss, read
+from gatebench.recipe import LIBRARY, ExitLoss, read
 from gatebench.recipe import load as recipe_of
 from gatebench.report.claims import exit_sheets
 from gatebench.report.results import groups, read_runs
@@ -190,6 +191,15 @@ def test_one_threshold_for_each_exit_leaves_a_bad_exit_out():
     assert accuracy["each"] > accuracy["all"] + 0.05 and accuracy["each"] > accuracy["shares"] + 0.05
 
 
+def test_thresholds_of_many_exits_are_drawn_by_lot():
+    """Three thresholds for each of fifteen exits would be fourteen million combinations."""
+    draw = np.random.default_rng(0)
+    scores, right, costs = draw.random((200, 16)), draw.random((200, 16)) < np.linspace(0.5, 0.9, 16), np.linspace(0.1, 1.0, 16)
+    found = thresholds.one_each(scores, right, costs, [0.4, 1.0])
+    spent = [costs[thresholds.leave(scores, each)].mean() for each in found]
+    assert 0.1 < spent[0] <= 0.4 and found == thresholds.one_each(scores, right, costs, [0.4, 1.0])
+
+
 def test_shares_make_up_for_scores_that_many_inputs_have():
     draw = np.random.default_rng(1)
     scores = draw.random((1000, 3))
@@ -201,7 +211,7 @@ def test_shares_make_up_for_scores_that_many_inputs_have():
 
 
 def answers(logits, labels):
-    return study.Answers(np.array(labels), torch.tensor(logits))
+    return Answers(np.array(labels), torch.tensor(logits))
 
 
 def test_overthinking_oracle_and_calibration():
@@ -209,7 +219,7 @@ def test_overthinking_oracle_and_calibration():
     assert study.overthinking(found) == 0.0
     assert study.overthinking(answers([LOGITS[0][:2], LOGITS[1][:2]], LABELS)) == 50.0
     assert study.oracle(found).tolist() == [0, 0]
-    table = study.calibration(found, None)
+    table = reliability.calibration(found, None)
     first = table[table["exit"] == 0]
     sure = [100 * max(softmax(LOGITS[0][0])), 100 * max(softmax(LOGITS[1][0]))]
     assert first["ece"].iloc[0] == pytest.approx((100 - sure[0] + sure[1]) / 2, rel=1e-5)
@@ -221,16 +231,8 @@ def test_temperatures_bring_back_planted_ones():
     true = torch.randn(4000, 2, 5, generator=draw) * 2
     labels = torch.distributions.Categorical(logits=true[:, 0]).sample().numpy()
     true[:, 1] = true[:, 0]
-    found = study.fit_temperatures(study.Answers(labels, true * torch.tensor([3.0, 0.5])[None, :, None]))
+    found = reliability.fit_temperatures(Answers(labels, true * torch.tensor([3.0, 0.5])[None, :, None]))
     assert found == pytest.approx((3.0, 0.5), rel=0.1)
-
-
-def test_scores_are_means_over_classes():
-    found = scores(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]))
-    assert found["precision_macro"] == pytest.approx(100 * (1 / 2 + 1 / 2 + 0) / 3)
-    assert found["recall_macro"] == pytest.approx(100 * (1 / 2 + 1 + 0) / 3)
-    assert found["f1"] == pytest.approx(100 * (1 / 2 + 2 / 3 + 0) / 3)
-    assert scores(np.array([0, 2]), np.array([0, 2]))["f1"] == 100  # a class between that nobody has
 
 
 def test_a_fixed_pattern_leaves_by_lot():
@@ -281,7 +283,7 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     dataset = load(plan.data, tmp_path)
     model = trained(RunFolder(folder), plan, json.loads((folder / "data.json").read_text()))
     chosen_on = Batches(dataset.validation, dataset.mean, dataset.std, batch_size=250, device=torch.device("cpu"))
-    known, costs = study.ask_all(model, chosen_on, row["precision"]), study.leaving_macs(model) / model.macs_static
+    known, costs = ask_all(model, chosen_on, row["precision"]), study.leaving_macs(model) / model.macs_static
     (expected,) = thresholds.one_for_all(known.scores("max-softmax", None).numpy(), known.right, costs, [0.5])
     assert row["thresholds"] == pytest.approx(expected, abs=1e-6) and model.policy.thresholds == pytest.approx(expected, abs=1e-6)
 
@@ -297,27 +299,36 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     assert done.returncode in (0, 3), done.stderr
     (timed,) = json.loads(done.stdout)
     assert timed["policy"] == "max-softmax, one threshold" and timed["execution"] == "sparse" and "gate_ms" in timed
+    named = ("--dataset", plan.data.name, "--inputs", "32", "--repeats", "5", "--threads", "1", "--json")
+    (timed,) = json.loads(gatebench("profile-latency", str(folder), *named).stdout)
+    assert timed["accuracy"] == row["accuracy"], "named or not, its own test images are those that it was scored on"
+    (folder / "decisions-elsewhere.png").touch()
 
     weights, epochs = (folder / "model.safetensors").read_bytes(), (folder / "epochs.csv").read_text()
     again_at = ("--set", "evaluation.exits.budgets=[0.7]")
     (again,) = gatebench.json("train", "cgt", "--config", "hard", *train, *again_at)  # without training again
     assert again["tradeoff"] == 0.7 and (folder / "epochs.csv").read_text() == epochs and len(list(tmp_path.glob("cgt-hard-*"))) == 1
     assert again["training_seconds"] == row["training_seconds"] and again["digest"] == row["digest"]
-    assert not list(folder.glob("latency*")) and "latency_ms" not in (folder / "rows.jsonl").read_text()  # those of other thresholds
+    assert not [*folder.glob("latency*"), *folder.glob("decisions*.png")]  # those of other thresholds
+    assert "latency_ms" not in (folder / "rows.jsonl").read_text()
     (scaled,) = gatebench.json("train", "cgt", "--config", "hard", *train, "--set", "evaluation.exits.temperature=true")
     temperatures = trained(RunFolder(folder), plan, json.loads((folder / "data.json").read_text())).policy.temperatures
     assert all(0.04 < each < 21 for each in temperatures) and scaled["shares"] != row["shares"]
     calibration = pd.read_csv(folder / "calibration.csv")
     assert sorted(set(calibration["temperature"])) == pytest.approx(sorted({1.0, *temperatures}), rel=1e-6)
+    assert scaled["temperatures"] == pytest.approx(temperatures) and scaled["policy"] == "max-softmax, one threshold, temperatures"
+    mended = [calibration.loc[calibration["temperature"].sub(each).abs() < 1e-6, "ece"].iloc[0] for each in temperatures]
+    assert scaled["calibration_error_pct"] == pytest.approx(mended, rel=1e-6)
     assert gatebench.json("train", "cgt", "--config", "hard", *train)[0]["accuracy"] == row["accuracy"]
     assert (folder / "model.safetensors").read_bytes() == weights
 
     assert all(set(each) <= set(KINDS) for each in RunFolder(folder).read_rows())
     exits = groups(read_runs(tmp_path)[0])
-    assert [each.row["tradeoff"] for each in exits] == [0.5, 0.35, 0.65, 0.8]
+    assert sorted(budget for each in exits for budget in each.budgets) == [0.35, 0.5, 0.65, 0.8]
     (sheet,) = exit_sheets(exits)
-    (half,) = [dict(zip(sheet.headings, line, strict=True)) for line in sheet.lines if line[1] == "50"]
+    (half,) = [dict(zip(sheet.headings, line, strict=True)) for line in sheet.lines if "50" in line[1].split(", ")]
     assert half["run"].startswith("cgt hard (recipe: 30 epochs") and half["accuracy %"].startswith(f"{row['accuracy']:.2f} (")
+    assert half["audit"] != "not audited"
     assert half["leaving at each exit %"] == " / ".join(f"{100 * share:.1f}" for share in row["shares"])
 
     (deepest,) = gatebench.json("train", "cgt", "--config", "deepest", *train, "--set", "evaluation.exits.budgets=[0.7]")
@@ -387,6 +398,21 @@ def test_a_budget_is_too_small_only_for_the_data_it_is_asked_for():
         create(recipe, num_classes=10, input_shape=(3, 32, 32))
 
 
+def test_a_run_that_starts_from_itself_is_refused(gatebench, tmp_path):
+    recipe = tmp_path / "loop.yaml"
+    recipe.write_text((LIBRARY / "cgt" / "exit-wise.yaml").read_text().replace("parent: deepest", f"parent: {recipe}"))
+    done = gatebench("train", "cgt", "--config", str(recipe), *SMALL, "--set", "data.validation=60", "--out", str(tmp_path))
+    assert done.returncode == 2 and "starts from itself" in done.stderr
+
+
+def test_settings_given_as_a_group_reach_the_parent():
+    known = {"training.learning_rate=0.2", "training.momentum=0.5", "data.validation=77"}
+    recipe = recipe_of("cgt", "cgt", "exit-wise", ["training={learning_rate: 0.2, momentum: 0.5}", "data={validation: 77}"])
+    parent = parent_of(recipe)
+    assert set(recipe.changes) == set(parent.changes) == known
+    assert parent.training.learning_rate == 0.2 and parent.training.momentum == 0.5 and parent.data.validation == 77
+
+
 def test_imposed_decisions_that_are_not_legal_are_refused():
     net = models.create("cgt", 10, (1, 28, 28)).eval()
     for wanted in ([0] * 6, [1, 1, 0, 1, 0, 0], [0, 0, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0]):
@@ -438,15 +464,16 @@ def test_making_a_network_leaves_it_in_training():
 def test_temperatures_stay_within_reason():
     sure = answers([[[9.0, 0.0]]] * 50, [0] * 50)  # always right: no temperature is low enough
     wrong = answers([[[9.0, 0.0]]] * 50, [1] * 50)
-    assert study.fit_temperatures(sure)[0] >= 0.049 and study.fit_temperatures(wrong)[0] <= 20.1
+    assert reliability.fit_temperatures(sure)[0] >= 0.049 and reliability.fit_temperatures(wrong)[0] <= 20.1
 
 
-def test_policies_keep_their_thresholds_with_the_weights():
-    net = models.create("cgt", 10, (1, 28, 28))
-    net.policy = ExitPolicy("max-softmax", (0.5, NEVER), (1.0, 1.1, 1.3))
+def test_policies_are_kept_with_the_weights():
+    net = models.create("cgt", 10, (1, 28, 28), rule="entropy")
+    net.policy = ExitPolicy("margin", (0.5, NEVER), (1.0, 1.1, 1.3))
     other = models.create("cgt", 10, (1, 28, 28))
     other.load_state_dict(net.state_dict())
     assert other.policy == net.policy
+    assert {policy.temperatures for policy in other.fixed_policies.values()} == {net.policy.temperatures}  # they cost the same to ask
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])

@@ -132,8 +132,9 @@ def test_only_seeds_of_one_setting_are_averaged(tmp_path):
 
 def exit_run(path, recipe, seed, accuracy, ratio, **changes):
     """A run of exits at one budget, of a recipe that is to beat joint."""
-    also = {"digest": recipe, "tradeoff": 0.5, "policy": "max-softmax, one threshold", "thresholds": [0.9], "shares": [0.6, 0.4]}
-    write_run(path / f"{recipe}-{seed}", model="cgt", recipe=recipe, seed=seed, accuracy=accuracy, macs_ratio=ratio, **also, **changes)
+    also = {"tradeoff": 0.5, "policy": "max-softmax, one threshold", "thresholds": [0.9], "shares": [0.6, 0.4]}
+    also = {"digest": recipe, **also, **changes}
+    write_run(path / f"{recipe}-{seed}", model="cgt", recipe=recipe, seed=seed, accuracy=accuracy, macs_ratio=ratio, **also)
     (path / f"{recipe}-{seed}" / "recipe.yaml").write_text("baseline: joint\n" if recipe != "joint" else "{}\n")
 
 
@@ -152,14 +153,42 @@ def test_a_method_stands_beside_its_baseline_seed_by_seed(tmp_path):
     (sheet,) = exit_sheets(found)
     assert len(sheet.lines) == 3 and sheet.lines[0][5] == "60.0 / 40.0"
     assert baseline_sheet([group for group in found if group.row["recipe"] == "joint"]) is None
+    before = baseline_sheet(found).lines
+    exit_run(tmp_path, "joint", 8, 50.0, 0.5, digest="1b", schedule="cosine 0.5")  # what was trained otherwise does not compare
+    exit_run(tmp_path, "joint", 9, 50.0, 0.5, digest="2c", changes=["training.weight_decay=0.1"])
+    assert baseline_sheet(groups(read_runs(tmp_path)[0])).lines == before
 
 
-def test_budgets_for_which_a_network_runs_alike_are_one_point(tmp_path):
-    for name, budget, accuracy in (("a", 0.5, 90.0), ("b", 0.8, 90.0), ("c", 0.35, 89.0)):
-        also = {"digest": "0a", "policy": "max-softmax, one threshold", "thresholds": [0.9], "shares": [0.6, 0.4]}
-        write_run(tmp_path / name, model="cgt", recipe="soft", tradeoff=budget, accuracy=accuracy, **also)
-    (panel,) = panels([], groups(read_runs(tmp_path)[0]), "macs_executed")
-    assert sorted(point.label for point in panel.points) == ["cgt soft, budget 0.35", "cgt soft, budget 0.5, 0.8"]
+def test_budgets_for_which_a_network_runs_alike_with_every_seed_are_one(tmp_path):
+    also = {"model": "cgt", "policy": "max-softmax, one threshold", "shares": [0.6, 0.4], "macs_ratio": 0.5}
+    for recipe, last in (("soft", 0.9), ("joint", 0.95)):  # the second seed of joint uses the largest budget
+        for seed, thresholds in enumerate(((0.8, 0.9, 0.9), (0.8, 0.9, last))):
+            run = write_run(tmp_path / f"{recipe}-{seed}", recipe=recipe, seed=seed, **also, thresholds=[0.9], tradeoff=0.5)
+            rows = [
+                {**ROW, **also, "recipe": recipe, "digest": recipe, "seed": seed, "tradeoff": budget, "thresholds": [each],
+                 "accuracy": 100 * each - 0.1 * seed}
+                for budget, each in zip((0.5, 0.65, 0.8), thresholds, strict=True)
+            ]  # fmt: skip
+            timed = [{**rows[0], **TIMED, "execution": execution} for execution in ("sparse", "masked")]
+            (run / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (*rows, *timed)))
+            (run / "recipe.yaml").write_text("baseline: joint\n" if recipe == "soft" else "{}\n")
+    runs, _ = read_runs(tmp_path)
+    found = groups(runs)
+    (panel,) = panels([], found, "macs_executed")
+    labels = [
+        "cgt joint, budget 0.5",
+        "cgt joint, budget 0.65",
+        "cgt joint, budget 0.8",
+        "cgt soft, budget 0.5",
+        "cgt soft, budget 0.65, 0.8",
+    ]
+    assert sorted(point.label for point in panel.points) == labels
+    (sheet,) = exit_sheets(found)
+    assert [line[:2] for line in sheet.lines if "soft" in line[0]] == [("cgt soft", "50"), ("cgt soft", "65, 80")]
+    beside = [(line[3], line[6], line[7]) for line in baseline_sheet(found).lines]
+    assert [line[0] for line in beside] == ["50", "65", "80"]
+    assert beside[2][1] == "89.95 / 92.45"
+    assert len(panels(runs, found, "latency_ms")[0].points) == 4  # masked and sparse stay apart
 
 
 def test_numbers_in_the_picture_cover_neither_points_nor_each_other():

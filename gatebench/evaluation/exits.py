@@ -8,41 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy.optimize import minimize_scalar
-from torch import Tensor
 
-from ..contract import GatedModel
 from ..data.batches import Batches
-from ..device import autocast
-from ..execution.exits import leave_at
-from ..exit_policy import NEVER, ExitPolicy, all_scores
-from ..recipe import ExitChoice, Rule
+from ..exit_policy import NEVER, ExitPolicy
+from ..models.early_exit import EarlyExit
+from ..recipe import ExitChoice
 from ..runs import RunFolder
 from . import outcome, thresholds
+from .answers import Answers, ask_all
+from .calibration import calibration, calibration_error, fit_temperatures
 
 BY_OTHER_THRESHOLDS = ("accuracy_peak", "peak_epoch")
 """What a headline row says of epochs before thresholds were chosen."""
-BINS = 15
-"""Of confidence, in a reliability diagram (Guo et al. 2017, arXiv 1706.04599)."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What every exit says of every input of a split."""
-
-    labels: np.ndarray
-    """[N]."""
-    logits: Tensor
-    """[N, E, C], fp32, on the CPU."""
-
-    @property
-    def right(self) -> np.ndarray:
-        """Boolean [N, E]."""
-        return self.logits.argmax(2).numpy() == self.labels[:, None]
-
-    def scores(self, rule: Rule, temperatures: tuple[float, ...] | None) -> Tensor:
-        return all_scores(self.logits, rule, temperatures)
 
 
 @dataclass(frozen=True)
@@ -57,18 +34,18 @@ class Choice:
 
     @property
     def name(self) -> str:
-        return f"{self.policy.rule}, {self.way}"
+        return f"{self.policy.rule}, {self.way}" + ", temperatures" * bool(self.policy.temperatures)
 
 
 class ExitStudy:
     """Policies chosen on validation, and what they and all others are worth on the scored split; the model is left with the headline's."""
 
-    def __init__(self, model: GatedModel, asked: ExitChoice, validation: Batches, scored: Batches, precision: str):
+    def __init__(self, model: EarlyExit, asked: ExitChoice, validation: Batches, scored: Batches, precision: str):
         self.model, self.asked = model, asked
         self.known = ask_all(model, validation, precision)
         self.answers = ask_all(model, scored, precision)
         self.temperatures = fit_temperatures(self.known) if asked.temperature else None
-        self.choices = settle(model, self.known, asked, self.temperatures)
+        self.choices = choose(model, self.known, asked, self.temperatures)
         model.policy = self.choices[0].policy
 
     def rows(self, headline: dict) -> list[dict]:
@@ -77,7 +54,7 @@ class ExitStudy:
             "overthinking_pct": overthinking(self.answers),
             "oracle_accuracy": 100 * float(self.answers.right.any(1).mean()),
             "oracle_macs": float(leaving_macs(self.model)[oracle(self.answers)].mean()),
-            "calibration_error_pct": [calibration_error(self.answers, number, None) for number in range(self.model.exits)],
+            "calibration_error_pct": [calibration_error(self.answers, number, self.temperatures) for number in range(self.model.exits)],
         }
         first, *others = (point(self.model, self.known, self.answers, choice) for choice in self.choices)
         measured = {key: value for key, value in first.items() if key not in headline}
@@ -97,23 +74,12 @@ class ExitStudy:
         folder.write("calibration.png", lambda stream: figures.save(figures.reliability(reliability), stream))
 
 
-def ask_all(model: GatedModel, batches: Batches, precision: str) -> Answers:
-    """Every exit's answer to every image of a split."""
-    model.eval()
-    labels, logits = [], []
-    with torch.inference_mode(), autocast(batches.labels.device, precision):
-        for x, label in batches.in_order():
-            logits.append(model.infer(x, "masked").exits.float().cpu())
-            labels.append(label.cpu().numpy())
-    return Answers(np.concatenate(labels), torch.cat(logits).clone())
-
-
-def leaving_macs(model: GatedModel) -> np.ndarray:
+def leaving_macs(model: EarlyExit) -> np.ndarray:
     """MACs [E] of an input that leaves at each exit, with the heads it asked on the way."""
-    return model.macs(leave_at(torch.arange(model.exits), model.exits).numpy())
+    return model.macs(model.leaving.cpu().numpy())
 
 
-def settle(model: GatedModel, validation: Answers, asked: ExitChoice, temperatures: tuple[float, ...] | None) -> list[Choice]:
+def choose(model: EarlyExit, validation: Answers, asked: ExitChoice, temperatures: tuple[float, ...] | None) -> list[Choice]:
     """All policies the recipe asks for, the headline's first."""
     costs = leaving_macs(model) / model.macs_static
     choices = []
@@ -128,17 +94,18 @@ def settle(model: GatedModel, validation: Answers, asked: ExitChoice, temperatur
     return choices
 
 
-def point(model: GatedModel, known: Answers, answers: Answers, choice: Choice) -> dict:
+def point(model: EarlyExit, known: Answers, answers: Answers, choice: Choice) -> dict:
     """The columns of a row for one policy, scored on `answers`; `known` is validation."""
     taken = thresholds.leave(answers.scores(choice.policy.rule, choice.policy.temperatures).numpy(), choice.policy.thresholds)
     predictions = answers.logits.argmax(2).numpy()[np.arange(len(taken)), taken]
     scored = outcome.scores(answers.labels, predictions)
-    decisions = leave_at(torch.from_numpy(taken), model.exits).numpy()
+    decisions = model.leaving.cpu().numpy()[taken]
     macs = float(leaving_macs(model)[taken].mean())
     return {
         "policy": choice.name,
         "tradeoff": choice.budget,
         "thresholds": [None if each == NEVER else each for each in choice.policy.thresholds],
+        **({"temperatures": list(choice.policy.temperatures)} if choice.policy.temperatures else {}),
         **scored,
         "shares": (np.bincount(taken, minlength=model.exits) / len(taken)).tolist(),
         "skip_pct": model.claimed(decisions),
@@ -149,9 +116,9 @@ def point(model: GatedModel, known: Answers, answers: Answers, choice: Choice) -
     }
 
 
-def fixed_macs(model: GatedModel) -> np.ndarray:
+def fixed_macs(model: EarlyExit) -> np.ndarray:
     """MACs [E] of a network that is cut off at each exit, and asks no head before."""
-    return model.macs(model.needed(leave_at(torch.arange(model.exits), model.exits)).numpy())
+    return model.macs(model.needed(model.leaving).cpu().numpy())
 
 
 def fixed_accuracy(known: Answers, answers: Answers, costs: np.ndarray, macs: float) -> float:
@@ -180,9 +147,7 @@ def oracle(answers: Answers) -> np.ndarray:
     return answers.right.argmax(1)
 
 
-def curves(
-    model: GatedModel, validation: Answers, test: Answers, asked: ExitChoice, temperatures: tuple[float, ...] | None
-) -> pd.DataFrame:
+def curves(model: EarlyExit, validation: Answers, test: Answers, asked: ExitChoice, temperatures: tuple[float, ...] | None) -> pd.DataFrame:
     """exits.csv: accuracy (%) and mean MACs on the scored split.
 
     anytime: everything leaves at one exit (MSDNet's anytime curve). oracle: see there. <rule>: one threshold, over its range.
@@ -209,42 +174,3 @@ def curves(
                 taken = thresholds.leave(scores, thresholds.by_shares(known, costs / model.macs_static, budget))
                 add(f"{rule}, budgeted batch", float(budget), taken)
     return pd.DataFrame(rows)
-
-
-def fit_temperatures(answers: Answers) -> tuple[float, ...]:
-    """For each exit the temperature, from 1/20 to 20, with the least cross-entropy (Guo et al. 2017, arXiv 1706.04599)."""
-    labels = torch.from_numpy(answers.labels)
-
-    def entropy(log_temperature: float, logits: Tensor) -> float:
-        return float(torch.nn.functional.cross_entropy(logits / float(np.exp(log_temperature)), labels))
-
-    return tuple(
-        float(np.exp(minimize_scalar(entropy, bounds=(-3, 3), args=(logits,), method="bounded").x)) for logits in answers.logits.unbind(1)
-    )
-
-
-def calibration(answers: Answers, temperatures: tuple[float, ...] | None) -> pd.DataFrame:
-    """calibration.csv: for each exit and bin of its largest probability, how often it is right (%), the mean probability, inputs;
-    and the expected calibration error (%) of the exit. As the logits are, and divided by its temperature where there are any."""
-    parts = []
-    for scaled in (None, temperatures) if temperatures else (None,):
-        for number in range(answers.logits.shape[1]):
-            table, error = _reliability(answers, number, scaled), calibration_error(answers, number, scaled)
-            parts.append(table.assign(exit=number, ece=error, temperature=scaled[number] if scaled else 1.0))
-    return pd.concat(parts, ignore_index=True)
-
-
-def calibration_error(answers: Answers, number: int, temperatures: tuple[float, ...] | None) -> float:
-    """Of an exit (%): between how sure it is and how often it is right, the mean distance over inputs, by bins."""
-    table = _reliability(answers, number, temperatures)
-    return float((table["inputs"] * (table["accuracy"] - table["confidence"]).abs()).sum() / table["inputs"].sum())
-
-
-def _reliability(answers: Answers, number: int, temperatures: tuple[float, ...] | None) -> pd.DataFrame:
-    sure = answers.scores("max-softmax", temperatures).numpy()[:, number]
-    table = pd.DataFrame(
-        {"bin": np.minimum((sure * BINS).astype(int), BINS - 1), "confidence": 100 * sure, "accuracy": 100.0 * answers.right[:, number]}
-    )
-    return table.groupby("bin", as_index=False).agg(
-        inputs=("accuracy", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean")
-    )  # fmt: skip

@@ -5,6 +5,8 @@ as shares of the static twin's MACs, as the budget is.
 """
 
 import itertools
+import math
+import random
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,10 +37,15 @@ def one_for_all(scores: np.ndarray, right: np.ndarray, costs: np.ndarray, budget
 
 
 def one_each(scores: np.ndarray, right: np.ndarray, costs: np.ndarray, budgets: Sequence[float]) -> list[Thresholds]:
-    """The same with a threshold for each exit, of a grid over their quantiles."""
+    """The same with a threshold for each exit, of a grid over their quantiles; of a grid that is too large, combinations by lot."""
     early = scores[:, :-1]
     steps = max(2, int(COMBINATIONS ** (1 / early.shape[1])))
-    tried = list(itertools.product(*(_candidates(column, steps).tolist() for column in early.T)))
+    columns = [_candidates(column, steps).tolist() for column in early.T]
+    if math.prod(map(len, columns)) <= 2 * COMBINATIONS:
+        tried = list(itertools.product(*columns))
+    else:
+        lot = random.Random(0)
+        tried = [tuple(map(lot.choice, columns)) for _ in range(COMBINATIONS)]
     return _best(tried, scores, right, costs, budgets)
 
 

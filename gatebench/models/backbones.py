@@ -137,8 +137,9 @@ class MergedPooledLinear(nn.Module):
 
 
 class AttentionHead(nn.Module):
-    """A head for a map of C channels: an attention mask from a separable convolution, then separable convolutions down to the last
-    stage's size, as in CGT's released code (after Zhang et al., SCAN, NeurIPS 2019; widths are ours)."""
+    """A head for a map of C channels: an attention mask from a separable convolution, then separable convolutions that double the
+    channels until they are no fewer than the last stage's, as in CGT's released code (after Zhang et al., SCAN, NeurIPS 2019; widths
+    are ours)."""
 
     def __init__(self, channels: int, last_channels: int, classes: int):
         super().__init__()

@@ -8,7 +8,7 @@ Shapes: N inputs, E exits, C channels or classes, H x W pixels.
 
 import copy
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from ..measure.macs import count_macs, count_params
 from .backbones import Backbone, Cnn
 from .registry import register
 
+RULES = get_args(Rule)
+
 
 class EarlyExit(GatedModel):
     """Segments and heads, by turns the units; an input runs all up to the exit at which it leaves."""
@@ -33,12 +35,14 @@ class EarlyExit(GatedModel):
     ):
         super().__init__()
         self.segments, self.heads = nn.ModuleList(segments), nn.ModuleList(heads)
-        self.input_shape, self.rule, self.exits = tuple(input_shape), rule, len(heads)
+        self.input_shape, self.exits = tuple(input_shape), len(heads)
         self.register_buffer("thresholds", torch.full((len(heads) - 1,), float(threshold)))
         self.register_buffer("temperatures", torch.ones(len(heads)))
+        self.register_buffer("rule_number", torch.tensor(RULES.index(rule), dtype=torch.uint8))
         self.register_buffer("leaving", leave_at(torch.arange(len(heads)), len(heads)), persistent=False)
+        """[E, 2 E]: the decisions of an input that leaves at each exit, having asked every head on the way."""
         self.rows = self.leaving.split(1)
-        """[1, 2 E] for each exit: cut once, since a slice takes a hundredth of a small network's time."""
+        """The same, [1, 2 E] for each exit: cut once, since a slice takes a hundredth of a small network's time."""
         self.register_load_state_dict_post_hook(_settle)
         _settle(self)
         self.units, shape = [], (1, *self.input_shape)
@@ -65,19 +69,19 @@ class EarlyExit(GatedModel):
 
     @property
     def policy(self) -> ExitPolicy:
-        """The network's own; its thresholds and temperatures are kept with the weights."""
+        """The network's own; its rule, thresholds and temperatures are kept with the weights."""
         return self._policy
 
     @policy.setter
     def policy(self, policy: ExitPolicy) -> None:
         policy.check(self.exits)
-        self.rule = policy.rule
+        self.rule_number.fill_(RULES.index(policy.rule))
         self.thresholds.copy_(torch.tensor(policy.thresholds))
         self.temperatures.copy_(torch.tensor(policy.temperatures or [1.0] * self.exits))
         _settle(self)
 
     def _always(self, threshold: float) -> ExitPolicy:
-        return ExitPolicy(self.rule, (threshold,) * (self.exits - 1))
+        return ExitPolicy(self.policy.rule, (threshold,) * (self.exits - 1), self.policy.temperatures)
 
     def all_exits(self, x: Tensor) -> Tensor:
         """Logits [N, E, C] of every exit."""
@@ -116,7 +120,7 @@ class EarlyExit(GatedModel):
 
 def _settle(net: EarlyExit, *_) -> None:
     """Keep the policy as plain numbers, which no inference has to fetch from the device; called whenever they may be new."""
-    net._policy = ExitPolicy(net.rule, tuple(net.thresholds.tolist()), tuple(net.temperatures.tolist()))
+    net._policy = ExitPolicy(RULES[int(net.rule_number)], tuple(net.thresholds.tolist()), tuple(net.temperatures.tolist()))
 
 
 def _shape_after(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -119,7 +119,7 @@ class Loader:
         plan = recipe.parse(_yaml(folder / "recipe.yaml"), str(folder / "recipe.yaml"))
         model = trained(folder, plan, described)
         data = self._load(plan.data)
-        scored = data.fingerprint() == described["fingerprint"]
+        scored = self._scores(plan.data, data, described["fingerprint"])
         if self.dataset is None and not scored:
             raise GatebenchError(
                 f"{folder.path} was trained on another {data.name} than that below {self.root}: pixels or labels differ."
@@ -129,6 +129,16 @@ class Loader:
             wanted, given = ("x".join(map(str, shape)) for shape in (model.input_shape, data.input_shape))
             raise UsageError(f"{folder.path} was trained on {wanted} inputs, those of {data.name} are {given}. Name a set of its size.")
         return Network(f"{row['model']} {row['recipe']} {data.name} s{row['seed']}", model, data, folder, row, scored)
+
+    def _scores(self, own: Data, data: Dataset, fingerprint: str) -> bool:
+        """Whether the inputs to be timed on are those that a run was scored on; `own` and the fingerprint are the run's."""
+        if self.dataset is None:
+            return data.fingerprint() == fingerprint
+        if self.dataset != own.name:
+            return False
+        trained_on = load(own, self.root)  # with its validation part, which --dataset leaves in train
+        same = np.array_equal(trained_on.test.pixels, data.test.pixels) and np.array_equal(trained_on.test.labels, data.test.labels)
+        return same and trained_on.fingerprint() == fingerprint
 
     def _other(self, name: str, weights: Path | None, data: Dataset | None = None, fallback: Dataset | None = None) -> Network:
         """What is no run: on `data`, else on its own, else on `fallback`."""

@@ -2,6 +2,7 @@
 
 import statistics
 
+from .claims import COMPARABLE, name_of, percent
 from .quantities import over_seeds, value_of
 from .results import Group
 from .sheet import Sheet
@@ -11,36 +12,60 @@ QUANTITIES = {"accuracy": 2, "macs_pct": 1}
 
 
 def baseline_sheet(groups: list[Group]) -> Sheet | None:
-    """A line for each operating point whose recipe names a baseline; nothing where none does.
+    """A line for each operating point whose recipe names a baseline, and each of the baseline's at those budgets; nothing where none does.
 
     Means over the seeds that both have, and the mean of the differences within a seed with Student's 95 % interval.
     """
     lines = []
-    for group in sorted(groups, key=lambda group: (group.row["dataset"], group.row["epochs"], group.row.get("tradeoff", 0), group.label)):
+    for group in sorted(groups, key=lambda group: (group.row["dataset"], group.row["epochs"], group.budgets, group.label)):
         name = group.runs[0].setting("baseline")
         if not isinstance(name, str):
             continue
         rivals = [each for each in groups if each.row["recipe"] == name and _alike(each, group)]
-        start = (group.row["dataset"], str(group.row["epochs"]), group.label)
-        lines += [(*start, *_beside(group, rival)) for rival in rivals] or [(*start, "", name, "not measured", "", "", "")]
-    headings = ("data", "epochs", "network", "seeds", "over", "accuracy %", "more accurate by", "executed MACs %", "MACs more by")
+        start = (group.row["dataset"], str(group.row["epochs"]), name_of(group))
+        lines += [(*start, *_beside(group, rival)) for rival in rivals] or [
+            (*start, percent(group.budgets), "", name, "not measured", "", "", "")
+        ]
+    headings = (
+        "data",
+        "epochs",
+        "network",
+        "budget %",
+        "seeds",
+        "over",
+        "accuracy %",
+        "more accurate by",
+        "executed MACs %",
+        "MACs more by",
+    )
     note = "Differences in percentage points, seed by seed, with Student's 95 % interval over seeds."
     return Sheet("baselines", "Beside the training that it is to beat", headings, lines, note) if lines else None
 
 
 def _alike(first: Group, second: Group) -> bool:
-    """Whether two differ in how they were trained alone."""
-    columns = all(first.row.get(key) == second.row.get(key) for key in ("dataset", "split", "epochs", "tradeoff", "policy"))
-    return columns and all(first.runs[0].setting(part) == second.runs[0].setting(part) for part in ("model", "data"))
+    """Whether two differ in how they were trained alone, at one budget or more."""
+    if any(first.row.get(key) != second.row.get(key) for key in (*COMPARABLE, "policy")):
+        return False
+    if any(first.runs[0].setting(part) != second.runs[0].setting(part) for part in ("model", "data")):
+        return False
+    ours, theirs = (set(map(str, each.row.get("changes", []))) for each in (first, second))
+    if not all(change.startswith("objective.") for change in ours ^ theirs):
+        return False
+    return not first.budgets or bool(_common(first, second))
+
+
+def _common(first: Group, second: Group) -> list[float]:
+    """The budgets that are those of both."""
+    return [budget for budget in first.budgets if budget in second.budgets]
 
 
 def _beside(group: Group, rival: Group) -> tuple[str, ...]:
-    """Seeds, the rival's recipe, and for each quantity both means and the difference."""
+    """The budgets of both, seeds, the rival's recipe, and for each quantity both means and the difference."""
     ours, theirs = _by_seed(group), _by_seed(rival)
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
-        return "", rival.row["recipe"], "no seed in common", "", "", ""
-    cells = [", ".join(map(str, seeds)), rival.row["recipe"]]
+        return percent(_common(group, rival)), "", name_of(rival), "no seed in common", "", "", ""
+    cells = [percent(_common(group, rival)), ", ".join(map(str, seeds)), name_of(rival)]
     for key, digits in QUANTITIES.items():
         pairs = [(ours[seed][key], theirs[seed][key]) for seed in seeds]
         first, second = (statistics.mean(each) for each in zip(*pairs, strict=True))

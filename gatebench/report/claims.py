@@ -4,7 +4,7 @@ Only rows of one table compare, so every data set, schedule and device has table
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from . import latency_table
 from .quantities import mean, spread
@@ -52,8 +52,15 @@ def findings_sheet(groups: list[Group]) -> Sheet | None:
     return Sheet("findings", "What the audit found", ("data", "network", "seeds", "finding"), lines) if lines else None
 
 
+def percent(shares: Iterable[float]) -> str:
+    """Shares as a cell: "50, 65"."""
+    return ", ".join(f"{100 * share:.0f}" for share in shares)
+
+
 def audit_of(group: Group) -> str:
-    """The kinds of what the audit found in any of the runs."""
+    """The kinds of what the audit found in any of the runs; a policy beside the headline's is not audited."""
+    if not all("audit" in row for row in group.rows):
+        return "not audited"
     found = (finding.partition(":")[0] for row in group.rows for finding in row.get("audit", []))
     return "; ".join(dict.fromkeys(found)) or "-"
 
@@ -66,12 +73,12 @@ def _by_setting(name: str, headings: tuple[str, ...], line: Callable[[Group], tu
     for number, (setting, members) in enumerate(sorted(settings.items()), start=1):
         dataset, split, epochs, schedule, device, precision = setting
         title = f"{dataset} ({split}), {epochs} epochs, {schedule}, {precision} on {str(device).upper()}"
-        members.sort(key=lambda group: (group.row.get("tradeoff", 0), "skip_pct" in group.row, _name(group)))  # static ones first
+        members.sort(key=lambda group: (group.budgets, "skip_pct" in group.row, name_of(group)))  # static ones first
         sheets.append(Sheet(f"{name}-{number}", title, headings, [line(group) for group in members]))
     return sheets
 
 
-def _name(group: Group) -> str:
+def name_of(group: Group) -> str:
     """Model and recipe, and what is not as the recipe has it."""
     row = group.row
     notes = [str(change) for change in row.get("changes", []) if not str(change).startswith(SHOWN_APART)]
@@ -87,7 +94,7 @@ def _seeds(group: Group) -> str:
 def _training(group: Group) -> tuple[str, ...]:
     soft, hard, executed = _mean(group, "mean_gate_soft", 3), _mean(group, "mean_gate_hard", 3), mean(group, "macs_executed")
     return (
-        _name(group), _seeds(group), spread(group, "accuracy", 2), _mean(group, "accuracy_peak", 2),
+        name_of(group), _seeds(group), spread(group, "accuracy", 2), _mean(group, "accuracy_peak", 2),
         f"{soft} / {hard}" if hard != "-" else "-", _mean(group, "skip_pct", 1), f"{executed / 1e6:.2f} M",
         _mean(group, "saved_pct", 1), audit_of(group),
     )  # fmt: skip
@@ -96,7 +103,7 @@ def _training(group: Group) -> tuple[str, ...]:
 def _exits(group: Group) -> tuple[str, ...]:
     exits = range(len(group.row.get("shares", [])))
     return (
-        _name(group), f"{100 * group.row['tradeoff']:.0f}", _seeds(group), spread(group, "accuracy", 2),
+        name_of(group), percent(group.budgets), _seeds(group), spread(group, "accuracy", 2),
         " / ".join(_mean(group, key, 1) for key in ("f1", "precision_macro", "recall_macro")),
         " / ".join(_mean(group, f"shares_pct.{number}", 1) for number in exits),
         spread(group, "macs_pct", 1), spread(group, "adaptivity_gain_same_weights", 2), spread(group, "overthinking_pct", 2),

@@ -169,6 +169,6 @@ def _of(most: int, members: Sized) -> str:
 
 
 def _exits(found: list[Group]) -> list[Picture]:
-    members = [group for group in found if "shares" in group.row]
-    members.sort(key=lambda group: (group.row["dataset"], group.row["model"], group.row["recipe"], group.row["tradeoff"]))
+    members = [group for group in found if "thresholds" in group.row]
+    members.sort(key=lambda group: (group.row["dataset"], group.row["model"], group.row["recipe"], group.budgets))
     return [Picture("exits", "Where inputs leave" + _of(MOST_BARS, members), exit_shares(members[:MOST_BARS]))] if members else []

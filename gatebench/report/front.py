@@ -5,7 +5,7 @@ Panels keep apart what does not compare: data sets, and for times machines, runt
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import moocore
@@ -164,18 +164,9 @@ def _part(row: dict) -> str:
 
 
 def _points(groups: list[Group], cost: Cost) -> list[Point]:
-    """Where some were trained for longer than others, the names say so. Budgets for which a network runs alike are one point."""
-    epochs = {group.row.get("epochs") for group in groups}
-    alike: dict[tuple, list[tuple[Group, Point]]] = defaultdict(list)
-    for number, group in enumerate(sorted(groups, key=lambda group: group.row.get("tradeoff", 0))):
-        point = _point(group.label, group, cost)
-        alike[(group.row["digest"], *sorted(point.by_seed.items())) if "tradeoff" in group.row else (number,)].append((group, point))
-    points = []
-    for (group, point), *others in alike.values():
-        also = "".join(f", {other.row['tradeoff']:g}" for other, _ in others)
-        trained = f", {group.row.get('epochs')} epochs" if len(epochs) > 1 else ""
-        points.append(replace(point, label=f"{point.label}{also}{trained}"))
-    return points
+    """Where some were trained for longer than others, the names say so."""
+    longer = len({group.row.get("epochs") for group in groups}) > 1
+    return [_point(group.label + f", {group.row.get('epochs')} epochs" * longer, group, cost) for group in groups]
 
 
 def _point(label: str, group: Group, cost: Cost) -> Point:

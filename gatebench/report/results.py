@@ -66,7 +66,9 @@ class Group:
     runs: list[Run] = field(default_factory=list)
     rows: list[dict] = field(default_factory=list)
     label: str = ""
-    """Model and recipe, the budget where there is a choice, and what else tells it from others of that name."""
+    """Model and recipe, the budgets where there is a choice, and what else tells it from others of that name."""
+    budgets: tuple[float, ...] = ()
+    """Those for which it runs just so, where its thresholds were chosen for a budget: a larger one is not always used."""
 
     @property
     def row(self) -> dict:
@@ -127,8 +129,9 @@ def _require(row: dict, keys: tuple[str, ...], what: str) -> None:
 def groups(runs: Iterable[Run]) -> list[Group]:
     """The operating points of all runs, those of one setting and several seeds together.
 
-    Of a run with many policies those of the headline's, at every budget; the others are in its rows and curves. A seed that was run
-    twice (on two machines, say) does not count twice: the second one is in a group of its own.
+    Of a run with many policies those of the headline's, at every budget; the others are in its rows and curves. Budgets that came to
+    the same thresholds with every seed are one group. A seed that was run twice (on two machines, say) does not count twice: the second
+    one is in a group of its own.
     """
     return gather((run, row) for run in runs for row in run.points if row.get("policy") == run.headline.get("policy"))
 
@@ -142,8 +145,21 @@ def gather(members: Iterable[tuple[Run, dict]]) -> list[Group]:
         times_seen[setting, row.get("seed")] += 1
         group.runs.append(run)
         group.rows.append(row)
-    _name(list(found.values()))
-    return list(found.values())
+    different = _once(found.values())
+    _name(different)
+    return different
+
+
+def _once(found: Iterable[Group]) -> list[Group]:
+    """Budgets for which a network ran alike, with every seed, as one group."""
+    alike: dict[tuple, list[Group]] = defaultdict(list)
+    for group in found:
+        setting = tuple(group.row.get(key) for key in SETTING if key != "tradeoff" or "thresholds" not in group.row)
+        same = tuple((run.name, str(row.get("thresholds")), row["accuracy"]) for run, row in zip(group.runs, group.rows, strict=True))
+        alike[setting, same].append(group)
+    for members in alike.values():
+        members[0].budgets = tuple(sorted(group.row["tradeoff"] for group in members if "tradeoff" in group.row))
+    return [first for first, *_ in alike.values()]
 
 
 WAYS = {
@@ -183,8 +199,8 @@ def _tell_apart(found: list[Group], ways: list[tuple[str, Callable[[dict], str]]
 def _label(group: Group) -> str:
     row = group.row
     parts = [f"{row['model']} {row['recipe']}"]
-    if "tradeoff" in row:
-        parts.append(f"budget {row['tradeoff']:g}")
+    if group.budgets:
+        parts.append("budget " + ", ".join(f"{budget:g}" for budget in group.budgets))
     parts += [row["severity"]] if "severity" in row else []
     parts += ["masked"] if row.get("execution") == "masked" else []
     return ", ".join(parts)
