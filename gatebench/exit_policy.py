@@ -32,12 +32,14 @@ class ExitPolicy:
     """Positive; they divide the logits of each exit before the softmax. None: 1."""
 
     def __post_init__(self):
-        """Raises ValueError for another rule, and for temperatures that are not positive."""
+        """Raises ValueError for another rule, thresholds that are no numbers, and temperatures that are not positive."""
         if self.rule not in get_args(Rule):
             raise ValueError(f"the rule must be one of {', '.join(get_args(Rule))}, not {self.rule!r}")
+        if any(map(math.isnan, self.thresholds)):
+            raise ValueError(f"thresholds must be numbers, not {', '.join(map(str, self.thresholds))}")
         object.__setattr__(self, "thresholds", tuple(float(np.float32(each)) for each in self.thresholds))
         if self.temperatures:
-            if min(self.temperatures) <= 0:
+            if not all(each > 0 for each in self.temperatures):
                 raise ValueError(f"temperatures must be positive, not {', '.join(map(str, self.temperatures))}")
             temperatures = tuple(float(np.float32(each)) for each in self.temperatures)
             object.__setattr__(self, "temperatures", None if set(temperatures) == {1.0} else temperatures)

@@ -68,11 +68,6 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
             )
         if as_it_is or read(folder / "recipe.yaml").evaluation == recipe.evaluation:
             return folder, row
-        if not (folder / "resume.pt").exists():
-            raise GatebenchError(
-                f"{folder.path} was evaluated in another way, and its resume.pt, from which that could be done anew, is gone."
-                " Train into another folder with --fresh."
-            )
         (folder / "summary.json").unlink()  # killed from here on, it is evaluated when the command is given again
         if folder.remove("latency.csv", "latency.json", "latency-*.png", "decisions*.png"):
             view.say("its times were those of other thresholds and are removed; profile-latency takes them anew")

@@ -324,6 +324,7 @@ def test_indian_pines_patches_of_training_hold_no_test_pixel(scene, tmp_path, en
     where = {tuple(spectrum): label for spectrum, label in zip(cube.reshape(-1, 20), labels.ravel(), strict=True)}
     assert all(where[tuple(patch[4, 4])] == label + 1 for patch, label in zip(dataset.test.pixels, dataset.test.labels, strict=True))
     x, _ = next(Batches(dataset.train, dataset.mean, dataset.std, batch_size=500, device=torch.device("cpu")).in_order())
+    assert np.allclose(32767 * np.array(dataset.mean), dataset.train.pixels.mean((0, 1, 2)), rtol=1e-4), "statistics are those of train"
     assert x.shape[1:] == (20, 9, 9) and abs(float(x.mean())) < 0.2 and 0.7 < float(x.std()) < 1.3
 
 
@@ -346,6 +347,17 @@ def test_indian_pines_that_is_missing_or_something_else_is_named(scene, tmp_path
     np.save(folder / "Indian_pines_corrected.npy", cube)
     np.save(folder / "Indian_pines_gt.npy", labels[:50])
     with pytest.raises(UsageError, match="wanted are .H, W, bands. and .H, W."):
+        load(Data(name="indian-pines"), tmp_path)
+    for wrong in (cube / 8000, np.where(cube == cube.max(), np.nan, cube), cube.astype(str), cube[..., :0]):
+        np.save(folder / "Indian_pines_corrected.npy", wrong)
+        np.save(folder / "Indian_pines_gt.npy", labels)
+        with pytest.raises(UsageError, match="whole numbers of 0 to 32767"):
+            load(Data(name="indian-pines"), tmp_path)
+    np.save(folder / "Indian_pines_corrected.npy", cube.astype(float))  # whole ones of whatever type will do
+    assert load(Data(name="indian-pines"), tmp_path).train.pixels.max() == cube.max()
+    (folder / "Indian_pines_gt.npy").unlink()
+    savemat(folder / "Indian_pines_gt.mat", {"one": labels, "other": labels})
+    with pytest.raises(UsageError, match="holds one, other; wanted is one array"):
         load(Data(name="indian-pines"), tmp_path)
     (folder / "Indian_pines_gt.npy").write_bytes(b"damaged")
     with pytest.raises(GatebenchError, match="Get the public file anew"):

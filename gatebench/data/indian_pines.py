@@ -30,16 +30,20 @@ def load_indian_pines(root: Path) -> Dataset:
     """Patches int16 [N, 9, 9, bands] around the labelled pixels of `root/indian-pines/`, as .mat or .npy.
 
     Neighbouring pixels share most of their patches, so a split by pixels would test on what was trained on. Here squares of the scene
-    go to train, validation or test as a whole, and no patch holds a pixel that is scored in a later part; what lies between two fields
-    may be in the patches of both. Raises MissingData where the files are not there, UsageError where they are something else.
+    go to train, validation or test as a whole, and no patch holds a pixel that is scored in a later part. What lies between two parts,
+    left out of both, may still be seen from both: their patches can share up to four of nine columns. Raises MissingData where the
+    files are not there, UsageError where they are something else.
     """
     folder = root / "indian-pines"
     cube, labels = _read(folder, CUBE), _read(folder, LABELS)
     if cube.ndim != 3 or labels.shape != cube.shape[:2]:
         found = f"the cube is {list(cube.shape)} and the labels {list(labels.shape)}"
         raise UsageError(f"{folder}: {found}; wanted are [H, W, bands] and [H, W].")
-    if cube.min() < 0 or cube.max() > np.iinfo(np.int16).max or labels.max() != len(CLASSES):
-        raise UsageError(f"{folder}: wanted are values of 0 to 32767 and labels of 0 to {len(CLASSES)}, as in the public files.")
+    if not (_whole(cube, np.iinfo(np.int16).max) and _whole(labels, len(CLASSES)) and labels.max() == len(CLASSES)):
+        raise UsageError(
+            f"{folder}: wanted are whole numbers of 0 to 32767 and labels of 0 to {len(CLASSES)}, as in the public files, not scaled ones."
+        )
+    labels = labels.astype(np.int64)
     around = np.pad(cube.astype(np.int16), ((PATCH // 2,) * 2, (PATCH // 2,) * 2, (0, 0)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(around, (PATCH, PATCH), (0, 1)).transpose(0, 1, 3, 4, 2)
 
@@ -77,6 +81,13 @@ def split_squares(labels: np.ndarray, seed: int = 0) -> tuple[list[int], list[np
     return best
 
 
+def _whole(array: np.ndarray, most: int) -> bool:
+    """Whether it holds whole numbers of 0 to `most`, of whatever type, and any at all."""
+    if array.size == 0 or array.dtype.kind not in "iuf":
+        return False
+    return bool((array >= 0).all() and (array <= most).all() and (array == np.floor(array)).all())
+
+
 def _reaches(part: np.ndarray) -> np.ndarray:
     """Pixels whose patch holds a pixel of `part`."""
     return maximum_filter(part, PATCH)
@@ -88,8 +99,12 @@ def _read(folder: Path, name: str) -> np.ndarray:
         if (folder / f"{name}.npy").is_file():
             return np.load(folder / f"{name}.npy")
         if (folder / f"{name}.mat").is_file():
-            (array,) = (value for key, value in loadmat(folder / f"{name}.mat").items() if not key.startswith("__"))
-            return array
+            arrays = {key: value for key, value in loadmat(folder / f"{name}.mat").items() if not key.startswith("__")}
+            if len(arrays) > 1:
+                raise UsageError(f"{folder / name}.mat holds {', '.join(arrays)}; wanted is one array, as in the public file.")
+            return arrays.popitem()[1]
+    except UsageError:
+        raise
     except Exception as error:  # whatever scipy and numpy make of a file that is neither
         raise GatebenchError(f"{folder / name} cannot be read ({first_line(error)}). Get the public file anew.") from None
     raise MissingData(f"indian-pines is not below {folder.parent}. Put {CUBE}.mat and {LABELS}.mat (or .npy) in {folder}.")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from ..errors import GatebenchError
 from ..runs import RunFolder
@@ -40,15 +42,17 @@ def save(folder: RunFolder, progress: Progress, **parts) -> None:
     folder.write(NAME, lambda stream: stream.write(packed.getbuffer()))
 
 
-def restore(folder: RunFolder, **parts) -> Progress:
-    """Bring `parts` back to the last whole epoch; a fresh start where there is no checkpoint.
+def restore(folder: RunFolder, epochs: int, **parts) -> Progress:
+    """Bring `parts` back to the last whole epoch. Without a checkpoint: the model to the weights of a run that has done all `epochs`,
+    as it is handed on without its checkpoint, or else a fresh start.
 
-    Raises GatebenchError for a file that is not such a checkpoint.
+    Raises GatebenchError for a file that is not what it should be.
     """
     path = folder / NAME
-    if not path.exists():
-        return Progress([])
     try:
+        if not path.exists():
+            path = folder / "model.safetensors"
+            return _handed_on(folder, epochs, parts["model"])
         with zipfile.ZipFile(path) as archive:
             if archive.testzip():  # torch does not look at the check sums
                 raise ValueError("a part of it has changed")
@@ -59,8 +63,19 @@ def restore(folder: RunFolder, **parts) -> Progress:
         return Progress(content["epochs"], float(content["seconds"]))
     except (
         OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, pickle.UnpicklingError,
-        zipfile.BadZipFile,
+        zipfile.BadZipFile, SafetensorError,
     ) as error:  # fmt: skip
         raise GatebenchError(
-            f"{path} is damaged, or not a checkpoint of this run ({type(error).__name__}). Remove it to start over, or add --fresh."
+            f"{path} is damaged, or not of this run ({type(error).__name__}). Remove it to start over, or add --fresh."
         ) from None
+
+
+def _handed_on(folder: RunFolder, epochs: int, model: torch.nn.Module) -> Progress:
+    """From the weights, epochs.csv and the rows alone."""
+    if not all((folder / name).exists() for name in ("model.safetensors", "epochs.csv", "rows.jsonl")):
+        return Progress([])
+    table = pd.read_csv(folder / "epochs.csv", float_precision="round_trip").astype(object)
+    if len(table) < epochs:
+        return Progress([])
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return Progress(table.where(table.notna(), None).to_dict("records"), folder.read_rows()[0]["training_seconds"])

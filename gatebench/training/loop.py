@@ -88,7 +88,7 @@ def fit(
     epochs = recipe.training.epochs
     trainer = Trainer(model, recipe, len(train), precision)
     state = {"model": model, "optimizer": trainer.optimizer, "schedule": trainer.schedule}
-    progress = checkpoint.restore(folder, **state)
+    progress = checkpoint.restore(folder, epochs, **state)
     view.begin(epochs, len(train), scored, done=progress.epochs)
     for epoch in range(len(progress.epochs), epochs):
         started = time.perf_counter()
