@@ -71,7 +71,7 @@ SCORES = (
     Column("skip_pct", "number", "%, the saving that the decisions claim"),
     Column("shares", "numbers", "of the inputs, that leave at each exit"),
     Column("macs_dense", "number", "multiply-accumulates of an input through the static twin"),
-    Column("macs_gate", "number", "spent only in order to decide"),
+    Column("macs_gate", "number", "spent only in order to decide, outside the units"),
     Column("macs_decided", "number", "that the decisions ask for"),
     Column("adaptivity_gain_same_weights", "number", "points of accuracy over fixed decisions of the same weights at the same MACs"),
     Column("overthinking_pct", "number", "%, inputs that an exit gets right and the last one wrong"),

@@ -6,7 +6,7 @@ Shapes: N inputs, S switches (the sum of the units' widths), U units.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -67,13 +67,16 @@ class GatedModel(nn.Module):
     policy: Any = None
     """How it decides where that is chosen once it is trained, as the thresholds of exits are; kept with the weights."""
     macs_gate: int = 0
-    """MACs of one input spent only in order to decide."""
-    fixed_policies: ClassVar[dict[str, Any]] = {}
-    """Policies under which the gates are asked and always say the same: "all on" and "all off", where a method has such."""
+    """MACs of one input spent only in order to decide, by what is no unit (a head that says go on is one)."""
+
+    @property
+    def fixed_policies(self) -> dict[str, Any]:
+        """Policies under which the gates are asked and always say the same: "all on" and "all off", where a method has such."""
+        return {}
 
     @property
     def macs_outside(self) -> int:
-        """MACs of one input that belong to no unit."""
+        """MACs of one input that belong to no unit; here those of a network whose static twin runs every unit."""
         return self.macs_static - sum(unit.macs for unit in self.units)
 
     @cached_property
@@ -92,8 +95,8 @@ class GatedModel(nn.Module):
     def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None, policy: Any = None) -> Output:
         """Run inputs [N, C, H, W] under hard decisions: the network's own, or the imposed ones (boolean [N, S], legal ones).
 
-        `policy` is how to decide where a method has a choice (block gates: the threshold); none means its own. Raises
-        ValueError for another execution and for decisions of another shape or type.
+        `policy` is how to decide where a method has a choice (block gates: the threshold; exits: an `ExitPolicy`); none means its own.
+        Raises ValueError for another execution and for decisions of another shape or type.
         """
         return self._infer(x, execution, self.checked(x, execution, decisions), policy)
 

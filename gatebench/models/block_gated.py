@@ -21,7 +21,6 @@ class BlockGatedResNet(ResNet):
     """All blocks at once from the stem's output; each block before F(x) is computed; or only from F(x), which saves nothing."""
     threshold: float = 0.5
     """A block runs where sigmoid(logit) is above this, unless the `policy` of an inference is another threshold."""
-    fixed_policies = {"all on": -1.0, "all off": 1.0}  # a sigmoid can be 0 in single precision, and is not above it then
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -29,6 +28,10 @@ class BlockGatedResNet(ResNet):
             Unit(f"blocks.{index}", "block", 1, count_macs(block.residual, shape), count_params(block.residual))
             for index, (block, shape) in enumerate(zip(self.blocks, self.map_shapes()[:-1], strict=True))
         ]
+
+    @property
+    def fixed_policies(self) -> dict[str, float]:
+        return {"all on": -1.0, "all off": 1.0}  # a sigmoid can be 0 in single precision, and is not above it then
 
     def twin(self) -> StaticPath:
         return StaticPath(self)
