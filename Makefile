@@ -10,7 +10,7 @@ SHORT = --epochs 15 --set training.schedule=one-cycle --set training.learning_ra
 PRINTED = aggressive balanced conservative sign-corrected
 EXITS = deepest exit-wise joint hard soft soft-printed
 RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
-	$(EXITS:%=fashion-mnist-%)
+	$(EXITS:%=fashion-mnist-%) cifar100-exits
 
 .PHONY: demo test lint results clean $(RESULTS)
 
@@ -62,6 +62,10 @@ fashion-mnist-exit-wise: fashion-mnist-deepest  # whose trunk it takes
 
 $(EXITS:%=fashion-mnist-%): fashion-mnist-%: $(VENV)/installed
 	$(TRAIN) cgt --config $* --seed 0,1,2 --threads 1
+
+# A few epochs of 300, for the network's times
+cifar100-exits: $(VENV)/installed
+	$(TRAIN) cgt --config cifar100 --epochs 3 --set training.schedule=one-cycle --set training.batch_size=125 --threads 1
 
 clean:
 	rm -rf $(VENV) demo-results

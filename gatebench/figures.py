@@ -15,6 +15,8 @@ STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "
          "savefig.dpi": 150, "text.parse_math": False}  # fmt: skip
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v")
+MOST_GROUPS = 24
+"""Classes, say, that stand beside each other legibly."""
 FEWEST_IN_BIN = 10
 """Inputs below which the share that is right says nothing; drawn is what has more."""
 FEWEST_FOR_LINE = 16
@@ -73,9 +75,10 @@ def latency_distribution(label: str, seconds: np.ndarray, rival: Rival | None, b
 
 
 def decisions(label: str, shares: "pd.DataFrame", groups: "dict[str, pd.Series]") -> Figure:
-    """How often each unit runs (columns of `shares`, one row an input), by the groups of each kind (class, difficulty)."""
+    """How often each unit runs (columns of `shares`, one row an input), by the groups of each kind (class, difficulty); of very many
+    groups those for which most runs, and least."""
     units = list(shares.columns)
-    tables = {kind: shares.groupby(keys, observed=True).mean().T for kind, keys in groups.items()}
+    tables = dict(_ends(kind, shares.groupby(keys, observed=True).mean().T) for kind, keys in groups.items())
     columns = [table.shape[1] for table in tables.values()]
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         height = max(3.2, 1.5 + 0.26 * len(units))  # room for what the colours say
@@ -90,6 +93,14 @@ def decisions(label: str, shares: "pd.DataFrame", groups: "dict[str, pd.Series]"
         figure.colorbar(image, ax=panels[-1], label="share of inputs for which it runs", fraction=0.08)
         figure.suptitle(label, fontsize=9)
         return figure
+
+
+def _ends(kind: str, table: "pd.DataFrame") -> tuple[str, "pd.DataFrame"]:
+    """What is drawn of a table with a column for each group, and what it is of."""
+    if table.shape[1] <= MOST_GROUPS:
+        return kind, table
+    by_cost, half = table.mean().sort_values(ascending=False, kind="stable").index, MOST_GROUPS // 2
+    return f"{kind}: {half} for which most runs, {half} for which least", table[[*by_cost[:half], *by_cost[-half:]]]
 
 
 def exit_curves(table: "pd.DataFrame", twin_macs: float) -> Figure:

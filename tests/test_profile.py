@@ -14,7 +14,7 @@ import torch
 from conftest import SMALL
 from typer.testing import CliRunner
 
-from gatebench import models
+from gatebench import figures, models
 from gatebench.cli import app
 from gatebench.cli.console import finishing
 from gatebench.cli.profile_latency import too_noisy
@@ -457,3 +457,14 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
     networks = [Network(label, torch.nn.Identity(), None, RunFolder(tmp_path / folder))
                 for label, folder in (("a s0", "a-s0-1f"), ("a s0", "a-s0-2f"), ("b s0", "b-s0-3f"))]  # fmt: skip
     assert [network.label for network in _told_apart(networks)] == ["a s0 1f", "a s0 2f", "b s0"]
+
+
+def test_of_very_many_classes_the_dearest_and_the_cheapest_are_drawn():
+    share = np.repeat(np.arange(100) / 100, 2)  # two inputs of each class, the last class the dearest
+    shares = pd.DataFrame({"blocks.0": share, "blocks.1": share / 2})
+    figure = figures.decisions("net", shares, {"class": pd.Series(np.repeat([f"c{number}" for number in range(100)], 2))})
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [f"c{number}" for number in (*range(99, 87, -1), *range(11, -1, -1))]
+    assert axes.get_xlabel() == "class: 12 for which most runs, 12 for which least"
+    few = figures.decisions("net", shares, {"class": pd.Series(np.repeat(["a", "b"], 100))})
+    assert [label.get_text() for label in few.axes[0].get_xticklabels()] == ["a", "b"]
