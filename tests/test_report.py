@@ -199,6 +199,7 @@ def test_numbers_in_the_picture_cover_neither_points_nor_each_other():
     numbers = [text.get_window_extent() for text in axes.texts if text.get_text().isdigit()]
     assert len(numbers) == 10
     assert not any(first.overlaps(second) for place, first in enumerate(numbers) for second in numbers[:place])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["on the front"], "what does not occur is not explained"
 
 
 def test_what_the_audit_found_is_told_in_full_once_and_in_short_beside_the_row(results):

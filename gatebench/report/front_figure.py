@@ -133,10 +133,12 @@ def _lines(axes, panel: Panel, states: list[str]) -> None:
 
 def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond: int) -> None:
     """Beside the picture, where nothing is covered: what the marks, numbers and letters mean."""
-    marks = [("o", GATED, GATED, "on the front"), ("o", "white", GATED, "not told from the front"),
-             ("o", "white", GREY, f"dominated ({states.count('dominated')})"), ("s", "white", LINE, "square: static network")]  # fmt: skip
-    for mark, face, edge, text in marks:
-        axes.plot([], [], mark, markerfacecolor=face, markeredgecolor=edge, markersize=5.5, label=text)
+    marks = [("o", GATED, GATED, "on the front", "front" in states), ("o", "white", GATED, "not told from the front", "tied" in states),
+             ("o", "white", GREY, f"dominated ({states.count('dominated')})", "dominated" in states),
+             ("s", "white", LINE, "square: static network", any(each.static for each in panel.points))]  # fmt: skip
+    for mark, face, edge, text, occurs in marks:
+        if occurs:
+            axes.plot([], [], mark, markerfacecolor=face, markeredgecolor=edge, markersize=5.5, label=text)
     if panel.published:
         axes.plot([], [], "x", color=RIVAL, markersize=6, label="published, at the MACs that are claimed")
     if sum(each.static for each in panel.points) > 1:
