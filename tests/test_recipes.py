@@ -122,7 +122,7 @@ def test_wrong_settings_are_named(override, said):
 def test_a_group_is_set_one_by_one():
     recipe = load("cosinegate", "cosinegate", "balanced", ["training={learning_rate: 0.05, momentum: 0.8}"])
     assert (recipe.training.learning_rate, recipe.training.momentum, recipe.training.epochs) == (0.05, 0.8, 160)
-    assert recipe.changes == ["training={learning_rate: 0.05, momentum: 0.8}"]
+    assert recipe.changes == ["training.learning_rate=0.05", "training.momentum=0.8"]
 
 
 def test_wrong_recipe_names_and_files_are_named(tmp_path):
