@@ -134,7 +134,7 @@ def reliability(table: "pd.DataFrame") -> Figure:
             style = {"color": COLOURS[number % len(COLOURS)], "linestyle": "--" if scaled else "-", "marker": MARKS[number % len(MARKS)]}
             told = part[part["inputs"] >= FEWEST_IN_BIN]
             axes.plot(told["confidence"], told["accuracy"], linewidth=1.2, markersize=4, label=label, **style)
-        axes.set_xlabel(f"largest probability (%), in bins of {FEWEST_IN_BIN} inputs or more")
+        axes.set_xlabel(f"confidence (%), bins of {FEWEST_IN_BIN} inputs or more")
         axes.set_ylabel("share that is right (%)")
         _legend_above(axes)
         return figure

@@ -148,7 +148,7 @@ def test_a_method_stands_beside_its_baseline_seed_by_seed(tmp_path):
     assert soft["seeds"] == "0, 1, 2" and soft["accuracy %"] == "92.30 / 92.00" and soft["executed MACs %"] == "48.0 / 50.0"
     half = 4.302653 * 0.2 / 3**0.5  # Student's, two degrees of freedom; the differences are 0.5, 0.1, 0.3
     assert soft["more accurate by"] == f"+0.30 ({0.3 - half:+.2f} to {0.3 + half:+.2f})"
-    assert soft["MACs more by"].startswith("-2.0 (-2.0")
+    assert soft["more MACs by"].startswith("-2.0 (-2.0")
     assert hard["accuracy %"] == "no seed in common"
     (sheet,) = exit_sheets(found)
     assert len(sheet.lines) == 3 and sheet.lines[0][5] == "60.0 / 40.0"
@@ -176,16 +176,16 @@ def test_budgets_for_which_a_network_runs_alike_with_every_seed_are_one(tmp_path
     found = groups(runs)
     (panel,) = panels([], found, "macs_executed")
     labels = [
-        "cgt joint, budget 0.5",
-        "cgt joint, budget 0.65",
-        "cgt joint, budget 0.8",
-        "cgt soft, budget 0.5",
-        "cgt soft, budget 0.65, 0.8",
+        "cgt joint, budget 50 %",
+        "cgt joint, budget 65 %",
+        "cgt joint, budget 80 %",
+        "cgt soft, budget 50 %",
+        "cgt soft, budget 65, 80 %",
     ]
     assert sorted(point.label for point in panel.points) == labels
     (sheet,) = exit_sheets(found)
     assert [line[:2] for line in sheet.lines if "soft" in line[0]] == [("cgt soft", "50"), ("cgt soft", "65, 80")]
-    beside = [(line[3], line[6], line[7]) for line in baseline_sheet(found).lines]
+    beside = [(line[4], line[7], line[8]) for line in baseline_sheet(found).lines]
     assert [line[0] for line in beside] == ["50", "65", "80"]
     assert beside[2][1] == "89.95 / 92.45"
     assert len(panels(runs, found, "latency_ms")[0].points) == 4  # masked and sparse stay apart
@@ -278,7 +278,7 @@ def test_machines_and_data_sets_are_kept_apart_and_seeds_together(results):
     assert (gated.y, sorted(gated.by_seed), static.static, gated.static) == (pytest.approx(91.2), [0, 1], True, False)
     assert gated.y_high - gated.y == pytest.approx(12.706 * 0.2828 / 2**0.5, rel=1e-3)  # Student's, one degree of freedom
     assert cifar.attainment()["best seed"].tolist() == [[30.0, 91.4]] and cifar.attainment()["worst seed"].tolist() == [[30.0, 91.0]]
-    balanced = [point for point in cifar.published if point.label == "CosineGate Balanced"]
+    balanced = [point for point in cifar.published if point.label.startswith("CosineGate Balanced, Table")]
     assert [(point.x, point.y) for point in balanced] == [(pytest.approx(0.715 * 40), 91.3)]
     assert mnist.dataset == "mnist" and not mnist.published
 

@@ -4,11 +4,11 @@ Only rows of one table compare, so every data set, schedule and device has table
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from . import latency_table
 from .quantities import mean, spread
-from .results import Group, Run
+from .results import Group, Run, percent
 from .sheet import Sheet
 
 COMPARABLE = ("dataset", "split", "epochs", "schedule", "device", "precision")
@@ -32,7 +32,8 @@ def training_sheets(groups: list[Group]) -> list[Sheet]:
 
 def exit_sheets(groups: list[Group]) -> list[Sheet]:
     """The same of networks with exits, with the shares that leave; lines of one budget beside each other."""
-    return _by_setting("exits", EXITS, _exits, [group for group in groups if "thresholds" in group.row])
+    note = "Audited is each run's headline, the first budget of its recipe."
+    return _by_setting("exits", EXITS, _exits, [group for group in groups if "thresholds" in group.row], note)
 
 
 def realised_sheets(runs: list[Run]) -> list[Sheet]:
@@ -52,11 +53,6 @@ def findings_sheet(groups: list[Group]) -> Sheet | None:
     return Sheet("findings", "What the audit found", ("data", "network", "seeds", "finding"), lines) if lines else None
 
 
-def percent(shares: Iterable[float]) -> str:
-    """Shares as a cell: "50, 65"."""
-    return ", ".join(f"{100 * share:.0f}" for share in shares)
-
-
 def audit_of(group: Group) -> str:
     """The kinds of what the audit found in any of the runs; a policy beside the headline's is not audited."""
     if not all("audit" in row for row in group.rows):
@@ -65,7 +61,7 @@ def audit_of(group: Group) -> str:
     return "; ".join(dict.fromkeys(found)) or "-"
 
 
-def _by_setting(name: str, headings: tuple[str, ...], line: Callable[[Group], tuple], groups: list[Group]) -> list[Sheet]:
+def _by_setting(name: str, headings: tuple[str, ...], line: Callable[[Group], tuple], groups: list[Group], note: str = "") -> list[Sheet]:
     settings = defaultdict(list)
     for group in groups:
         settings[tuple(group.row.get(key, "?") for key in COMPARABLE)].append(group)
@@ -74,7 +70,7 @@ def _by_setting(name: str, headings: tuple[str, ...], line: Callable[[Group], tu
         dataset, split, epochs, schedule, device, precision = setting
         title = f"{dataset} ({split}), {epochs} epochs, {schedule}, {precision} on {str(device).upper()}"
         members.sort(key=lambda group: (group.budgets, "skip_pct" in group.row, name_of(group)))  # static ones first
-        sheets.append(Sheet(f"{name}-{number}", title, headings, [line(group) for group in members]))
+        sheets.append(Sheet(f"{name}-{number}", title, headings, [line(group) for group in members], note))
     return sheets
 
 

@@ -42,7 +42,7 @@ def _measured(table: Printed, line: Line, group: Group) -> list[tuple[str, ...]]
     """Two lines: our figures, and how far they are from the printed ones."""
     values = {key: mean(group, key) for key in line.values}
     shown = [_figure(group, key) for key in line.values]
-    apart = [_difference(values[key], line.values[key]) for key in line.values]
+    apart = ["" if _is_setting(key) else _difference(values[key], line.values[key]) for key in line.values]
     seeds = f"{len(group.seeds)} seed{'s' * (len(group.seeds) != 1)}"
     measured = any(each is not None for each in values.values())
     comparable = _comparable(table, group) if measured else "-"
@@ -75,9 +75,13 @@ def _figure(group: Group, key: str) -> str:
     if found is None:
         gates = key.startswith(("mean_gate", "skip_soft"))
         return "-" if gates and "skip_pct" not in group.row else NOT_MEASURED
-    if found == round(found) and (key.endswith("epoch") or "." in key):
+    if _is_setting(key) or (key.endswith("epoch") and found == round(found)):
         return f"{found:g}"
-    return f"{found:g}" if "." in key and not key.startswith("shares") else spread(group, key, 3 if abs(found) < 2 else 2)
+    return spread(group, key, 3 if abs(found) < 2 else 2)
+
+
+def _is_setting(key: str) -> bool:
+    return "." in key and not key.startswith("shares_pct.")
 
 
 def _shown(value: Value) -> str:

@@ -17,7 +17,7 @@ from .comparison import audit_sheet, comparison_sheets
 from .front import AXES, panels
 from .front_figure import front
 from .paper_figures import SHOWN, exit_shares, training_curves
-from .results import Group, Run, groups
+from .results import Group, Run, every_way, groups
 from .sheet import Sheet, escaped, to_csv, to_latex, to_markdown
 
 FORMATS = ("html", "md", "csv", "tex")
@@ -71,10 +71,10 @@ def compose(runs: list[Run], left_out: list[str]) -> Report:
     summary = f"{len(runs)} runs of {len(models)} models on {', '.join(sorted(sets)) or 'no data'}."
     sections = [
         Section("claims", "Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
-                sheets=_claims(runs, found)),
+                _exits(found), _claims(runs, found)),
         Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.",
                 _fronts(runs, found)),
-        Section("curves", "Over the epochs", pictures=_curves(runs) + _exits(found)),
+        Section("curves", "Over the epochs", pictures=_curves(runs)),
         Section("published", "Published beside measured", "Differences are ours less theirs; where they do not compare, it is said why.",
                 sheets=comparison_sheets(found)),
         Section("audit", "Audit", "What each run's audit found; then the papers' figures, recomputed from each other.",
@@ -140,7 +140,7 @@ def _latex(report: Report) -> str:
 
 
 def _claims(runs: list[Run], found: list[Group]) -> list[Sheet]:
-    sheets = [*training_sheets(found), *exit_sheets(found), baseline_sheet(found), *realised_sheets(runs)]
+    sheets = [*training_sheets(found), *exit_sheets(found), baseline_sheet(every_way(runs)), *realised_sheets(runs)]
     return [sheet for sheet in sheets if sheet]
 
 
@@ -155,10 +155,12 @@ def _curves(runs: list[Run]) -> list[Picture]:
     for dataset in ("cifar10", "mnist"):
         members = {run.headline["recipe"]: run for run in reversed(runs)
                    if run.headline["model"] == "cosinegate" and run.headline["dataset"] == dataset}  # fmt: skip
-        title = f"CosineGate on {dataset} (Fig. 6-8){_of(SHOWN, members)}"
+        title = f"CosineGate on {dataset} (its paper's Fig. 6-8), a seed each{_of(SHOWN, members)}"
         figure = training_curves(title, [members[name] for name in sorted(members)])
         pictures += (
-            [Picture(f"curves-{dataset}", f"CosineGate on {dataset}: training, accuracy, gates (Fig. 6-8)", figure)] if figure else []
+            [Picture(f"curves-{dataset}", f"CosineGate on {dataset}: training, accuracy, gates (its paper's Fig. 6-8)", figure)]
+            if figure
+            else []
         )
     return pictures
 

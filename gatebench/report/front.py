@@ -191,7 +191,7 @@ def _published(dataset: str, groups: list[Group]) -> list[Point]:
             whole = [group.row["macs_dense"] for group in groups if group.matches(line.match) and "macs_dense" in group.row]
             if y is not None and share is not None and whole:
                 x = AXES["macs_executed"].scale * share * whole[0]
-                points[line.label, round(x, 3), y] = Point(line.label, x, x, x, y, y, y)
+                points[line.label, round(x, 3), y] = Point(f"{line.label}, {table.name}", x, x, x, y, y, y)
     return list(points.values())
 
 

@@ -1,6 +1,7 @@
 """The picture of a front, and its files: accuracy against cost, what nothing beats, and what the intervals say of the rest."""
 
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -89,11 +90,11 @@ def _draw(axes, panel: Panel) -> None:
     axes.set_ylabel(f"accuracy on {panel.dataset} ({panel.split}, %)")
     axes.set_title(panel.title, fontsize=9, loc="left")
     shown = [each for each in (*panel.points, *panel.published) if each.y >= max(point.y for point in panel.points) - WINDOW]
-    axes.set_xlim(*_reach([each.x for each in shown], 0.05))
+    axes.set_xlim(*_reach(_costs_drawn(shown), 0.05))
     axes.set_ylim(*_reach([end for each in shown for end in (each.y_low, each.y_high)], 0.05))
     marked = [(panel.points[index], text, LINE) for index, text in names.items()]
     _number(axes, [*marked, *((point, letter, RIVAL) for letter, point in zip(LETTERS, panel.published, strict=False))])
-    _names(axes, panel, names, states, beyond=len(panel.points) + len(panel.published) - len(shown))
+    _names(axes, panel, names, states, [each.label for each in (*panel.points, *panel.published) if each not in shown])
 
 
 def _number(axes, marked: list[tuple[Point, str, str]]) -> None:
@@ -131,7 +132,7 @@ def _lines(axes, panel: Panel, states: list[str]) -> None:
             axes.step(surfaces[name][:, 0], surfaces[name][:, 1], where="post", color=GREY, linestyle=style, linewidth=0.8, zorder=1)
 
 
-def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond: int) -> None:
+def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond: list[str]) -> None:
     """Beside the picture, where nothing is covered: what the marks, numbers and letters mean."""
     marks = [("o", GATED, GATED, "on the front", "front" in states), ("o", "white", GATED, "not told from the front", "tied" in states),
              ("o", "white", GREY, f"dominated ({states.count('dominated')})", "dominated" in states),
@@ -145,14 +146,14 @@ def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond:
         axes.plot([], [], color=LINE, linestyle=":", linewidth=1, label="static networks")
     if panel.attainment():
         seeds = max(len(each.by_seed) for each in panel.points)
-        axes.plot([], [], color=GREY, linestyle="--", linewidth=0.8, label=f"best seed, of networks with {seeds}")
-        axes.plot([], [], color=GREY, linestyle="-.", linewidth=0.8, label="every seed of those")
+        axes.plot([], [], color=GREY, linestyle="--", linewidth=0.8, label=f"reached by the best of {seeds} seeds")
+        axes.plot([], [], color=GREY, linestyle="-.", linewidth=0.8, label=f"reached by each of {seeds} seeds")
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=7, borderaxespad=0)
     lines = [f"{number}  {panel.points[index].label}" for index, number in names.items()]
     lines += [f"{letter}  {point.label} (published)" for letter, point in zip(LETTERS, panel.published, strict=False)]
     unnamed = len(states) - states.count("dominated") - len(names)
     lines += [f"and {unnamed} more in the table"] if unnamed else []
-    lines += [f"beyond the picture: {beyond}"] if beyond else []
+    lines += [f"below the picture: {beyond[0] if len(beyond) == 1 else len(beyond)}"] if beyond else []
     top = 1.0 - 1.2 * LINE_HEIGHT / _height(panel) * len(legend.get_texts())
     axes.text(1.03, top, "\n".join(_short(line) for line in lines), transform=axes.transAxes, va="top", fontsize=7, linespacing=1.35)
 
@@ -162,7 +163,14 @@ def _short(text: str) -> str:
     return text if len(text) <= 46 else text[:45] + "…"
 
 
-def _reach(values: list[float], room: float) -> tuple[float, float]:
+def _costs_drawn(points: list[Point]) -> np.ndarray:
+    """Both ends of every interval, but no further out than half of what the points span: two seeds can leave an interval very wide."""
+    costs = np.array([point.x for point in points])
+    beyond = np.ptp(costs) / 2 or np.inf
+    return np.clip([end for point in points for end in (point.x_low, point.x_high)], costs.min() - beyond, costs.max() + beyond)
+
+
+def _reach(values: Sequence[float], room: float) -> tuple[float, float]:
     """From the least to the most, with a share of that as room."""
     low, high = min(values), max(values)
     room *= (high - low) or 1.0

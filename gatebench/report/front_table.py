@@ -16,13 +16,13 @@ def front_table(panel: Panel) -> Table:
     box_said = f"accuracy x log cost, {axis.least:g} {axis.unit} to the reference {axis.most:g} {axis.unit}, 0 %"
     volume = f"hypervolume {panel.hypervolume():.2f} % ({box_said})"
     table.caption, table.caption_justify = Text(volume), "left"
-    table.add_column("network", min_width=20)
+    table.add_column("network", min_width=18)
     cost = "million MACs" if panel.cost == "macs_executed" else axis.unit
-    for heading in (f"{cost} (95 %)", "accuracy % (95 %)"):
+    for heading in ("seeds", f"{cost} (95 %)", "accuracy % (95 %)"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("front", no_wrap=True)
     for point, state in sorted(zip(panel.points, panel.states(), strict=True), key=lambda each: each[0].x):
-        table.add_row(Text(point.label), _interval(point.x, point.x_low, point.x_high, 3 if point.x < 10 else 2),
+        table.add_row(Text(point.label), str(len(point.by_seed)), _interval(point.x, point.x_low, point.x_high, 3 if point.x < 10 else 2),
                       _interval(point.y, point.y_low, point.y_high, 2), Text(SAYS[state], "bold" if state == "front" else ""))  # fmt: skip
     return table
 

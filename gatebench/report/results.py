@@ -126,6 +126,11 @@ def _require(row: dict, keys: tuple[str, ...], what: str) -> None:
         raise GatebenchError(f"{what} lacks {', '.join(missing)} (another version of gatebench?)")
 
 
+def percent(shares: Iterable[float]) -> str:
+    """Shares as a cell: "50, 65"."""
+    return ", ".join(f"{100 * share:.0f}" for share in shares)
+
+
 def groups(runs: Iterable[Run]) -> list[Group]:
     """The operating points of all runs, those of one setting and several seeds together.
 
@@ -134,6 +139,22 @@ def groups(runs: Iterable[Run]) -> list[Group]:
     one is in a group of its own.
     """
     return gather((run, row) for run in runs for row in run.points if row.get("policy") == run.headline.get("policy"))
+
+
+def every_way(runs: Iterable[Run]) -> list[Group]:
+    """Those of `groups`, and at the headline's budget every other way in which its rule got thresholds."""
+    return gather(
+        (run, row)
+        for run in runs
+        for row in run.points
+        if row.get("policy") == run.headline.get("policy")
+        or (row.get("tradeoff") == run.headline.get("tradeoff") and _rule(row) == _rule(run.headline))
+    )
+
+
+def _rule(row: dict) -> str:
+    """Of a policy: what stands before the way."""
+    return str(row.get("policy", "")).partition(",")[0]
 
 
 def gather(members: Iterable[tuple[Run, dict]]) -> list[Group]:
@@ -200,7 +221,7 @@ def _label(group: Group) -> str:
     row = group.row
     parts = [f"{row['model']} {row['recipe']}"]
     if group.budgets:
-        parts.append("budget " + ", ".join(f"{budget:g}" for budget in group.budgets))
+        parts.append(f"budget {percent(group.budgets)} %")
     parts += [row["severity"]] if "severity" in row else []
     parts += ["masked"] if row.get("execution") == "masked" else []
     return ", ".join(parts)
