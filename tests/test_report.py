@@ -23,7 +23,7 @@ from gatebench.report.front_figure import front
 from gatebench.report.published import printed
 from gatebench.report.published.audit import audit
 from gatebench.report.quantities import value_of
-from gatebench.report.results import groups, read_runs
+from gatebench.report.results import every_way, groups, read_runs
 
 ROW = {
     "model": "cosinegate", "recipe": "balanced", "changes": [], "digest": "0a", "dataset": "cifar10", "split": "test", "seed": 0,
@@ -157,6 +157,36 @@ def test_a_method_stands_beside_its_baseline_seed_by_seed(tmp_path):
     exit_run(tmp_path, "joint", 8, 50.0, 0.5, digest="1b", schedule="cosine 0.5")  # what was trained otherwise does not compare
     exit_run(tmp_path, "joint", 9, 50.0, 0.5, digest="2c", changes=["training.weight_decay=0.1"])
     assert baseline_sheet(groups(read_runs(tmp_path)[0])).lines == before
+
+
+def test_a_mean_that_is_a_whole_number_keeps_its_spread(tmp_path):
+    for seed, last in enumerate((0.19, 0.21)):
+        exit_run(tmp_path, "soft", seed, 93.0, 0.5, shares=[0.8 - last, 0.2, last])
+    (table,) = [sheet for sheet in comparison_sheets(groups(read_runs(tmp_path)[0])) if sheet.name.startswith("confidence-gated")]
+    (measured,) = [dict(zip(table.headings, line, strict=True)) for line in table.lines if line[1].startswith("measured")]
+    assert measured["at exit 3 %"].startswith("20.00 ± 1.41 (")
+
+
+def test_a_method_stands_beside_its_baseline_in_every_way_of_its_rule(tmp_path):
+    """The headline's way at every budget; at its budget the other ways too; another rule's nowhere."""
+    others = [
+        ("max-softmax, one threshold", 0.8),
+        ("max-softmax, one each", 0.5),
+        ("max-softmax, one each", 0.8),
+        ("entropy, one each", 0.5),
+    ]
+    for recipe, accuracy in (("joint", 91.0), ("soft", 92.0)):
+        exit_run(tmp_path, recipe, 0, accuracy, 0.5)
+        rows = tmp_path / f"{recipe}-0" / "rows.jsonl"
+        first = json.loads(rows.read_text().splitlines()[0])
+        ways = [{**first, "policy": policy, "tradeoff": budget, "thresholds": [budget]} for policy, budget in others]
+        rows.write_text("".join(json.dumps(row) + "\n" for row in (first, *ways)))
+    runs, _ = read_runs(tmp_path)
+    sheet = baseline_sheet(every_way(runs))
+    one_threshold, one_each = "max-softmax, one threshold", "max-softmax, one each"
+    assert [(line[3], line[4], line[8]) for line in sheet.lines] == [
+        (one_threshold, "50", "+1.00"), (one_threshold, "80", "+1.00"), (one_each, "50", "+1.00")
+    ]  # fmt: skip
 
 
 def test_budgets_for_which_a_network_runs_alike_with_every_seed_are_one(tmp_path):
