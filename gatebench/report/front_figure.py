@@ -141,7 +141,7 @@ def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond:
         if occurs:
             axes.plot([], [], mark, markerfacecolor=face, markeredgecolor=edge, markersize=5.5, label=text)
     if panel.published:
-        axes.plot([], [], "x", color=RIVAL, markersize=6, label="published, at the MACs that are claimed")
+        axes.plot([], [], "x", color=RIVAL, markersize=6, label="letters: published, at the MACs claimed")
     if sum(each.static for each in panel.points) > 1:
         axes.plot([], [], color=LINE, linestyle=":", linewidth=1, label="static networks")
     if panel.attainment():
@@ -150,10 +150,10 @@ def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond:
         axes.plot([], [], color=GREY, linestyle="-.", linewidth=0.8, label=f"reached by each of {seeds} seeds")
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=7, borderaxespad=0)
     lines = [f"{number}  {panel.points[index].label}" for index, number in names.items()]
-    lines += [f"{letter}  {point.label} (published)" for letter, point in zip(LETTERS, panel.published, strict=False)]
+    lines += [f"{letter}  {point.label}" for letter, point in zip(LETTERS, panel.published, strict=False)]
     unnamed = len(states) - states.count("dominated") - len(names)
     lines += [f"and {unnamed} more in the table"] if unnamed else []
-    lines += [f"below the picture: {beyond[0] if len(beyond) == 1 else len(beyond)}"] if beyond else []
+    lines += [f"below: {beyond[0] if len(beyond) == 1 else f'{len(beyond)} more'}"] if beyond else []
     top = 1.0 - 1.2 * LINE_HEIGHT / _height(panel) * len(legend.get_texts())
     axes.text(1.03, top, "\n".join(_short(line) for line in lines), transform=axes.transAxes, va="top", fontsize=7, linespacing=1.35)
 
