@@ -169,7 +169,7 @@ class ExitChoice(_Part):
     """Exit policies, chosen on the validation part once training is over."""
 
     budgets: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1), AfterValidator(_each_once)]
-    """Shares of the static twin's MACs for which exit thresholds are chosen; the first is that of the headline row."""
+    """Shares of the static twin's MACs for which exit thresholds are chosen; the first is that of the headline row. 1: no bound."""
     rules: Annotated[tuple[Rule, ...], Field(min_length=1), AfterValidator(_each_once)] = ("max-softmax",)
     """By which inputs leave; the first is the headline's, and the model's own."""
     temperature: bool = False

@@ -30,7 +30,7 @@ from gatebench.models.early_exit import EarlyExit
 from gatebench.objectives import eligibility, exit_loss, exit_weights, total
 from gatebench.pipeline import create, parent_of
 from gatebench.profiling.networks import trained
-from gatebench.recipe import LIBRARY, ExitLoss, Objective, read
+from gatebench.recipe import LIBRARY, ExitChoice, ExitLoss, Objective, read
 from gatebench.recipe import load as recipe_of
 from gatebench.report.claims import exit_sheets
 from gatebench.report.results import groups, read_runs
@@ -283,6 +283,19 @@ def test_resnet18_has_its_known_size():
     net = models.create("cgt", 100, (3, 32, 32), backbone={"kind": "resnet18"})
     trunk = sum(parameter.numel() for part in (*net.segments, net.heads[-1]) for parameter in part.parameters())
     assert trunk == 11_220_132 and round(net.macs_static / 1e6) == 555  # as torchvision's with a stride-1 3x3 stem
+
+
+def test_the_whole_budget_pays_for_the_heads_on_the_way():
+    """Where the last exit alone is right, nothing leaves before it, though asking the others makes that dearer than the static twin."""
+    labels, draw = np.arange(100) % 10, torch.Generator().manual_seed(0)
+    logits = torch.randn(100, 3, 10, generator=draw)
+    logits[:, 2] += 20 * torch.nn.functional.one_hot(torch.from_numpy(labels), 10)
+    net, asked = models.create("cgt", 10, (1, 28, 28)), ExitChoice(budgets=(1.0, 0.5))
+    assert study.leaving_macs(net)[-1] > net.macs_static
+    whole = {choice.way: choice.policy for choice in study.choose(net, Answers(labels, logits), asked, None) if choice.budget == 1}
+    assert len(whole) == 3
+    for policy in whole.values():
+        assert (first_sure(all_scores(logits, "max-softmax"), policy.thresholds) == 2).all()
 
 
 def test_a_run_from_recipe_to_rows(gatebench, tmp_path):

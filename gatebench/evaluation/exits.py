@@ -82,14 +82,15 @@ def leaving_macs(model: EarlyExit) -> np.ndarray:
 def choose(model: EarlyExit, validation: Answers, asked: ExitChoice, temperatures: tuple[float, ...] | None) -> list[Choice]:
     """All policies the recipe asks for, the headline's first."""
     costs = leaving_macs(model) / model.macs_static
+    limits = [budget if budget < 1 else float(costs.max()) for budget in asked.budgets]  # all of it affords the heads on the way too
     choices = []
     for rule in asked.rules:
-        scores, right, budgets = validation.scores(rule, temperatures).numpy(), validation.right, asked.budgets
-        found = {"one threshold": thresholds.one_for_all(scores, right, costs, budgets)}
+        scores, right = validation.scores(rule, temperatures).numpy(), validation.right
+        found = {"one threshold": thresholds.one_for_all(scores, right, costs, limits)}
         if rule != "patience":  # whose scores are a few whole numbers
-            found["one each"] = thresholds.one_each(scores, right, costs, budgets)
-            found["budgeted batch"] = [thresholds.by_shares(scores, costs, budget) for budget in budgets]
-        for number, budget in enumerate(budgets):
+            found["one each"] = thresholds.one_each(scores, right, costs, limits)
+            found["budgeted batch"] = [thresholds.by_shares(scores, costs, limit) for limit in limits]
+        for number, budget in enumerate(asked.budgets):
             choices += [Choice(ExitPolicy(rule, each[number], temperatures), budget, way) for way, each in found.items()]
     return choices
 
