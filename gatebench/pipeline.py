@@ -68,9 +68,6 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
             )
         if as_it_is or read(folder / "recipe.yaml").evaluation == recipe.evaluation:
             return folder, row
-        (folder / "summary.json").unlink()  # killed from here on, it is evaluated when the command is given again
-        if folder.remove("latency.csv", "latency.json", "latency-*.png", "decisions*.png"):
-            view.say("its times were those of other thresholds and are removed; profile-latency takes them anew")
 
     torch.manual_seed(seed)
     model = create(recipe, num_classes=len(dataset.classes), input_shape=dataset.input_shape)
@@ -95,8 +92,9 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
 
     if not (folder / "machine.json").exists():  # first: it says whose folder this is, and with which code the run began
         folder.write_json("machine.json", machine)
-    folder.write_text("recipe.yaml", recipe.dump())
     folder.write_json("data.json", data)
+    if not folder.finished:
+        folder.write_text("recipe.yaml", recipe.dump())
     progress = fit(model, recipe, train, test, folder, scored=dataset.scored, seed=seed, precision=precision, view=view)
 
     choice = recipe.evaluation.exits
@@ -112,6 +110,11 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
         parents=[parent_folder.path.name] if parent else None,
     )  # fmt: skip
     rows = study.rows(row) if study else [row]
+    if folder.finished:  # now evaluated in another way; killed from here on, it is evaluated when the command is given again
+        if folder.remove("latency.csv", "latency.json", "latency-*.png", "decisions*.png"):
+            view.say("its times were those of other thresholds and are removed; profile-latency takes them anew")
+        (folder / "summary.json").unlink()
+        folder.write_text("recipe.yaml", recipe.dump())
     if study:
         study.write(folder)
     write_results(folder, model, dataset, outcome, rows)

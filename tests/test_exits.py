@@ -352,6 +352,12 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
 
     weights, epochs = (folder / "model.safetensors").read_bytes(), (folder / "epochs.csv").read_text()
     again_at = ("--set", "evaluation.exits.budgets=[0.7]")
+    whole = (folder / "resume.pt").read_bytes()
+    (folder / "resume.pt").write_bytes(whole[:-1000])
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert "resume.pt is damaged" in gatebench.refused("train", "cgt", "--config", "hard", *train, *again_at, code=1)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before, "what failed costs nothing"
+    (folder / "resume.pt").write_bytes(whole)
     (again,) = gatebench.json("train", "cgt", "--config", "hard", *train, *again_at)  # without training again
     assert again["tradeoff"] == 0.7 and (folder / "epochs.csv").read_text() == epochs and len(list(tmp_path.glob("cgt-hard-*"))) == 1
     assert again["training_seconds"] == row["training_seconds"] and again["digest"] == row["digest"]
