@@ -2,17 +2,20 @@
 
 import csv
 import html
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from gatebench.report import sheet
 from gatebench.report.baseline import baseline_sheet
@@ -20,6 +23,7 @@ from gatebench.report.claims import exit_sheets, findings_sheet, realised_sheets
 from gatebench.report.comparison import NOT_MEASURED, comparison_sheets
 from gatebench.report.front import AXES, Panel, Point, cheapest, most_accurate, panels
 from gatebench.report.front_figure import front
+from gatebench.report.latency_table import show as show_times
 from gatebench.report.published import printed
 from gatebench.report.published.audit import audit
 from gatebench.report.quantities import value_of
@@ -245,6 +249,16 @@ def test_times_of_two_machines_are_in_tables_of_their_own(results):
     desk, rack = realised_sheets(read_runs(results)[0])
     assert "desk, 2 cores; cpu, torch, 1 thread, batch 1; 128 calls x 12 rounds (0 noisy)" in desk.title and "rack" in rack.title
     assert (len(desk.lines), len(rack.lines)) == (3, 2)
+
+
+def test_times_lose_no_digit_in_a_terminal_of_80_columns():
+    """Those of the committed runs, at batch 1 and 64."""
+    runs, _ = read_runs(Path(__file__).parents[1] / "results")
+    console = Console(width=80, file=io.StringIO())
+    show_times(console, [row for run in runs for row in run.times])
+    shown = console.file.getvalue().split()
+    figures = [word.strip("()") for sheet in realised_sheets(runs) for line in sheet.lines for cell in line[1:-1] for word in cell.split()]
+    assert figures and set(figures) - {"-"} <= set(shown)
 
 
 def test_the_epoch_of_the_paper_s_table_2_is_read_where_a_run_has_it(tmp_path):

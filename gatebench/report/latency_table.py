@@ -61,6 +61,8 @@ HEADINGS = (
 )  # fmt: skip
 LATENCY = Cells(HEADINGS, lambda row: _latency(row)[:-1])
 LATENCY_OVER = Cells((*HEADINGS, "over"), _latency)
+TEXTS = ("network", "gates of", "over")
+"""Columns that give way where the terminal is narrow."""
 GATES = Cells(("gates of", "gate ms (95 %)", "all on (95 %)", "all off (95 %)", "break-even skip %", "model base ms", "R2"), _gate)
 
 
@@ -102,13 +104,11 @@ def _by_place(rows: list[dict]) -> Iterator[tuple[str, list[dict]]]:
 def _table(cells: Cells, rows: list[dict], title: str) -> Table:
     lines = [cells.of(row) for row in rows]
     used = [index for index in range(len(cells.headings)) if index == 0 or any(line[index] != "-" for line in lines)]
-    table = Table(
-        title=Text(title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
-    )  # fmt: skip
+    table = Table(title=Text(title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for index in used:
-        first = index == 0
-        heading = cells.headings[index] if first else cells.headings[index].replace(" ", "\n", 1)
-        table.add_column(heading, min_width=13 if first else None, justify="left" if first else "right", overflow="fold")
+        text = cells.headings[index] in TEXTS
+        heading = cells.headings[index] if text else cells.headings[index].replace(" ", "\n", 1)
+        table.add_column(heading, justify="left" if text else "right", overflow="fold", no_wrap=not text)  # a number is never broken
     for line in lines:
         table.add_row(*(Text(each if isinstance(each, str) else "\n".join(each)) for each in (line[index] for index in used)))
     return table
