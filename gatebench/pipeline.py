@@ -93,7 +93,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
     if not (folder / "machine.json").exists():  # first: it says whose folder this is, and with which code the run began
         folder.write_json("machine.json", machine)
     folder.write_json("data.json", data)
-    if not folder.finished:
+    if not folder.finished:  # a finished run keeps its own until it has been evaluated anew
         folder.write_text("recipe.yaml", recipe.dump())
     progress = fit(model, recipe, train, test, folder, scored=dataset.scored, seed=seed, precision=precision, view=view)
 
@@ -110,7 +110,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
         parents=[parent_folder.path.name] if parent else None,
     )  # fmt: skip
     rows = study.rows(row) if study else [row]
-    if folder.finished:  # now evaluated in another way; killed from here on, it is evaluated when the command is given again
+    if folder.finished:  # killed from here on, it is evaluated when the command is given again
         if folder.remove("latency.csv", "latency.json", "latency-*.png", "decisions*.png"):
             view.say("its times were those of other thresholds and are removed; profile-latency takes them anew")
         (folder / "summary.json").unlink()

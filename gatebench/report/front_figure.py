@@ -96,11 +96,8 @@ def _draw(axes, panel: Panel) -> None:
     axes.set_ylim(*_reach([end for each in shown for end in (each.y_low, each.y_high)], 0.05))
     marked = [(panel.points[index], text, LINE) for index, text in names.items()]
     _number(axes, [*marked, *((point, letter, RIVAL) for letter, point in zip(LETTERS, panel.published, strict=False))])
-    unnamed, beyond = (
-        len(on_front) + len(tied) - len(names),
-        [each.label for each in (*panel.points, *panel.published) if each not in shown],
-    )
-    _names(axes, panel, names, states, unnamed, beyond)
+    beyond = [each.label for each in (*panel.points, *panel.published) if each not in shown]
+    _names(axes, panel, names, states, len(on_front) + len(tied) - len(names), beyond)
 
 
 def _number(axes, marked: list[tuple[Point, str, str]]) -> None:
