@@ -194,8 +194,8 @@ class Recipe(_Part):
     evaluation: Evaluation = Field(Evaluation(), exclude_if=lambda value: value == Evaluation())
     parent: str | None = Field(None, exclude_if=_unused)
     """Recipe of the same model whose run is made first, and whose weights this one starts from."""
-    baseline: str | None = Field(None, exclude_if=_unused)
-    """Recipe of the same model that this one is to beat; reports set the two side by side, seed by seed."""
+    baseline: str | tuple[str, ...] | None = Field(None, exclude_if=_unused)
+    """Recipe of the same model that this one is to beat, or several; reports set the two side by side, seed by seed."""
     changes: list[str] = []
     """What --set and --dataset changed of the named recipe."""
     scaled_from_epochs: PositiveInt | None = None

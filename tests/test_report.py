@@ -163,6 +163,15 @@ def test_a_method_stands_beside_its_baseline_seed_by_seed(tmp_path):
     assert baseline_sheet(groups(read_runs(tmp_path)[0])).lines == before
 
 
+def test_a_method_stands_beside_each_of_its_baselines(tmp_path):
+    for recipe, accuracy in (("joint", 91.0), ("annealed", 92.0), ("hard", 93.0)):
+        exit_run(tmp_path, recipe, 0, accuracy, 0.5)
+    (tmp_path / "hard-0" / "recipe.yaml").write_text("baseline: [joint, annealed, missing, 7]\n")
+    sheet = baseline_sheet(groups(read_runs(tmp_path)[0]))
+    beside = [("cgt annealed", "cgt joint", "+1.00"), ("cgt hard", "cgt joint", "+2.00"), ("cgt hard", "cgt annealed", "+1.00")]
+    assert [(line[2], line[6], line[8]) for line in sheet.lines] == [*beside, ("cgt hard", "missing", "")]
+
+
 def test_a_mean_that_is_a_whole_number_keeps_its_spread(tmp_path):
     for seed, last in enumerate((0.19, 0.21)):
         exit_run(tmp_path, "soft", seed, 93.0, 0.5, shares=[0.8 - last, 0.2, last])

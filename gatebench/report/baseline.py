@@ -12,26 +12,30 @@ QUANTITIES = {"accuracy": 2, "macs_pct": 1}
 
 
 def baseline_sheet(groups: list[Group]) -> Sheet | None:
-    """A line for each operating point whose recipe names a baseline, and each of the baseline's at those budgets; nothing where none does.
+    """A line for each operating point whose recipe names baselines, and each of theirs at those budgets; nothing where none does.
 
     Means over the seeds that both have, and the mean of the differences within a seed with Student's 95 % interval.
     """
     lines = []
     for group in sorted(groups, key=_order):
-        name = group.runs[0].setting("baseline")
-        if not isinstance(name, str):
-            continue
-        rivals = [each for each in groups if each.row["recipe"] == name and _alike(each, group)]
         start = (group.row["dataset"], str(group.row["epochs"]), name_of(group), group.row.get("policy", ""))
-        lines += [(*start, *_beside(group, rival)) for rival in rivals] or [
-            (*start, percent(group.budgets), "", name, "not measured", "", "", "")
-        ]
+        for name in _baselines(group):
+            rivals = [each for each in groups if each.row["recipe"] == name and _alike(each, group)]
+            lines += [(*start, *_beside(group, rival)) for rival in rivals] or [
+                (*start, percent(group.budgets), "", name, "not measured", "", "", "")
+            ]
     headings = (
         "data", "epochs", "network", "leaving by", "budget %", "seeds", "baseline", "accuracy %", "more accurate by", "executed MACs %",
         "more MACs by",
     )  # fmt: skip
     note = "Differences in percentage points, seed by seed, with Student's 95 % interval over seeds."
     return Sheet("baselines", "Beside the training that it is to beat", headings, lines, note) if lines else None
+
+
+def _baselines(group: Group) -> list[str]:
+    """The recipes that this one is to beat; of what is no name, nothing."""
+    named = group.runs[0].setting("baseline")
+    return [each for each in (named if isinstance(named, list) else [named]) if isinstance(each, str)]
 
 
 def _order(group: Group) -> tuple:
