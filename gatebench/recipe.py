@@ -13,6 +13,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -47,6 +48,11 @@ def _each_once(values: tuple) -> tuple:
     if len(set(values)) < len(values):
         raise ValueError("each is to be given once")
     return values
+
+
+def _several(value: Any) -> Any:
+    """One name as a list of one."""
+    return [value] if isinstance(value, str) else value
 
 
 class _Part(BaseModel):
@@ -194,8 +200,8 @@ class Recipe(_Part):
     evaluation: Evaluation = Field(Evaluation(), exclude_if=lambda value: value == Evaluation())
     parent: str | None = Field(None, exclude_if=_unused)
     """Recipe of the same model whose run is made first, and whose weights this one starts from."""
-    baseline: str | tuple[str, ...] | None = Field(None, exclude_if=_unused)
-    """Recipe of the same model that this one is to beat, or several; reports set the two side by side, seed by seed."""
+    baseline: Annotated[tuple[str, ...], BeforeValidator(_several), AfterValidator(_each_once)] = Field((), exclude_if=_unused)
+    """Recipe of the same model that this one is to beat, or several; reports set it beside each, seed by seed."""
     changes: list[str] = []
     """What --set and --dataset changed of the named recipe."""
     scaled_from_epochs: PositiveInt | None = None

@@ -153,7 +153,7 @@ def test_which_heads_a_recipe_trains(config, trains):
 def test_annealing_without_gates_differs_in_the_gates_alone(gated):
     ours, theirs = recipe_of("cgt", "cgt", "annealed", []), recipe_of("cgt", "cgt", gated, [])
     assert (ours.model, ours.data, ours.training, ours.evaluation) == (theirs.model, theirs.data, theirs.training, theirs.evaluation)
-    assert ours.baseline == "joint" and theirs.baseline == ("joint", "annealed")
+    assert ours.baseline == ("joint",) and theirs.baseline == ("joint", "annealed")
     assert ours.objective.exits == theirs.objective.exits.model_copy(update={"eligibility": "all"})
     halfway = exit_weights(torch.tensor(LOGITS), torch.tensor(LABELS), ours.objective.exits, 15)
     torch.testing.assert_close(halfway, torch.tensor([[0.601, 0.601, 0.551]] * 2) / 1.753)
@@ -357,6 +357,11 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert "resume.pt is damaged" in gatebench.refused("train", "cgt", "--config", "hard", *train, *again_at, code=1)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before, "what failed costs nothing"
+    (folder / "resume.pt").unlink()
+    (folder / "epochs.csv").unlink()
+    said = gatebench.refused("train", "cgt", "--config", "hard", *train, *again_at, code=1)
+    assert "neither resume.pt nor an epochs.csv of all its epochs" in said and "--fresh" in said and not (folder / "epochs.csv").exists()
+    (folder / "epochs.csv").write_text(epochs)
     (folder / "resume.pt").write_bytes(whole)
     (again,) = gatebench.json("train", "cgt", "--config", "hard", *train, *again_at)  # without training again
     assert again["tradeoff"] == 0.7 and (folder / "epochs.csv").read_text() == epochs and len(list(tmp_path.glob("cgt-hard-*"))) == 1
@@ -437,6 +442,8 @@ def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
         "training.freeze=[segments,heads]": "nothing is left to train",
         "objective.exits.anneal_epochs=0": "final_weights and anneal_epochs want each other",
         "data.scored=validation": "leave data.scored at test",
+        "baseline=[joint,joint]": "each is to be given once",
+        "baseline=7": "baseline = 7 is not allowed",
     }.items():
         assert said in gatebench.refused("train", "cgt", *where, "--set", setting, code=2), setting
     said = gatebench.refused("train", "resnet8", *SMALL, "--out", str(tmp_path), "--set", "data.scored=validation", code=2)

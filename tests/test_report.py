@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from gatebench.report.claims import exit_sheets, findings_sheet, realised_sheets
 from gatebench.report.comparison import NOT_MEASURED, comparison_sheets
 from gatebench.report.front import AXES, Panel, Point, cheapest, most_accurate, panels
 from gatebench.report.front_figure import front
+from gatebench.report.latency_table import sheets as time_sheets
 from gatebench.report.latency_table import show as show_times
 from gatebench.report.published import printed
 from gatebench.report.published.audit import audit
@@ -242,9 +244,17 @@ def test_numbers_in_the_picture_cover_neither_points_nor_each_other():
     numbers = [text.get_window_extent() for text in axes.texts if text.get_text().isdigit()]
     assert len(numbers) == 9
     (listed,) = [text.get_text() for text in axes.texts if not text.get_text().isdigit()]
-    assert listed.endswith("below: 8") and len(listed.splitlines()) == 10, "far below the others, named and not drawn"
+    assert listed.endswith("below: 8") and len(listed.splitlines()) == 10, "far below the others: named, not numbered"
     assert not any(first.overlaps(second) for place, first in enumerate(numbers) for second in numbers[:place])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["on the front"], "what does not occur is not explained"
+
+
+def test_what_lies_far_below_is_named_and_not_explained():
+    best, low = points([(20.0, 91.0), (10.0, 80.0)])
+    printed = [replace(best, label="printed", y=90.0), replace(low, label="misprinted")]
+    (axes,) = front([Panel("macs_executed", "data", "test", None, [best, replace(low, x=30.0, static=True)], printed)]).axes
+    assert [text.get_text() for text in axes.texts] == ["1", "a", "1  0\na  printed\nbelow: 2 more"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["on the front", "letters: published, at the MACs claimed"]
 
 
 def test_what_the_audit_found_is_told_in_full_once_and_in_short_beside_the_row(results):
@@ -260,14 +270,20 @@ def test_times_of_two_machines_are_in_tables_of_their_own(results):
     assert (len(desk.lines), len(rack.lines)) == (3, 2)
 
 
-def test_times_lose_no_digit_in_a_terminal_of_80_columns():
+@pytest.mark.parametrize(
+    "width, changes", [(80, {}), (60, {}), (80, {"latency_p99": 1e4, "latency_p99_low": 9e3, "latency_p99_high": 2e4})]
+)
+def test_times_lose_no_digit_in_a_narrow_terminal(width, changes):
     """Those of the committed runs, at batch 1 and 64."""
     runs, _ = read_runs(Path(__file__).parents[1] / "results")
-    console = Console(width=80, file=io.StringIO())
-    show_times(console, [row for run in runs for row in run.times])
-    shown = console.file.getvalue().split()
-    figures = [word.strip("()") for sheet in realised_sheets(runs) for line in sheet.lines for cell in line[1:-1] for word in cell.split()]
-    assert figures and set(figures) - {"-"} <= set(shown)
+    times = [{**row, **changes} for run in runs for row in run.times]
+    for row in times:
+        console = Console(width=width, file=io.StringIO())
+        show_times(console, [row])
+        shown = console.file.getvalue().split()
+        figures = [word.strip("()") for sheet in time_sheets([row]) for line in sheet.lines for cell in line[1:] for word in cell.split()]
+        assert set(figures) - {"-", "its", "static", "twin"} <= set(shown), row["network"]
+        assert row["network"].split()[0] in shown
 
 
 def test_the_epoch_of_the_paper_s_table_2_is_read_where_a_run_has_it(tmp_path):

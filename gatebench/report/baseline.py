@@ -4,11 +4,14 @@ import statistics
 
 from .claims import COMPARABLE, name_of
 from .quantities import over_seeds, value_of
+from .reading import plain
 from .results import Group, percent
 from .sheet import Sheet
 
 QUANTITIES = {"accuracy": 2, "macs_pct": 1}
 """What is compared, in percent, and its digits."""
+MOST = 5
+"""Baselines of one recipe."""
 
 
 def baseline_sheet(groups: list[Group]) -> Sheet | None:
@@ -35,7 +38,7 @@ def baseline_sheet(groups: list[Group]) -> Sheet | None:
 def _baselines(group: Group) -> list[str]:
     """The recipes that this one is to beat; of what is no name, nothing."""
     named = group.runs[0].setting("baseline")
-    return [each for each in (named if isinstance(named, list) else [named]) if isinstance(each, str)]
+    return [plain(each) for each in (named if isinstance(named, list) else [named])[:MOST] if isinstance(each, str)]
 
 
 def _order(group: Group) -> tuple:

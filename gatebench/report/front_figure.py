@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -67,11 +68,13 @@ def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None)
 
 
 def _draw(axes, panel: Panel) -> None:
-    states = panel.states()
     least = max(point.y for point in panel.points) - WINDOW
-    drawn = [index for index, point in enumerate(panel.points) if point.y >= least]
-    on_front = sorted((index for index in drawn if states[index] == "front"), key=lambda index: panel.points[index].x)
-    tied = sorted((index for index in drawn if states[index] == "tied"), key=lambda index: -panel.points[index].y)
+    beyond = [each.label for each in (*panel.points, *panel.published) if each.y < least]
+    states = [state for each, state in zip(panel.points, panel.states(), strict=True) if each.y >= least]
+    points, published = ([each for each in members if each.y >= least] for members in (panel.points, panel.published))
+    panel = replace(panel, points=points, published=published)
+    on_front = sorted((index for index, state in enumerate(states) if state == "front"), key=lambda index: panel.points[index].x)
+    tied = sorted((index for index, state in enumerate(states) if state == "tied"), key=lambda index: -panel.points[index].y)
     names = {index: str(number + 1) for number, index in enumerate([*on_front, *tied][:NAMED])}
     for state, (face, edge, alpha) in MARKS_OF.items():
         for static, mark in ((False, "o"), (True, "s")):
@@ -91,13 +94,12 @@ def _draw(axes, panel: Panel) -> None:
     axes.set_xlabel(title)
     axes.set_ylabel(f"accuracy on {panel.dataset} ({panel.split}, %)")
     axes.set_title(panel.title, fontsize=9, loc="left")
-    shown = [each for each in (*panel.points, *panel.published) if each.y >= least]
+    shown = [*panel.points, *panel.published]
     axes.set_xlim(*_reach(_costs_drawn(shown), 0.05))
     axes.set_ylim(*_reach([end for each in shown for end in (each.y_low, each.y_high)], 0.05))
     marked = [(panel.points[index], text, LINE) for index, text in names.items()]
     _number(axes, [*marked, *((point, letter, RIVAL) for letter, point in zip(LETTERS, panel.published, strict=False))])
-    beyond = [each.label for each in (*panel.points, *panel.published) if each not in shown]
-    _names(axes, panel, names, states, len(on_front) + len(tied) - len(names), beyond)
+    _names(axes, panel, names, states, beyond)
 
 
 def _number(axes, marked: list[tuple[Point, str, str]]) -> None:
@@ -135,7 +137,7 @@ def _lines(axes, panel: Panel, states: list[str]) -> None:
             axes.step(surfaces[name][:, 0], surfaces[name][:, 1], where="post", color=GREY, linestyle=style, linewidth=0.8, zorder=1)
 
 
-def _names(axes, panel: Panel, names: dict[int, str], states: list[str], unnamed: int, beyond: list[str]) -> None:
+def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond: list[str]) -> None:
     """Beside the picture, where nothing is covered: what the marks, numbers and letters mean."""
     marks = [("o", GATED, GATED, "on the front", "front" in states), ("o", "white", GATED, "not told from the front", "tied" in states),
              ("o", "white", GREY, f"dominated ({states.count('dominated')})", "dominated" in states),
@@ -154,6 +156,7 @@ def _names(axes, panel: Panel, names: dict[int, str], states: list[str], unnamed
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=7, borderaxespad=0)
     lines = [f"{number}  {panel.points[index].label}" for index, number in names.items()]
     lines += [f"{letter}  {point.label}" for letter, point in zip(LETTERS, panel.published, strict=False)]
+    unnamed = len(states) - states.count("dominated") - len(names)
     lines += [f"and {unnamed} more in the table"] if unnamed else []
     lines += [f"below: {beyond[0] if len(beyond) == 1 else f'{len(beyond)} more'}"] if beyond else []
     top = 1.0 - 1.2 * LINE_HEIGHT / _height(panel) * len(legend.get_texts())

@@ -62,7 +62,8 @@ HEADINGS = (
 LATENCY = Cells(HEADINGS, lambda row: _latency(row)[:-1])
 LATENCY_OVER = Cells((*HEADINGS, "over"), _latency)
 TEXTS = ("network", "gates of", "over")
-"""Columns that give way where the terminal is narrow."""
+"""Columns that give way where the terminal is narrow, down to so many characters:"""
+NARROWEST = 13
 GATES = Cells(("gates of", "gate ms (95 %)", "all on (95 %)", "all off (95 %)", "break-even skip %", "model base ms", "R2"), _gate)
 
 
@@ -71,12 +72,10 @@ def show(console: Console, rows: list[dict]) -> None:
     for title, members in _by_place(rows):
         rivals = sorted({row["rival"] for row in members if "rival" in row})
         one = len(rivals) < 2
-        console.print(_table(LATENCY if one else LATENCY_OVER, members, title + (f"; speed-up over {rivals[0]}" if rivals and one else "")))
-        console.print()
+        _print(console, LATENCY if one else LATENCY_OVER, members, title + (f"; speed-up over {rivals[0]}" if rivals and one else ""))
         gated = [row for row in members if "gate_ms" in row]
         if gated:
-            console.print(_table(GATES, gated, "the gates: time with all units on and all off over the static twin's, and when they pay"))
-            console.print()
+            _print(console, GATES, gated, "the gates: time with all units on and all off over the static twin's, and when they pay")
 
 
 def sheets(rows: list[dict]) -> list[Sheet]:
@@ -101,17 +100,25 @@ def _by_place(rows: list[dict]) -> Iterator[tuple[str, list[dict]]]:
         yield f"{place_name(where)}; {timed}", members
 
 
-def _table(cells: Cells, rows: list[dict], title: str) -> Table:
-    lines = [cells.of(row) for row in rows]
+def _print(console: Console, cells: Cells, rows: list[dict], title: str) -> None:
+    """As wide as the terminal, or as it takes to show every number whole."""
+    lines = [["\n".join(each) if isinstance(each, tuple) else each for each in cells.of(row)] for row in rows]
     used = [index for index in range(len(cells.headings)) if index == 0 or any(line[index] != "-" for line in lines)]
     table = Table(title=Text(title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    least = len(used) - 1
     for index in used:
         text = cells.headings[index] in TEXTS
         heading = cells.headings[index] if text else cells.headings[index].replace(" ", "\n", 1)
-        table.add_column(heading, justify="left" if text else "right", overflow="fold", no_wrap=not text)  # a number is never broken
+        longest = max(len(part) for each in (heading, *(line[index] for line in lines)) for part in each.split("\n"))
+        width = min(longest, NARROWEST) if text else longest
+        table.add_column(heading, justify="left" if text else "right", overflow="fold", no_wrap=not text, min_width=width)
+        least += width
     for line in lines:
-        table.add_row(*(Text(each if isinstance(each, str) else "\n".join(each)) for each in (line[index] for index in used)))
-    return table
+        table.add_row(*(Text(line[index]) for index in used))
+    own, console.width = console.width, max(console.width, least)
+    console.print(table)
+    console.print()
+    console.width = own
 
 
 def _sheet(name: str, title: str, cells: Cells, rows: list[dict]) -> Sheet:

@@ -83,12 +83,18 @@ def fit(
 
     `scored` is what `test` is: "test" or "validation".
 
-    Raises GatebenchError where the loss is not a number; the checkpoint of the last good epoch is kept.
+    Raises GatebenchError where the loss is not a number; the checkpoint of the last good epoch is kept. A finished run is not trained
+    again: GatebenchError where its epochs are not there.
     """
     epochs = recipe.training.epochs
     trainer = Trainer(model, recipe, len(train), precision)
     state = {"model": model, "optimizer": trainer.optimizer, "schedule": trainer.schedule}
     progress = checkpoint.restore(folder, epochs, **state)
+    if folder.finished and len(progress.epochs) < epochs:
+        raise GatebenchError(
+            f"{folder.path} is finished, but has neither {checkpoint.NAME} nor an epochs.csv of all its epochs, without which it cannot be"
+            " evaluated in another way. Train into a folder of its own with --fresh."
+        )
     view.begin(epochs, len(train), scored, done=progress.epochs)
     for epoch in range(len(progress.epochs), epochs):
         started = time.perf_counter()
