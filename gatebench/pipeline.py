@@ -115,7 +115,7 @@ def run(recipe: Recipe, dataset: Dataset, *, seed: int, place: Place, view: View
             view.say("its times were those of other thresholds and are removed; profile-latency takes them anew")
         (folder / "summary.json").unlink()
         folder.write_text("recipe.yaml", recipe.dump())
-        folder.remove("exits.*", "calibration.*")
+        folder.remove("exits.*", "calibration.*")  # not written again without exits to evaluate
     if study:
         study.write(folder)
     write_results(folder, model, dataset, outcome, rows)

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,11 @@ def test_the_tables_are_those_of_the_committed_runs():
     claims, *_ = compose(runs, left_out).sections
     for sheet in claims.sheets:
         assert to_markdown(sheet) in MEASURED, sheet.title
+
+
+def test_what_each_exit_gets_alone_is_that_of_the_committed_runs():
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / "exits.py"], capture_output=True, text=True, check=True)
+    assert done.stdout == (ROOT / "results" / "benchmarks" / "exits.txt").read_text() and "over annealed, exit 3" in done.stdout
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/recipe.yaml")), ids=lambda path: path.parent.name)

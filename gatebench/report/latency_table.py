@@ -62,8 +62,9 @@ HEADINGS = (
 LATENCY = Cells(HEADINGS, lambda row: _latency(row)[:-1])
 LATENCY_OVER = Cells((*HEADINGS, "over"), _latency)
 TEXTS = ("network", "gates of", "over")
-"""Columns that give way where the terminal is narrow, down to so many characters:"""
+"""Columns that give way where the terminal is narrow."""
 NARROWEST = 13
+"""Characters that they keep."""
 GATES = Cells(("gates of", "gate ms (95 %)", "all on (95 %)", "all off (95 %)", "break-even skip %", "model base ms", "R2"), _gate)
 
 
