@@ -1,4 +1,4 @@
-# make demo: install, train CosineGate on the embedded set, print the table.   make test: install what the tests need, pass them.
+# make demo: install, train CosineGate on the embedded set, print the table.   make test: install what the tests need, pass them (test-slow: those that take long, too).
 # Both make their own environment in $(VENV); nothing else of the machine is touched.
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ EXITS = deepest exit-wise joint annealed hard soft soft-printed
 RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
 	$(EXITS:%=fashion-mnist-%) cifar100-exits
 
-.PHONY: demo test lint results clean $(RESULTS)
+.PHONY: demo test test-slow lint results clean $(RESULTS)
 
 demo: $(VENV)/installed
 	$(BIN)/gatebench train cosinegate --config predictive --dataset shapes --epochs 7 --out demo-results
@@ -20,8 +20,12 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
+test-slow: $(VENV)/installed-test lint
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile -m ""
+
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache > $(VENV)/imports.txt || (cat $(VENV)/imports.txt; exit 1)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

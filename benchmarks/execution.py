@@ -1,13 +1,13 @@
-"""How much of the work that decisions leave out is saved in time: the sparse executor under imposed decisions.
+"""Share of the work left out that the sparse executor saves in time, under imposed decisions.
 
     python benchmarks/execution.py [--networks resnet20,resnet110,cnn,resnet18] [--batch-size 1,8,64,256] [--threads 2] [--rounds 5]
 
-Random decisions, 20 patterns for each rate: of residual networks with gated blocks (resnet20, resnet110) every block off, or of networks
-with exits (cnn, resnet18) every exit left, by that share of the inputs that reach it. In one process, interleaved by gatebench's own
-protocol: the static twin, the sparse executor, masked execution, and the limit: at batch 1 the bare modules that are on, one after
-another, without an executor; in a batch the same number of inputs in every block, or going on from every exit, but always the first
-ones, so that nothing has to be moved. Prints the realised fraction
-(1 - time / twin's) / (1 - executed MACs / twin's), with its 95 % interval; of masked execution, which executes all, over the MACs decided.
+Random decisions, 20 patterns for each rate. The rate is the share of the inputs for which a block is off (resnet20, resnet110: residual
+networks with gated blocks), or that leave at an exit when they reach it (cnn, resnet18: networks with exits). Timed in one process,
+interleaved by gatebench's own protocol: the static twin, the sparse executor, masked execution, and the limit. The limit is, at batch 1,
+the modules that are on, called one after another without an executor; in a batch, the same number of inputs in every block or behind every
+exit, but always the first ones, so that nothing has to be moved. Prints the realised fraction (1 - time / twin's) / (1 - executed MACs /
+twin's) with its 95 % interval; for masked execution, which executes everything, over the decided MACs.
 """
 
 import argparse
@@ -19,14 +19,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from gatebench import models
 from gatebench.device import choose_device, set_threads
-from gatebench.execution.exits import leave_at
-from gatebench.execution.fold import folded
 from gatebench.measure import statistics
 from gatebench.measure.clock import clock_for
 from gatebench.measure.machine import describe
 from gatebench.measure.protocol import Subject, measure
+from gatebench.models import registry
+from gatebench.models.exits.execution import leave_at
+from gatebench.models.exits.network import EarlyExit
+from gatebench.runtimes.fold import folded
 
 NETWORKS = {
     "resnet20": ("cosinegate", {"depth": 20, "gate": {"kind": "predictive"}}),
@@ -39,9 +40,9 @@ PATTERNS = 20
 
 
 def patterns(net, batch, rate, draw):
-    """Decisions [batch, S]: every block off for a share `rate` of the batch, or at batch 1 that of the blocks, rounded up; or every
-    exit left by a share `rate` of the inputs that reach it, each head asked on the way."""
-    if net.exits > 1:
+    """Decisions [batch, S]. Blocks: each is off for a share `rate` of the batch; at batch 1 that share of the blocks, rounded up. Exits: a
+    share `rate` of the inputs that reach an exit leave there; every head on the way is evaluated."""
+    if isinstance(net, EarlyExit):
         leaving = draw.random((batch, net.exits)) < rate
         leaving[:, -1] = True
         return leave_at(torch.from_numpy(leaving.argmax(1)), net.exits)
@@ -54,8 +55,8 @@ def patterns(net, batch, rate, draw):
 
 
 def limit(net, x, decisions):
-    """The least that could be done for these decisions, as work by their number."""
-    return (limit_of_exits if net.exits > 1 else limit_of_blocks)(net, x, decisions)
+    """The least work that these decisions allow, as a function of their number."""
+    return (limit_of_exits if isinstance(net, EarlyExit) else limit_of_blocks)(net, x, decisions)
 
 
 def limit_of_exits(net, x, decisions):
@@ -94,13 +95,13 @@ def limit_of_blocks(net, x, decisions):
 
 
 def compare(net, batch, rate, rounds, device, draw):
-    """Saving that the decisions claim, percent, share of the MACs saved, speed-up, and realised fractions of sparse, masked and the limit.
+    """The claimed saving in percent, the share of the MACs saved, the speed-up, and the realised fractions of sparse, masked and the limit.
 
     A fraction is None where nothing is saved.
     """
     x = torch.randn(batch, *net.input_shape, device=device).contiguous(memory_format=torch.channels_last)
     decisions = [patterns(net, batch, rate, draw) for _ in range(PATTERNS)]
-    twin = net.twin()
+    (twin,) = net.references().values()
     subjects = [
         Subject("twin", lambda number: twin(x)),
         Subject("sparse", lambda number: net.infer(x, "sparse", decisions[number])),
@@ -111,10 +112,8 @@ def compare(net, batch, rate, rounds, device, draw):
         times = measure(subjects, PATTERNS, clock_for(device), rounds=rounds, max_seconds=600)
         outputs = [net.infer(x, "sparse", each) for each in decisions]
     twin_macs = np.full(PATTERNS, float(net.macs_static))
-    decided, executed = (
-        np.array([net.macs(getattr(output, kind).float().cpu().numpy(), deciding=False).mean() for output in outputs])
-        for kind in ("decisions", "executed")
-    )
+    decided = np.array([net.tally(each, deciding=False).sum(1).mean().item() for each in decisions])
+    executed = np.array([output.executed_macs.sum(1).mean().item() for output in outputs])
     over_twin = functools.partial(statistics.realised, times.of("twin"))
     realised = {
         "sparse": over_twin(times.of("sparse"), twin_macs, executed),
@@ -140,8 +139,8 @@ def main():
     for name in options.networks.split(","):
         torch.manual_seed(0)
         model, settings = NETWORKS[name]
-        net = folded(models.create(model, **settings).eval()).to(device)
-        skipped = "exits' depth not reached" if net.exits > 1 else "blocks off"
+        net = folded(registry.create(model, **settings).eval()).to(device)
+        skipped = "exits' depth not reached" if isinstance(net, EarlyExit) else "blocks off"
         for batch in map(int, options.batch_size.split(",")):
             table = Table(title=f"{name}, batch {batch}: realised fraction by share of the {skipped}", title_justify="left")
             for heading in ("claimed skip %", "MACs saved %", "sparse", "masked", "limit", "sparse: times as fast as the twin"):

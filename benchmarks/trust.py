@@ -1,13 +1,13 @@
-"""How far `profile-latency` can be trusted on this machine.
+"""How reliable the times of `profile-latency` are on this machine.
 
-    python benchmarks/trust.py [--runs 500] [--trials 100] [--threads 1]     (--runs 0, --trials 0 leave that question out)
+    python benchmarks/trust.py [--runs 500] [--trials 100] [--threads 1]     (--runs 0, --trials 0 skip that question)
 
-Four questions, each answered by what a profile does (the same protocol, the same statistics), on ResNet-8 and real clocks:
+Four questions, answered with the protocol and the statistics of a profile, on ResNet-8 and real clocks:
 
     A/A       a network timed against a copy of itself, `runs` times, at most 5 s each: how many 95 % intervals exclude 1.0?
-    planted   the same network made 5 % slower, `trials` times, at most 20 s each: how often is that found?
+    planted   the same network made 5 % slower, `trials` times, at most 20 s each: how many intervals lie above 1.0?
     inputs    a cost planted into every second input: is it attributed to the inputs, and not to the machine's noise?
-    others    torch.utils.benchmark and pyperf on the same static network, taking turns with ours: how far apart are the medians?
+    others    torch.utils.benchmark and pyperf on the same static network, in turns with ours: how far apart are the medians?
 """
 
 import argparse
@@ -26,37 +26,37 @@ from rich.console import Console
 from rich.progress import Progress
 from torch.utils.benchmark import Timer
 
-from gatebench import models
 from gatebench.device import set_threads
-from gatebench.execution.fold import folded
 from gatebench.measure import statistics
 from gatebench.measure.clock import CpuClock
 from gatebench.measure.machine import describe
 from gatebench.measure.protocol import Subject, measure
+from gatebench.models import registry
+from gatebench.runtimes.fold import folded
 
 INPUTS = 32
 ROUNDS = 25
 PLANTED = 0.05
 TURNS = 60
-"""Of the comparison with other timers."""
+"""In the comparison with other timers."""
 BLOCK = 5
-"""Calls in a block of theirs."""
+"""Calls in a block."""
 BLOCKS = 100
-"""In a turn."""
+"""Blocks in a turn."""
 TOGETHER = 4
-"""Blocks in a round of ours, which begins with one that is not counted: theirs begin warm too."""
+"""Blocks in a round of ours, which begins with one that is not counted: the other timers begin warm too."""
 
 
 def network():
-    """The work of one network: takes the number of an input. Every network has weights and inputs of its own in memory."""
+    """The work of one network, as a function of the number of an input. Every network has weights and inputs of its own in memory."""
     torch.manual_seed(0)
-    net = folded(models.create("resnet8").eval())
+    net = folded(registry.create("resnet8").eval())
     inputs = [torch.randn(1, 3, 32, 32).contiguous(memory_format=torch.channels_last) for _ in range(INPUTS)]
     return lambda number: net.static_logits(inputs[number])
 
 
 def slowed(run, share):
-    """The same work, and then a wait of `share(number)` of what it took."""
+    """The same work, followed by a wait of `share(number)` of its time."""
 
     def work(number):
         started = time.perf_counter_ns()
@@ -82,37 +82,38 @@ def track(items, title):
 
 
 def against_itself(runs):
-    found = [compare(network(), network(), ROUNDS, 5, seed) for seed in track(range(runs), "A/A")]
-    wrong = sum(each.excludes(1.0) for each in found)
-    width = plain.median((each.high - each.low) / 2 for each in found)
+    ratios = [compare(network(), network(), ROUNDS, 5, seed) for seed in track(range(runs), "A/A")]
+    wrong = sum(each.excludes(1.0) for each in ratios)
+    width = plain.median((each.high - each.low) / 2 for each in ratios)
     return f"A/A: {wrong} of {runs} intervals exclude 1.0 ({100 * wrong / runs:.1f} %); half-width {100 * width:.2f} % in the median"
 
 
 def planted(trials):
-    found = [
+    ratios = [
         compare(slowed(network(), lambda number: PLANTED), network(), 2 * ROUNDS, 20, seed) for seed in track(range(trials), "planted")
     ]
-    hits = sum(each.low > 1.0 for each in found)
-    return f"planted {100 * PLANTED:.0f} %: found in {hits} of {trials}; {plain.median(each.value for each in found):.4f} in the median"
+    hits = sum(each.low > 1.0 for each in ratios)
+    median = plain.median(each.value for each in ratios)
+    return f"planted {100 * PLANTED:.0f} %: {hits} of {trials} intervals lie above 1.0; {median:.4f} in the median"
 
 
 def by_input():
     subjects = [Subject("plain", network()), Subject("planted", slowed(network(), lambda number: 0.2 * (number % 2)))]
     times = measure(subjects, INPUTS, CpuClock(), rounds=4 * ROUNDS, max_seconds=60)
-    without, found = (statistics.spread(times.of(name)) for name in ("plain", "planted"))
-    wanted = np.log(1.2) / 2
+    without, planted = (statistics.spread(times.of(name)) for name in ("plain", "planted"))
+    true = np.log(1.2) / 2
     return (
-        f"inputs: every second one 20 % dearer (a spread of {wanted:.4f}): {found.inputs:.4f} is attributed to the inputs,"
-        f" {without.inputs:.4f} without it; to rounds {found.rounds:.4f}, to single calls {found.rest:.4f}"
+        f"inputs: every second one 20 % slower (a spread of {true:.4f}): {planted.inputs:.4f} is attributed to the inputs,"
+        f" {without.inputs:.4f} without it; to rounds {planted.rounds:.4f}, to single calls {planted.rest:.4f}"
     )
 
 
 def other_timers(threads):
-    """Median seconds by three timers, one list each, taking turns, every one in a process of its own that is forked anew, so that none
-    finds memory or caches as another left them.
+    """Median seconds by three timers, one list each. They take turns, each in a newly forked process, so that none has memory or caches
+    as another left them.
 
-    The two others time blocks of calls, and the mean over a block holds every hiccup of the machine, which the median of single calls
-    does not see. So all three time blocks of a few calls, on one input.
+    The other two time blocks of calls. The mean over a block holds every interruption, which the median of single calls does not. So all
+    three time blocks of a few calls, on one input.
     """
     timers = {"gatebench": by_gatebench, "torch.utils.benchmark": by_torch, "pyperf": by_pyperf}
     seconds = {name: [] for name in timers}
@@ -125,7 +126,8 @@ def other_timers(threads):
 
 def alone(timer, threads):
     forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(["torch.utils.benchmark", "pyperf", "gatebench.models", "gatebench.measure.protocol"])  # they take seconds
+    slow_imports = ["torch.utils.benchmark", "pyperf", "gatebench.models.static.resnet", "gatebench.measure.protocol"]
+    forks.set_forkserver_preload(slow_imports)
     with ProcessPoolExecutor(1, forks) as pool:
         return pool.submit(timer, threads).result()
 
@@ -147,7 +149,7 @@ def by_torch(threads):
 
 
 def by_pyperf(threads):
-    """As one of the processes that pyperf starts."""
+    """As in one of the processes that pyperf starts."""
     set_threads(threads)
     sys.argv = [sys.argv[0], "--worker", "--worker-task=0", "--loops", str(BLOCK), "--values", str(BLOCKS), "--warmups", "1"]
     with tempfile.TemporaryFile("w") as nowhere, contextlib.redirect_stdout(nowhere), torch.inference_mode():

@@ -3,9 +3,9 @@
 Shapes: N inputs, S switches (the sum of the units' widths), U units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -25,10 +25,21 @@ class Unit:
     kind: str
     """"block", "channels", "segment" up to an exit, its "head", or "expert"."""
     width: int
-    """Number of switches: 1, or the number of channels."""
+    """Number of switches: 1, or the number of channels; 0 for a part that has no gate and yet costs less when others are off."""
     macs: int
-    """Multiply-accumulates of one input when the whole unit runs."""
+    """Multiply-accumulates of one input when every unit runs."""
     params: int
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """What is done to an image before a network sees it. It belongs to the network and is kept with its weights."""
+
+    size: tuple[int, int]
+    """Height and width."""
+    mean: tuple[float, ...]
+    """Per channel, of pixels scaled to [0, 1]."""
+    std: tuple[float, ...]
 
 
 @dataclass
@@ -38,15 +49,31 @@ class Output:
     logits: Tensor
     """Class scores [N, classes]."""
     gates: Tensor | None = None
-    """Gates in [0, 1], [N, S]: relaxed ones in training, sigmoid(logit) without noise at inference. None: nothing was decided."""
-    exits: Tensor | None = None
-    """Class scores of every exit [N, E, classes], of a network with several; in training, and at inference where all were computed."""
-    terms: dict[str, Tensor] = field(default_factory=dict)
-    """Training only: the model's own loss terms, name -> [N] or [N, U]. The recipe's objective weights them."""
+    """Gates in [0, 1], [N, S]: relaxed ones in training, without noise at inference. None: nothing was decided."""
     decisions: Tensor | None = None
     """Inference only: the switches that were on, boolean [N, S]."""
-    executed: Tensor | None = None
-    """Inference only: the share of each unit that was really computed for each input, [N, U]."""
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    """Training only: quantities of the model's own that its losses read, name -> [N] or [N, U]."""
+    details: dict[str, Tensor] = field(default_factory=dict)
+    """Whatever else the model's own losses and studies read, such as the logits of every exit."""
+    count: Callable[[], Tensor] | None = None
+    """Inference only, from the executor: counts the MACs that were really computed. Not called while a call is timed."""
+
+    @property
+    def executed_macs(self) -> Tensor:
+        """MACs that were computed for each input, float64 [N, U + 2]: the units, what belongs to no unit, what was spent to decide."""
+        return self.count()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Something of a network that is timed beside it."""
+
+    work: Callable[[Tensor, Output], Callable[[], object] | None]
+    """From the inputs of a call [N, C, H, W] and the network's output on them, what is timed; None: nothing to do for this call."""
+    part: bool = False
+    """Parts make up the network: their times together over its own are the dispatch efficiency, which is then reported instead of the
+    realised fraction (parts of different kinds have different times per MAC)."""
 
 
 class GatedModel(nn.Module):
@@ -54,51 +81,32 @@ class GatedModel(nn.Module):
 
     input_shape: tuple[int, int, int]
     """Channels, height, width of one input."""
+    prepare: Prepare | None = None
+    """Set when the network is built for a data set, or loaded."""
     macs_static: int
-    """MACs of one input through the static twin: the same network without gates."""
+    """MACs of one input through the static twin: the network that a user would run instead."""
+    macs_gate: int = 0
+    """MACs of one input spent only in order to decide, by what is no unit."""
     units: Sequence[Unit] = ()
     """What can be left out, in the order of the computation."""
     terms: tuple[str, ...] = ()
-    """Names of the loss terms of the model's own that `forward` gives; a recipe's objective may weight them."""
+    """Names of the terms that `forward` gives."""
     soft_gates: bool = True
-    """Whether `forward` gives gates that a recipe's budget can hold down."""
-    exits: int = 1
-    """Number of answers on the way, the last one included."""
+    """Whether `forward` gives gates that a budget can hold down."""
     policy: Any = None
-    """How it decides where that is chosen once it is trained, as the thresholds of exits are; kept with the weights."""
-    macs_gate: int = 0
-    """MACs of one input spent only in order to decide, by what is no unit (a head that says go on is one)."""
-
-    @property
-    def fixed_policies(self) -> dict[str, Any]:
-        """Policies under which the gates are asked and always say the same: "all on" and "all off", where a method has such."""
-        return {}
-
-    @property
-    def macs_outside(self) -> int:
-        """MACs of one input that belong to no unit; here those of a network whose static twin runs every unit."""
-        return self.macs_static - sum(unit.macs for unit in self.units)
-
-    @cached_property
-    def switches(self) -> int:
-        return sum(unit.width for unit in self.units)
-
-    @cached_property
-    def switch_macs(self) -> np.ndarray:
-        """MACs [S] of one input that each switch decides about: an equal part of its unit's."""
-        return np.repeat([unit.macs / unit.width for unit in self.units], [unit.width for unit in self.units])
-
-    def twin(self) -> nn.Module | None:
-        """The static twin over the same weights, images [N, C, H, W] -> logits; None for a network that is static itself."""
-        return None
+    """How it decides where that is chosen once it is trained; kept with the weights."""
 
     def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None, policy: Any = None) -> Output:
         """Run inputs [N, C, H, W] under hard decisions: the network's own, or the imposed ones (boolean [N, S], legal ones).
 
-        `policy` is how to decide where a method has a choice (block gates: the threshold; exits: an `ExitPolicy`); none means its own.
-        Raises ValueError for another execution and for decisions of another shape or type.
+        `policy` is how to decide where a method has a choice (block gates: the threshold); None: its own. Raises ValueError for another
+        execution and for decisions of another shape or type.
         """
         return self._infer(x, execution, self.checked(x, execution, decisions), policy)
+
+    def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
+        """A method's own inference, on arguments that were checked."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _infer()")
 
     def checked(self, x: Tensor, execution: Execution, decisions: Tensor | None) -> Tensor | None:
         """The decisions on the device of the inputs. Raises as `infer` does."""
@@ -111,40 +119,105 @@ class GatedModel(nn.Module):
                 decisions = decisions.to(x.device)
         return decisions
 
-    def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
-        """A method's own inference, on arguments that were checked."""
-        raise NotImplementedError(f"{type(self).__name__} does not define _infer()")
+    # Decisions
 
-    def fractions(self, decisions: np.ndarray) -> np.ndarray:
-        """Share of each unit's switches that are on, float32 [N, U], of decisions (or gates) [N, S]."""
-        starts = np.cumsum([0, *(unit.width for unit in self.units)])
-        columns = [decisions[:, start:end].mean(1, dtype=np.float32) for start, end in zip(starts, starts[1:], strict=False)]
-        return np.stack(columns, 1) if columns else np.zeros((len(decisions), 0), np.float32)
+    @cached_property
+    def switches(self) -> int:
+        """S."""
+        return sum(unit.width for unit in self.units)
 
-    def claimed(self, decisions: np.ndarray) -> float:
-        """The saving in percent that the family's papers would claim for decisions [N, S]: the share of the switches that are off."""
-        return 100 * (1 - float(decisions.mean()))
+    def legal(self, decisions: Tensor) -> Tensor:
+        """Which of the decisions [N, S] the network can run, boolean [N]; here all."""
+        return torch.ones(len(decisions), dtype=torch.bool, device=decisions.device)
 
-    def macs(self, shares: np.ndarray, deciding: bool = True) -> np.ndarray:
-        """MACs [N] of inputs that ran these shares [N, U] of the units; with the price of deciding, unless decisions were imposed."""
-        units = np.array([unit.macs for unit in self.units], dtype=np.float64)
-        return self.macs_outside + (self.macs_gate if deciding else 0) + shares.astype(np.float64) @ units
-
-    def random_decisions(self, count: int, draw: np.random.Generator) -> Tensor:
-        """Legal decisions [N, S] at random, from a distribution that is itself drawn, so that batches of any size differ in every unit."""
-        return torch.from_numpy(draw.random((count, self.switches)) < draw.random(self.switches))
+    def most(self) -> Tensor:
+        """Legal decisions [S] that cost most."""
+        return torch.ones(self.switches, dtype=torch.bool)
 
     def least(self) -> Tensor:
-        """Decisions [S] with no more on than must be."""
+        """Legal decisions [S] that cost least."""
         return torch.zeros(self.switches, dtype=torch.bool)
 
+    def random_decisions(self, count: int, draw: np.random.Generator) -> Tensor:
+        """Random legal decisions [N, S]. Each call first draws a probability per switch, so that batches differ."""
+        return torch.from_numpy(draw.random((count, self.switches)) < draw.random(self.switches))
+
     def needed(self, decisions: Tensor) -> Tensor:
-        """Decisions [N, S] without what is on only in order to decide: what imposing them would run."""
+        """Decisions [N, S] without switches that are on only in order to decide: what imposing them would run."""
         return decisions
 
-    def recorded(self, example: Tensor) -> Any:
-        """The network as CUDA graphs for one input at a time, with `infer` and `twin` as here; None where that cannot be recorded."""
+    def fractions(self, decisions: np.ndarray) -> np.ndarray:
+        """Share of each unit's switches that are on, float32 [N, U], of decisions (or gates) [N, S]; units without switches are on."""
+        starts = np.cumsum([0, *(unit.width for unit in self.units)])
+        columns = [
+            decisions[:, start:end].mean(1, dtype=np.float32) if end > start else np.ones(len(decisions), np.float32)
+            for start, end in zip(starts, starts[1:], strict=False)
+        ]
+        return np.stack(columns, 1) if columns else np.zeros((len(decisions), 0), np.float32)
+
+    def claimed(self, decisions: np.ndarray, gates: np.ndarray | None = None) -> float:
+        """The saving in percent that the method's paper would claim, from decisions and soft gates [N, S]: here the share of switches off."""
+        return 100 * (1 - float(decisions.mean()))
+
+    # Cost
+
+    @property
+    def macs_outside(self) -> int:
+        """MACs of one input that belong to no unit; here those of a network whose static twin runs every unit."""
+        return self.macs_static - sum(unit.macs for unit in self.units)
+
+    def unit_macs(self, on: Tensor) -> Tensor:
+        """MACs [N, U] of each unit under decisions or gates `on` (float, [N, S]); differentiable.
+
+        Here each switch has an equal part, and a unit without switches all of its MACs.
+        """
+        macs = on.new_tensor([unit.macs for unit in self.units])
+        if all(unit.width == 1 for unit in self.units):
+            return on * macs
+        parts = on.split([unit.width for unit in self.units], 1)
+        return torch.stack([part.mean(1) if part.shape[1] else part.new_ones(len(part)) for part in parts], 1) * macs
+
+    def tally(self, on: Tensor, deciding: bool = True) -> Tensor:
+        """MACs of inputs under decisions [N, S], float64 [N, U + 2]: the units, outside of them, the gates (0 unless `deciding`)."""
+        units = self.unit_macs(on.double())
+        rest = units.new_tensor([self.macs_outside, self.macs_gate if deciding else 0])
+        return torch.cat([units, rest.expand(len(units), 2)], 1)
+
+    def counting(self, on: Tensor, deciding: bool = True) -> Callable[[], Tensor]:
+        """What an executor gives as `Output.count` when it ran the switches `on` [N, S], and no more."""
+        return partial(self.tally, on, deciding)
+
+    def counting_all(self, inputs: int, deciding: bool = True) -> Callable[[], Tensor]:
+        """What an executor gives as `Output.count` when it computed everything for that many inputs."""
+        return lambda: self.tally(torch.ones(inputs, self.switches), deciding)
+
+    # What it is compared with, and how it is timed
+
+    def references(self) -> dict[str, nn.Module]:
+        """What a user would run instead, over the same weights: images [N, C, H, W] -> logits, by the name that tables give it.
+
+        Speed-ups are over the first. None for a network that is static itself.
+        """
+        return {}
+
+    @property
+    def fixed_policies(self) -> dict[str, Any]:
+        """Policies under which the gates are evaluated and always give the same: "all on" and "all off", where a method has such."""
+        return {}
+
+    def probes(self) -> dict[str, Probe]:
+        """Further things to time beside it, by name."""
+        return {}
+
+    def recorded(self, example: Tensor, record: Callable[..., Callable[[Tensor], Any]]) -> Any:
+        """The network for one input at a time, with `infer` and `references` as here, out of pieces that `record(work, example)` replays.
+
+        With `share_memory=True` pieces share memory: a replay of one overwrites the results of the others. None where its inference cannot be
+        recorded.
+        """
         return None
+
+    # Training
 
     def begin_epoch(self, progress: float) -> None:
         """Called before every epoch with the share of training already done, for whatever a method anneals."""

@@ -1,29 +1,25 @@
-"""Recipes: what to train, on what, how; YAML in `gatebench/recipes/<family>/<name>.yaml`, validated, resolved, hashed.
+"""Recipes: what to train, on what, how; YAML in `gatebench/recipes/<model>/<name>.yaml`, validated, resolved, hashed.
 
-Nothing here imports torch, so that recipes can be listed and checked at once.
+A recipe is composed of settings that components below declare: data, training, and the losses and study of the model. Nothing here
+imports torch.
 """
 
 import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, SerializeAsAny, ValidationError
 
-from .errors import UsageError, explain, unknown
+from .data.settings import Data
+from .errors import UsageError, explain, nearest, unknown
+from .losses import CrossEntropy, Loss
+from .models import registry
+from .settings import Part, each_once, scaled, unset
+from .studies import Study
+from .training.settings import Training
 
 LIBRARY = files("gatebench") / "recipes"
 REFUSED = {
@@ -35,28 +31,6 @@ REFUSED = {
     "scaled_from_epochs": "gatebench records it itself",
 }
 """Keys that --set leaves to another option."""
-IN_EPOCHS = "in epochs"
-"""Marks what is counted in epochs: a run on another number of epochs than its recipe's scales it along."""
-
-
-def _unused(value: Any) -> bool:
-    """Settings of one method stay out of the recipes, and so of the hashes, of the others."""
-    return not value
-
-
-def _each_once(values: tuple) -> tuple:
-    if len(set(values)) < len(values):
-        raise ValueError("each is to be given once")
-    return values
-
-
-def _several(value: Any) -> Any:
-    """One name as a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Model(BaseModel):
@@ -71,136 +45,36 @@ class Model(BaseModel):
         return dict(self.model_extra)
 
 
-Rule = Literal["max-softmax", "entropy", "margin", "patience"]
-"""By which an input leaves a network with exits; see `exit_policy`."""
+class Parent(Part):
+    """A run that is made first, and that this one starts from or contains."""
+
+    model: str | None = None
+    """None: the model of the recipe itself, which then shares its options, study and data with the parent."""
+    config: str
+    """Name of a recipe of that model."""
+    changes: tuple[str, ...] = ()
+    """KEY=VALUE, as --set."""
 
 
-class Shapes(_Part):
-    """Size of the procedural set."""
-
-    classes: int = Field(10, ge=2)
-    image_size: int = Field(24, ge=8)
-    train: int = Field(8000, ge=2)
-    test: int = Field(2000, ge=2)
-    seed: NonNegativeInt = 0
+def _one_as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
 
 
-class Data(_Part):
-    name: str = "cifar10"
-    """A name of the catalogue, or the path of a folder of images or of an .npz file."""
-    augment: Literal["none", "crop-flip", "rand-augment"] = "none"
-    """crop-flip: random crop after zero padding by an eighth of the side (4 pixels at 32), and a random horizontal flip, except of
-    digits, whose mirror image is another thing. rand-augment: that, then RandAugment (Cubuk et al., arXiv 1909.13719) and random
-    erasing (Zhong et al., arXiv 1708.04896), with torchvision's settings, one draw for eight images of a batch."""
-    validation: NonNegativeInt = 0
-    """Images carved from train by a fixed seed, on which what `evaluation` asks for is chosen; 0 trains on all of train. A set that
-    has such a part of its own gives that one, however many."""
-    scored: Literal["test", "validation"] = Field("test", exclude_if=lambda value: value == "test")
-    """validation: that part is scored, and test is left alone, as for trying settings out."""
-    image_size: PositiveInt | None = None
-    """Side to which a folder's images are scaled and cropped; none: they must all be of one size."""
-    shapes: Shapes = Shapes()
-
-
-class Budget(_Part):
-    """CosineGate's constraint on the mean gate (Eq. 17-19)."""
-
-    weight: NonNegativeFloat
-    target: float = Field(ge=0, le=1)
-    """Mean gate above which the penalty sets in."""
-    of: Literal["gates", "macs"] = Field("gates", exclude_if=lambda value: value == "gates")
-    """The mean over gates, each alike as printed, or each by the MACs that it leaves out."""
-    warmup_epochs: Annotated[NonNegativeFloat, IN_EPOCHS] = 0
-    """Epochs over which the penalty grows to its full weight."""
-    start_epoch: Annotated[NonNegativeFloat, IN_EPOCHS] = Field(0, exclude_if=_unused)
-    """Epoch, counted from 0, at which that begins; there is no penalty before."""
-    detached: bool = False
-    """The released notebook computes the penalty from a plain number: it shows in the loss and moves no gate."""
-
-
-class ExitLoss(_Part):
-    """A cross-entropy at every exit, weighted for each input: lambda_e(epoch) x eligibility + floor, normalised over exits (CGT)."""
-
-    eligibility: Literal["hard", "soft", "residual", "all"] = "all"
-    """Which exits an input trains: those before which none was sure and right (hard), or the less the surer the ones before were of
-    the truth, through a sigmoid as released (soft) or by the rest of the probability as printed (residual); or all."""
-    confidence: float = Field(0.9, gt=0, lt=1)
-    """tau of hard and soft."""
-    scale: PositiveFloat = 1.0
-    """Steepness of soft's sigmoid; at the released 1 it hardly depends on the input."""
-    weights: tuple[NonNegativeFloat, ...]
-    """lambda of each exit, at the first step where `final_weights` are given."""
-    final_weights: tuple[NonNegativeFloat, ...] | None = None
-    """What lambda anneals to, linearly."""
-    anneal_epochs: Annotated[NonNegativeFloat, IN_EPOCHS] = 0
-    floor: NonNegativeFloat = 1e-3
-
-
-class Objective(_Part):
-    """Cross-entropy, of the answer or of every exit, plus a budget on the gates, plus the model's own terms by name -> weight (Eq. 21)."""
-
-    exits: ExitLoss | None = Field(None, exclude_if=_unused)
-    label_smoothing: float = Field(0.0, ge=0, lt=1, exclude_if=_unused)
-    budget: Budget | None = None
-    terms: dict[str, NonNegativeFloat] = {}
-
-
-class Training(_Part):
-    epochs: PositiveInt = 160
-    batch_size: int = Field(128, ge=2)
-    """At least two: batch norm takes the variance over the batch."""
-    learning_rate: PositiveFloat = 0.1
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: NonNegativeFloat = 5e-4
-    schedule: Literal["cosine", "warm-restarts", "one-cycle", "steps"] = "cosine"
-    """Learning rate, stepped every batch. cosine: from the rate to 0. warm-restarts: the same again and again.
-    one-cycle: linearly up to the rate in the first fifth, then linearly down to 0. steps: a tenth after each of the milestones."""
-    milestones: Annotated[tuple[PositiveFloat, ...], IN_EPOCHS] = Field((), exclude_if=_unused)
-    """Epochs of steps."""
-    restart_epochs: Annotated[PositiveFloat, IN_EPOCHS] = 50
-    """Length of the first cycle of warm-restarts."""
-    restart_factor: PositiveInt = 2
-    """Every further cycle is so many times as long."""
-    clip_gradient: PositiveFloat | None = None
-    """Largest norm of the gradient."""
-    nesterov: bool = Field(False, exclude_if=_unused)
-    freeze: tuple[str, ...] = Field((), exclude_if=_unused)
-    """Parts of the model, by name (`segments`, `heads.2`), that are not trained; their batch norm keeps its statistics."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 where the device multiplies it natively, else fp32."""
-    compile: bool = False
-
-
-class ExitChoice(_Part):
-    """Exit policies, chosen on the validation part once training is over."""
-
-    budgets: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1), AfterValidator(_each_once)]
-    """Shares of the static twin's MACs for which exit thresholds are chosen; the first is that of the headline row. 1: no bound."""
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1), AfterValidator(_each_once)] = ("max-softmax",)
-    """By which inputs leave; the first is the headline's, and the model's own."""
-    temperature: bool = False
-    """Whether each exit's logits are divided by a temperature, fitted first."""
-
-
-class Evaluation(_Part):
-    """What a trained network leaves open, and how it is chosen."""
-
-    exits: ExitChoice | None = Field(None, exclude_if=_unused)
-
-
-class Recipe(_Part):
+class Recipe(Part):
     """Everything that decides a run's numbers, but for seed, device and threads."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     source: str = ""
     model: Model
     data: Data = Data()
-    objective: Objective = Objective()
+    losses: dict[str, SerializeAsAny[Loss]] = {"cross_entropy": CrossEntropy()}
+    """By kind, those of `losses.py` and of the model's family; their sum is minimised. Kept as parsed by `parse`."""
     training: Training = Training()
-    evaluation: Evaluation = Field(Evaluation(), exclude_if=lambda value: value == Evaluation())
-    parent: str | None = Field(None, exclude_if=_unused)
-    """Recipe of the same model whose run is made first, and whose weights this one starts from."""
-    baseline: Annotated[tuple[str, ...], BeforeValidator(_several), AfterValidator(_each_once)] = Field((), exclude_if=_unused)
+    study: SerializeAsAny[Study] | None = Field(None, exclude_if=unset)
+    """What is chosen once the network is trained."""
+    parents: dict[str, Parent] = Field({}, exclude_if=unset)
+    """By role. `weights` is the run that this one starts from; other roles are for the model and its losses."""
+    baseline: Annotated[tuple[str, ...], BeforeValidator(_one_as_list), AfterValidator(each_once)] = Field((), exclude_if=unset)
     """Recipe of the same model that this one is to beat, or several; reports set it beside each, seed by seed."""
     changes: list[str] = []
     """What --set and --dataset changed of the named recipe."""
@@ -212,9 +86,9 @@ class Recipe(_Part):
         own = self.training.epochs
         if epochs == own:
             return self
-        scaled = _scaled(self, epochs / own)
-        training = scaled.training.model_copy(update={"epochs": epochs})
-        return scaled.model_copy(update={"training": training, "scaled_from_epochs": self.scaled_from_epochs or own})
+        changed = scaled(self, epochs / own)
+        training = changed.training.model_copy(update={"epochs": epochs})
+        return changed.model_copy(update={"training": training, "scaled_from_epochs": self.scaled_from_epochs or own})
 
     def with_dataset(self, name: str) -> "Recipe":
         if name == self.data.name:
@@ -222,28 +96,28 @@ class Recipe(_Part):
         data = self.data.model_copy(update={"name": name})
         return self.model_copy(update={"data": data, "changes": [*self.changes, f"data.name={name}"]})
 
+    def resolved(self) -> "Recipe":
+        """The recipe with every option of its model spelled out. Raises UsageError for a wrong one."""
+        options = registry.resolve(self.model.name, self.model.options)
+        return self.model_copy(update={"model": Model(name=self.model.name, **options)})
+
+    def content(self) -> dict:
+        """As plain data; `parse` reads it back."""
+        content = self.model_dump(mode="json")
+        if self.study:
+            content["study"] = {"kind": self.study.kind, **content["study"]}
+        return content
+
     def dump(self) -> str:
-        """The resolved recipe as YAML."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        """As YAML."""
+        return yaml.safe_dump(self.content(), sort_keys=False)
 
-    def hash(self, **also: Any) -> str:
-        """Eight hexadecimal digits of the resolved recipe and of what else decides the weights; they can be evaluated in many ways."""
-        left_out = ("name", "source", "baseline", "changes", "evaluation")
-        content = {key: value for key, value in self.model_dump(mode="json").items() if key not in left_out}
-        content["data"].pop("name")  # one set under several paths is one set; `also` holds its fingerprint
-        return hashlib.sha256(json.dumps([content, also], sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _scaled(part: BaseModel, factor: float) -> Any:
-    """A recipe or a part of one with everything that is counted in epochs times `factor`."""
-    changed = {}
-    for name, field in type(part).model_fields.items():
-        value = getattr(part, name)
-        if isinstance(value, BaseModel):
-            changed[name] = _scaled(value, factor)
-        elif IN_EPOCHS in field.metadata:
-            changed[name] = tuple(each * factor for each in value) if isinstance(value, tuple) else value * factor
-    return part.model_copy(update=changed)
+    def digest(self, **others: Any) -> str:
+        """Eight hexadecimal digits of what decides the weights: the recipe without its name and study, and `others` (data, parents ...)."""
+        left_out = ("name", "source", "baseline", "changes", "study", "parents")
+        content = {key: value for key, value in self.content().items() if key not in left_out}
+        content["data"].pop("name")  # one set under several paths is one set; `others` holds its digest
+        return hashlib.sha256(json.dumps([content, others], sort_keys=True).encode()).hexdigest()[:8]
 
 
 def available(family: str | None = None) -> list[tuple[str, str]]:
@@ -292,11 +166,55 @@ def read(path: Path) -> Recipe:
 
 
 def parse(content: dict, where: str) -> Recipe:
-    """Validate a recipe's content. Raises UsageError naming the key, the value, what is allowed and the nearest match."""
+    """Validate a recipe's content. Raises UsageError naming the key, the value, what is allowed and the nearest match.
+
+    Which losses and which study there are is for the model to say.
+    """
+    model = content.get("model")
+    if isinstance(model, dict) and isinstance(model.get("name"), str):
+        declared = registry.entry(model["name"])
+        content = {**content, "losses": _losses(content.get("losses"), declared, where)}
+        content["study"] = _study(content.get("study"), declared, where)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise explain(error, Recipe, where) from None
+
+
+def _losses(given: Any, declared: registry.Entry, where: str) -> dict[str, Loss]:
+    kinds = declared.loss_kinds()
+    if given is None:
+        return {CrossEntropy.kind: CrossEntropy()}
+    if not isinstance(given, dict) or not given:
+        raise UsageError(f"In {where}: losses = {given!r} is not allowed: give losses by kind: {', '.join(kinds)}.")
+    for kind in given:
+        if kind not in kinds:
+            raise UsageError(f"In {where}: unknown key {f'losses.{kind}'!r}.{nearest(kind, kinds)} Allowed here: {', '.join(kinds)}.")
+    return {kind: _settings(kinds[kind], {} if value is None else value, where, f"losses.{kind}") for kind, value in given.items()}
+
+
+def _study(given: Any, declared: registry.Entry, where: str) -> Study | None:
+    if given is None:
+        return None
+    if declared.study is None:
+        raise UsageError(f"In {where}: study: there is nothing to choose for {declared.name} once it is trained; leave it out.")
+    if isinstance(given, dict):
+        kind, given = given.get("kind", declared.study.kind), {key: value for key, value in given.items() if key != "kind"}
+        if kind != declared.study.kind:
+            raise UsageError(f"In {where}: study.kind = {kind!r} is not allowed: the study of {declared.name} is {declared.study.kind!r}.")
+    return _settings(declared.study, given, where, "study")
+
+
+def _settings(schema: type[Part], given: Any, where: str, key: str) -> Any:
+    """A group of settings that its own component validates."""
+    if not isinstance(given, dict):
+        raise UsageError(
+            f"In {where}: {key} = {given!r} is not allowed: it is a group of settings: {', '.join(schema.model_fields) or 'none'}."
+        )
+    try:
+        return schema.model_validate(given)
+    except ValidationError as error:
+        raise explain(error, schema, where, f"{key}.") from None
 
 
 def _read(path) -> dict:

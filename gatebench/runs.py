@@ -1,9 +1,8 @@
 """The run folder: every file written whole or not at all, and read back.
 
-`<model>-<recipe>-<data>-s<seed>-<hash>/` holds recipe.yaml, machine.json, epochs.csv, rows.jsonl, summary.json,
-breakdown.csv, inputs.parquet, decisions.npz, examples.npz, data.json, model.safetensors, of a network with exits exits.csv and
-calibration.csv with a picture each, resume.pt (to go on from, or to be evaluated in another way), and once timed latency.csv,
-latency.json and pictures.
+`<model>-<recipe>-<data>-s<seed>-<hash>/` holds recipe.yaml, machine.json, data.json, epochs.csv, rows.jsonl, summary.json, columns.json
+(columns that its family declares), breakdown.csv, inputs.parquet, decisions.npz, examples.npz, model.safetensors, tables of its study,
+resume.pt (to go on from), and times/, one file for each timing.
 """
 
 import contextlib
@@ -12,12 +11,22 @@ import errno
 import itertools
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from .errors import GatebenchError
+from .row import Row
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a folder is not locked
+    fcntl = None
+
+LOCK = ".lock"
 
 
 class RunFolder:
@@ -39,15 +48,34 @@ class RunFolder:
 
         Raises GatebenchError where the disk is full or not writable.
         """
-        try:
+        with self._explained(name):
             self.path.mkdir(parents=True, exist_ok=True)
             with _replacing(self / name) as stream:
                 fill(stream)
+
+    @contextlib.contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        """Turn what the system says against writing a file into a sentence."""
+        try:
+            yield
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = "the disk is full" if full else error.strerror or str(error)
             mend = "What was written before is kept; make room or choose another --out" if full else "Choose another --out"
             raise GatebenchError(f"Cannot write {self / name}: {reason}. {mend}, then run the same command again.") from error
+
+    def reserve(self, name: str) -> bool:
+        """Create an empty file, to be written later. Returns False where there is one already, of this process or another.
+
+        Raises GatebenchError where the disk is full or not writable.
+        """
+        with self._explained(name):
+            (self / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                open(self / name, "x").close()
+            except FileExistsError:
+                return False
+            return True
 
     def write_text(self, name: str, text: str) -> None:
         self.write(name, lambda stream: stream.write(text.encode()))
@@ -56,16 +84,9 @@ class RunFolder:
         self.write_text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     def write_rows(self, rows: list[dict]) -> None:
-        """rows.jsonl: one line an operating point."""
-        self.write_text("rows.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
-
-    def read_rows(self) -> list[dict]:
-        """rows.jsonl, or nothing where there is none. Raises GatebenchError where it is damaged."""
-        path = self / "rows.jsonl"
-        try:
-            return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
-        except (OSError, ValueError) as error:
-            raise GatebenchError(f"{path} cannot be read ({error}). Remove it, or write elsewhere with --out.") from None
+        """rows.jsonl: one line an operating point, the headline first."""
+        checked = (Row.model_validate(row).model_dump(exclude_none=True) for row in rows)
+        self.write_text("rows.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in checked))
 
     def read_json(self, name: str, *wanted: str) -> dict:
         """Raises GatebenchError where the file is missing or is not a JSON object with the `wanted` keys."""
@@ -82,10 +103,10 @@ class RunFolder:
 
     def remove(self, *patterns: str) -> bool:
         """Remove what no longer holds; whether there was anything."""
-        found = [path for pattern in patterns for path in self.path.glob(pattern)]
-        for path in found:
+        matches = [path for pattern in patterns for path in self.path.glob(pattern)]
+        for path in matches:
             path.unlink()
-        return bool(found)
+        return bool(matches)
 
     def remove_leftovers(self) -> None:
         """Temporary files of a process that was killed while it wrote."""
@@ -105,6 +126,33 @@ class RunFolder:
             return lines
         except (OSError, ValueError) as error:
             raise GatebenchError(f"{self / name} cannot be read ({error}). Remove the folder or train into another with --fresh.") from None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder for this process alone, until it is done or ends in any way.
+
+        Raises GatebenchError naming the process that has it.
+        """
+        with self._explained(LOCK):
+            self.path.mkdir(parents=True, exist_ok=True)
+            stream = open(self / LOCK, "a+")  # noqa: SIM115 (closed below, where errors of what is done meanwhile are not this file's)
+        with stream:
+            stream.seek(0)
+            try:
+                if fcntl:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise GatebenchError(
+                    f"{self.path} is being written by {stream.read().strip() or 'another process'}. Wait for it, or train into a folder of"
+                    " its own with --fresh."
+                ) from None
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M:%S on %Y-%m-%d}")
+            stream.flush()
+            try:
+                yield
+            finally:  # the file stays: removed, two processes could each lock one of its name
+                stream.truncate(0)
 
 
 def _number(text: str) -> int | float | str:
@@ -130,17 +178,19 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def choose_folder(out: Path, name: str, machine: str, fresh: bool) -> RunFolder:
+def choose_folder(out: Path, name: str, machine: str, fresh: bool, take_over: bool) -> RunFolder:
     """The folder a command goes on with: the newest of `name`, `name-2`, `name-3` ... that is this machine's own, else a new one.
 
-    Another machine's folder, a finished one without weights, and with `fresh` any, is left as it is.
+    Another machine's folder (unless it is unfinished and to be taken over), a finished one without weights, and with `fresh` any, is left
+    as it is.
     """
     names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
     taken = list(itertools.takewhile(lambda folder: folder.path.exists(), (RunFolder(out / each) for each in names)))
     for folder in [] if fresh else reversed(taken):
-        nobodys = not folder.finished and not (folder / "machine.json").exists()  # killed before its first file
-        ours = nobodys or ((folder / "machine.json").exists() and folder.read_json("machine.json").get("name") == machine)
-        if ours and (not folder.finished or (folder / "model.safetensors").exists()):
-            folder.remove_leftovers()
+        begun = (folder / "machine.json").exists()
+        if folder.finished:
+            if begun and folder.read_json("machine.json").get("name") == machine and (folder / "model.safetensors").exists():
+                return folder
+        elif not begun or take_over or folder.read_json("machine.json").get("name") == machine:  # not begun: killed before its first file
             return folder
     return RunFolder(out / (f"{name}-{len(taken) + 1}" if taken else name))

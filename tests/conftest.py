@@ -1,10 +1,15 @@
-"""Shared by all tests: a command line that is run as a user runs it, small data, and where real data may lie."""
+"""Shared by all tests: the command line in process and as a process, small data, runs that several tests read, and real data."""
 
+import contextlib
+import io
 import json
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +17,7 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ |= {"COLUMNS": "120", "NO_COLOR": "1"}  # rich reads them when gatebench is imported
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what it runs behind; commands under test are to hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -19,33 +25,53 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what 
 SMALL = ["--dataset", "shapes", "--set", "data.shapes.train=160", "--set", "data.shapes.test=80", "--set", "data.shapes.image_size=16",
          "--set", "training.batch_size=32", "--threads", "1"]  # fmt: skip
 """A training run of about a second."""
+STATIC = [*SMALL, "--epochs", "1"]
+"""The shortest run of resnet8."""
+GATED = [*STATIC, "--set", "model.depth=8"]
+"""The shortest run of cosinegate."""
 
 
 class Command:
-    """`gatebench ...` as a subprocess."""
+    """`gatebench ...` in this process, with what it prints; `start` makes a process of its own."""
 
     def __init__(self, home: Path):
-        self.started: list[subprocess.Popen] = []
+        self.started: list = []
         self.environment = {
             **os.environ,
             "HOME": str(home),
             "GATEBENCH_DATA": str(home / "data"),
-            "COLUMNS": "120",
-            "NO_COLOR": "1",
             **{proxy: "http://127.0.0.1:9" for proxy in ("http_proxy", "https_proxy")},  # no test downloads anything
             "PYTHONUNBUFFERED": "1",
         }
 
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess:
+        import torch
+
+        from gatebench import cli
+
+        out, err = io.StringIO(), io.StringIO()
+        threads, code = torch.get_num_threads(), 0
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            for name, value in self.environment.items():
+                if os.environ.get(name) != value:
+                    patch.setenv(name, value)
+            try:
+                cli.app(list(arguments), prog_name="gatebench")
+            except SystemExit as exit:
+                code = exit.code or 0
+            except Exception:  # as the interpreter ends
+                traceback.print_exc()
+                code = 1
+            finally:
+                torch.set_num_threads(threads)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
     def start(self, *arguments: str, **options) -> subprocess.Popen:
+        """A process with a Python of its own, which takes seconds to import torch."""
         command = [sys.executable, "-m", "gatebench", *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self.started.append(subprocess.Popen(command, env=self.environment, text=True, **pipes, **options))
         return self.started[-1]
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def json(self, *arguments: str):
         done = self(*arguments, "--json")
@@ -60,12 +86,127 @@ class Command:
         return " ".join(done.stderr.split())
 
 
-@pytest.fixture
-def gatebench(tmp_path) -> Iterator[Command]:
-    command = Command(tmp_path)
+class Process(Command):
+    """`gatebench ...` as a user starts it."""
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+class Fork:
+    """`gatebench ...` as a process of its own that need not import anything: forked from one that did."""
+
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["pytest", "gatebench.stages", "gatebench.training.view", "gatebench.report.train_table"])
+
+    def __init__(self, files: list[Path], environment: dict[str, str], arguments: tuple[str, ...], dies_writing: str | None):
+        self.files = files
+        self.process = self.server.Process(target=_run, args=(files, environment, arguments, dies_writing))
+        self.process.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def communicate(self) -> tuple[str, str]:
+        """What it printed, once it has ended."""
+        self.process.join(timeout=300)
+        return tuple(file.read_text() for file in self.files)
+
+
+def _run(files: list[Path], environment: dict[str, str], arguments: tuple[str, ...], dies_writing: str | None) -> None:
+    os.environ.update(environment)
+    for descriptor, file in enumerate(files, 1):
+        os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), descriptor)
+    from gatebench import cli
+
+    replace = os.replace
+
+    def replace_or_die(source: str, target: Path) -> None:
+        if target.name == dies_writing:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+
+    os.replace = replace_or_die
+
+    cli.app(list(arguments), prog_name="gatebench")
+
+
+class Forks(Command):
+    """Processes that start at once, for tests that kill many."""
+
+    def __init__(self, home: Path):
+        super().__init__(home)
+        self.home = home
+
+    def start(self, *arguments: str, dies_writing: str | None = None) -> Fork:
+        """`dies_writing` is a file's name: just before it would be there, the process is killed."""
+        files = [self.home / f"process-{len(self.started)}.{stream}" for stream in ("out", "err")]
+        self.started.append(Fork(files, self.environment, arguments, dies_writing))
+        return self.started[-1]
+
+
+def _until_done(command: Command) -> Iterator[Command]:
     yield command
     for process in command.started:  # what a failed test left running
         process.kill()
+
+
+@pytest.fixture
+def gatebench(tmp_path) -> Iterator[Command]:
+    """The command line in this process."""
+    yield from _until_done(Command(tmp_path))
+
+
+@pytest.fixture
+def gatebench_process(tmp_path) -> Iterator[Process]:
+    """The command line in a process of its own, where that is the point."""
+    yield from _until_done(Process(tmp_path))
+
+
+@pytest.fixture
+def gatebench_forks(tmp_path) -> Iterator[Forks]:
+    """The command line in processes of their own that start at once."""
+    yield from _until_done(Forks(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def static_run(tmp_path_factory) -> Path:
+    """The finished run `train resnet8 STATIC`; to be read, or copied with `copied`."""
+    return _trained(tmp_path_factory.mktemp("static"), "resnet8", *STATIC)
+
+
+@pytest.fixture(scope="session")
+def gated_run(tmp_path_factory) -> Path:
+    """The finished run `train cosinegate GATED`; to be read, or copied with `copied`."""
+    return _trained(tmp_path_factory.mktemp("gated"), "cosinegate", *GATED)
+
+
+def copied(run: Path, to: Path) -> Path:
+    """A copy of a run folder below `to`."""
+    return Path(shutil.copytree(run, to / run.name))
+
+
+def _trained(home: Path, *command: str) -> Path:
+    done = Command(home)("train", *command, "--out", str(home / "results"))
+    assert done.returncode == 0, done.stderr
+    (folder,) = (home / "results").iterdir()
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -2,22 +2,45 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
-from conftest import SMALL
-
-TINY = [*SMALL, "--set", "model.depth=8", "--epochs", "1"]
+from conftest import GATED, SMALL, STATIC, copied
 
 
-def test_help_does_not_import_torch(gatebench):
-    import subprocess
-    import sys
+def imported(*arguments):
+    """What of the heavy modules a command of a fresh Python has imported in the end, and its seconds of CPU."""
+    code = f"""
+import sys, time
+from gatebench.cli import app
+app({list(arguments)!r}, standalone_mode=False)
+heavy = [name for name in ("torch", "pandas", "scipy", "matplotlib", "numpy", "pydantic") if name in sys.modules]
+print(*heavy, time.process_time())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *modules, seconds = done.stdout.splitlines()[-1].split()
+    return set(modules), float(seconds)
 
-    code = "import sys, gatebench.cli; print([name for name in ('torch', 'numpy', 'pandas', 'pydantic') if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
-    done = gatebench("--help")
+
+def test_help_imports_nothing_heavy(gatebench_process):
+    done = gatebench_process("--help")
     assert done.returncode == 0 and "train" in done.stdout and "list" in done.stdout
+    assert imported("--help")[0] == set()
+
+
+@pytest.mark.parametrize("kind", ["models", "recipes"])
+def test_names_are_listed_in_a_moment(kind):
+    modules, seconds = imported("list", kind)
+    assert modules == {"pydantic"} and seconds < 1.5
+
+
+@pytest.mark.parametrize("command", [["list", "datasets"], ["pareto"], ["report"]], ids="-".join)
+def test_what_only_reads_rows_imports_no_torch(gated_run, tmp_path, command):
+    options = {"pareto": [str(gated_run.parent), "--out", str(tmp_path / "front.png")], "report": [str(gated_run), "--out", str(tmp_path)]}
+    assert "torch" not in imported(*command, *options.get(command[0], []))[0]
 
 
 def test_list(gatebench):
@@ -28,11 +51,11 @@ def test_list(gatebench):
 
 
 def test_train_prints_the_table_and_is_read_back(gatebench, tmp_path):
-    command = ["train", "cosinegate", "--config", "balanced", *TINY, "--seed", "0,1", "--out", str(tmp_path / "out")]
+    command = ["train", "cosinegate", "--config", "balanced", *GATED, "--seed", "0,1", "--out", str(tmp_path / "out")]
     done = gatebench(*command)
     assert done.returncode == 0, done.stderr
     out = " ".join(done.stdout.split())
-    for words in ("cosinegate balanced on shapes (test), 1 epoch (the recipe's: 160): claimed beside executed", "accuracy %",
+    for words in ("cosinegate balanced on shapes (test), 1 epoch (the recipe's: 160): claimed beside executed", "% (95 %)",
                   "difficulty 0.0-0.2", "blocks.2", "audit, seed 1:", "written to"):  # fmt: skip
         assert words in out, words
     assert "epoch 1/1" in done.stderr
@@ -50,19 +73,20 @@ def test_train_prints_the_table_and_is_read_back(gatebench, tmp_path):
 
 
 def test_the_predictive_gate_executes_what_it_decides(gatebench, tmp_path):
-    (row,) = gatebench.json("train", "cosinegate", "--config", "predictive", *TINY, "--out", str(tmp_path))
+    (row,) = gatebench.json("train", "cosinegate", "--config", "predictive", *GATED, "--out", str(tmp_path))
     assert row["macs_executed"] == pytest.approx(row["macs_decided"])
 
 
-def test_a_static_network_claims_nothing(gatebench, tmp_path):
-    done = gatebench("train", "resnet8", *TINY[:-4], "--epochs", "1", "--out", str(tmp_path))
+def test_a_static_network_claims_nothing(gatebench, static_run):
+    command = ["train", "resnet8", *STATIC, "--out", str(static_run.parent)]
+    done = gatebench(*command)
     assert done.returncode == 0, done.stderr
-    (row,) = gatebench.json("train", "resnet8", *TINY[:-4], "--epochs", "1", "--out", str(tmp_path))
-    assert "mean_gate_hard" not in row and "skip_pct" not in row and row["macs_ratio"] == 1 and row["audit"] == []
+    (row,) = gatebench.json(*command)
+    assert "mean_gate_hard" not in row and "skip_pct" not in row and row["macs_ratio"] == 1 and row["audit"] == [] and not row["adaptive"]
 
 
 def test_the_recipe_s_missing_set_is_replaced_loudly(gatebench, tmp_path):
-    small = [option for option in TINY if option not in ("--dataset", "shapes")]
+    small = [option for option in GATED if option not in ("--dataset", "shapes")]
     done = gatebench("train", "cosinegate", *small, "--out", str(tmp_path))
     err = " ".join(done.stderr.split())
     assert done.returncode == 0 and "cifar10 is not below" in err and "NOT cifar10: going on with the procedural set `shapes`" in err
@@ -92,7 +116,12 @@ def test_a_named_missing_set_is_an_error_that_says_where_to_put_it(gatebench, tm
         (["train", "cosinegate", "--dataset", "./nowhere"], "There is no folder or .npz file at ./nowhere"),
         (["train", "cosinegate", "--seed", "one"], "--seed wants whole numbers"),
         (["train", "cosinegate", "--seed", "99999999999"], "--seed wants whole numbers from 0 to 4294967295"),
-        (["train", "cosinegate", "--set", "objective.terms.foo=1", *TINY], "objective.terms.foo: the model has no such term"),
+        (["train", "cosinegate", "--set", "losses.foo.weight=1", *GATED], "unknown key 'losses.foo'. Allowed here: cross_entropy, budget"),
+        (
+            ["train", "cosinegate", "--set", "losses.prediction.weight=1", *GATED],
+            "losses.prediction: the model has no such term. It has: consistency.",
+        ),
+        (["train", "resnet8", "--set", "losses.budget={weight: 1, target: 0}", *STATIC], "losses.budget: the model has no gates"),
         (["train", "cosinegate", "--epochs", "0"], "Invalid value for '--epochs'"),
         (["train", "cosinegate", "--device", "gpu"], "--device wants auto, cpu or cuda (a GPU), not 'gpu'."),
         (["train"], "Missing argument 'MODEL'"),
@@ -114,72 +143,72 @@ def test_cuda_where_there_is_none(gatebench):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(gatebench, tmp_path):
-    command = ["train", "resnet8", *TINY[:-4], "--out", str(tmp_path), "--set", "training.learning_rate=1e30", "--epochs", "3"]
+    command = ["train", "resnet8", *SMALL, "--out", str(tmp_path), "--set", "training.learning_rate=1e30", "--epochs", "3"]
     said = gatebench.refused(*command, code=1)
     assert "The loss is not a number in epoch" in said and "training.learning_rate" in said
 
 
 def test_weights_that_blow_up_in_an_epoch_s_last_step_are_not_kept(gatebench, tmp_path):
     one_step = ["--set", "training.batch_size=160", "--set", "training.learning_rate=1e30", "--epochs", "2", "--out", str(tmp_path)]
-    said = gatebench.refused("train", "resnet8", *TINY[:-4], *one_step, code=1)
+    said = gatebench.refused("train", "resnet8", *SMALL, *one_step, code=1)
     assert "The loss is not a number in epoch 1. No epoch was finished" in said
     assert not list(tmp_path.glob("*/resume.pt"))
 
 
-def test_a_damaged_checkpoint_is_named(gatebench, tmp_path):
-    command = ["train", "resnet8", *TINY[:-4], "--out", str(tmp_path), "--epochs", "1"]
-    assert gatebench(*command).returncode == 0
-    (folder,) = tmp_path.glob("resnet8-*")
-    (folder / "summary.json").unlink()
-    (folder / "resume.pt").write_bytes(b"damaged")
-    assert "is damaged, or not of this run" in gatebench.refused(*command, code=1)
+@pytest.fixture
+def again(gatebench, static_run, tmp_path):
+    """The command of a finished run again, on a copy of its folder; and the copy."""
+    folder = copied(static_run, tmp_path / "out")
+    return ["train", "resnet8", *STATIC, "--out", str(folder.parent)], folder
 
 
 @pytest.mark.parametrize(
     "content",
-    [[1, 2], {"epochs": 5}, {"epochs": [{"x": 1}]}, {"model": 5}, "a byte"],
-    ids=["a list", "no epochs", "other epochs", "no model", "a byte flipped"],
+    [b"damaged", [1, 2], {"epochs": 5}, {"epochs": [{"x": 1}]}, {"model": 5}, "a byte"],
+    ids=["no checkpoint", "a list", "no epochs", "other epochs", "no model", "a byte flipped"],
 )
-def test_a_checkpoint_of_something_else_is_named(gatebench, checkpoint, content):
-    command, folder = checkpoint
-    whole = (folder / "resume.pt").read_bytes()
+def test_a_checkpoint_of_something_else_is_named(gatebench, again, content):
+    command, folder = again
+    for name in ("summary.json", "model.safetensors"):  # killed before they were written
+        (folder / name).unlink()
+    complete = (folder / "resume.pt").read_bytes()
     state = torch.load(folder / "resume.pt", weights_only=True)
-    if content == "a byte":
-        where = len(whole) // 2
-        (folder / "resume.pt").write_bytes(whole[:where] + bytes([whole[where] ^ 1]) + whole[where + 1 :])
+    if isinstance(content, bytes):
+        (folder / "resume.pt").write_bytes(content)
+    elif content == "a byte":
+        where = len(complete) // 2
+        (folder / "resume.pt").write_bytes(complete[:where] + bytes([complete[where] ^ 1]) + complete[where + 1 :])
     else:
         torch.save({**state, **content} if isinstance(content, dict) else content, folder / "resume.pt")
-    said = gatebench.refused(*command, code=1)
-    (folder / "resume.pt").write_bytes(whole)  # first, or the cases after this one fail with it
-    assert "is damaged, or not of this run" in said
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A command, and the folder of its run that was stopped before the summary."""
-    from conftest import Command
-
-    out = tmp_path_factory.mktemp("checkpoint")
-    command = ["train", "resnet8", *TINY[:-4], "--out", str(out), "--epochs", "1"]
-    assert Command(out)(*command).returncode == 0
-    (folder,) = out.glob("resnet8-*")
-    (folder / "summary.json").unlink()
-    return command, folder
-
-
-@pytest.mark.parametrize("name, content", [("summary.json", "{}"), ("summary.json", "{"), ("breakdown.csv", None), ("breakdown.csv", "")])
-def test_a_damaged_result_is_named(gatebench, tmp_path, name, content):
-    command = ["train", "resnet8", *TINY[:-4], "--out", str(tmp_path), "--epochs", "1"]
+    assert "is damaged, or not of this run" in gatebench.refused(*command, code=1)
+    (folder / "resume.pt").write_bytes(complete)
     assert gatebench(*command).returncode == 0
-    (folder,) = tmp_path.glob("resnet8-*")
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [("summary.json", "{}"), ("summary.json", "{"), ("breakdown.csv", None), ("breakdown.csv", ""), ("rows.jsonl", "{}"),
+     ("columns.json", "{")],
+)  # fmt: skip
+def test_a_damaged_result_is_named(gatebench, again, name, content):
+    command, folder = again
     (folder / name).unlink() if content is None else (folder / name).write_text(content)
     said = gatebench.refused(*command, code=1)
     assert name in said and "--fresh" in said and "unexpectedly" not in said
 
 
+@pytest.mark.parametrize("content", ["", "epoch,train_loss\n", "epoch\nx\n"])
+def test_damaged_epochs_are_named_where_they_are_needed(gatebench, again, content):
+    command, folder = again
+    (folder / "summary.json").unlink()
+    (folder / "epochs.csv").write_text(content)
+    said = gatebench.refused(*command, code=1)
+    assert "cannot be evaluated: epochs.csv is damaged or not there" in said and "--fresh" in said
+
+
 def test_an_out_that_cannot_be_written_is_named(gatebench, tmp_path):
     (tmp_path / "file").write_text("")
-    said = gatebench.refused("train", "resnet8", *TINY[:-4], "--epochs", "1", "--out", str(tmp_path / "file"), code=1)
+    said = gatebench.refused("train", "resnet8", *STATIC, "--out", str(tmp_path / "file"), code=1)
     assert "Cannot write" in said and "--out" in said
 
 
@@ -189,11 +218,11 @@ def test_a_recipe_for_another_model_is_refused(gatebench, tmp_path):
     assert "is for model 'cosinegate', not 'resnet20'" in said
 
 
-def test_a_broken_machine_file_is_named_and_fresh_goes_round_it(gatebench, tmp_path):
-    command = ["train", "resnet8", *TINY[:-4], "--out", str(tmp_path / "res[old]"), "--epochs", "1"]
+def test_a_broken_machine_file_is_named_and_fresh_goes_round_it(gatebench, static_run, tmp_path):
+    folder = copied(static_run, tmp_path / "res[old]")
+    command = ["train", "resnet8", *STATIC, "--out", str(folder.parent)]
     done = gatebench(*command)
     assert done.returncode == 0 and "res[old]" in done.stdout, "a path in brackets is not markup"
-    (folder,) = (tmp_path / "res[old]").iterdir()
     (folder / "machine.json").write_text("[]")
     assert "machine.json cannot be read" in gatebench.refused(*command, code=1)
     assert gatebench(*command, "--fresh").returncode == 0
@@ -214,12 +243,12 @@ def test_an_unforeseen_error_is_one_sentence(monkeypatch):
     assert said == ["gatebench: this failed unexpectedly: ZeroDivisionError: nobody thought of this. `gatebench --debug ...` shows where."]
 
 
-def test_debug_shows_the_traceback(gatebench):
-    done = gatebench("--debug", "train", "cosinegat")
+def test_debug_shows_the_traceback(gatebench_process):
+    done = gatebench_process("--debug", "train", "cosinegat")
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
 def test_threads_are_recorded(gatebench, tmp_path):
-    (row,) = gatebench.json("train", "resnet8", *TINY[:-4], "--threads", "2", "--epochs", "1", "--out", str(tmp_path))
+    (row,) = gatebench.json("train", "resnet8", *STATIC, "--threads", "2", "--out", str(tmp_path))
     machine = json.loads(next(tmp_path.glob("*/machine.json")).read_text())
     assert row["threads"] == machine["threads"] == 2 and machine["cores"] == os.cpu_count() and "torch" in machine

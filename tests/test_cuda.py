@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import SMALL
 
-from gatebench import models
-from gatebench.execution.fold import folded
-from gatebench.execution.graphs import GraphedBlocks
+from gatebench.models import registry
+from gatebench.runtimes.fold import folded
+from gatebench.runtimes.graphs import Recorder
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU that torch can use here")]
 
@@ -28,34 +28,36 @@ def test_a_run_on_the_gpu(gatebench, tmp_path, config):
 ])  # fmt: skip
 def test_the_gpu_answers_as_the_cpu_does(name, options):
     torch.manual_seed(0)
-    net = models.create(name, **options).eval()
+    net = registry.create(name, **options).eval()
     x = torch.randn(16, 3, 32, 32)
     decisions = net.random_decisions(16, np.random.default_rng(0))
     with torch.no_grad():
         expected = net.infer(x, "masked", decisions).logits
         net.cuda()
         for rows in (slice(16), *(slice(row, row + 1) for row in range(16))):
-            found = net.infer(x[rows].cuda(), "sparse", decisions[rows].cuda())
-            assert torch.allclose(found.logits.cpu(), expected[rows], rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+            output = net.infer(x[rows].cuda(), "sparse", decisions[rows].cuda())
+            assert torch.allclose(output.logits.cpu(), expected[rows], rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
             own = net.infer(x[rows].cuda())
-            assert own.decisions.device.type == own.executed.device.type == "cuda"
+            assert own.decisions.device.type == "cuda"
+            assert own.executed_macs.shape == (len(x[rows]), len(net.units) + 2) and (own.executed_macs >= 0).all()
 
 
 @pytest.mark.parametrize("gate", [{"kind": "cir"}, {"kind": "predictive"}, {"kind": "predictive", "decides": "before"}])
 def test_recorded_graphs_answer_as_the_network_does(gate):
     torch.manual_seed(0)
-    net = folded(models.create("cosinegate", depth=14, gate=gate).eval()).cuda()
+    net = folded(registry.create("cosinegate", depth=14, gate=gate).eval()).cuda()
     inputs = torch.randn(6, 1, 3, 32, 32, device="cuda")
     with torch.inference_mode():
-        graphed = GraphedBlocks(net, inputs[0])
-        twin = graphed.twin()
+        graphed = net.recorded(inputs[0], Recorder())
+        (twin,), (graphed_twin,) = net.references().values(), graphed.references().values()
         for x in inputs:
             decisions = torch.rand(1, len(net.units), device="cuda") < 0.5
             for options in ({}, {"decisions": decisions}, {"execution": "masked"}, {"policy": 0.0}, {"policy": 1.0}):
-                expected, found = net.infer(x, **options), graphed.infer(x, **options)
-                assert torch.allclose(found.logits, expected.logits, rtol=1e-3, atol=1e-4)
-                assert torch.equal(found.decisions, expected.decisions)
-            assert torch.allclose(twin(x), net.twin()(x), rtol=1e-3, atol=1e-4)
+                expected, output = net.infer(x, **options), graphed.infer(x, **options)
+                assert torch.allclose(output.logits, expected.logits, rtol=1e-3, atol=1e-4)
+                assert torch.equal(output.decisions, expected.decisions)
+                assert expected.gates is None or torch.allclose(output.gates, expected.gates, rtol=1e-3, atol=1e-4)
+            assert torch.allclose(graphed_twin(x), twin(x), rtol=1e-3, atol=1e-4)
 
 
 def test_a_profile_on_the_gpu_uses_its_events(gatebench, tmp_path):
@@ -64,5 +66,5 @@ def test_a_profile_on_the_gpu_uses_its_events(gatebench, tmp_path):
     done = gatebench("profile-latency", str(tmp_path), "--device", "cuda", "--batch-size", "1,8", "--inputs", "16", "--json")
     assert done.returncode in (0, 3), done.stderr
     assert {row["batch_size"] for row in json.loads(done.stdout)} == {1, 8}
-    conditions = json.loads(next(tmp_path.glob("*/latency.json")).read_text())
+    conditions = json.loads(next(tmp_path.glob("*/times/*.json")).read_text())
     assert conditions["sessions"][0]["clock"]["name"] == "cuda events" and conditions["sessions"][0]["measured_on"]["gpu"]

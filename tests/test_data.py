@@ -1,5 +1,7 @@
 """Data sets from every source, and batches of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,10 @@ from scipy.io import savemat
 
 from gatebench.data.batches import Batches
 from gatebench.data.catalogue import CATALOGUE, is_on_disk, load
-from gatebench.data.images import Images, channel_statistics
+from gatebench.data.images import Dataset, Images, channel_statistics
+from gatebench.data.settings import Data, Shapes
 from gatebench.data.shapes import class_names, make_shapes
 from gatebench.errors import GatebenchError, MissingData, UsageError
-from gatebench.recipe import Data, Shapes
 
 CPU = torch.device("cpu")
 
@@ -86,6 +88,24 @@ def test_no_batch_of_one_image_is_left_over(count, sizes):
 def test_the_fingerprint_is_of_pixels_and_labels(tmp_path):
     one, same, other = (load(Data(name="shapes", shapes=Shapes(train=20, test=20, seed=seed)), tmp_path) for seed in (0, 0, 1))
     assert one.fingerprint() == same.fingerprint() != other.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mean": (0.4,) * 3}, {"std": (0.3,) * 3}, {"mirrors": False}, {"scored": "validation"}, {"classes": ["a", "b", "c"]},
+        {"train": Images(random_pixels(8, seed=1), np.arange(8) % 2)}, {"test": Images(random_pixels(4), np.array([0, 1, 1, 1]))},
+        {"train": Images(random_pixels(8).reshape(8, 32, 8, 3), np.arange(8) % 2)},
+        {"validation": Images(random_pixels(2), np.array([0, 1]))},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)  # fmt: skip
+def test_the_digest_is_of_all_that_decides_a_run_s_numbers(changes):
+    train, test = Images(random_pixels(8), np.arange(8) % 2), Images(random_pixels(4), np.array([0, 1, 0, 1]))
+    dataset = Dataset("one", ["a", "b"], train, test, (0.5,) * 3, (0.25,) * 3)
+    assert replace(dataset, **changes).describe()["digest"] != dataset.describe()["digest"]
+    named = replace(dataset, name="another", classes=["cat", "dog"])
+    assert named.describe()["digest"] == dataset.describe()["digest"], "names decide nothing"
 
 
 def test_shapes_are_reproducible_balanced_and_differ_by_seed():

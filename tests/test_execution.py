@@ -1,18 +1,147 @@
 """Sparse execution: the same answers as masked, with the work really left out."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_models import settle_norms
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gatebench import models
-from gatebench.execution.fold import folded, same_answers
-from gatebench.execution.order import BatchOrder
-from gatebench.exit_policy import ExitPolicy, all_scores
+from gatebench.measure.macs import count_macs
+from gatebench.models.blocks.cosinegate import CosineGate
+from gatebench.models.blocks.network import BlockGatedResNet
+from gatebench.models.blocks.order import BatchOrder
+from gatebench.models.exits.policy import ExitPolicy, all_scores
+from gatebench.models.registry import create, entry, list_models
+from gatebench.runtimes.fold import folded, same_answers
 
-GATED = {
+SIZE = 16
+
+
+class Centred(BlockGatedResNet):
+    """Gates that are on for half of the inputs that it was centred on, block by block."""
+
+    def __init__(self, **backbone):
+        super().__init__(**backbone)
+        self.register_buffer("middle", torch.zeros(len(self.blocks)))
+        self.centring = False
+
+    def centre(self, x):
+        self.centring = True
+        with torch.no_grad():
+            self.infer(x, "masked")
+        self.centring = False
+
+    def centred(self, index, score):
+        if self.centring:
+            self.middle[index] = score.median()
+        return 100 * (score - self.middle[index])
+
+
+class Recurrent(Centred):
+    """One LSTM cell looks at every block's input before the block is computed."""
+
+    when = "before"
+
+    def __init__(self, size=6, **backbone):
+        super().__init__(**backbone)
+        channels = [shape[1] for shape in self.map_shapes()[:-1]]
+        self.looks = nn.ModuleList(nn.Linear(each, size) for each in channels)
+        self.cell, self.answer = nn.LSTMCell(size, size), nn.Linear(size, 1)
+        self.macs_gate = sum(each * size for each in channels) + len(channels) * (8 * size * size + size)
+
+    def start(self, x):
+        return x.new_zeros(len(x), self.cell.hidden_size), x.new_zeros(len(x), self.cell.hidden_size)
+
+    def logits(self, index, x, state, paths):
+        hidden, memory = self.cell(self.looks[index](x.mean((2, 3))), state)
+        return self.centred(index, self.answer(hidden).squeeze(1)), (hidden, memory)
+
+
+class Spatial(Centred):
+    """A map of the stem's output scales every F(x), and fades with every block; a block is left out where the rest of it is dark."""
+
+    when = "before"
+
+    def __init__(self, **backbone):
+        super().__init__(**backbone)
+        self.look = nn.Conv2d(self.map_shapes()[0][1], 1, 1)
+        self.macs_look = count_macs(self.look, self.map_shapes()[0])
+
+    @property
+    def macs_outside(self):
+        return super().macs_outside + self.macs_look  # under imposed decisions too
+
+    def start(self, x):
+        return (torch.sigmoid(self.look(x)),)
+
+    def logits(self, index, x, state, paths):
+        (attention,) = state
+        return self.centred(index, attention.mean((1, 2, 3))), (attention * (0.8 + 0.2 * torch.tanh(x.mean((1, 2, 3), keepdim=True))),)
+
+    def residual(self, index, x, state):
+        residual = super().residual(index, x, state)
+        return residual * F.adaptive_avg_pool2d(state[0], residual.shape[2:])
+
+
+class LooksBack(Centred):
+    """What a block decides by is how far its input has come from the stem's output, which is its state as it is."""
+
+    when = "before"
+
+    def start(self, x):
+        return (x,)
+
+    def logits(self, index, x, state, paths):
+        return self.centred(index, x.mean((1, 2, 3)) - state[0].mean((1, 2, 3))), state
+
+
+class Remembers(Centred):
+    """What a block decides by is its F(x) and that of the block before, which is the state as it is."""
+
+    when = "after"
+
+    def start(self, x):
+        return (x,)
+
+    def logits(self, index, x, state, paths):
+        return self.centred(index, paths[1].std((1, 2, 3)) - state[0].std((1, 2, 3))), (paths[1],)
+
+
+class Unrectified(Centred):
+    """A block hands on relu(shortcut) + F(x), which may be negative; no block with an identity shortcut comes after."""
+
+    when = "up-front"
+
+    def __init__(self, **backbone):
+        super().__init__(**backbone)
+        self.look = nn.Linear(self.map_shapes()[0][1], len(self.blocks))
+        self.macs_gate = count_macs(self.look, (1, self.look.in_features))
+
+    def up_front_logits(self, x):
+        scores = self.look(x.mean((2, 3))).unbind(1)
+        return torch.stack([self.centred(index, score) for index, score in enumerate(scores)], 1)
+
+    def combine(self, shortcut, residual):
+        return F.relu(shortcut) + residual
+
+
+BACKBONE = {"num_classes": 10, "input_shape": (3, SIZE, SIZE), "depth": 14}
+OWN = {
+    "recurrent": lambda: Recurrent(**BACKBONE),
+    "recurrent, projections": lambda: Recurrent(shortcut="projection", **BACKBONE),
+    "spatial": lambda: Spatial(**BACKBONE),
+    "looks back": lambda: LooksBack(**BACKBONE),
+    "remembers": lambda: Remembers(**BACKBONE),
+    "unrectified": lambda: Unrectified(shortcut="projection", **BACKBONE | {"depth": 8}),
+}
+"""Methods of block gates that use what a method may override."""
+REGISTERED = {
     "cir": ("cosinegate", {}),
     "cir, projections": ("cosinegate", {"depth": 14, "shortcut": "projection"}),
     "up-front": ("cosinegate", {"gate": {"kind": "predictive"}}),
@@ -24,30 +153,38 @@ GATED = {
 
 
 def test_every_registered_gated_model_is_tried():
-    assert {name for name in models.list_models() if models.entry(name).family != "resnet"} == {name for name, _ in GATED.values()}
+    assert {name for name in list_models() if entry(name).recipes != "resnet"} == {name for name, _ in REGISTERED.values()}
 
 
-def make(kind, size=16):
+def make(kind):
     """A network with batch statistics of its own and gates that differ between inputs."""
-    name, options = GATED[kind]
     torch.manual_seed(1)
-    net = models.create(name, 10, (3, size, size), **options)
-    for part, parameter in net.named_parameters():
-        if "controllers" in part or "forecast" in part:
-            torch.nn.init.normal_(parameter)
-    for _ in range(10):
-        net.train()(torch.randn(32, 3, size, size))
+    if kind in OWN:
+        net = OWN[kind]()
+    else:
+        name, options = REGISTERED[kind]
+        net = create(name, 10, (3, SIZE, SIZE), **options)
+        for part, parameter in net.named_parameters():
+            if "controllers" in part or "forecast" in part:
+                torch.nn.init.normal_(parameter)
+    settle_norms(net, [torch.randn(32, 3, SIZE, SIZE) for _ in range(4)])
     net.eval()
-    if net.exits > 1:
-        leave_everywhere(net, inputs(200, size))
+    if kind in OWN:
+        net.centre(inputs(200))
+    if has_exits(net):
+        leave_everywhere(net, inputs(200))
     return net
+
+
+def has_exits(net):
+    return hasattr(net, "exits")
 
 
 def leave_everywhere(net, x):
     """Thresholds, temperatures and answers by which some inputs leave at every exit, and patience looks back past those that left."""
     temperatures = tuple(1 + 0.5 * number for number in range(net.exits))
     with torch.no_grad():
-        answers = [module for head in net.heads for module in head.modules() if isinstance(module, torch.nn.Linear)]
+        answers = [module for head in net.heads for module in head.modules() if isinstance(module, nn.Linear)]
         for layer in answers:  # that differ from exit to exit ...
             torch.nn.init.normal_(layer.weight, 0.0, 3.0)
         for layer, mean in zip(answers, net.all_exits(x).mean(0), strict=True):  # ... and from input to input
@@ -61,22 +198,27 @@ def leave_everywhere(net, x):
     assert set(taken.tolist()) == set(range(net.policy.rule == "patience", net.exits)), "the tests want inputs at every exit"
 
 
-@pytest.fixture(scope="module", params=GATED)
+@pytest.fixture(scope="module", params=[*REGISTERED, *OWN])
 def net(request):
     return make(request.param)
+
+
+@pytest.fixture(scope="module")
+def lean(net):
+    return folded(net)
 
 
 def some_on(net, count, share, seed=0):
     """Legal decisions [N, S], in which about this share is on."""
     generator = torch.Generator().manual_seed(seed)
-    if net.exits == 1:
+    if not has_exits(net):
         return torch.rand(count, net.switches, generator=generator) < share
     last = (torch.rand(count, net.exits - 1, generator=generator) < share).sum(1)
     return net.needed(torch.stack([torch.arange(net.exits) <= each for each in last]).repeat_interleave(2, 1))
 
 
-def inputs(count, size=16):
-    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count)).contiguous(memory_format=torch.channels_last)
+def inputs(count):
+    return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(count)).contiguous(memory_format=torch.channels_last)
 
 
 def assert_same(first, second):
@@ -86,22 +228,28 @@ def assert_same(first, second):
 
 @pytest.mark.parametrize("count", [1, 2, 7, 64, 101])
 @pytest.mark.parametrize("fold", [False, True])
-def test_masked_equals_sparse_in_batches_of_every_size(net, count, fold):
-    net, x = folded(net) if fold else net, inputs(count)
+def test_masked_equals_sparse_in_batches_of_every_size(net, lean, count, fold):
+    net, x = lean if fold else net, inputs(count)
     with torch.inference_mode():
-        own = net.infer(x, "masked")
-        patterns = [own.decisions, net.least().expand_as(own.decisions), torch.ones_like(own.decisions)]
+        own, everything = net.infer(x, "masked"), net.most().expand(count, -1)
+        assert torch.equal(own.executed_macs, net.tally(torch.ones_like(everything)))
+        patterns = [own.decisions, net.least().expand(count, -1), everything]
         patterns += [some_on(net, count, share, count) for share in (0.1, 0.5, 0.9, 0.98)]
         patterns += [net.random_decisions(count, np.random.default_rng(count))]
         sparse = net.infer(x, "sparse")
-        assert_same(sparse.logits, net.infer(x, "masked", sparse.decisions).logits)
+        state_matters = type(net) is Spatial  # which scales F(x) by the gates make of the map
+        assert_same(sparse.logits, own.logits if state_matters else net.infer(x, "masked", sparse.decisions).logits)
         assert (sparse.decisions == own.decisions).float().mean() > 0.99  # a logit on the threshold may fall either way
         assert own.gates is None or (sparse.gates - own.gates).abs().max() < 0.05  # which the blocks after it then follow
+        assert count < 64 or own.decisions.float().mean(0).std() > 0 and 0.02 < own.decisions.float().mean() < 0.98
         for pattern in patterns:
             masked, sparse = net.infer(x, "masked", pattern), net.infer(x, "sparse", pattern)
             assert_same(sparse.logits, masked.logits)
-            assert torch.equal(sparse.decisions, pattern) and masked.executed.all()
-            assert (sparse.executed | ~pattern).all()  # whatever was decided was run
+            assert torch.equal(sparse.decisions, pattern) and torch.equal(masked.decisions, pattern)
+            assert torch.equal(masked.executed_macs, net.tally(torch.ones_like(pattern), deciding=False))
+            asked_for = net.tally(pattern, deciding=False)
+            assert (sparse.executed_macs >= asked_for).all()  # whatever was decided was run
+            assert count > 1 or torch.equal(sparse.executed_macs, asked_for)
 
 
 def test_one_by_one_an_input_decides_as_in_a_batch(net):
@@ -112,7 +260,7 @@ def test_one_by_one_an_input_decides_as_in_a_batch(net):
         same = (decisions == batch.decisions).all(1)
         assert same.float().mean() > 0.95  # a logit on the threshold may fall either way
         assert_same(logits[same], batch.logits[same])
-        rows[0].decisions.zero_()  # what it was given is the caller's own
+        rows[0].decisions.zero_()  # the caller's own
         assert torch.equal(net.infer(x[:1]).decisions, decisions[:1])
 
 
@@ -120,76 +268,172 @@ def test_no_inputs_are_no_work_and_no_error(net):
     x, none = inputs(1)[:0], torch.zeros(0, net.switches, dtype=torch.bool)
     with torch.inference_mode():
         for execution in ("masked", "sparse"):
-            assert net.infer(x, execution, none).logits.shape == (0, 10)
+            output = net.infer(x, execution, none)
+            assert output.logits.shape == (0, 10) and output.executed_macs.shape == (0, len(net.units) + 2)
 
 
 def test_the_input_is_not_touched(net):
     x = inputs(9)
     before = x.clone()
     with torch.inference_mode():
-        net.infer(x, decisions=some_on(net, 9, 0.5))
+        for execution in ("masked", "sparse"):
+            for decisions in (None, some_on(net, 9, 0.5)):
+                net.infer(x, execution, decisions)
     assert torch.equal(x, before)
 
 
 @given(st.integers(2, 40), st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
-def test_a_move_brings_both_decisions_together(count, seed, share, later_share):
+def test_a_move_brings_both_decisions_together_and_takes_the_state_along(count, seed, share, later_share):
     draw = np.random.default_rng(seed)
     order = BatchOrder(count)
-    x = torch.arange(count, dtype=torch.float32).view(count, 1, 1, 1).expand(count, 2, 2, 2).contiguous(memory_format=torch.channels_last)
+    numbers = torch.arange(count, dtype=torch.float32)
+    x = numbers.view(count, 1, 1, 1).expand(count, 2, 2, 2).contiguous(memory_format=torch.channels_last)
+    state = (numbers.clone(), numbers.view(count, 1).expand(count, 5).contiguous(), x.clone())
     for _ in range(3):
         on, later = draw.random(count) < share, draw.random(count) < later_share
         if not on.any():
             continue
         together = order.rows(on) is not None
-        x, rows = order.arrange(x, on, later)
+        x, state, rows = order.arrange(x, state, on, later)
         assert rows == order.rows(on)
         assert set(order.inputs[rows]) == set(np.flatnonzero(on))
         assert together or not later.any() or order.rows(later) is not None
         assert x[:, 0, 0, 0].tolist() == order.inputs.tolist()
+        for each in state:
+            assert each.flatten(1).T.tolist() == [order.inputs.tolist()] * each[0].numel() if each.dim() > 1 else each.tolist()
     assert order.restore(x)[:, 0, 0, 0].tolist() == list(range(count))
 
 
-@pytest.mark.parametrize("kind", GATED)
 @pytest.mark.parametrize("count, share", [(1, 0.5), (16, 0.5), (64, 0.98)])  # of so few off, the blocks are run for all
-def test_macs_are_those_that_torch_counts_on_what_really_ran(kind, count, share):
-    net, x = make(kind), inputs(count)
+def test_macs_are_those_that_torch_counts_on_what_really_ran(net, count, share):
+    x = inputs(count)
     pattern = some_on(net, count, share, seed=3)
     with torch.inference_mode():
-        for decisions in (pattern, None):
-            with FlopCounterMode(display=False) as counter:
-                output = net.infer(x, "sparse", decisions)
-            expected = net.macs(output.executed.numpy(), deciding=decisions is None).sum()
-            # the cosines of the printed gate are inner products that torch's counter may or may not see
-            cosines = 0 if getattr(net, "decides", None) != "after" or decisions is not None else count * (net.macs_gate - controllers(net))
-            assert expected - cosines <= counter.get_total_flops() / 2 <= expected
+        for execution in ("sparse", "masked"):
+            for decisions in (pattern, None):
+                with FlopCounterMode(display=False) as counter:
+                    output = net.infer(x, execution, decisions)
+                expected = output.executed_macs.sum().item()
+                # the cosines of the printed gate are inner products that torch's counter may or may not see
+                printed = type(net) is CosineGate and decisions is None
+                cosines = count * (net.macs_gate - controllers(net)) if printed else 0
+                assert expected - cosines <= counter.get_total_flops() / 2 <= expected
 
 
 def controllers(net):
     return sum(layer.weight.numel() for module in net.controllers for layer in module.layers if hasattr(layer, "weight"))
 
 
-@pytest.mark.parametrize("kind", GATED)
-def test_folding_changes_no_answer_and_leaves_no_norm(kind):
-    net, x = make(kind), inputs(20)
-    plain, other = net.infer(x), folded(net).infer(x)
+OUTSIDE = SIZE * SIZE * 9 * 3 * 16 + 64 * 10
+"""MACs of the stem and of the linear layer of a network of 8 layers."""
+BLOCKS = [SIZE**2 * 9 * 16 * (16 + 16), (SIZE // 2) ** 2 * 9 * 32 * (16 + 32), (SIZE // 4) ** 2 * 9 * 64 * (32 + 64)]
+"""Of its blocks."""
+GATES = {
+    "cir": ({"kind": "cir"}, 3 * (16 * SIZE**2 + 32 * (SIZE // 2) ** 2 + 64 * (SIZE // 4) ** 2) + 4 * (16 + 16 + 32) + 3 * 4),
+    "up-front": ({"kind": "predictive"}, 3 * 3 * 9 * 16 * 32 + 32 * 2 * 3),  # 10 x 10 pixels of the interior, pooled to 3 x 3
+    "before": ({"kind": "predictive", "decides": "before"}, 32 * (16 + 16 + 32) + 3 * 32 * 2),
+}
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_executed_macs_of_blocks_against_arithmetic_by_hand(kind):
+    gate, price = GATES[kind]
+    torch.manual_seed(1)
+    net = create("cosinegate", 10, (3, SIZE, SIZE), depth=8, gate=gate).eval()
+    for part, parameter in net.named_parameters():
+        if "controllers" in part or "forecast" in part:
+            torch.nn.init.normal_(parameter)
+    assert net.macs_static == OUTSIDE + sum(BLOCKS) and net.macs_gate == price
+    imposed = [[True, False, True], [False, False, False], [True, True, True], [False, True, True], [True, False, False]]
+
+    def macs(decisions, deciding):
+        return [[*(ran * cost for ran, cost in zip(row, BLOCKS, strict=True)), OUTSIDE, price * deciding] for row in decisions]
+
+    everything = [[True] * 3] * 5
+    with torch.inference_mode():
+        x = inputs(5)
+        assert net.infer(x, "sparse", torch.tensor(imposed)).executed_macs.tolist() == macs(imposed, False)
+        assert net.infer(x, "masked", torch.tensor(imposed)).executed_macs.tolist() == macs(everything, False)
+        assert net.infer(x, "masked").executed_macs.tolist() == macs(everything, True)
+        own = net.infer(x, "sparse")
+        assert 0 < own.decisions.sum() < 15, "the test wants gates that decide"
+        ran = everything if kind == "cir" else own.decisions.tolist()  # which reads F(x)
+        assert own.executed_macs.tolist() == macs(ran, True)
+        for row in range(5):
+            assert net.infer(x[row : row + 1]).executed_macs.tolist() == macs(ran[row : row + 1], True)
+
+
+def test_blocks_that_are_off_for_few_are_executed_for_all():
+    net = create("cosinegate", 10, (3, SIZE, SIZE), depth=8, gate={"kind": "predictive"}).eval()
+    decisions = torch.ones(64, 3, dtype=torch.bool)
+    decisions[:2, 0], decisions[:3, 1] = False, False  # 4 % of 64 inputs are between two and three
+    with torch.inference_mode():
+        executed = net.infer(inputs(64), "sparse", decisions).executed_macs
+    assert executed.sum(0).tolist() == [64 * BLOCKS[0], 61 * BLOCKS[1], 64 * BLOCKS[2], 64 * OUTSIDE, 0]
+    assert net.tally(decisions, deciding=False).sum(0).tolist() == [62 * BLOCKS[0], 61 * BLOCKS[1], 64 * BLOCKS[2], 64 * OUTSIDE, 0]
+
+
+def test_executed_macs_of_exits_against_arithmetic_by_hand():
+    torch.manual_seed(0)
+    net = create("cgt", 4, (1, 8, 8), backbone={"kind": "cnn", "widths": [8, 16, 16], "convolutions": 1}, threshold=0.3).eval()
+    parts = [8 * 8 * 9 * 1 * 8, 8 * 4, 4 * 4 * 9 * 8 * 16, 16 * 4, 2 * 2 * 9 * 16 * 16, 16 * 4]
+    assert net.macs_static == sum(parts) - parts[1] - parts[3]
+    imposed = [[1, 0, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0], [1, 0, 1, 0, 1, 1], [1, 1, 1, 0, 1, 1]]
+    x = torch.randn(4, 1, 8, 8)
+
+    def macs(decisions):
+        return [[*(ran * cost for ran, cost in zip(row, parts, strict=True)), 0, 0] for row in decisions]
+
+    with torch.inference_mode():
+        for execution, ran in (("sparse", imposed), ("masked", [[1] * 6] * 4)):
+            assert net.infer(x, execution, torch.tensor(imposed).bool()).executed_macs.tolist() == macs(ran)
+        assert net.infer(x, "masked").executed_macs.tolist() == macs([[1] * 6] * 4)
+        for threshold, ran in ((0.0, [1, 1, 0, 0, 0, 0]), (math.inf, [1] * 6)):
+            assert net.infer(x, policy=ExitPolicy("margin", (threshold,) * 2)).executed_macs.tolist() == macs([ran] * 4)
+        ran = net.infer(x, policy=ExitPolicy("margin", (math.inf, 0.0))).executed_macs.tolist()
+        assert ran == macs([[1, 1, 1, 1, 0, 0]] * 4)  # a head that says go on has been run
+        assert net.infer(x[:1], policy=ExitPolicy("margin", (math.inf, 0.0))).executed_macs.tolist() == ran[:1]
+
+
+def test_folding_changes_no_answer_and_leaves_no_norm(net, lean):
+    x = inputs(20)
+    with torch.inference_mode():
+        plain, other = net.infer(x), lean.infer(x)
     assert same_answers(other.logits, plain.logits)
     assert plain.gates is None or torch.allclose(other.gates, plain.gates, atol=1e-4)
-    assert not any("Norm" in type(module).__name__ for module in folded(net).modules())
+    assert not any("Norm" in type(module).__name__ for module in lean.modules())
     assert any("Norm" in type(module).__name__ for module in net.modules())  # the original is left as it was
 
 
 def test_the_twin_is_the_network_with_everything_on(net):
     x = inputs(8)
+    (twin,) = net.references().values()
+    if type(net) in (Spatial, Unrectified):
+        return  # of which a block that is on is not the twin's
     with torch.inference_mode():
-        on = net.infer(x, decisions=torch.ones(8, len(net.units), dtype=torch.bool))
-        assert_same(net.twin()(x), on.logits)
-    assert models.create("resnet20").twin() is None
+        assert_same(twin(x), net.infer(x, decisions=net.most().expand(8, -1)).logits)
 
 
-@pytest.mark.parametrize("kind", GATED)
-def test_fixed_policies_ask_the_gates_and_always_get_the_same_answer(kind):
-    net, x = make(kind), inputs(8)
+def test_a_static_network_has_no_twin():
+    assert create("resnet20").references() == {}
+
+
+def test_fixed_policies_evaluate_the_gates_and_always_get_the_same_answer(net):
+    x = inputs(8)
     with torch.inference_mode():
-        assert net.infer(x, policy=net.fixed_policies["all on"]).decisions.all()
-        assert (net.infer(x, policy=net.fixed_policies["all off"]).decisions == net.least()).all()
+        for execution in ("masked", "sparse"):
+            assert net.infer(x, execution, policy=net.fixed_policies["all on"]).decisions.all()
+            assert (net.infer(x, execution, policy=net.fixed_policies["all off"]).decisions == net.least()).all()
+
+
+def test_in_training_a_method_of_its_own_is_what_it_is_at_inference(net):
+    """With the decisions that its gates take; in evaluation mode, so that batch norm is the same."""
+    if type(net).forward is not BlockGatedResNet.forward:
+        return
+    x = inputs(20)
+    training = net(x)
+    with torch.inference_mode():
+        inference = net.infer(x, "masked")
+    assert torch.equal(training.gates.round().bool(), inference.decisions)
+    assert_same(training.logits.detach(), inference.logits)

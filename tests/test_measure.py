@@ -1,4 +1,4 @@
-"""Clocks, protocol and statistics, on simulated machines whose truth is known."""
+"""Clocks, protocol and statistics, on simulated machines whose true times are given."""
 
 import itertools
 
@@ -20,7 +20,7 @@ class Simulated:
 
 
 def machine(seed, cost, noise=0.05, drift=0.1, spikes=0.02):
-    """A subject's work: seconds for an input of known `cost(number)` on a machine with noise, drift and interruptions."""
+    """A subject's work: seconds for an input of `cost(number)` on a machine with noise, drift and interruptions."""
     draw = np.random.default_rng(seed)
     state = {"level": 0.0}
 
@@ -44,14 +44,14 @@ def flat(value):
 
 
 def test_a_network_against_itself_is_as_fast_as_itself():
-    found = [times([flat(1e-3), flat(1e-3)], seed) for seed in range(25)]
-    wrong = sum(statistics.speedup(each.of("0"), each.of("1")).excludes(1.0) for each in found)
+    trials = [times([flat(1e-3), flat(1e-3)], seed) for seed in range(25)]
+    wrong = sum(statistics.speedup(each.of("0"), each.of("1")).excludes(1.0) for each in trials)
     assert wrong <= 4  # one or two are expected of 25; more than 4 come about once in a hundred times
 
 
-def test_five_percent_slower_is_found():
-    found = [times([flat(1.05e-3), flat(1e-3)], seed) for seed in range(25)]
-    assert all(statistics.speedup(each.of("0"), each.of("1")).low > 1.0 for each in found)
+def test_five_percent_slower_is_measured_as_slower():
+    trials = [times([flat(1.05e-3), flat(1e-3)], seed) for seed in range(25)]
+    assert all(statistics.speedup(each.of("0"), each.of("1")).low > 1.0 for each in trials)
 
 
 def effects(seed, by_round, by_input, rounds=20, inputs=20):
@@ -63,17 +63,17 @@ def effects(seed, by_round, by_input, rounds=20, inputs=20):
 
 
 @pytest.mark.parametrize("by_round, by_input", [(0.05, 0.0), (0.0, 0.05), (0.05, 0.05)])
-def test_intervals_know_of_rounds_and_of_inputs(by_round, by_input):
-    """An interval that resampled only one of them would leave 1.0 out most of the time."""
-    found = [statistics.speedup(*effects(seed, by_round, by_input)) for seed in range(40)]
-    wrong = sum(each.excludes(1.0) for each in found)
+def test_intervals_hold_the_noise_of_rounds_and_of_inputs(by_round, by_input):
+    """An interval that resampled only one of them would exclude 1.0 most of the time."""
+    estimates = [statistics.speedup(*effects(seed, by_round, by_input)) for seed in range(40)]
+    wrong = sum(each.excludes(1.0) for each in estimates)
     assert wrong <= 8  # 2 are expected of an exact interval, somewhat more with medians of twenty
-    widths = np.mean([each.half_width for each in found])
+    widths = np.mean([each.half_width for each in estimates])
     true = 1.96 * np.sqrt((np.pi / 2 * by_round**2 + by_input**2) / 20)
     assert 0.6 * true < widths < 1.6 * true  # and it is not merely wide
 
 
-def test_the_half_width_is_told_apart_into_inputs_rounds_and_calls():
+def test_the_half_width_has_parts_of_inputs_rounds_and_calls():
     inputs, rounds, calls = statistics.half_width_parts(*effects(0, 0.1, 0.0))
     assert rounds > 9 * (inputs + calls)
     inputs, rounds, calls = statistics.half_width_parts(*effects(0, 0.0, 0.1))
@@ -87,15 +87,15 @@ def test_realised_varies_with_time_and_macs_together():
     draw = np.random.default_rng(0)
     macs = draw.uniform(20, 80, 64)
     fast, slow = np.tile(1e-5 * macs, (6, 1)), np.full((6, 64), 1e-3)
-    found = statistics.realised(slow, fast, np.full(64, 100.0), macs)
-    assert found.value == pytest.approx(1) and found.low == pytest.approx(1) and found.high == pytest.approx(1)
+    realised = statistics.realised(slow, fast, np.full(64, 100.0), macs)
+    assert [realised.low, realised.value, realised.high] == pytest.approx([1, 1, 1])
     assert statistics.realised(slow, slow, np.full(64, 100.0), np.full(64, 99.5)) is None  # no saving, and no number for it
 
 
 @pytest.mark.parametrize("price_of_deciding", [0.0, 0.3])
 def test_a_saving_of_so_few_inputs_that_chance_decides_is_not_put_into_a_number(price_of_deciding):
     macs = np.full(128, 100.0 + price_of_deciding)
-    macs[:2] = 10  # 1.4 % of the whole; a resample may hold neither
+    macs[:2] = 10  # 1.4 % of all MACs; a resample may hold neither
     seconds = np.tile(1e-5 * macs, (6, 1)) * np.random.default_rng(0).normal(1, 0.01, (6, 128))
     assert statistics.realised(np.full((6, 128), 1e-3), seconds, np.full(128, 100.0), macs) is None
 
@@ -103,8 +103,8 @@ def test_a_saving_of_so_few_inputs_that_chance_decides_is_not_put_into_a_number(
 def test_a_cost_of_the_inputs_is_attributed_to_the_inputs():
     planted = times([lambda number: 1e-3 * (1 + 0.3 * (number % 2))])
     plain = times([flat(1e-3)])
-    found, none = statistics.spread(planted.of("0")), statistics.spread(plain.of("0"))
-    assert found.inputs == pytest.approx(np.log(1.3) / 2, rel=0.25)
+    with_cost, none = statistics.spread(planted.of("0")), statistics.spread(plain.of("0"))
+    assert with_cost.inputs == pytest.approx(np.log(1.3) / 2, rel=0.25)
     assert none.inputs < 0.02
 
 
@@ -113,10 +113,10 @@ def test_a_slow_round_is_attributed_to_rounds_and_flagged():
     seconds[3] *= 1.5
     assert statistics.spread(seconds).rounds > 10 * statistics.spread(seconds).inputs
     subject = Subject("s", lambda number: 1e-3)
-    found = measure([subject], 20, Simulated(), rounds=10, max_seconds=60)
-    found.seconds[0, 3] *= 1.5
-    found.seconds[0, 7] *= 1.05  # as a machine without neighbours varies
-    assert np.flatnonzero(found.noisy).tolist() == [3]
+    measured = measure([subject], 20, Simulated(), rounds=10, max_seconds=60)
+    measured.seconds[0, 3] *= 1.5
+    measured.seconds[0, 7] *= 1.05  # as an undisturbed machine varies
+    assert np.flatnonzero(measured.noisy).tolist() == [3]
 
 
 @given(st.lists(st.floats(1e-4, 1e-1), min_size=8, max_size=20), st.floats(0.2, 5))
@@ -139,15 +139,15 @@ def test_one_interruption_moves_nothing():
 def test_percentiles_are_withheld_where_there_are_too_few_inputs():
     seconds = np.random.default_rng(0).uniform(1, 2, (5, 700))
     assert statistics.percentile(seconds[:, :63], 90) is None and statistics.percentile(seconds[:, :661], 99) is None
-    found = statistics.percentile(seconds, 99)
-    assert found.value == pytest.approx(np.percentile(np.median(seconds, 0), 99)) and found.low <= found.value <= found.high
+    high = statistics.percentile(seconds, 99)
+    assert high.value == pytest.approx(np.percentile(np.median(seconds, 0), 99)) and high.low <= high.value <= high.high
 
 
 def test_the_cost_model_finds_planted_costs():
     draw = np.random.default_rng(0)
     shares, costs = draw.random((50, 4)), np.array([1e-3, 2e-3, 0.0, 5e-4])
-    found = statistics.fit_cost(shares, 3e-3 + shares @ costs, np.ones(len(costs)))
-    assert found.base == pytest.approx(3e-3) and found.units == pytest.approx(costs, abs=1e-9) and found.r2 == pytest.approx(1.0)
+    fitted = statistics.fit_cost(shares, 3e-3 + shares @ costs, np.ones(len(costs)))
+    assert fitted.base == pytest.approx(3e-3) and fitted.units == pytest.approx(costs, abs=1e-9) and fitted.r2 == pytest.approx(1.0)
 
 
 def test_a_cost_model_of_noise_explains_nothing():
@@ -156,15 +156,15 @@ def test_a_cost_model_of_noise_explains_nothing():
     assert statistics.fit_cost(draw.random((60, 9)), draw.random(60), np.ones(9)).r2 < 0.1
 
 
-def test_a_cost_model_of_exits_says_what_going_on_costs():
-    """Segments and heads by turns: the first is always on, and a head goes with where an input leaves."""
+def test_units_that_switch_together_share_one_cost():
+    """Segments and heads in turn, as in networks with exits: the first segment is always on, a head only where an input leaves."""
     leaves = np.random.default_rng(0).choice(3, 60)
     shares = np.repeat(leaves[:, None] >= np.arange(3), 2, axis=1).astype(float)
     shares[:, 1::2] = leaves[:, None] == np.arange(3)
     seconds = np.array([1e-3, 3e-3, 7e-3])[leaves]
-    found = statistics.fit_cost(shares, seconds, np.array([5.0, 1, 5, 1, 5, 1]))
-    assert found.base == pytest.approx(1e-3) and found.r2 == pytest.approx(1)
-    assert found.units == pytest.approx([np.nan, np.nan, 2e-3, np.nan, 4e-3, np.nan], nan_ok=True)
+    fitted = statistics.fit_cost(shares, seconds, np.array([5.0, 1, 5, 1, 5, 1]))
+    assert fitted.base == pytest.approx(1e-3) and fitted.r2 == pytest.approx(1)
+    assert fitted.units == pytest.approx([np.nan, np.nan, 2e-3, np.nan, 4e-3, np.nan], nan_ok=True)
 
 
 def test_every_subject_meets_every_input_once_a_round_and_groups_stay_together():
@@ -182,10 +182,10 @@ def test_every_subject_meets_every_input_once_a_round_and_groups_stay_together()
         for group in "123"
         for name in "ab"
     ]
-    found = measure(subjects, 30, Noting(), rounds=6, max_seconds=60)
-    assert found.seconds.shape == (6, 6, 30) and (found.seconds == 1e-3).all()
-    rounds = found.warm_up_rounds + 6
-    turns = found.warm_up_rounds + 6 - 1  # after the first round, of 10 inputs each: 0.01 s of calls of 1 ms
+    measured = measure(subjects, 30, Noting(), rounds=6, max_seconds=60)
+    assert measured.seconds.shape == (6, 6, 30) and (measured.seconds == 1e-3).all()
+    rounds = measured.warm_up_rounds + 6
+    turns = measured.warm_up_rounds + 6 - 1  # after the first round, of 10 inputs each: 0.01 s of calls of 1 ms
     assert len(called) == len(seen) + 6 * 3 * turns  # each begins with a call that is not counted
     assert len(seen) == rounds * 6 * 30
     assert all(seen.count((group, name, number)) == rounds for group in "123" for name in "ab" for number in range(30))
@@ -196,15 +196,34 @@ def test_every_subject_meets_every_input_once_a_round_and_groups_stay_together()
     assert len({tuple(each[:2] for each in turn) for turn in one_by_one}) > 5  # groups in random order, and subjects in a group
 
 
+def test_a_subject_is_not_run_where_it_has_nothing_to_do():
+    called = []
+    rare = Subject("rare", lambda number: called.append(number) or 1e-3, idle=frozenset(range(1, 20)))
+    never = Subject("never", lambda number: called.append(number), idle=frozenset(range(20)))
+    measured = measure([Subject("s", lambda number: 2e-3), rare, never], 20, Simulated(), rounds=5, max_seconds=60)
+    assert set(called) == {0} and (measured.of("s") == 2e-3).all()
+    assert (measured.of("rare") == np.where(np.arange(20) == 0, 1e-3, 0)).all() and not measured.of("never").any()
+    measured.seconds[:, 3] *= 1.5
+    assert np.flatnonzero(measured.noisy).tolist() == [3]
+
+
+def test_a_ratio_whose_upper_part_is_0_for_some_inputs_is_that_of_the_totals():
+    """As summed parts of a network over its time, where an input runs no part."""
+    parts, own = np.tile([0.0, 2e-3, 4e-3] * 4, (5, 1)), np.tile([1e-3, 3e-3, 5e-3] * 4, (5, 1))
+    ratio = statistics.speedup(parts, own)
+    assert ratio.value == pytest.approx(6 / 9) and ratio.low < ratio.value < ratio.high
+
+
 def test_rounds_do_not_count_before_the_time_is_steady():
     calls = itertools.count()
-    found = measure([Subject("s", lambda number: 1e-3 * (1 + 2 * 0.5 ** (next(calls) // 10)))], 10, Simulated(), rounds=5, max_seconds=60)
-    assert found.warm_up_rounds > 3 and found.seconds.max() < 1.05e-3
+    slower_first = Subject("s", lambda number: 1e-3 * (1 + 2 * 0.5 ** (next(calls) // 10)))
+    measured = measure([slower_first], 10, Simulated(), rounds=5, max_seconds=60)
+    assert measured.warm_up_rounds > 3 and measured.seconds.max() < 1.05e-3
 
 
 def test_time_runs_out_after_five_rounds_at_least():
-    found = measure([Subject("s", lambda number: 1e-3)], 8, Simulated(), rounds=1000, max_seconds=1e-9)
-    assert found.seconds.shape[1] == 5
+    measured = measure([Subject("s", lambda number: 1e-3)], 8, Simulated(), rounds=1000, max_seconds=1e-9)
+    assert measured.seconds.shape[1] == 5
 
 
 def test_interrupted_after_five_rounds_keeps_them():
@@ -213,8 +232,8 @@ def test_interrupted_after_five_rounds_keeps_them():
             raise KeyboardInterrupt
 
     subjects = [Subject("s", lambda number: 1e-3)]
-    found = measure(subjects, 8, Simulated(), rounds=100, max_seconds=60, after_round=stop)
-    assert found.interrupted and found.seconds.shape[1] == 6
+    measured = measure(subjects, 8, Simulated(), rounds=100, max_seconds=60, after_round=stop)
+    assert measured.interrupted and measured.seconds.shape[1] == 6
     with pytest.raises(KeyboardInterrupt):
         measure(subjects, 8, Simulated(), rounds=100, max_seconds=60, after_round=lambda done: (_ for _ in ()).throw(KeyboardInterrupt))
 
@@ -244,8 +263,8 @@ def test_energy_of_a_call_is_that_of_the_work_alone():
 
         return spend
 
-    found = energy.joules_per_call([work(1.0), work(3.0)], 4, meter, rounds=3, seconds=0.0)
-    assert found == pytest.approx(np.tile([2.5, 7.5], (3, 1)))  # the mean over calls 0 to 3
+    joules = energy.joules_per_call([work(1.0), work(3.0)], 4, meter, rounds=3, seconds=0.0)
+    assert joules == pytest.approx(np.tile([2.5, 7.5], (3, 1)))  # the mean over calls 0 to 3
     assert len(calls) == 3 * 2 * 4
 
 
@@ -256,7 +275,7 @@ def test_the_processor_s_counter_is_summed_over_packages_and_wraps(tmp_path):
             (tmp_path / zone / name).write_text(f"{value}\n")
 
     write("intel-rapl:0", energy_uj=9_000_000, max_energy_range_uj=10_000_000)
-    write("intel-rapl:0:0", energy_uj=1, max_energy_range_uj=10)  # the cores, which the package's holds
+    write("intel-rapl:0:0", energy_uj=1, max_energy_range_uj=10)  # the cores, part of the package
     write("intel-rapl:1", energy_uj=0, max_energy_range_uj=10_000_000)
     counter = energy.CpuCounter(tmp_path)
     assert counter.joules() == 0

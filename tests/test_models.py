@@ -1,15 +1,19 @@
 """Every registered model keeps the contract; sizes are the published ones."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from gatebench import models, recipe
+from gatebench import recipe
+from gatebench.contract import GatedModel, Unit
 from gatebench.errors import UsageError
+from gatebench.losses import macs_share
 from gatebench.measure.macs import count_params
-from gatebench.models.predictive import interior
+from gatebench.models.blocks.predictive import interior
+from gatebench.models.registry import create, list_models
 
 PREDICTIVE = {"kind": "predictive"}
 VARIANTS = {
@@ -26,13 +30,22 @@ def net(request):
     """Each kind of network, its gates jolted so that they really decide per input."""
     name, options = VARIANTS[request.param]
     torch.manual_seed(3)
-    net = models.create(name, 10, (3, 16, 16), **options).to(memory_format=torch.channels_last)
+    net = create(name, 10, (3, 16, 16), **options).to(memory_format=torch.channels_last)
     for part_name, parameter in net.named_parameters():
         if any(part in part_name for part in ("controllers", "forecast.linear")):
             torch.nn.init.normal_(parameter, 0.0, 1.0)
-    for seed in range(30):
-        net.train()(images(64, seed))  # batch norm's statistics
+    settle_norms(net, [images(64, seed) for seed in range(4)])
     return net.eval()
+
+
+def settle_norms(net, batches):
+    """Give batch norm the statistics of these batches, each counting alike."""
+    norms = [module for module in net.modules() if "BatchNorm" in type(module).__name__]
+    for norm in norms:
+        norm.momentum = None
+    with torch.no_grad():
+        for batch in batches:
+            net.train()(batch)
 
 
 def images(count, seed=0, size=16, channels=3):
@@ -47,17 +60,17 @@ def close(a, b):
 @pytest.mark.parametrize(("depth", "params", "macs"), [(20, 269_722, 40_551_040), (32, 464_154, 68_862_592), (110, 1_727_962, 252_887_680)])
 def test_resnets_have_the_published_sizes(depth, params, macs):
     """0.27 M, 0.46 M and 1.7 M parameters (He et al., Table 6)."""
-    net = models.create(f"resnet{depth}")
+    net = create(f"resnet{depth}")
     assert count_params(net) == params
     assert net.macs_static == macs
 
 
 def test_cosinegate_adds_less_than_one_percent_of_parameters():
-    assert 0 < count_params(models.create("cosinegate")) - 269_722 < 2_697
+    assert 0 < count_params(create("cosinegate")) - 269_722 < 2_697
 
 
 def test_the_released_network_has_the_size_of_the_notebook_s():
-    net = models.create(**recipe.load("cosinegate", "cosinegate", "released").model.model_dump())
+    net = create(**recipe.load("cosinegate", "cosinegate", "released").model.model_dump())
     assert len(net.units) == 8
     assert count_params(net) / 1e6 == pytest.approx(2.86, abs=0.005)
     assert net.macs_static / 1e6 == pytest.approx(139, abs=0.5)
@@ -65,18 +78,78 @@ def test_the_released_network_has_the_size_of_the_notebook_s():
 
 def without_the_deep_ones():
     """The deeper ResNets are the same class as the smaller ones."""
-    return [name for name in models.list_models() if not (name.startswith("resnet") and int(name[6:]) > 26)]
+    return [name for name in list_models() if not (name.startswith("resnet") and int(name[6:]) > 26)]
 
 
-@pytest.mark.parametrize("name", without_the_deep_ones())
-def test_every_registered_model_trains_and_infers(name):
-    net = models.create(name, 7, (1, 28, 28))
-    assert net.train()(images(4, size=28, channels=1)).logits.shape == (4, 7)
-    output = net.eval().infer(images(4, size=28, channels=1))
+@pytest.fixture(scope="module", params=without_the_deep_ones())
+def registered(request):
+    """Each registered model with its default options."""
+    torch.manual_seed(0)
+    return create(request.param, 7, (1, 28, 28))
+
+
+def test_every_registered_model_trains_and_infers(registered):
+    net, x = registered, images(4, size=28, channels=1)
+    assert net.train()(x).logits.shape == (4, 7)
+    output = net.eval().infer(x)
     switches = sum(unit.width for unit in net.units)
     assert output.decisions.shape == (4, switches) and output.decisions.dtype == torch.bool
-    assert output.executed.shape == (4, len(net.units))
-    assert net.macs(output.executed.numpy()).min() > 0
+    assert output.executed_macs.shape == (4, len(net.units) + 2) and output.executed_macs.dtype == torch.float64
+    assert (output.executed_macs >= 0).all() and output.executed_macs.sum(1).min() > 0
+
+
+def test_most_least_and_random_decisions_are_legal_and_can_be_run(registered):
+    net, draw = registered.eval(), np.random.default_rng(0)
+    most, least = net.most(), net.least()
+    drawn = torch.cat([net.random_decisions(7, draw) for _ in range(20)])
+    assert most.shape == least.shape == (net.switches,) and drawn.shape == (140, net.switches)
+    decisions = torch.cat([most[None], least[None], drawn])
+    assert decisions.dtype == torch.bool and net.legal(decisions).all()
+    cost = net.tally(decisions).sum(1)
+    assert (cost <= cost[0]).all() and (cost >= cost[1]).all()
+    needed = net.needed(decisions)
+    assert net.legal(needed).all() and not (needed & ~decisions).any()
+    with torch.no_grad():
+        for some in (decisions[:5], needed[:5]):
+            assert torch.equal(net.infer(images(5, size=28, channels=1), decisions=some).decisions, some)
+    if net.units:
+        assert len(drawn.unique(dim=0)) > 1 and (cost[1] < cost[0])
+
+
+def test_unit_macs_are_differentiable_and_agree_with_tally(registered):
+    net = registered
+    on = torch.from_numpy(np.random.default_rng(1).random((5, net.switches))).requires_grad_()
+    units = net.unit_macs(on)
+    assert units.shape == (5, len(net.units))
+    tally = net.tally(on)
+    assert torch.equal(tally[:, :-2], units) and tally.dtype == torch.float64
+    assert (tally[:, -2] == net.macs_outside).all() and (tally[:, -1] == net.macs_gate).all()
+    assert (net.tally(on, deciding=False)[:, -1] == 0).all()
+    hard = on.detach() > 0.5
+    assert torch.equal(net.tally(hard), net.tally(hard.double()))
+    if net.units:
+        (gradient,) = torch.autograd.grad(units.sum(), on, retain_graph=True)
+        assert torch.equal(gradient, torch.tensor([unit.macs for unit in net.units]).double().expand(5, -1))
+        share = macs_share(on, net)
+        assert share.requires_grad and share.item() == pytest.approx(float(units.sum(1).mean()) / sum(unit.macs for unit in net.units))
+
+
+def test_everything_on_is_macs_static_with_the_parts_outside(registered):
+    net = registered
+    everything = net.tally(net.needed(net.most()[None]), deciding=False)
+    assert everything.sum() == net.macs_static
+
+
+def test_units_of_several_switches_or_none_have_their_parts_of_the_macs():
+    class Wide(GatedModel):
+        units = [Unit("a", "channels", 2, 10, 0), Unit("b", "channels", 0, 7, 0)]
+        macs_static = 20
+
+    net, on = Wide(), torch.tensor([[1.0, 0.0], [0.5, 0.25]], requires_grad=True)
+    assert net.unit_macs(on).tolist() == [[5, 7], [3.75, 7]]
+    assert net.tally(torch.tensor([[True, False]])).tolist() == [[5, 7, 3, 0]]
+    net.unit_macs(on)[0].sum().backward()
+    assert on.grad.tolist() == [[5, 5], [0, 0]]
 
 
 def test_block_macs_are_what_torch_counts(net):
@@ -96,21 +169,20 @@ def flops(net, x, decisions):
 
 
 def test_gate_macs_are_what_torch_counts(net):
-    """The gate's own price: what an inference that decides costs more than one that is told (cosines counted by hand)."""
+    """The gate's own price: what an inference that decides costs more than one under imposed decisions (cosines counted by hand)."""
     x = images(1)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         own = net.infer(x, "masked")
     cosines = 0
-    if getattr(net, "decides", None) == "after":
+    if getattr(net, "when", None) == "after":
         cosines = sum(3 * shape[1] * shape[2] * shape[3] for shape in net.map_shapes()[1:])
     assert counter.get_total_flops() - flops(net, x, torch.ones_like(own.decisions)) == 2 * (net.macs_gate - cosines)
 
 
 def test_everything_on_is_the_static_twin(net):
     x = images(6)
-    everything = torch.ones(6, sum(unit.width for unit in net.units), dtype=torch.bool)
     with torch.no_grad():
-        assert close(net.infer(x, "sparse", everything).logits, net.static_logits(x))
+        assert close(net.infer(x, "sparse", net.most().expand(6, -1)).logits, net.static_logits(x))
 
 
 def test_masked_equals_sparse_on_own_decisions(net):
@@ -118,21 +190,23 @@ def test_masked_equals_sparse_on_own_decisions(net):
         masked, sparse = net.infer(images(24, 5), "masked"), net.infer(images(24, 5), "sparse")
     assert close(sparse.logits, masked.logits)
     assert torch.equal(sparse.decisions, masked.decisions)
-    assert masked.executed.all()
+    everything = torch.ones_like(sparse.decisions)
+    assert torch.equal(masked.executed_macs, net.tally(everything))
     if net.units:
         assert 0 < sparse.decisions.float().mean() < 1, "the test wants gates that decide"
-        assert torch.equal(sparse.executed, torch.ones_like(sparse.decisions) if net.decides == "after" else sparse.decisions)
+        assert torch.equal(sparse.executed_macs, net.tally(everything if net.when == "after" else sparse.decisions))
 
 
 @given(count=st.integers(1, 9), seed=st.integers(0, 1000), share=st.sampled_from([0.0, 0.3, 0.7, 1.0]))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_masked_equals_sparse_on_imposed_decisions(net, count, seed, share):
     x = images(count, seed)
-    decisions = torch.rand(count, len(net.units), generator=torch.Generator().manual_seed(seed)) < share
+    decisions = torch.rand(count, net.switches, generator=torch.Generator().manual_seed(seed)) < share
     with torch.no_grad():
         masked, sparse = net.infer(x, "masked", decisions), net.infer(x, "sparse", decisions)
     assert close(sparse.logits, masked.logits)
-    assert torch.equal(sparse.decisions, decisions) and torch.equal(sparse.executed, decisions)
+    assert torch.equal(sparse.decisions, decisions) and torch.equal(sparse.executed_macs, net.tally(decisions, deciding=False))
+    assert torch.equal(masked.executed_macs, net.tally(torch.ones_like(decisions), deciding=False))
 
 
 def test_the_policy_is_the_threshold(net):
@@ -142,15 +216,15 @@ def test_the_policy_is_the_threshold(net):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"execution": "dense"}, "execution must be one of masked, sparse, not 'dense'"),
         ({"decisions": torch.ones(4, 99, dtype=torch.bool)}, r"decisions must be boolean \[4, \d+\], not torch.bool \[4, 99\]"),
         ({"decisions": torch.ones(4, 6)}, "not torch.float32"),
     ],
 )
-def test_an_inference_that_cannot_be_is_refused(net, wrong, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_inference_that_cannot_be_is_refused(net, wrong, message):
+    with pytest.raises(ValueError, match=message):
         net.infer(images(4), **wrong)
 
 
@@ -163,7 +237,7 @@ def test_a_decision_depends_on_its_own_input_alone(net):
 
 def test_predictive_gates_do_not_see_the_zeros_of_a_random_crop():
     torch.manual_seed(0)
-    net = models.create("cosinegate", gate=PREDICTIVE).eval()
+    net = create("cosinegate", gate=PREDICTIVE).eval()
     x = images(8, size=32)
     padded = x.clone()
     padded[:, :, :4], padded[:, :, :, :4] = 0, 0
@@ -174,33 +248,33 @@ def test_predictive_gates_do_not_see_the_zeros_of_a_random_crop():
 @pytest.mark.parametrize("decides", ["up-front", "before"])
 def test_predictive_gates_start_where_the_budget_allows_and_differ_between_inputs(decides):
     torch.manual_seed(0)
-    net = models.create("cosinegate", gate={**PREDICTIVE, "decides": decides, "watch": 0.0}).train()
+    net = create("cosinegate", input_shape=(3, 16, 16), gate={**PREDICTIVE, "decides": decides, "watch": 0.0}).train()
     net.begin_epoch(0.0)
     with torch.no_grad():
-        noisy = torch.stack([net(images(64, seed, size=32)).gates for seed in range(8)])
+        noisy = torch.stack([net(images(64, seed)).gates for seed in range(8)])
         net.begin_epoch(1.0)
-        quiet = net(images(256, size=32)).gates
+        quiet = net(images(256)).gates
     assert 0.7 < noisy.mean() < 0.8
     assert (quiet.mean(0) > 0.8).all() and (quiet.mean(0) < 1).all()
 
 
 def test_predictive_gates_watch_first_and_then_act():
     torch.manual_seed(0)
-    net = models.create("cosinegate", gate={**PREDICTIVE, "watch": 0.2}).train()
+    net = create("cosinegate", input_shape=(3, 16, 16), gate={**PREDICTIVE, "watch": 0.2}).train()
     net.begin_epoch(0.1)
-    watching = net(images(8, size=32))
+    watching = net(images(8))
     assert (watching.gates == 1).all() and not watching.gates.requires_grad
     watching.terms["prediction"].sum().backward()
     assert net.up_front_head.forecast.linear.weight.grad[:9].abs().sum() > 0
     net.begin_epoch(0.5)
-    acting = net(images(64, size=32))
+    acting = net(images(64))
     assert set(acting.gates.detach().unique().tolist()) == {0.0, 1.0} and acting.gates.requires_grad
 
 
 def test_predictive_gates_explore_until_they_settle():
     torch.manual_seed(0)
-    net, x = models.create("cosinegate", gate={**PREDICTIVE, "watch": 0.1, "settle": 0.6}).train(), images(64, size=32)
-    explored = []
+    net = create("cosinegate", input_shape=(3, 16, 16), depth=14, gate={**PREDICTIVE, "watch": 0.1, "settle": 0.6}).train()
+    x, explored = images(64), []
     for progress in (0.1, 0.4, 0.6, 0.9):
         net.begin_epoch(progress)
         with torch.no_grad():
@@ -209,7 +283,7 @@ def test_predictive_gates_explore_until_they_settle():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("cosinegat", {}, "No model is named 'cosinegat'. Did you mean 'cosinegate'?"),
         ("resnet21", {}, "No model is named 'resnet21'. Did you mean 'resnet20'"),
@@ -221,9 +295,9 @@ def test_predictive_gates_explore_until_they_settle():
         ("cosinegate", {"gate": {"kind": "cir", "threshold": 1.5}}, "gate.threshold = 1.5 is not allowed.*less than 1"),
     ],
 )
-def test_wrong_names_options_and_values_are_named(name, options, said):
-    with pytest.raises(UsageError, match=said):
-        models.create(name, **options)
+def test_wrong_names_options_and_values_are_named(name, options, message):
+    with pytest.raises(UsageError, match=message):
+        create(name, **options)
 
 
 @pytest.mark.parametrize("side", range(1, 9))

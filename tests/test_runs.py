@@ -3,7 +3,6 @@
 import errno
 import json
 import random
-import shutil
 import signal
 import time
 
@@ -11,14 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, Command, copied
 from safetensors.torch import load_file
 
 from gatebench.errors import GatebenchError
 from gatebench.runs import RunFolder, choose_folder
 from gatebench.training import checkpoint
 
-TRAIN = ["train", "cosinegate", "--config", "predictive", *SMALL, "--set", "model.depth=8", "--epochs", "40"]
+EPOCHS = 25
+TRAIN = ["train", "cosinegate", "--config", "predictive", *SMALL, "--set", "model.depth=8", "--epochs", str(EPOCHS)]
 TIMES = {"training_seconds", "peak_memory_mb"}
 
 
@@ -30,7 +30,7 @@ def only_folder(out):
 def numbers(folder):
     """Everything a run computed that is not a time."""
     summary = {key: value for key, value in json.loads((folder / "summary.json").read_text()).items() if key not in TIMES}
-    epochs = pd.read_csv(folder / "epochs.csv").drop(columns="images_per_second")
+    epochs = pd.read_csv(folder / "epochs.csv").drop(columns=["images_per_second", "seconds"])
     return summary, epochs.to_csv(), load_file(folder / "model.safetensors")
 
 
@@ -44,23 +44,21 @@ def assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    from conftest import Command
-
     out = tmp_path_factory.mktemp("unbroken")
     done = Command(out)(*TRAIN, "--out", str(out / "results"))
     assert done.returncode == 0, done.stderr
     return only_folder(out / "results")
 
 
-def kill_and_go_on(gatebench, out, moments):
+def kill_and_go_on(commands, out, moments):
     """Start the same command once a moment, kill it there, and at last let it finish."""
     for moment in moments:
-        process = gatebench.start(*TRAIN, "--out", str(out))
+        process = commands.start(*TRAIN, "--out", str(out))
         moment(process, out)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "it had ended before it could be killed"
-    done = gatebench(*TRAIN, "--out", str(out))
+    done = commands(*TRAIN, "--out", str(out))
     assert done.returncode == 0, done.stderr
     return only_folder(out)
 
@@ -94,35 +92,48 @@ def writing(name):
     return wait
 
 
-def test_killed_while_writing_a_checkpoint_and_the_results(gatebench, unbroken, tmp_path):
-    moments = [writing("resume.pt"), writing("epochs.csv"), writing("model.safetensors")]
-    assert_same(numbers(kill_and_go_on(gatebench, tmp_path / "out", moments)), numbers(unbroken))
+def test_killed_while_writing_each_of_its_files(gatebench, gatebench_forks, unbroken, tmp_path):
+    """In the order in which they are first written."""
+    names = ("machine.json", "data.json", "recipe.yaml", "resume.pt", "epochs.csv", "model.safetensors", "breakdown.csv",
+             "inputs.parquet", "decisions.npz", "examples.npz", "columns.json", "rows.jsonl", "summary.json")  # fmt: skip
+    assert {*names, ".lock"} == {path.name for path in unbroken.iterdir()}
+    command = [*TRAIN, "--out", str(tmp_path / "out")]
+    for name in names:
+        process = gatebench_forks.start(*command, dies_writing=name)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, name
+        folder = only_folder(tmp_path / "out")
+        assert not (folder / name).exists() and list(folder.glob(f".{name}.writing-*")), "what is half written has another name"
+    assert gatebench(*command).returncode == 0
+    assert_same(numbers(folder), numbers(unbroken))
+    assert not list(folder.glob(".*.writing-*")), "nothing half written is left"
 
 
-def test_ten_kills_lose_nothing(gatebench, unbroken, tmp_path):
+def test_ten_kills_lose_nothing(gatebench_forks, unbroken, tmp_path):
     """At random moments of the start-up and of the work, and while a checkpoint is written."""
     random.seed(1)
     moments = (
-        [after(random.uniform(0.5, 3)) for _ in range(4)] + [working(random.uniform(0, 0.3)) for _ in range(3)] + [writing("resume.pt")] * 3
+        [after(random.uniform(0, 0.5)) for _ in range(4)] + [working(random.uniform(0, 0.3)) for _ in range(3)] + [writing("resume.pt")] * 3
     )
     random.shuffle(moments)
-    assert_same(numbers(kill_and_go_on(gatebench, tmp_path / "out", moments)), numbers(unbroken))
+    assert_same(numbers(kill_and_go_on(gatebench_forks, tmp_path / "out", moments)), numbers(unbroken))
 
 
 def test_an_epoch_that_was_saved_but_not_listed_is_listed_at_last(gatebench, unbroken, tmp_path):
     """Killed between the last checkpoint and epochs.csv."""
-    folder = tmp_path / unbroken.name
-    shutil.copytree(unbroken, folder)
-    for name in ("summary.json", "epochs.csv", "model.safetensors"):
+    folder = copied(unbroken, tmp_path)
+    lines = (folder / "epochs.csv").read_text().splitlines(keepends=True)
+    (folder / "epochs.csv").write_text("".join(lines[:-1]))
+    for name in ("summary.json", "model.safetensors"):
         (folder / name).unlink()
     assert gatebench(*TRAIN, "--out", str(tmp_path)).returncode == 0
     assert_same(numbers(folder), numbers(unbroken))
 
 
-def test_ctrl_c_keeps_what_is_there(gatebench, unbroken, tmp_path):
+def test_ctrl_c_keeps_what_is_there(gatebench, gatebench_forks, unbroken, tmp_path):
     for attempt in range(3):  # on a busy machine a run may be over before it can be interrupted
         out = tmp_path / f"out{attempt}"
-        process = gatebench.start(*TRAIN, "--out", str(out))
+        process = gatebench_forks.start(*TRAIN, "--out", str(out))
         while process.poll() is None and not list(out.glob("*/epochs.csv")):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
@@ -140,10 +151,6 @@ def test_ctrl_c_keeps_what_is_there(gatebench, unbroken, tmp_path):
 
 
 def test_a_run_folder_holds_what_later_commands_read(unbroken):
-    assert {path.name for path in unbroken.iterdir()} >= {
-        "recipe.yaml", "machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "breakdown.csv", "inputs.parquet",
-        "decisions.npz", "examples.npz", "model.safetensors", "resume.pt",
-    }  # fmt: skip
     summary = json.loads((unbroken / "summary.json").read_text())
     assert json.loads((unbroken / "rows.jsonl").read_text()) == summary
     inputs = pd.read_parquet(unbroken / "inputs.parquet")
@@ -155,9 +162,11 @@ def test_a_run_folder_holds_what_later_commands_read(unbroken):
     assert decisions.mean() == pytest.approx(summary["mean_gate_hard"])
     assert np.load(unbroken / "examples.npz")["pixels"].shape == (48, 16, 16, 3)
     epochs = pd.read_csv(unbroken / "epochs.csv")
-    assert list(epochs["epoch"]) == list(range(1, 41))
+    assert list(epochs["epoch"]) == list(range(1, EPOCHS + 1))
     assert {"train_accuracy", "test_accuracy", "mean_gate_soft", "mean_gate_hard", "loss_budget", "loss_prediction"} <= set(epochs)
-    assert not list(unbroken.glob(".*")), "no temporary file is left"
+    assert [path.name for path in unbroken.glob(".*")] == [".lock"], "no temporary file is left"
+    columns = json.loads((unbroken / "columns.json").read_text())
+    assert columns == [], "block gates declare no column of their own"
 
 
 def test_a_write_that_fails_keeps_the_old_file_and_names_the_fix(tmp_path):
@@ -198,19 +207,22 @@ def run_of(path, machine="here", finished=True, weights=True):
 
 
 @pytest.mark.parametrize(
-    ("state", "fresh", "chosen"),
+    ("state", "option", "chosen"),
     [
-        ({}, False, "run"),
-        ({"finished": False, "weights": False}, False, "run"),
-        ({"machine": "elsewhere"}, False, "run-2"),
-        ({"machine": "elsewhere", "finished": False}, False, "run-2"),
-        ({"weights": False}, False, "run-2"),
-        ({}, True, "run-2"),
-        ({"machine": None, "finished": False, "weights": False}, False, "run"),
-        ({"machine": None}, False, "run-2"),
+        ({}, "", "run"),
+        ({"finished": False, "weights": False}, "", "run"),
+        ({"machine": "elsewhere"}, "", "run-2"),
+        ({"machine": "elsewhere", "finished": False}, "", "run-2"),
+        ({"machine": "elsewhere", "finished": False}, "take_over", "run"),
+        ({"machine": "elsewhere"}, "take_over", "run-2"),
+        ({"weights": False}, "", "run-2"),
+        ({}, "fresh", "run-2"),
+        ({"machine": None, "finished": False, "weights": False}, "", "run"),
+        ({"machine": None}, "", "run-2"),
     ],
 )
-def test_what_is_resumed_and_what_gets_a_folder_of_its_own(tmp_path, state, fresh, chosen):
+def test_what_is_resumed_and_what_gets_a_folder_of_its_own(tmp_path, state, option, chosen):
     run_of(tmp_path / "run", **state)
-    assert choose_folder(tmp_path, "run", "here", fresh).path.name == chosen
-    assert choose_folder(tmp_path, "new", "here", fresh).path.name == "new"
+    options = {name: name == option for name in ("fresh", "take_over")}
+    assert choose_folder(tmp_path, "run", "here", **options).path.name == chosen
+    assert choose_folder(tmp_path, "new", "here", **options).path.name == "new"

@@ -8,14 +8,18 @@ import pytest
 import torch
 from conftest import SMALL
 
-from gatebench import device, models, objectives, pipeline
+from gatebench import device, plan, stages
 from gatebench.data.batches import Batches
 from gatebench.data.images import Dataset
+from gatebench.data.settings import Data
 from gatebench.data.shapes import class_names, make_shapes
-from gatebench.models.cosinegate import CirGate
-from gatebench.recipe import Budget, Model, Objective, Recipe, Training
+from gatebench.losses import Batch, Budget, Clock, CrossEntropy
+from gatebench.models import registry
+from gatebench.models.blocks.settings import CirGate, Consistency, Prediction
+from gatebench.recipe import Model, Recipe
 from gatebench.runs import RunFolder
 from gatebench.training.loop import Trainer, fit
+from gatebench.training.settings import Training
 
 EPOCHS = 4
 SEED = 3
@@ -39,16 +43,20 @@ class Silent:
     def epoch_done(self, row):
         self.epochs.append(row)
 
+    def say(self, what):
+        raise AssertionError(f"nothing is to be said of this run, but: {what}")
+
     def end(self):
         pass
 
 
-def recipe(gate, clip=None, **objective):
+def recipe(gate, clip=None, losses=(), **training):
+    settings = {"epochs": EPOCHS, "batch_size": 16, "learning_rate": 0.05, "momentum": 0.8, "weight_decay": 0.01, "clip_gradient": clip}
     return Recipe(
         name="by-hand",
         model=Model(name="cosinegate", depth=8, gate=gate),
-        objective=Objective(**objective),
-        training=Training(epochs=EPOCHS, batch_size=16, learning_rate=0.05, momentum=0.8, weight_decay=0.01, clip_gradient=clip),
+        losses={loss.kind: loss for loss in (CrossEntropy(), *losses)},
+        training=Training(**{**settings, **training}),
     )
 
 
@@ -57,9 +65,9 @@ def batches():
     return Batches(images, (0.5,) * 3, (0.25,) * 3, batch_size=16, device=torch.device("cpu"), crop=True, flip=True)
 
 
-def model(plan):
+def model(recipe):
     torch.manual_seed(0)
-    return models.create("cosinegate", 4, (3, 16, 16), **plan.model.options).to(memory_format=torch.channels_last)
+    return registry.create("cosinegate", 4, (3, 16, 16), **recipe.model.options).to(memory_format=torch.channels_last)
 
 
 @pytest.fixture
@@ -71,11 +79,11 @@ def in_double_precision(monkeypatch):
     torch.set_default_dtype(torch.float)
 
 
-def by_hand(plan, term):
+def by_hand(recipe, term):
     """SGD with momentum and weight decay, a cosine, the loss of Eq. 17-21, clipping: all written out."""
-    net, images = model(plan), batches()
+    net, images = model(recipe), batches()
     velocity = {name: torch.zeros_like(weight) for name, weight in net.named_parameters()}
-    rule, settings = plan.objective.budget, plan.training
+    rule, settings = recipe.losses["budget"], recipe.training
     steps, count, rates, budgets = len(images) * EPOCHS, 0, [], []
     for epoch in range(EPOCHS):
         torch.manual_seed(100_003 * SEED + epoch)
@@ -89,7 +97,7 @@ def by_hand(plan, term):
             costs = torch.tensor([float(unit.macs) for unit in net.units]) if rule.of == "macs" else torch.ones(len(net.units))
             mean = (output.gates * costs / costs.sum()).sum(1).mean()
             budget = rule.weight * progress * max(torch.tensor(0.0), mean - rule.target) ** 2
-            (entropy + budget + plan.objective.terms[term] * output.terms[term].sum(1).mean()).backward()
+            (entropy + budget + recipe.losses[term].weight * output.terms[term].sum(1).mean()).backward()
             spent.append(budget.item())
             rate = settings.learning_rate * (1 + math.cos(math.pi * count / steps)) / 2
             count += 1
@@ -110,16 +118,18 @@ def by_hand(plan, term):
 @pytest.mark.parametrize(
     "gate, term, clip, start, of",
     [
-        ({"kind": "cir"}, "consistency", None, 0, "gates"),
-        ({"kind": "cir"}, "consistency", 0.3, 0, "macs"),
-        ({"kind": "predictive", "watch": 0.5}, "prediction", None, 1, "macs"),
+        ({"kind": "cir"}, Consistency, None, 0, "gates"),
+        ({"kind": "cir"}, Consistency, 0.3, 0, "macs"),
+        ({"kind": "predictive", "watch": 0.5}, Prediction, None, 1, "macs"),
     ],
 )
 def test_the_loop_does_what_one_written_out_does(in_double_precision, tmp_path, gate, term, clip, start, of):
-    plan = recipe(gate, clip, budget=Budget(weight=5, target=0.02, of=of, start_epoch=start, warmup_epochs=3), terms={term: 0.1})
-    view, net = Silent(), model(plan)
-    fit(net, plan, batches(), batches(), RunFolder(tmp_path), scored="test", seed=SEED, precision="fp32", view=view)
-    other, rates, budgets = by_hand(plan, term)
+    budget = Budget(weight=5, target=0.02, of=of, start_epoch=start, warmup_epochs=3)
+    ours = recipe(gate, clip, [budget, term(weight=0.1)])
+    view, net = Silent(), model(ours)
+    shared = {"scored": "test", "seed": SEED, "precision": "fp32", "view": view}
+    fit(net, ours.training, ours.losses, batches(), batches(), RunFolder(tmp_path), **shared)
+    other, rates, budgets = by_hand(ours, term.kind)
     for (name, found), expected in zip(net.named_parameters(), other.parameters(), strict=True):
         assert torch.allclose(found, expected, rtol=1e-6, atol=1e-9), name
     table = pd.read_csv(tmp_path / "epochs.csv")
@@ -132,9 +142,8 @@ def test_torch_compile_is_used_where_it_is_asked_for(monkeypatch):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or module)
     for wanted in (False, True):
-        plan = recipe({"kind": "cir"}, terms={"consistency": 0.1})
-        plan = plan.model_copy(update={"training": plan.training.model_copy(update={"compile": wanted})})
-        Trainer(model(plan), plan, 3, "fp32")
+        ours = recipe({"kind": "cir"}, compile=wanted)
+        Trainer(model(ours), ours.training, ours.losses, 3, "fp32")
     assert len(compiled) == 1
 
 
@@ -155,27 +164,26 @@ def test_digits_are_never_mirrored(monkeypatch, tmp_path, mirrors):
             made.append((options.get("crop", False), options.get("flip", False)))
             super().__init__(*arguments, **options)
 
-    monkeypatch.setattr(pipeline, "Batches", Noting)
+    monkeypatch.setattr(stages, "Batches", Noting)
     images = make_shapes(48, 4, 16, 1)
     dataset = Dataset("digits", class_names(4), images, images, (0.5,) * 3, (0.25,) * 3, mirrors=mirrors)
-    plan = recipe({"kind": "cir"}, terms={"consistency": 0.1})
-    short = plan.training.model_copy(update={"epochs": 1})
-    plan = plan.model_copy(update={"training": short, "data": plan.data.model_copy(update={"augment": "crop-flip"})})
-    pipeline.run(plan, dataset, seed=0, place=pipeline.Place(tmp_path, torch.device("cpu")), view=Silent())
+    monkeypatch.setattr(stages, "_read", lambda data, root: dataset)
+    ours = recipe({"kind": "cir"}, epochs=1).model_copy(update={"data": Data(augment="crop-flip")})
+    jobs = plan.plan(ours, [0], data_root=tmp_path, device="cpu", precision="fp32", threads=1)
+    list(stages.run(jobs, stages.Place(tmp_path), lambda title: Silent()))
     assert made[0] == (True, mirrors) and made[1] == (False, False)  # and the scored images are left as they are
 
 
 def test_a_gate_s_settings_reach_the_network():
     torch.manual_seed(0)
     x = torch.randn(8, 3, 16, 16)
-    shapes = {
-        name: models.create("cosinegate", 4, (3, 16, 16), depth=8, gate=CirGate(consistency=name).model_dump()) for name in ("all", "last")
-    }
-    assert {name: tuple(net(x).terms["consistency"].shape) for name, net in shapes.items()} == {"all": (8, 3), "last": (8, 1)}
-    nets = [
-        models.create("cosinegate", 4, (3, 16, 16), depth=8, gate=CirGate(noise=noise).model_dump())
-        for noise in ("gumbel-softmax", "gumbel-sigmoid")
-    ]
+
+    def built(**gate):
+        return registry.create("cosinegate", 4, (3, 16, 16), depth=8, gate=CirGate(**gate).model_dump())
+
+    shapes = {name: tuple(built(consistency=name)(x).terms["consistency"].shape) for name in ("all", "last")}
+    assert shapes == {"all": (8, 3), "last": (8, 1)}
+    nets = [built(noise=noise) for noise in ("gumbel-softmax", "gumbel-sigmoid")]
     logits = torch.zeros(200_000)
     softmax, sigmoid = (float(net.relax(logits, 1.0).mean()) for net in nets)
     assert softmax == pytest.approx(0.5, abs=0.005) and sigmoid > 0.57  # one Gumbel variable leans towards running
@@ -184,7 +192,7 @@ def test_a_gate_s_settings_reach_the_network():
 def test_the_budget_and_the_answer_move_the_predictive_head():
     """By straight-through gates, once they act; while the network only watches, nothing but the prediction does."""
     torch.manual_seed(0)
-    net = models.create("cosinegate", 4, (3, 16, 16), depth=8, gate={"kind": "predictive", "watch": 0.5}).train()
+    net = registry.create("cosinegate", 4, (3, 16, 16), depth=8, gate={"kind": "predictive", "watch": 0.5}).train()
     x, labels = torch.randn(16, 3, 16, 16), torch.arange(16) % 4
 
     def moved(loss):
@@ -197,26 +205,14 @@ def test_the_budget_and_the_answer_move_the_predictive_head():
         output = net(x)
         assert moved(output.terms["prediction"].sum())
         if acts:
-            assert moved(objectives.budget(output.gates, Budget(weight=1, target=0.1), torch.ones(output.gates.shape[1])))
-            assert moved(torch.nn.functional.cross_entropy(output.logits, labels))
+            for loss in (Budget(weight=1, target=0.1), CrossEntropy()):
+                assert moved(loss.bind(net, {})(output, Batch(x, labels), Clock(1.0, 2))), loss.kind
 
 
 def test_the_headline_row_says_what_the_epochs_say(gatebench, tmp_path):
     """The peak is the best epoch, soft and hard gates are two things, and findings of the audit reach the row."""
-    command = [
-        "train",
-        "cosinegate",
-        "--config",
-        "released",
-        *SMALL,
-        "--epochs",
-        "4",
-        "--set",
-        "training.learning_rate=0.05",
-        "--out",
-        str(tmp_path),
-    ]
-    (row,) = gatebench.json(*command)
+    command = ["train", "cosinegate", "--config", "released", *SMALL, "--set", "training.learning_rate=0.05", "--epochs", "4"]
+    (row,) = gatebench.json(*command, "--set", "model.depth=10", "--out", str(tmp_path))
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     epochs = pd.read_csv(folder / "epochs.csv")
     assert row["accuracy_peak"] == epochs["test_accuracy"].max() and row["accuracy"] == epochs["test_accuracy"].iloc[-1]

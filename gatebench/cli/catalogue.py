@@ -17,10 +17,12 @@ def list_(kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="Wha
 
     kind = one_of(kind, "list", KINDS)
     from .. import recipe as recipes
-    from ..data.catalogue import CATALOGUE, data_root, is_on_disk
+    from ..models import registry
 
     table = Table(box=None, pad_edge=False)
     if kind == "datasets":
+        from ..data.catalogue import CATALOGUE, data_root, is_on_disk
+
         root = data_root(data_dir)
         for heading in ("name", "classes", "image", "train", "test", f"below {root}"):
             table.add_column(heading)
@@ -36,16 +38,14 @@ def list_(kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="Wha
         for family, name in recipes.available():
             table.add_row(family, name, recipes.source(family, name))
     else:
-        from .. import models
-
         for heading in ("model", "default recipe", "all recipes"):
             table.add_column(heading)
-        for name in models.list_models():
+        for name in registry.list_models():
             try:
-                known = models.entry(name)
+                registered = registry.entry(name)
             except GatebenchError:  # a package whose network does not load hides no other
                 table.add_row(name, "-", "does not load")
                 continue
-            own = [recipe for _, recipe in recipes.available(known.family)]
-            table.add_row(name, known.default if own else "-", ", ".join(own) or "none")
+            own = [recipe for _, recipe in recipes.available(registered.recipes)]
+            table.add_row(name, registered.default if own else "-", ", ".join(own) or "none")
     stdout.print(table)

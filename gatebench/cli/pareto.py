@@ -39,14 +39,16 @@ def pareto(
     costs = [one_of(x, "--x", COSTS)] if x else list(COSTS)
     from ..report.front import cheapest, most_accurate, panels
     from ..report.front_figure import write_fronts
-    from ..report.front_table import as_dict, best_table, front_table
-    from ..report.results import groups, read_runs
+    from ..report.front_table import as_dict, best_sheet, front_sheet
+    from ..report.groups import groups
+    from ..report.results import read_runs
+    from ..report.terminal import show
 
     runs, left_out = read_runs(results)
     for line in left_out:
         say(f"gatebench: left out: {line}")
-    found = groups(runs)
-    shown = {cost: made for cost in costs if (made := panels(runs, found, cost))}
+    members = groups(runs)
+    shown = {cost: made for cost in costs if (made := panels(runs, members, cost))}
     if not shown:
         wanted = f"no {x} was measured" if x else "there is no finished run"
         raise UsageError(f"In {results} {wanted}. `gatebench train` makes runs, `gatebench profile-latency {results}` times them.")
@@ -62,8 +64,8 @@ def pareto(
         return
     for each in shown.values():
         for panel in each:
-            stdout.print(front_table(panel))
+            show(stdout, front_sheet(panel))
     if answers:
-        stdout.print(best_table(answers))
+        show(stdout, best_sheet(answers))
     for path in written:
         stdout.print(f"written to {path}", markup=False, highlight=False, soft_wrap=True)

@@ -39,12 +39,12 @@ def profile_latency(
         float, typer.Option(min=1, help="For each batch size and number of threads; five rounds are done in any case.")
     ] = 120,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="Where to write. Default: the runs' own folders.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write. Default: times/ in the runs' own folders.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Time networks on real inputs, beside their static twins: what is claimed, executed and realised.
 
-    Exits with 3 where the times are too noisy for an answer.
+    Exits with 3 where the times are too noisy to say which is faster.
     """
     from ..data.catalogue import data_root
 
@@ -56,10 +56,11 @@ def profile_latency(
     executions = tuple(dict.fromkeys(("sparse", *choices(execution, "--execution", ("sparse", "masked")))))
     with stderr.status("loading torch"):
         from ..device import choose_device, default_threads
+        from ..measure.exclusive import alone
         from ..measure.protocol import FEWEST_ROUNDS
-        from ..profiling import session as profiling
+        from ..profiling import session
         from ..profiling.networks import Loader
-        from ..profiling.record import destinations, record, rows
+        from ..profiling.together import Together
         from ..profiling.view import rounds_bar
         from ..report.latency_table import show
 
@@ -70,62 +71,54 @@ def profile_latency(
         rival = loader.rival(vs, entered) if vs else None
     for sentence in loader.left_out:
         say(f"gatebench: not timed: {sentence}")
-    folders = destinations(entered, out)
     plans = [
-        profiling.Plan(place, count or default_threads(), size, executions, inputs, repeats, max_seconds)
+        session.Plan(place, count or default_threads(), size, executions, inputs, repeats, max_seconds)
         for count in counts
         for size in sizes
     ]
-    for plan in plans:
-        profiling.calls(entered, plan)
-    measured, written, interrupted = [], {}, False
+    timings, interrupted = Together(entered, rival, plans, out, finishing), False
     try:
-        for plan in plans:
-            with rounds_bar(stderr, plan) as after_round:
-                session = profiling.run(entered, rival, plan, after_round)
-            for label in session.unfolded:
-                say(f"gatebench: {label} was timed with its batch norms as they are: folded, it fails or gives other answers.")
-            with finishing() as asked:
-                measured += [row for index in range(len(entered)) for row in rows(session, index)]
-                for index, folder in enumerate(folders):
-                    if folder:
-                        written[folder.path] = record(session, index, folder)
-            interrupted = session.times.interrupted or bool(asked)
-            if interrupted:
-                break
+        with alone(lambda: say("gatebench: another timing runs on this machine; waiting for its end.")), timings:
+            for plan in plans:
+                with rounds_bar(stderr, plan) as after_round:
+                    measured = timings.run(plan, after_round)
+                for label in measured.unfolded:
+                    say(f"gatebench: {label} was timed with its batch norms as they are: folded, it fails or gives other answers.")
+                interrupted = timings.interrupted
+                if interrupted:
+                    break
     except KeyboardInterrupt:
         interrupted = True
     finally:  # whatever went wrong, what was measured is shown
         if as_json:
-            typer.echo(json.dumps(measured, indent=2, allow_nan=False))
+            typer.echo(json.dumps(timings.rows, indent=2, allow_nan=False))
         else:
-            show(stdout, measured)
-    for path in [] if as_json else [path for path, done in written.items() if done]:
-        stdout.print(f"written to {path}", markup=False, highlight=False, soft_wrap=True)
+            show(stdout, timings.rows)
+    for destination in [] if as_json or not timings.rows else timings.destinations.values():
+        stdout.print(f"written to {destination.rows}", markup=False, highlight=False, soft_wrap=True)
     if interrupted:
-        kept = "what was measured until then is kept" if measured else f"nothing was measured yet: that takes {FEWEST_ROUNDS} rounds"
-        whole = "; whole sessions of before were not replaced by it" if not all(written.values()) else ""
-        say(f"gatebench: interrupted; {kept}{whole}.")
+        kept = "what was measured until then is kept" if timings.rows else f"nothing was measured yet: that takes {FEWEST_ROUNDS} rounds"
+        say(f"gatebench: interrupted; {kept}.")
         raise typer.Exit(130)
-    noisy = [row for row in measured if "repeats_needed" in row]
+    noisy = [row for row in timings.rows if "repeats_needed" in row]
     if noisy:
-        say(f"gatebench: {too_noisy(max(noisy, key=lambda row: row['speedup_high'] - row['speedup_low']), max_seconds)}")
+        say(f"gatebench: {inconclusive(max(noisy, key=lambda row: row['speedup_high'] - row['speedup_low']), max_seconds)}")
         raise typer.Exit(3)
 
 
-def too_noisy(row: dict, max_seconds: float) -> str:
-    """What the times could not tell, and what would."""
-    found = (
-        f"too noisy to tell: the speed-up of {row['network']} at batch {row['batch_size']} is {row['speedup_low']:.3f} to"
+def inconclusive(row: dict, max_seconds: float) -> str:
+    """The speed-up that the times leave open, and what would settle it."""
+    result = (
+        f"inconclusive: the speed-up of {row['network']} at batch {row['batch_size']} is between {row['speedup_low']:.3f} and"
         f" {row['speedup_high']:.3f}."
     )
     if row["inputs_needed"] > row["inputs_available"]:
         return (
-            f"{found} Inputs differ so much that {row['inputs_needed']:,} of them would be needed; there are {row['inputs_available']:,}."
+            f"{result} Inputs differ so much that {row['inputs_needed']:,} of them would be needed; there are {row['inputs_available']:,}."
         )
     timed = row["calls"] * row["batch_size"]
     more = [f"--repeats {row['repeats_needed']}"] if row["repeats_needed"] > row["rounds"] else []
     more += [f"--inputs {row['inputs_needed']}"] if row["inputs_needed"] > timed else []
     seconds = row["session_seconds"] * row["repeats_needed"] / row["rounds"] * row["inputs_needed"] / timed
     more += [f"--max-seconds {math.ceil(seconds)}"] if seconds > max_seconds else []
-    return f"{found} {' '.join(more)} would do, if the machine stays as noisy; with less else running on it, or --threads 1, fewer."
+    return f"{result} {' '.join(more)} would settle it, if the machine stays as noisy; with less else running, or --threads 1, fewer do."

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import track
 
 from ..errors import UsageError
-from .console import choices, say, stdout, told
+from .console import choices, say, stderr, stdout, told
 
 
 @told
@@ -22,25 +23,33 @@ def report(
     """The papers' tables beside what was measured, claimed beside executed and realised, fronts and curves."""
     from ..report.document import FORMATS, compose, written
     from ..report.results import read_runs
+    from ..report.run_pictures import FOLDER, draw_all
     from ..runs import RunFolder
 
     kinds, folder, renamed = choices(format_, "--format", FORMATS), out or results / "report", {}
     if out and out.suffix[1:] in ("html", "md", "tex"):
         kinds, folder, renamed = [out.suffix[1:]], out.parent, {f"report{out.suffix}": out.name}
     runs, left_out = read_runs(results)
-    for line in left_out:
-        say(f"gatebench: left out: {line}")
     if not runs:
+        for line in left_out:
+            say(f"gatebench: left out: {line}")
         raise UsageError(f"In {results} there is no finished run. `gatebench train` makes runs.")
-    made = compose(runs, left_out)
+    linked = bool({"html", "md"} & set(kinds))  # the others link no picture of a single run
+    drawing = track(runs, "drawing single runs", console=stderr, transient=True)
+    run_pictures, not_drawn = draw_all(drawing, folder) if linked else ({}, [])
+    for line in (*left_out, *not_drawn):
+        say(f"gatebench: left out: {line}")
+    made = compose(runs, run_pictures, [*left_out, *not_drawn])
     target = RunFolder(folder)
     names = []
     for name, fill in written(made, kinds).items():
         names.append(renamed.get(name, name))
         target.write(names[-1], fill)
+    of_runs = [file for files in run_pictures.values() for file in files.values()]
     if as_json:
-        tables = [{"name": each.name, "title": each.title, "headings": each.headings, "lines": each.lines} for each in made.sheets]
-        typer.echo(json.dumps({"tables": tables, "left_out": left_out, "files": [str(folder / name) for name in names]}, indent=2))
+        content = {"tables": [sheet.as_dict() for sheet in made.sheets], "left_out": made.left_out,
+                   "files": [str(folder / name) for name in (*names, *of_runs)]}  # fmt: skip
+        typer.echo(json.dumps(content, indent=2, allow_nan=False))
         return
     stdout.print(made.summary, markup=False, highlight=False)
     for name in names:
@@ -49,3 +58,5 @@ def report(
     tables = sum(name.endswith(".csv") for name in names)
     if tables:
         stdout.print(f"and {tables} tables as CSV beside", highlight=False)
+    if of_runs:
+        stdout.print(f"and {len(of_runs)} pictures of single runs in {folder / FOLDER}", markup=False, highlight=False, soft_wrap=True)

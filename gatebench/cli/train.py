@@ -35,6 +35,7 @@ def train(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where run folders are written.")] = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over in a new folder; what is there is kept.")] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Go on with an unfinished run of another machine.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Train MODEL by a recipe, evaluate it, and show what its gates claim beside what is executed.
@@ -43,29 +44,33 @@ def train(
     """
     from .. import recipe as recipes
     from ..data.catalogue import data_root
+    from ..models import registry
+    from ..plan import plan
 
     seeds = whole_numbers(seed, "--seed", 0, 2**32 - 1)
+    registered = registry.entry(model)
+    recipe = recipes.load(registered.recipes, model, registered.default if config is None else config, set_)
     with stderr.status("loading torch"):
-        from .. import models, pipeline
-        from ..device import choose_device, set_threads
+        from .. import stages
+        from ..device import choose_device, choose_precision, default_threads, set_threads
+        from ..trained import WEIGHTS, create
         from ..training.view import View
 
-    known = models.entry(model)
-    recipe = recipes.load(known.family, model, known.default if config is None else config, set_)
-    pipeline.create(recipe)  # refuses what is wrong with the model before data are loaded
+    if set(recipe.parents) <= {WEIGHTS}:  # a network that contains others is built once there are those
+        create(recipe)  # refuses what is wrong with the model before data are loaded
     recipe = recipe if dataset is None else recipe.with_dataset(dataset)
     recipe = recipe.with_epochs(epochs) if epochs else recipe
-    place = pipeline.Place(out, choose_device(device), fresh)
+    computer = choose_device(device)
     set_threads(threads)
-    recipe, images = _load_data(recipe, data_root(data_dir), required=dataset is not None, epochs=epochs)
+    root = data_root(data_dir)
+    recipe = _with_data(recipe, root, required=dataset is not None, epochs=epochs)
+    precision = choose_precision("auto", computer)
+    jobs = plan(recipe, seeds, data_root=root, device=computer.type, precision=precision, threads=threads or default_threads())
     finished = []
     try:
-        for number in seeds:
-            view = View(stderr, recipe, images.name, number)
-            try:
-                finished.append(pipeline.run(recipe, images, seed=number, place=place, view=view))
-            finally:
-                view.end()
+        for job, folder in stages.run(jobs, stages.Place(out, fresh, take_over), lambda title: View(stderr, title)):
+            if job.wanted:
+                finished.append((folder, folder.read_json("summary.json")))
     except KeyboardInterrupt:
         say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
         raise typer.Exit(130) from None
@@ -76,31 +81,30 @@ def train(
 
 def _show_runs(finished: list, as_json: bool) -> None:
     """The rows of runs, each given as folder and row, with where the compute of the last one goes."""
-    from ..report.train_table import breakdown_table, claims_table, exits_note, exits_table
+    from ..models.registry import entry
+    from ..report.train_table import show
 
     rows = [row for _, row in finished]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, allow_nan=False))
         return
-    folder, row = finished[-1]
-    stdout.print(breakdown_table(f"where the compute goes (seed {row['seed']})", folder.read_csv("breakdown.csv")))
-    if "thresholds" in row:
-        stdout.print(exits_table([each for each in folder.read_rows() if "latency_ms" not in each]))
-        stdout.print(exits_note(row), markup=False, highlight=False, soft_wrap=True)
-    stdout.print(claims_table(rows))
+    last, row = finished[-1]
+    points = [json.loads(line) for line in (last / "rows.jsonl").read_text().splitlines()]
+    show(stdout, rows, points, entry(row["model"]).columns, last.read_csv("breakdown.csv"))
     for folder, row in finished:
         for finding in row["audit"]:
             stdout.print(f"audit, seed {row['seed']}: {finding}", markup=False, highlight=False, soft_wrap=True)
         stdout.print(f"written to {folder.path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _load_data(recipe, root: Path, required: bool, epochs: int | None):
-    """The recipe's data set; where it cannot be had and was not asked for by name, loudly the procedural one instead."""
-    from ..data.catalogue import load
+def _with_data(recipe, root: Path, required: bool, epochs: int | None):
+    """The recipe, whose data set can be had; where its own cannot and was not asked for by name, loudly the procedural one instead."""
+    from ..stages import read_data
 
     try:
         with stderr.status(f"loading {recipe.data.name}"):
-            return recipe, load(recipe.data, root)
+            read_data(recipe.data, root)
+        return recipe
     except MissingData as missing:
         if required:
             raise
@@ -112,4 +116,4 @@ def _load_data(recipe, root: Path, required: bool, epochs: int | None):
             f"NOT {recipe.data.name}: going on with the procedural set `shapes` for {length}."
             f" The numbers below say nothing about {recipe.data.name}."
         )
-        return instead, load(instead.data, root)
+        return instead

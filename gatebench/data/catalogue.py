@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import GatebenchError, MissingData, UsageError, first_line, nearest
-from ..recipe import Data
 from .images import Dataset, Images, channel_statistics
 from .indian_pines import load_indian_pines
+from .settings import Data
 from .shapes import class_names, make_shapes
 
 

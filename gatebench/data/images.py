@@ -1,5 +1,7 @@
 """What every source of images gives."""
 
+import hashlib
+import json
 import zlib
 from dataclasses import dataclass, replace
 
@@ -58,12 +60,16 @@ class Dataset:
         return f"{value:08x}"
 
     def describe(self) -> dict:
-        """The contents of `data.json`: all that a network needs to know of its data in order to be built and fed again."""
-        return {
+        """The contents of `data.json`: all that a network needs to know of its data in order to be built and fed again.
+
+        `digest` is that of everything that decides a run's numbers.
+        """
+        described = {
             "name": self.name, "classes": self.classes, "input_shape": self.input_shape, "mean": self.mean, "std": self.std,
-            "train": len(self.train), "scored": self.scored, self.scored: len(self.test), "fingerprint": self.fingerprint(),
-            **({"validation": len(self.validation)} if self.validation else {}),
+            "mirrors": self.mirrors, "train": len(self.train), "scored": self.scored, self.scored: len(self.test),
+            "fingerprint": self.fingerprint(), **({"validation": len(self.validation)} if self.validation else {}),
         }  # fmt: skip
+        return {**described, "digest": digest(described)}
 
     def carve_validation(self, count: int, scored: bool) -> "Dataset":
         """The data set with `count` training images, drawn without replacement by a fixed seed, put aside; or scored instead of test."""
@@ -75,6 +81,12 @@ class Dataset:
     def score_validation(self) -> "Dataset":
         """The validation part in the place of test, which is not looked at."""
         return replace(self, test=self.validation, validation=None, scored="validation")
+
+
+def digest(described: dict) -> str:
+    """Eight hexadecimal digits of what of data.json decides a run's numbers: pixels, labels, split, statistics, flips; not the names."""
+    decisive = [described[key] for key in ("fingerprint", "input_shape", "scored", "mean", "std", "mirrors")]
+    return hashlib.sha256(json.dumps([*decisive, len(described["classes"])]).encode()).hexdigest()[:8]
 
 
 def channel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -5,6 +5,7 @@ Shapes: N inputs, U units.
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ..contract import GatedModel
 from ..data.images import Dataset
@@ -20,7 +21,7 @@ def per_input(model: GatedModel, dataset: Dataset, outcome: Outcome) -> pd.DataF
         "prediction": outcome.predictions,
         "confidence": outcome.confidence,
         "macs_decided": outcome.decided_macs(model),
-        "macs_executed": outcome.executed_macs(model),
+        "macs_executed": outcome.executed,
     }
     if dataset.test.difficulty is not None:
         table["difficulty"] = dataset.test.difficulty
@@ -64,12 +65,12 @@ def _by_group(kind: str, keys: pd.Series, inputs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_unit(model: GatedModel, outcome: Outcome, inputs: pd.DataFrame) -> pd.DataFrame:
-    executed = outcome.executed.mean(0)
+    executed, decided = outcome.executed_macs.mean(0), model.tally(torch.from_numpy(outcome.decisions)).mean(0).tolist()
     rows = [
         {
             "by": "unit", "group": unit.name, "inputs": len(inputs), "mean_gate_hard": inputs[unit.name].mean(),
             "mean_gate_soft": inputs[f"{unit.name}_soft"].mean() if outcome.gates is not None else None,
-            "macs_decided": unit.macs * inputs[unit.name].mean(), "macs_executed": unit.macs * executed[index],
+            "macs_decided": decided[index], "macs_executed": executed[index],
         }
         for index, unit in enumerate(model.units)
     ]  # fmt: skip

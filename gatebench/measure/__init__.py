@@ -1,1 +1,0 @@
-"""Instruments: they measure and know nothing of models, recipes or training."""

@@ -24,7 +24,7 @@ class CpuClock:
 
 
 class CudaClock:
-    """Time between two events in the current stream, so that it holds the device's work and the launches it waited for."""
+    """Time between two events in the current stream: the device's work, and the launches that it waited for."""
 
     name = "cuda events"
     resolution = 0.5e-6
@@ -44,9 +44,10 @@ Clock = CpuClock | CudaClock
 
 
 def clock_for(device: torch.device) -> Clock:
+    """The clock of a device."""
     return CudaClock() if device.type == "cuda" else CpuClock()
 
 
 def overhead(clock: Clock, calls: int = 1000) -> float:
-    """Seconds that the clock shows for doing nothing: the median of `calls` empty calls."""
+    """Seconds that the clock shows for an empty call: the median of `calls`."""
     return statistics.median(clock.seconds(lambda: None) for _ in range(calls))

@@ -1,7 +1,7 @@
-"""Energy of a call: what a counter of the machine has risen by while one network ran again and again.
+"""Energy of a call: the rise of the device's energy counter while one network runs again and again.
 
-The counter is that of the whole device (board or package), idle power and whatever else runs there included; calls are far shorter than
-its steps, so a network has it for itself for some tenths of a second, in turns with the others.
+The counter is that of the whole device (board or package) and includes idle power and whatever else runs there. A call is far shorter
+than its steps, so each network runs alone for some tenths of a second, in turns with the others.
 """
 
 import time
@@ -17,11 +17,11 @@ POWERCAP = Path("/sys/class/powercap")
 ROUNDS = 10
 """The median of fewer has a bootstrap interval that misses it too often (of seven: 12 % of the time, where 5 % are meant)."""
 SECONDS = 0.4
-"""That a network runs in each round."""
+"""A network runs so long in each round."""
 
 
 class GpuCounter:
-    """NVML's (Volta and newer). Raises RuntimeError where there is none."""
+    """NVML's counter (Volta and newer). Raises RuntimeError where there is none."""
 
     def __init__(self, device: torch.device):
         pynvml, handle = nvml(device)
@@ -32,13 +32,13 @@ class GpuCounter:
             raise RuntimeError(str(error)) from error
 
     def joules(self) -> float:
-        """Since the driver was loaded, of what is done by now."""
+        """Since the driver was loaded, once all launched work is done."""
         torch.cuda.synchronize()
         return self._read() / 1e3
 
 
 class CpuCounter:
-    """Linux' power capping interface: the sum of the processor packages. Raises RuntimeError where it is not there or not readable."""
+    """Linux' power capping interface: the sum of the processor packages. Raises RuntimeError where it is missing or not readable."""
 
     def __init__(self, folder: Path = POWERCAP):
         self.zones = [zone for zone in sorted(folder.glob("intel-rapl:*")) if zone.name.count(":") == 1]  # AMD's have that name too
@@ -52,7 +52,7 @@ class CpuCounter:
         self.total = 0
 
     def joules(self) -> float:
-        """Since the counter was opened; a zone that wrapped around once since the last reading is seen through."""
+        """Since the counter was opened. Holds where a zone has wrapped around at most once since the last reading."""
         now = [self._microjoules(zone, "energy_uj") for zone in self.zones]
         self.total += sum((new - old) % most for new, old, most in zip(now, self.last, self.ranges, strict=True))
         self.last = now
@@ -77,14 +77,14 @@ def counter_for(device: torch.device) -> Counter | None:
 def joules_per_call(
     works: Sequence[Callable[[int], object]], calls: int, counter: Counter, *, rounds: int = ROUNDS, seconds: float = SECONDS, seed: int = 0
 ) -> np.ndarray:
-    """Joules of a call, [rounds, works]; a work takes the number of a call, and does all `calls` again and again, in random turns."""
+    """Joules of a call, [rounds, works]. A work takes the number of a call; it repeats all `calls`, and the works take turns at random."""
     draw = np.random.default_rng(seed)
-    found = np.empty((rounds, len(works)))
+    joules = np.empty((rounds, len(works)))
     for number in range(rounds):
         for index in draw.permutation(len(works)):
             done, before, started = 0, counter.joules(), time.perf_counter()
             while done < calls or time.perf_counter() - started < seconds:
                 works[index](done % calls)
                 done += 1
-            found[number, index] = (counter.joules() - before) / done
-    return found
+            joules[number, index] = (counter.joules() - before) / done
+    return joules

@@ -13,7 +13,7 @@ import torch
 
 
 def cpu_name() -> str:
-    """The processor's own name where the system tells it."""
+    """The processor's name as the system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -24,11 +24,11 @@ def cpu_name() -> str:
 
 
 def cpu_features() -> list[str]:
-    """Those instruction sets of the processor that decide how fast it trains."""
+    """The processor's instruction sets that decide how fast it trains."""
     wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
     if hasattr(torch.cpu, "get_capabilities"):
         return [name for name in wanted if torch.cpu.get_capabilities().get(name)]
-    try:  # before torch 2.11 or so only Linux tells
+    try:  # before torch 2.11 or so: Linux only
         flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)[1].split()
     except (OSError, TypeError):
         return []
@@ -58,7 +58,7 @@ def git_commit() -> str | None:
 
 
 def describe(device: torch.device) -> dict:
-    """The contents of `machine.json`."""
+    """Hardware, system and versions: the contents of `machine.json`."""
     cores = os.cpu_count() or 1
     name = f"{cpu_name()}, {cores} cores"
     gpu = {}
@@ -82,13 +82,13 @@ def describe(device: torch.device) -> dict:
 
 
 def state(device: torch.device) -> dict:
-    """What else may decide a time, now: load, clock rate and its governor; on a GPU clock, power and what holds it back."""
-    found = {"load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None, "governor": _read("cpu0/cpufreq/scaling_governor")}
+    """What may change times at this moment: load, clock rate and governor; of a GPU its clock, power, temperature and throttling."""
+    now = {"load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None, "governor": _read("cpu0/cpufreq/scaling_governor")}
     rate = _read("cpu0/cpufreq/scaling_cur_freq")
-    found["cpu_mhz"] = int(rate) / 1000 if rate else None
+    now["cpu_mhz"] = int(rate) / 1000 if rate else None
     if device.type == "cuda":
-        found |= _gpu_state(device)
-    return {key: value for key, value in found.items() if value is not None}
+        now |= _gpu_state(device)
+    return {key: value for key, value in now.items() if value is not None}
 
 
 def _read(name: str) -> str | None:
@@ -115,7 +115,7 @@ def _gpu_state(device: torch.device) -> dict:
 
 
 def nvml(device: torch.device) -> tuple[ModuleType, Any]:
-    """NVIDIA's management library and its handle of the device.
+    """NVIDIA's management library, and its handle of the device.
 
     Raises RuntimeError without nvidia-ml-py (the extra `gpu`), and where it fails.
     """
@@ -132,16 +132,16 @@ def nvml(device: torch.device) -> tuple[ModuleType, Any]:
 
 def _caches() -> dict[str, str]:
     """Sizes of the first core's caches, by level: {"L1d": "48K", ...}."""
-    found = {}
+    sizes = {}
     for index in range(8):
         level, kind, size = (_read(f"cpu0/cache/index{index}/{name}") for name in ("level", "type", "size"))
         if level and size:
-            found[f"L{level}{ {'Data': 'd', 'Instruction': 'i'}.get(kind, '') }"] = size
-    return found
+            sizes[f"L{level}{ {'Data': 'd', 'Instruction': 'i'}.get(kind, '') }"] = size
+    return sizes
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory this process has held so far; None where the system does not say."""
+    """The most memory this process has held, in MB; None where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

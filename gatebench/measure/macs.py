@@ -10,13 +10,13 @@ from torch.utils.flop_counter import FlopCounterMode
 def count_macs(module: nn.Module, *shapes: tuple[int, ...]) -> int:
     """MACs of one call of `module` on inputs of the given shapes.
 
-    Runs on the meta device, so it costs no arithmetic. Convolutions and matrix products count; element-wise work does
-    not, as is usual in the field. `FlopCounterMode` counts two operations a MAC.
+    Runs on the meta device, without arithmetic. Convolutions and matrix products count, element-wise work does not, as is usual in the
+    field. `FlopCounterMode` counts two operations a MAC.
     """
-    twin = copy.deepcopy(module).to("meta").eval()
+    copied = copy.deepcopy(module).to("meta").eval()
     inputs = [torch.empty(shape, device="meta") for shape in shapes]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        twin(*inputs)
+        copied(*inputs)
     return counter.get_total_flops() // 2
 
 

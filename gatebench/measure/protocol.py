@@ -1,9 +1,8 @@
 """How subjects are timed so that their times can be compared: the same inputs, interleaved, in random order, round after round.
 
-Within one round every subject meets every input once. The subjects take turns of some ten milliseconds over the same few inputs, and
-those of one group (a network, its twin) follow each other, so a machine that slows down slows them all; a turn of several inputs starts
-with a call that is not counted, so every subject is timed as it runs in use, with its own code and weights in the caches. Nothing
-counted is dropped.
+Within a round every subject runs every input once. Subjects take turns of about ten milliseconds over the same few inputs, and those of
+one group (a network, its twin) follow each other, so a machine that slows down slows them all. A turn of several inputs starts with a
+call that is not counted, so every subject is timed as in use, with its own code and weights in the caches. Every counted time is kept.
 Shapes: S subjects, R rounds, N inputs.
 """
 
@@ -18,17 +17,17 @@ import numpy as np
 from .clock import Clock
 
 NOISY = 1.10
-"""A round whose times are, in the median over inputs, so much above those of all rounds is flagged as noisy."""
+"""A round is noisy where its times, in the median over inputs, are above those of all rounds by this factor."""
 TURN = 0.01
-"""Seconds of a turn, about: short beside what else a machine does, long beside the first call's cache misses."""
+"""Seconds of a turn, about: short beside other work on the machine, long beside the first call's cache misses."""
 LONGEST_TURN = 16
 """Inputs."""
 FEWEST_ROUNDS = 5
-"""Below it nothing can be said of a machine's noise."""
+"""Fewer rounds cannot show a machine's noise."""
 STEADY = 0.02
-"""The first rounds do not count until the time of a round changes by less than this share of it ..."""
+"""Rounds warm up until the time of a round changes by less than this share of it ..."""
 WARM_UP = 0.1
-"""... or this share of the seconds there are is spent (a machine with noise of its own is never steady)."""
+"""... or this share of the available seconds is spent (a machine with noise of its own is never steady)."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,15 @@ class Subject:
 
     name: str
     run: Callable[[int], object]
-    """Does the whole work for the input of that number, up to its logits."""
+    """Does all the work for the input of that number, up to its logits."""
     group: str = ""
     """Subjects that are compared with each other."""
+    idle: frozenset[int] = frozenset()
+    """Inputs for which it has nothing to do: it is not run for them, and takes 0 seconds."""
 
 
-Group = list[tuple[int, Callable[[int], object]]]
-"""Numbers of the subjects, and what they run."""
+Group = list[tuple[int, Subject]]
+"""Subjects with their numbers."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +53,22 @@ class Times:
 
     names: list[str]
     seconds: np.ndarray
-    """[S, R, N]."""
+    """[S, R, N]; not a number where a subject had nothing to do."""
     warm_up_rounds: int
-    """Rounds before that were not counted."""
+    """Rounds before the counted ones."""
     elapsed: float
     """Seconds from the first counted round to the end of the last."""
     interrupted: bool = False
 
     def of(self, name: str) -> np.ndarray:
-        """Seconds [R, N] of one subject."""
-        return self.seconds[self.names.index(name)]
+        """Seconds [R, N] of one subject; 0 where it had nothing to do."""
+        return np.nan_to_num(self.seconds[self.names.index(name)], nan=0.0)
 
     @property
     def noisy(self) -> np.ndarray:
         """Rounds in which the machine was slow, boolean [R]."""
         usual = np.median(self.seconds, axis=1, keepdims=True)
-        return np.median(self.seconds / usual, axis=(0, 2)) > NOISY
+        return np.nanmedian(self.seconds / usual, axis=(0, 2)) > NOISY
 
 
 def measure(
@@ -80,15 +81,15 @@ def measure(
     seed: int = 0,
     after_round: Callable[[int], None] = lambda done: None,
 ) -> Times:
-    """Time every subject on every input, `rounds` times, or fewer where `max_seconds` are over first (but five at least).
+    """Times of every subject on every input: `rounds` rounds, or as many as `max_seconds` allow, but at least five.
 
-    Rounds that warm up come before and are not counted. `after_round` hears the number of rounds done, 0 once it is warm. Interrupted
-    (Ctrl-C) after the fifth round, it returns what it has.
+    Warm-up rounds come first and are not counted. `after_round` is called with the number of counted rounds, first with 0 after the
+    warm-up. An interruption (Ctrl-C) after the fifth round returns the rounds until then; before, it is raised.
     """
     order = np.random.default_rng(seed)
     grouped = defaultdict(list)
     for index, subject in enumerate(subjects):
-        grouped[subject.group].append((index, subject.run))
+        grouped[subject.group].append((index, subject))
     groups = list(grouped.values())
     seconds: list[np.ndarray] = []
     interrupted, collecting = False, gc.isenabled()
@@ -116,11 +117,11 @@ def measure(
 
 
 def _warm_up(groups: list[Group], inputs: int, clock: Clock, order: np.random.Generator, max_seconds: float) -> tuple[int, int]:
-    """Run until the time is steady or spent. Returns the inputs of a turn, and the rounds it took."""
+    """Run until the time of a round is steady or `max_seconds` are spent. Returns the inputs of a turn, and the rounds it took."""
     started = time.perf_counter()
     turn, medians = 1, []
     while len(medians) < 2 or (abs(medians[-1] / medians[-2] - 1) > STEADY and time.perf_counter() - started < max_seconds):
-        medians.append(float(np.median(_round(groups, inputs, turn, clock, order))))
+        medians.append(float(np.nanmedian(_round(groups, inputs, turn, clock, order))))
         turn = int(np.clip(TURN / medians[-1], 1, min(LONGEST_TURN, inputs)))
     return turn, len(medians)
 
@@ -130,9 +131,9 @@ def _round(groups: list[Group], inputs: int, turn: int, clock: Clock, order: np.
     seconds = np.full((sum(map(len, groups)), inputs), np.nan)
     shuffled = order.permutation(inputs).tolist()
     for start in range(0, inputs, turn):
-        numbers = shuffled[start : start + turn]
         for group in _shuffled(groups, order):
-            for index, run in _shuffled(group, order):
+            for index, subject in _shuffled(group, order):
+                run, numbers = subject.run, [number for number in shuffled[start : start + turn] if number not in subject.idle]
                 if len(numbers) > 1:
                     run(numbers[-1])
                 for number in numbers:

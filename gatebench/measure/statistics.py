@@ -1,9 +1,9 @@
-"""Honest statistics for what is measured.
+"""Statistics of measured times, with 95 % intervals.
 
-Shapes: R rounds, N inputs; times are seconds [R, N]. Two things make them differ: the inputs (a gate at work) and the machine,
-whose noise is shared by what is measured in one round. Intervals therefore come from resampling both (a two-way bootstrap;
-Owen 2007, "The pigeonhole bootstrap", arXiv 0712.1111), which is conservative for noise that belongs to neither.
-Of noise that the rounds alone have, medians over fewer than some twenty rounds give intervals that are somewhat too narrow.
+Shapes: R rounds, N inputs; times are seconds [R, N]. They differ between inputs (a gate at work) and between rounds (noise of the
+machine, shared by everything in a round). Intervals therefore resample both: a two-way bootstrap (Owen 2007, "The pigeonhole
+bootstrap", arXiv 0712.1111), which is conservative for noise of single calls. With fewer than about twenty rounds the intervals are
+somewhat too narrow for noise between rounds.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from scipy.stats import binomtest
 
 RESAMPLES = 1000
 NO_SAVING = 0.01
-"""Share of MACs saved below which there is no saving that could be realised."""
+"""A smaller share of MACs saved counts as no saving."""
 FEWEST_INPUTS = {90: 64, 99: 662}
-"""Inputs that a percentile needs before it is shown: so many that two of them lie above it with a probability of 99 %."""
+"""Inputs that a percentile needs: with so many, two lie above it with a probability of 99 %."""
 CALLS_PER_COST = 3
-"""Timed calls for each unknown of a cost model, without which it would fit anything."""
+"""Timed calls that a cost model needs for each coefficient; with fewer it fits any times."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Estimate:
     high: float
 
     def excludes(self, value: float) -> bool:
+        """Whether the interval does not hold the value."""
         return not self.low <= value <= self.high
 
     @property
@@ -45,7 +46,7 @@ def wilson(correct: int, total: int, confidence: float = 0.95) -> tuple[float, f
 
 
 def per_input(seconds: np.ndarray) -> np.ndarray:
-    """The typical time of each input [N]: its median over rounds, which one interruption does not move."""
+    """The typical time of each input [N]: its median over rounds, which a single interruption does not change."""
     return np.median(seconds, axis=0)
 
 
@@ -56,6 +57,7 @@ def bootstrap(statistic: Callable[[np.ndarray, np.ndarray], np.ndarray], rounds:
 
 
 def interval(value: float, resampled: np.ndarray) -> Estimate:
+    """The value with the middle 95 % of the resampled values."""
     low, high = np.quantile(resampled, (0.025, 0.975))
     return Estimate(float(value), float(low), float(high))
 
@@ -67,7 +69,7 @@ def mean_latency(seconds: np.ndarray) -> Estimate:
 
 
 def percentile(seconds: np.ndarray, rank: int) -> Estimate | None:
-    """A percentile over inputs of their typical time; None where there are too few inputs to tell."""
+    """A percentile over inputs of their typical time, in seconds; None where there are too few inputs."""
     if seconds.shape[1] < FEWEST_INPUTS.get(rank, 1):
         return None
     resampled = bootstrap(lambda rounds, inputs: np.percentile(np.median(seconds[rounds][:, inputs], axis=0), rank), *seconds.shape)
@@ -75,20 +77,20 @@ def percentile(seconds: np.ndarray, rank: int) -> Estimate | None:
 
 
 def speedup(slow: np.ndarray, fast: np.ndarray) -> Estimate:
-    """How many times the work of `fast` is done in the time of `slow`: total time over total time, from pairs.
+    """Total time of `slow` over total time of `fast`, from pairs of times.
 
-    Each input's ratio is the median over rounds of the ratio of two times of one round, taken in turns that follow each other, which
-    the machine's drift hardly touches; weighted with the input's own time, the ratios add up to that of the totals.
+    An input's ratio is the median over rounds of the ratio within a round, whose two times are taken in turns that follow each other, so
+    that slow changes of the machine cancel. Weighted with the input's own time, the ratios average to that of the totals.
     """
     ratio = _total_ratio(slow, fast)
     return interval(ratio(*_all(slow)), bootstrap(ratio, *slow.shape))
 
 
 def realised(slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_macs: np.ndarray) -> Estimate | None:
-    """Share of the saved MACs that is saved in time: (1 - time / time) / (1 - MACs / MACs); `*_macs` [N] belong to the inputs.
+    """Share of the saved MACs that is saved in time: (1 - time / time) / (1 - MACs / MACs); `*_macs` [N] are those of the inputs.
 
-    None where less than `NO_SAVING` of the MACs is saved, or so few inputs save any that a resample may save nothing at all (or less
-    than nothing, where deciding costs MACs). Times and MACs are resampled together, for they vary together.
+    None where less than `NO_SAVING` of the MACs is saved, and where so few inputs save any that a resample may save none (or cost more,
+    where deciding costs MACs). Times and MACs are resampled together, because they vary together.
     """
     ratio = _total_ratio(slow, fast)
 
@@ -103,24 +105,24 @@ def realised(slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_mac
 
 
 def half_width_parts(slow: np.ndarray, fast: np.ndarray) -> tuple[float, float, float]:
-    """Of the square of the half-width of the speed-up's interval, relative to it: what is due to the choice of inputs, to rounds (the
-    machine), and to single calls.
+    """The squared relative half-width of the speed-up's interval in three parts: choice of inputs, rounds (the machine), single calls.
 
-    Resampling the inputs alone, or the rounds alone, each also moves by what single calls vary, resampling both by three times that
-    (Owen 2007, see above); so their share is what the whole has more than the two.
+    Resampling inputs alone, or rounds alone, holds the variance of single calls once; resampling both holds it three times (Owen 2007,
+    see above). So that variance is what both together have over the sum of the two.
     """
     ratio = _total_ratio(slow, fast)
     rounds, inputs = _all(slow)
     value = ratio(rounds, inputs)
-    by_inputs = interval(value, bootstrap(lambda _, drawn: ratio(rounds, drawn), *slow.shape)).half_width ** 2
-    by_rounds = interval(value, bootstrap(lambda drawn, _: ratio(drawn, inputs), *slow.shape)).half_width ** 2
+    by_inputs = interval(value, bootstrap(lambda _, sample: ratio(rounds, sample), *slow.shape)).half_width ** 2
+    by_rounds = interval(value, bootstrap(lambda sample, _: ratio(sample, inputs), *slow.shape)).half_width ** 2
     calls = max(0.0, speedup(slow, fast).half_width ** 2 - by_inputs - by_rounds)
     return max(0.0, by_inputs - calls), max(0.0, by_rounds - calls), 3 * calls
 
 
 def _total_ratio(slow: np.ndarray, fast: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
     """The speed-up as a function of the numbers of the rounds and inputs it is computed on."""
-    logs = np.log(slow / fast)
+    with np.errstate(divide="ignore"):  # `slow` may be 0, as a sum of parts of which an input runs none
+        logs = np.log(slow / fast)
 
     def ratio(rounds, inputs):
         weights = np.median(fast[rounds][:, inputs], axis=0)
@@ -136,27 +138,27 @@ def _all(seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Spread:
-    """Where times differ, as standard deviations relative to the mean time."""
+    """Standard deviations of times, relative to the mean time, by their cause."""
 
     inputs: float
-    """Between inputs: what a gate causes."""
+    """Between inputs: the gate."""
     rounds: float
-    """Between rounds: a machine that is faster now, slower then."""
+    """Between rounds: a machine whose speed changes."""
     rest: float
-    """Neither: interruptions of single calls."""
+    """Neither: noise of single calls."""
 
 
 def spread(seconds: np.ndarray) -> Spread:
-    """Logarithms taken apart into inputs, rounds and rest, by medians, so that interruptions of single calls do not rule it all.
+    """Spread of the logarithms between inputs, between rounds, and of the rest; by medians, which interrupted calls hardly change.
 
-    What the rest alone makes the medians differ by (pi / 2 of its variance over their number) is taken off. Below some thirty rounds
-    the medians follow the rest, and it reads low (5.0 % as 3.7 % at five rounds, 4.7 % at thirty).
+    The variance that the rest adds to the medians (pi / 2 of its own over their number) is subtracted. With fewer than about thirty
+    rounds the medians follow the rest, which is then underestimated (5.0 % as 3.7 % at five rounds, as 4.7 % at thirty).
     """
     logs = np.log(seconds)
     rounds, inputs = logs.shape
     by_input = np.median(logs, axis=0, keepdims=True)
     by_round = np.median(logs - by_input, axis=1, keepdims=True)
-    rest = (1.4826 * np.median(np.abs(logs - by_input - by_round))) ** 2  # of a normal distribution, the standard deviation
+    rest = (1.4826 * np.median(np.abs(logs - by_input - by_round))) ** 2  # 1.4826 makes it the standard deviation of a normal distribution
     between_inputs = max(0.0, by_input.var(ddof=1) - np.pi / 2 * rest / rounds)
     between_rounds = max(0.0, by_round.var(ddof=1) - np.pi / 2 * rest / inputs)
     return Spread(*(float(np.sqrt(variance)) for variance in (between_inputs, between_rounds, rest)))
@@ -169,16 +171,16 @@ class CostModel:
     base: float
     """Seconds."""
     units: np.ndarray
-    """Seconds of each unit, [U]; not a number where another stands for it."""
+    """Seconds of each unit, [U]; not a number where it is collinear with another unit."""
     r2: float
-    """Share of the variance between calls that the model explains, each call predicted from all the others; below 0 it explains nothing."""
+    """Explained share of the variance between calls, each call predicted from all others; below 0: worse than their mean."""
 
 
 def fit_cost(shares: np.ndarray, seconds: np.ndarray, macs: np.ndarray) -> CostModel | None:
-    """Fit typical times [N] to the shares [N, U] of units that were on; None where N is too small or nothing differs.
+    """A cost model of typical times [N] from the shares [N, U] of units that were on; None where N is too small or nothing differs.
 
-    Of units that go on and off together (a segment and the head behind it) the one with most MACs [U] stands for all; what is always
-    on is in the base.
+    Units that always switch together share one cost, which is given to the one with most MACs [U]. Units that are always on are in the
+    base.
     """
     kept, design = [], np.ones((len(shares), 1))
     for unit in np.argsort(-macs, kind="stable"):

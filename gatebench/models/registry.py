@@ -1,34 +1,56 @@
-"""Models by name: `@register("name")`, `create("name", num_classes=10, ...)`, `list_models()`.
+"""Models by name: `entry("name")` says what there is, `create("name", num_classes=10, ...)` builds it.
 
-An installed package adds its own through the entry-point group `gatebench.models`: a name, and a class or function of the
-number of classes, which is loaded when somebody asks for the name.
+Each family package here has a module `family.py` that registers its models without importing torch; the network itself is imported when
+somebody builds it. An installed package adds its own through the entry-point group `gatebench.models`: a name, and a class or function
+of the number of classes. Where such a model has losses, a study or columns of its own, its module registers it with `@register`.
 """
 
+import importlib
+import importlib.util
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
-from torch import nn
 
 from ..errors import GatebenchError, UsageError, explain, first_line, unknown
-from ..recipe import Model
+from ..losses import LOSSES, Loss
+from ..row import Column
+from ..studies import Study
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered model: what builds it and where its recipes are."""
+    """A registered model: what builds it, where its recipes are, and what its family declares."""
 
-    factory: Callable[..., nn.Module]
-    family: str
+    name: str
+    source: "str | Callable[..., nn.Module]"
+    """The factory, or "module:attribute" to import it from."""
+    recipes: str
     """Folder of `gatebench/recipes/` that holds the model's recipes."""
-    default: str
-    """The recipe that stands for the model where none is named."""
-    preset: dict
-    """Options that the name itself decides (resnet20: depth = 20)."""
+    default: str = "default"
+    """The recipe that is taken where none is named."""
+    preset: Mapping[str, Any] = field(default_factory=dict)
+    """Options that the name decides (resnet20: depth = 20)."""
+    losses: tuple[type[Loss], ...] = ()
+    """Losses of its own."""
+    study: type[Study] | None = None
+    """What can be chosen once it is trained."""
+    columns: tuple[Column, ...] = ()
+    """Columns that its rows have besides the common ones."""
+    pictures: str | None = None
+    """"module:function" of what draws its own tables: a run folder -> figures by name."""
+
+    @cached_property
+    def factory(self) -> "Callable[..., nn.Module]":
+        return imported(self.source) if isinstance(self.source, str) else self.source
 
     @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
@@ -47,35 +69,40 @@ class Entry:
 
     def options(self) -> type[pydantic.BaseModel]:
         """What a recipe may set: the factory's other keyword parameters, with their types and defaults."""
-        given = {self.classes, "input_shape", *self.preset}
-        missing = inspect.Parameter.empty  # a factory from elsewhere need not say types; without a default an option is required
+        reserved = {self.classes, "input_shape", "parents", *self.preset}
+        missing = inspect.Parameter.empty  # a factory from elsewhere need not give types; without a default an option is required
         fields = {
             name: (
                 Any if parameter.annotation is missing or isinstance(parameter.annotation, str) else parameter.annotation,
                 ... if parameter.default is missing else parameter.default,
             )
             for name, parameter in self.parameters.items()
-            if name not in given
+            if name not in reserved
         }
         allowed = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
         return pydantic.create_model("Options", __config__=allowed, **fields)
+
+    def loss_kinds(self) -> dict[str, type[Loss]]:
+        """Every loss that it may be trained with, by kind."""
+        return {loss.kind: loss for loss in (*LOSSES, *self.losses)}
 
 
 _entries: dict[str, Entry] = {}
 
 
-def register(name: str, *, family: str | None = None, default: str = "default", **preset):
-    """Register a model class, or a function that returns a model, under `name` (see `Entry` for the rest)."""
+def register(name: str, source: "str | Callable | None" = None, *, recipes: str | None = None, **declared):
+    """Register a model under `name`; `declared` are the other fields of `Entry`. Without a source it decorates the factory."""
 
-    def decorate(factory):
-        _entries[name] = Entry(factory, family or name, default, preset)
+    def add(factory):
+        _entries[name] = Entry(name, factory, recipes or name, **declared)
         return factory
 
-    return decorate
+    return add if source is None else add(source)
 
 
 def entry(name: str) -> Entry:
     """The registry's entry. Raises UsageError with the nearest name for an unknown one, GatebenchError for one that cannot be loaded."""
+    _load_families()
     if name not in _entries:
         if name not in _installed():
             raise unknown("model", name, list_models())
@@ -85,31 +112,47 @@ def entry(name: str) -> Entry:
             raise GatebenchError(f"{_where(name)} raised {type(error).__name__} when it was imported: {first_line(error)}.") from error
         if not callable(factory):
             raise GatebenchError(f"{_where(name)} is a {type(factory).__name__}, not a class or function that makes a network.")
-        register(name)(factory)
+        if name not in _entries:  # its module may have registered it, with what it declares
+            register(name, factory)
     return _entries[name]
 
 
-def resolve(model: Model) -> Model:
-    """A recipe's model with every option spelled out. Raises UsageError naming a wrong option, value, and the nearest match."""
-    schema = entry(model.name).options()
+def registered(name: str) -> Entry | None:
+    """The entry of a model whose network need not be imported for it; None for all others."""
+    _load_families()
+    return _entries.get(name)
+
+
+def resolve(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's options, every one spelled out. Raises UsageError naming a wrong option or value, and the nearest match."""
+    schema = entry(name).options()
     try:
-        return Model(name=model.name, **schema(**model.options).model_dump(mode="json"))
+        return schema(**options).model_dump(mode="json")
     except pydantic.ValidationError as error:
-        raise explain(error, schema, f"the options of {model.name}", "model.") from None
+        raise explain(error, schema, f"the options of {name}", "model.") from None
 
 
-def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] = (3, 32, 32), **options) -> nn.Module:
+def create(
+    name: str,
+    num_classes: int = 10,
+    input_shape: tuple[int, int, int] = (3, 32, 32),
+    parents: "Mapping[str, nn.Module] | None" = None,
+    **options,
+) -> "nn.Module":
     """A new model with random weights (torch's global generator); gatebench's own are all `GatedModel`s.
 
-    `input_shape` is channels, height, width; a factory that has no such parameter does without. Raises UsageError for an unknown
-    model or option and for a value the model refuses.
+    `input_shape` is channels, height, width; `parents` are the networks of its parent runs by role. A factory that has no such parameter
+    does without. Raises UsageError for an unknown model or option and for a value that the model refuses.
     """
-    found = entry(name)
-    schema = found.options()
+    from torch import nn
+
+    registered = entry(name)
+    schema = registered.options()
+    given = {registered.classes: num_classes, "input_shape": tuple(input_shape), "parents": parents or {}}
     try:
-        options = dict(schema(**options))
-        given = {found.classes: num_classes, "input_shape": tuple(input_shape)}
-        model = found.factory(**{key: value for key, value in given.items() if key in found.parameters}, **found.preset, **options)
+        chosen = dict(schema(**options))
+        fitting = {key: value for key, value in given.items() if key in registered.parameters}
+        model = registered.factory(**fitting, **registered.preset, **chosen)
     except pydantic.ValidationError as error:
         raise explain(error, schema, f"the options of {name}") from None
     except ValueError as error:
@@ -125,12 +168,29 @@ def create(name: str, num_classes: int = 10, input_shape: tuple[int, int, int] =
 
 def list_models() -> list[str]:
     """The registered names, in the order of registration, then those that installed packages add."""
+    _load_families()
     return list(dict.fromkeys([*_entries, *_installed()]))
+
+
+def imported(source: str) -> Any:
+    """What stands at "module:attribute"."""
+    module, _, attribute = source.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _where(name: str) -> str:
     """A package's network, in a sentence."""
-    return f"{_installed()[name].value} (entry point gatebench.models: {name})"
+    point = _installed().get(name)
+    return f"{point.value} (entry point gatebench.models: {name})" if point else name
+
+
+@cache
+def _load_families() -> None:
+    """Import `family.py` of every package beside this module."""
+    package = __name__.rpartition(".")[0]
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if module.ispkg and importlib.util.find_spec(f"{package}.{module.name}.family"):
+            importlib.import_module(f"{package}.{module.name}.family")
 
 
 @cache

@@ -1,166 +1,147 @@
-"""What a session leaves behind in a run folder: rows, raw times, conditions, pictures."""
+"""What a timing leaves in a run folder: times/NAME.jsonl (rows), times/NAME.csv (raw times) and times/NAME.json (conditions).
 
+A command writes one such set for each network, once, under a name that no other command has. Nothing is replaced.
+"""
+
+import itertools
+import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from .. import columns, figures
-from ..errors import GatebenchError, UsageError
-from ..evaluation.breakdown import difficulty_bins
+from ..contract import GatedModel
+from ..errors import UsageError
 from ..measure.clock import clock_for, overhead
-from ..measure.statistics import per_input
+from ..row import NETWORK, TimeRow
 from ..runs import RunFolder
-from .contender import Contender
 from .networks import Network
 from .session import Session
 
-SAME = ("dataset", "machine", "device", "threads", "batch_size", "execution", "runtime", "rival")
-"""A row of times replaces the one before that agrees in these."""
-SAME_SESSION = ("dataset", "machine", "device", "threads", "batch_size", "rival", "executions")
-"""And so do the raw times of a session."""
+LONGEST_NAME = 80
+"""Characters of a machine's name in a file's."""
 
 
-def destinations(networks: list[Network], out: Path | None) -> list[RunFolder | None]:
-    """Where each network's rows go: its run folder, or a folder below `out`; None for one that is no run where `out` is not given.
+@dataclass(frozen=True)
+class Destination:
+    """Where a network's times go: a folder, and the name of the files in it without their ending. The name is reserved."""
 
-    Raises UsageError where two would share a folder, GatebenchError where one is damaged or not writable: before anything is timed.
+    folder: RunFolder
+    name: str
+
+    @property
+    def rows(self) -> Path:
+        """The file of rows, which is written last."""
+        return self.folder / f"{self.name}.jsonl"
+
+    def release(self) -> None:
+        """Give the name back, where nothing was measured."""
+        (self.folder / f"{self.name}.json").unlink(missing_ok=True)
+
+
+def folders(networks: list[Network], out: Path | None) -> list[RunFolder | None]:
+    """Where each network's times go: its run folder, or a folder below `out`; None for one that is no run where `out` is not given.
+
+    Raises UsageError where two would share a folder.
     """
-    names = [network.folder.path.name if network.folder else _slug(network.label) for network in networks]
+    names = [network.folder.path.name if network.folder else slug(network.label) for network in networks]
     if out and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"Two networks would be written to {out / twice}. Rename one of them, or leave --out away.")
-    folders = [RunFolder(out / name) if out else network.folder for network, name in zip(networks, names, strict=True)]
-    for folder in filter(None, folders):
-        folder.write_rows(folder.read_rows())
-    return folders
+    return [RunFolder(out / name) if out else network.folder for network, name in zip(networks, names, strict=True)]
+
+
+def reserve(folder: RunFolder, machine: str, started: datetime) -> Destination:
+    """A name in times/ that no other timing has: MACHINE-STARTED, with -2, -3 ... where that is taken.
+
+    Raises GatebenchError where the folder is not writable.
+    """
+    stem = f"times/{slug(machine).lower()[:LONGEST_NAME]}-{started:%Y%m%dT%H%M%SZ}"
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return Destination(folder, next(name for name in names if folder.reserve(f"{name}.json")))
 
 
 def rows(session: Session, index: int) -> list[dict]:
-    """One network's rows, one an execution: what is known of its run, where it was measured, and `Timing.row`."""
-    network = session.contenders[index].network
-    where = {
-        "dataset": network.data.name, "device": session.plan.device.type, "machine": session.machine["name"], "precision": "fp32",
-    }  # fmt: skip
-    found = []
-    for timing in session.timings[index]:
-        # what it executes depends on the batch size, and was counted anew
-        known = columns.names((*columns.NETWORK, *columns.SCORES) if network.scored else columns.NETWORK)
-        found.append({**{key: network.row[key] for key in known if key in network.row}, **where, **timing.row()})
-    return found
+    """One network's rows, one an execution, checked against `row.TimeRow`.
 
-
-def record(session: Session, index: int, folder: RunFolder) -> bool:
-    """Write one network's rows, times and pictures, beside those of other sessions; an interrupted one replaces none.
-
-    Returns whether it wrote. Raises GatebenchError where the disk is full or not writable.
+    Of the run's headline row they copy what was measured (`row.NETWORK`), never its scores.
     """
-    new, old = rows(session, index), folder.read_rows()
-    kept = [row for row in old if not any(_same(row, each) for each in new)]
-    if session.times.interrupted and len(kept) < len(old):
-        return False
-    folder.write_rows([*kept, *new])
-    this = {key: new[0].get(key) for key in SAME_SESSION} | {"executions": ",".join(row["execution"] for row in new)}
-    times = pd.concat([*_earlier_times(folder, this), _raw_times(session, index, this)])
-    folder.write_text("latency.csv", times.to_csv(index=False, float_format="%.9g"))
-    others = [each for each in _earlier_conditions(folder) if {key: each.get(key) for key in SAME_SESSION} != this]
-    folder.write_json("latency.json", {"sessions": [*others, {**this, **_conditions(session, index), "rows": new}]})
-    for name, figure in _figures(session, index).items():
-        folder.write(name, lambda stream, figure=figure: figures.save(figure, stream))
-    return True
+    network = session.contenders[index].network
+    copied = {key: network.row[key] for key in NETWORK if key in network.row}
+    if not network.folder and isinstance(network.model, GatedModel):
+        copied["adaptive"] = bool(network.model.units)
+    here = {
+        "dataset": network.data.name, "device": session.plan.device.type, "machine": session.machine["name"], "precision": "fp32",
+        "when": f"{session.started:%Y-%m-%dT%H:%M:%SZ}", "interrupted": session.times.interrupted,
+    }  # fmt: skip
+    if network.folder:
+        here["scored_inputs"] = network.scored
+    if network.scored and "data_digest" in network.row:
+        here["data_digest"] = network.row["data_digest"]
+    checked = [TimeRow.model_validate({**copied, **here, **timing.row()}) for timing in session.timings[index]]
+    return [row.model_dump(exclude_none=True) for row in checked]
 
 
-def _same(old: dict, new: dict) -> bool:
-    return "latency_ms" in old and all(old.get(key) == new.get(key) for key in SAME)
+def write(sessions: Sequence[Session], index: int, destination: Destination) -> None:
+    """Write one network's times of all sessions of a command. Raises GatebenchError where the disk is full or not writable."""
+    folder, name = destination.folder, destination.name
+    times = pd.concat([_raw_times(session, index) for session in sessions])
+    folder.write_text(f"{name}.csv", times.to_csv(index=False, float_format="%.9g"))
+    folder.write_json(f"{name}.json", {"sessions": [_conditions(session, index) for session in sessions]})
+    lines = [json.dumps(row, allow_nan=False) + "\n" for session in sessions for row in rows(session, index)]
+    folder.write_text(f"{name}.jsonl", "".join(lines))
 
 
-def _earlier_times(folder: RunFolder, this: dict) -> list[pd.DataFrame]:
-    """The raw times of other sessions than `this`."""
-    try:
-        old = pd.read_csv(folder / "latency.csv", dtype={key: str for key in SAME_SESSION}, keep_default_na=False)
-        return [old[(old[list(SAME_SESSION)] != [str(value or "") for value in this.values()]).any(axis=1)]]
-    except (OSError, ValueError, KeyError):  # none, or not ours
-        return []
-
-
-def _earlier_conditions(folder: RunFolder) -> list[dict]:
-    try:
-        return [each for each in folder.read_json("latency.json")["sessions"] if isinstance(each, dict)]
-    except (GatebenchError, KeyError, TypeError):  # none, or not ours
-        return []
-
-
-def _raw_times(session: Session, index: int, this: dict) -> pd.DataFrame:
+def _raw_times(session: Session, index: int) -> pd.DataFrame:
     """Every time of one contender and of what it is compared with.
 
-    Subject, round, call, first input of the call, seconds, MACs where the subject decides by itself, whether the round was noisy.
+    Threads, batch size, subject, round, call, first input of the call, seconds, executed MACs of an input where the subject is an
+    execution or the rival, whether the round was noisy. Calls for which a subject had nothing to do are left out.
     """
-    contender, noisy = session.contenders[index], session.times.noisy
-    macs = {timing.execution: timing.macs for timing in session.timings[index]}
+    contender, noisy, timings = session.contenders[index], session.times.noisy, session.timings[index]
+    macs = {timing.execution: timing.macs for timing in timings}
+    if timings[0].rival:
+        macs["rival"] = timings[0].rival.macs
     parts = []
     for subject, seconds in session.seconds(index).items():
         rounds, calls = (each.ravel() for each in np.indices(seconds.shape))
         columns = {"subject": subject, "round": rounds, "call": calls, "input": contender.numbers[calls, 0], "seconds": seconds.ravel()}
         executed = macs[subject][calls] if subject in macs else np.nan
-        parts.append(pd.DataFrame({**this, **columns, "macs": executed, "noisy": noisy[rounds]}))
-    return pd.concat(parts)
+        parts.append(pd.DataFrame({**columns, "macs": executed, "noisy": noisy[rounds]}))
+    table = pd.concat(parts).dropna(subset="seconds")
+    table.insert(0, "threads", session.plan.threads)
+    table.insert(1, "batch_size", session.plan.batch_size)
+    return table
 
 
 def _conditions(session: Session, index: int) -> dict:
     """With which clock, on which inputs, in which state of the machine."""
-    contender, clock = session.contenders[index], clock_for(session.plan.device)
+    contender, clock, plan = session.contenders[index], clock_for(session.plan.device), session.plan
+    mean, std = contender.network.statistics
     random = {"random_decisions": contender.shares(contender.random).round(6).tolist()} if contender.gated else {}
     return {
+        "threads": plan.threads,
+        "batch_size": plan.batch_size,
+        "executions": [timing.execution for timing in session.timings[index]],
         "clock": {"name": clock.name, "resolution_s": clock.resolution, "overhead_s": overhead(clock)},
         "measured_on": session.machine,
         "machine_before": session.state_before,
         "machine_after": session.state_after,
-        "seed": session.plan.seed,
+        "seed": plan.seed,
         "warm_up_rounds": session.times.warm_up_rounds,
         "interrupted": session.times.interrupted,
         "noisy_rounds": np.flatnonzero(session.times.noisy).tolist(),
+        "mean": list(mean),
+        "std": list(std),
         "inputs": contender.numbers.tolist(),
         **random,
     }
 
 
-def _figures(session: Session, index: int) -> dict:
-    """Pictures by file name, of the sparse execution."""
-    network, timing, size = session.contenders[index].network, session.timings[index][0], session.plan.batch_size
-    data = "" if network.scored or not network.folder else f"-{_slug(network.data.name)}"
-    rivals = f"-vs-{_slug(session.rival.label)}" if session.rival else ""
-    device = "" if session.plan.device.type == "cpu" else f"-{session.plan.device.type}"
-    ending = f"{data}{rivals}{device}-batch{size}-threads{timing.threads}.png"
-    label, typical = figures.short(timing.label), per_input(timing.seconds)
-    rival = (figures.short(timing.rival.label), per_input(timing.rival.seconds)) if timing.rival else None
-    found = {f"latency-inputs{ending}": figures.latency_distribution(label, typical, rival, size)}
-    if timing.shares is not None or np.ptp(timing.macs) > 0:
-        found[f"latency-macs{ending}"] = figures.latency_against_macs(label, timing.macs, typical, rival, size)
-    if timing.shares is not None:
-        found[f"decisions{data}.png"] = figures.decisions(label, *_decisions(network, session.contenders[index]))
-    return found
-
-
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     """As a part of a file's name."""
     return re.sub(r"[^\w.]+", "-", name).strip("-")
-
-
-def _decisions(network: Network, contender: Contender) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
-    """Per input the share of each unit that was on, and its class and difficulty: of all scored inputs where the run kept them."""
-    names = [unit.name for unit in contender.model.units]
-    if network.scored and (network.folder / "inputs.parquet").exists():
-        table = pd.read_parquet(network.folder / "inputs.parquet")
-        shares, labels, difficulty = table[names], table["label"], table.get("difficulty")
-    else:
-        numbers = contender.numbers.ravel()
-        on = torch.cat([output.decisions for output in contender.own]).cpu().numpy()
-        shares = pd.DataFrame(contender.model.fractions(on), columns=names)
-        labels = pd.Series(network.data.test.labels[numbers])
-        difficulty = None if network.data.test.difficulty is None else pd.Series(network.data.test.difficulty[numbers])
-    groups = {"class": pd.Categorical.from_codes(labels, [str(name) for name in network.data.classes])}
-    if difficulty is not None:
-        groups["difficulty"] = difficulty_bins(difficulty)
-    return shares, groups

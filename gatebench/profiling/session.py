@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from functools import cached_property
 
 import numpy as np
@@ -14,8 +15,8 @@ from ..measure import statistics
 from ..measure.clock import clock_for
 from ..measure.energy import counter_for, joules_per_call
 from ..measure.machine import describe, state
-from ..measure.protocol import Subject, Times, measure
-from .contender import Contender
+from ..measure.protocol import Times, measure
+from .contender import Contender, macs
 from .networks import Network
 from .timing import Gate, Rival, Timing
 
@@ -32,7 +33,7 @@ class Plan:
     batch_size: int
     executions: tuple[Execution, ...]
     inputs: int
-    """Inputs timed at batch 1; larger batches share them out, but there are `FEWEST_CALLS` of them at least."""
+    """Inputs timed at batch 1; larger batches share them, but there are at least `FEWEST_CALLS` batches."""
     rounds: int
     max_seconds: float
     seed: int = 0
@@ -43,6 +44,8 @@ class Session:
     """What was measured, network by network."""
 
     plan: Plan
+    started: datetime
+    """UTC."""
     contenders: list[Contender]
     times: Times
     machine: dict
@@ -51,9 +54,9 @@ class Session:
     """What the machine was doing besides (`measure.machine.state`)."""
     state_after: dict
     unfolded: list[str]
-    """Labels of the networks whose batch norms stayed as they are, which the others' did not."""
+    """Labels of the networks that were timed with their batch norms as they are."""
     rival: Rival | None
-    """What all are compared with; None: each with its static twin."""
+    """What all are compared with; None: each with its own reference."""
     energies: list[np.ndarray | None]
     """Joules of a call of each contender in every round, [R]; None where there is no counter."""
 
@@ -63,15 +66,18 @@ class Session:
         return [_timings(self, index) for index in range(len(self.contenders))]
 
     def seconds(self, index: int) -> dict[str, np.ndarray]:
-        """Every subject of a contender, by name: seconds [R, N]; with the rival that all are compared with, if there is one."""
-        found = {}
-        for name in self.times.names:
+        """Times of a contender's subjects, by name: seconds [R, N], not a number where a subject had nothing to do.
+
+        What the contender is compared with is called `rival`.
+        """
+        by_name = {}
+        for name, seconds in zip(self.times.names, self.times.seconds, strict=True):
             owner, subject = name.split(" ", 1)
             if int(owner) == index:
-                found[subject] = self.times.of(name)
+                by_name["rival" if subject == "reference" and self.rival is None else subject] = seconds
             elif int(owner) == len(self.contenders):
-                found["rival"] = self.times.of(name)
-        return found
+                by_name["rival"] = seconds
+        return by_name
 
 
 def run(networks: list[Network], rival: Network | None, plan: Plan, after_round: Callable[[int], None]) -> Session:
@@ -79,21 +85,22 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
 
     Raises UsageError where there are too few inputs, or a network does not take them.
     """
+    started = datetime.now(timezone.utc)
     draw = np.random.default_rng(plan.seed)
     set_threads(plan.threads)
     count = calls(networks, plan)
     contenders = [Contender(network, _choose(network, count, plan), plan.device, draw) for network in networks]
     subjects = [
-        Subject(f"{index} {name}", work, group=str(index))
+        replace(subject, name=f"{index} {subject.name}", group=str(index))
         for index, contender in enumerate(contenders)
-        for name, work in contender.subjects(plan.executions)
+        for subject in contender.subjects(plan.executions)
     ]
     against = None
     if rival:
         against = Contender(rival, contenders[0].numbers, plan.device, draw)
-        name, work = against.itself()
-        beside = "0" if len(contenders) == 1 else ""  # one of several networks is not favoured
-        subjects.append(Subject(f"{len(contenders)} {name}", work, group=beside))
+        subject = against.itself()
+        beside = "0" if len(contenders) == 1 else ""  # beside one of several networks it would favour that one
+        subjects.append(replace(subject, name=f"{len(contenders)} {subject.name}", group=beside))
     before = state(plan.device)
     with torch.inference_mode():
         times = measure(
@@ -106,9 +113,9 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
                 energies = _energies(contenders, count, plan)
         except KeyboardInterrupt:  # the times are kept
             times = replace(times, interrupted=True)
-    compared = against and Rival(rival.label, times.seconds[-1], against.own_macs())
+    compared = against and Rival(rival.label, times.of(subjects[-1].name), against.own_macs())
     unfolded = [each.network.label for each in (*contenders, against) if each and not each.folded]
-    return Session(plan, contenders, times, describe(plan.device), before, state(plan.device), unfolded, compared, energies)
+    return Session(plan, started, contenders, times, describe(plan.device), before, state(plan.device), unfolded, compared, energies)
 
 
 def _energies(contenders: list[Contender], calls: int, plan: Plan) -> list[np.ndarray | None]:
@@ -116,11 +123,11 @@ def _energies(contenders: list[Contender], calls: int, plan: Plan) -> list[np.nd
     counter = counter_for(plan.device)
     if counter is None:
         return [None] * len(contenders)
-    return list(joules_per_call([contender.itself()[1] for contender in contenders], calls, counter, seed=plan.seed).T)
+    return list(joules_per_call([contender.itself().run for contender in contenders], calls, counter, seed=plan.seed).T)
 
 
 def calls(networks: list[Network], plan: Plan) -> int:
-    """How many calls are timed: no input twice, for percentiles and intervals count on different ones.
+    """How many calls are timed. Each has inputs of its own, since percentiles and intervals need different ones.
 
     Raises UsageError where there are too few inputs.
     """
@@ -142,7 +149,7 @@ def _choose(network: Network, calls: int, plan: Plan) -> np.ndarray:
 
 
 def _timings(session: Session, index: int) -> list[Timing]:
-    """What the times say of one contender; over its twin, or over the rival that all are compared with."""
+    """What the times say of one contender: over its own reference, or over the rival that all are compared with."""
     contender, times, plan = session.contenders[index], session.times, session.plan
     rival, joules = session.rival, session.energies[index]
 
@@ -155,33 +162,24 @@ def _timings(session: Session, index: int) -> list[Timing]:
         "noisy_rounds": int(times.noisy.sum()), "elapsed": times.elapsed,
     }  # fmt: skip
     if not contender.gated:
-        return [
-            Timing(
-                execution="itself",
-                seconds=of("itself"),
-                macs=contender.own_macs(),
-                shares=None,
-                claimed=None,
-                rival=rival,
-                joules=joules,
-                **common,
-            )
-        ]
-    if rival is None and contender.twin:
-        rival = Rival("its static twin", of("twin"), np.full(len(contender.calls), float(contender.model.macs_static)))
+        alone = {"execution": "itself", "seconds": of("itself"), "macs": contender.own_macs(), "claimed": None}
+        return [Timing(**alone, rival=rival, joules=joules, **common)]
+    if rival is None and contender.reference is not None:
+        rival_macs = np.full(len(contender.calls), float(contender.model.macs_static))
+        rival = Rival(contender.reference_name, of("reference"), rival_macs)
+    parts = sum(of(name) for name in contender.parts) if contender.parts else None
     timings = []
     for execution in plan.executions:
         outputs = contender.own if execution == "sparse" else contender.outputs(execution)
-        decisions = [output.decisions for output in outputs]
         timings.append(
             Timing(
                 execution=execution,
                 seconds=of(execution),
-                macs=contender.macs(outputs),
-                shares=contender.shares(decisions),
-                claimed=contender.model.claimed(torch.cat(decisions).cpu().numpy()),
+                macs=macs(outputs),
+                claimed=contender.claimed(outputs),
                 rival=rival,
                 gate=_gate(contender, of) if execution == "sparse" else None,
+                parts=parts,
                 joules=joules if execution == "sparse" else None,
                 **common,
             )
@@ -190,15 +188,15 @@ def _timings(session: Session, index: int) -> list[Timing]:
 
 
 def _gate(contender: Contender, of: Callable[[str], np.ndarray]) -> Gate:
-    def over_twin(name: str) -> statistics.Estimate | None:
-        known = contender.twin and name in contender.model.fixed_policies
-        return statistics.speedup(of(name), of("twin")) if known else None
+    def over_reference(name: str) -> statistics.Estimate | None:
+        timed = contender.reference is not None and name in contender.model.fixed_policies
+        return statistics.speedup(of(name), of("reference")) if timed else None
 
-    macs = np.array([unit.macs for unit in contender.model.units])
+    unit_macs = np.array([unit.macs for unit in contender.model.units])
     return Gate(
         price=statistics.speedup(of("sparse"), of("imposed")),
-        all_on=over_twin("all on"),
-        all_off=over_twin("all off"),
-        most_claimed=contender.model.claimed(contender.model.least()[None].numpy()),
-        cost=statistics.fit_cost(contender.shares(contender.random), statistics.per_input(of("random")), macs),
+        all_on=over_reference("all on"),
+        all_off=over_reference("all off"),
+        most_claimed=contender.most_claimed(),
+        cost=statistics.fit_cost(contender.shares(contender.random), statistics.per_input(of("random")), unit_macs),
     )

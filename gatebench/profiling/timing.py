@@ -1,4 +1,4 @@
-"""What the times of one network say: claimed, executed and realised savings, the gate's price, a cost for every unit.
+"""What the times of one network say: executed and realised savings, dispatch efficiency, the gates' price, a cost for every unit.
 
 Shapes: R rounds, N calls (inputs at batch 1, batches otherwise), U units.
 """
@@ -13,7 +13,7 @@ from ..measure import statistics
 from ..measure.statistics import CostModel, Estimate, Spread
 
 RESOLUTION = 0.025
-"""Half-width of a speed-up's interval above which 5 % faster cannot be told from equally fast."""
+"""Half-width of a speed-up's interval above which 5 % faster and equally fast look alike."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,21 @@ class Gate:
     """What deciding costs, and when it pays."""
 
     price: Estimate
-    """Time with the network's own decisions, over the time with the same decisions imposed."""
+    """Time with the network's own decisions over the time with the same decisions imposed."""
     all_on: Estimate | None
-    """Time with the gates asked and every unit on, over the twin's; None where a method has no such policy, or no twin."""
+    """Time with the gates evaluated and every unit on, over the reference's; None where the method has no such policy, or no reference."""
     all_off: Estimate | None
     most_claimed: float
-    """Saving in percent that is claimed with every unit off that may be."""
+    """Saving in percent that is claimed under the least decisions."""
     cost: CostModel | None
-    """Fitted to random imposed decisions: what each unit costs; None where there were too few calls."""
+    """What each unit costs, fitted to random imposed decisions; None where there were too few calls."""
 
     @property
     def break_even(self) -> float | None:
-        """Claimed saving in percent at which the time equals the twin's, in a straight line from all on to all off; None where none is
-        enough."""
+        """Claimed saving in percent at which the time equals the reference's, on a straight line from all on to all off.
+
+        None where no saving is enough.
+        """
         if self.all_on is None or self.all_off is None or self.all_off.value >= 1:
             return None
         if self.all_on.value <= 1:
@@ -64,22 +66,22 @@ class Timing:
     threads: int
     batch_size: int
     available: int
-    """Inputs there are to be timed."""
+    """Inputs that there are to time."""
     seconds: np.ndarray
     """[R, N]."""
     macs: np.ndarray
     """Executed multiply-accumulates of an input, mean of each call, [N]."""
-    shares: np.ndarray | None
-    """Share of each unit that was on, mean of each call, [N, U]; None without units."""
     claimed: float | None
     """Saving that the decisions claim, percent; None without units."""
     rival: Rival | None = None
     gate: Gate | None = None
+    parts: np.ndarray | None = None
+    """Summed times of the parts that make up the network, each alone on what reaches it, [R, N]; None where a method declares none."""
     joules: np.ndarray | None = None
     """Of a call, in every round of `measure.energy`, [R]; None where the machine has no counter."""
     noisy_rounds: int = 0
     elapsed: float = 0.0
-    """Seconds that the whole session took."""
+    """Seconds of the session, all its networks together."""
 
     @cached_property
     def latency(self) -> Estimate:
@@ -88,11 +90,12 @@ class Timing:
 
     @cached_property
     def percentiles(self) -> dict[int, Estimate | None]:
-        """Seconds of a call over the calls, for ranks 50, 90 and 99; None where there are too few calls to tell."""
+        """Seconds of a call over the calls, for ranks 50, 90 and 99; None where there are too few calls."""
         return {rank: statistics.percentile(self.seconds, rank) for rank in (50, 90, 99)}
 
     @cached_property
     def spread(self) -> Spread:
+        """What makes the times differ."""
         return statistics.spread(self.seconds)
 
     @cached_property
@@ -102,21 +105,32 @@ class Timing:
 
     @property
     def saved(self) -> float | None:
-        """Share of the rival's MACs that were not executed; None where torch's counter knows none of its operations."""
+        """Share of the rival's MACs that were not executed; None where torch's counter has no formula for any of its operations."""
         if self.rival is None or not self.rival.macs.any():
             return None
         return 1 - float(self.macs.mean() / self.rival.macs.mean())
 
     @cached_property
     def realised(self) -> Estimate | None:
-        """Share of the executed saving that is saved in time too; None where there is no saving."""
-        return None if self.rival is None else statistics.realised(self.rival.seconds, self.seconds, self.rival.macs, self.macs)
+        """Share of the executed saving that is saved in time too; None where there is no saving, and for a network made of parts.
+
+        Parts of different kinds have different times per MAC; see `dispatch_efficiency`.
+        """
+        if self.rival is None or self.parts is not None:
+            return None
+        return statistics.realised(self.rival.seconds, self.seconds, self.rival.macs, self.macs)
+
+    @cached_property
+    def dispatch_efficiency(self) -> Estimate | None:
+        """Summed times of the parts over the network's own time; None without parts."""
+        return None if self.parts is None else statistics.speedup(self.parts, self.seconds)
 
     @cached_property
     def needed(self) -> tuple[int, int] | None:
-        """Rounds and inputs that would do where the speed-up can neither be told from 1 nor called equal to it; None where it can.
+        """Rounds and inputs that would settle an inconclusive speed-up; None where the speed-up is conclusive.
 
-        Of the interval's variance, half is allowed to the choice of inputs, for which more inputs are named; rounds average out the rest.
+        It is inconclusive where its interval holds 1 and is wider than `RESOLUTION`. Of the interval's variance, half is allowed to the
+        choice of inputs, which more inputs reduce; rounds reduce the rest.
         """
         if self.speedup is None or self.speedup.excludes(1.0) or self.speedup.half_width <= RESOLUTION:
             return None
@@ -128,7 +142,7 @@ class Timing:
         return math.ceil(rounds * more_rounds), math.ceil(calls * more_inputs) * self.batch_size
 
     def row(self) -> dict:
-        """The columns of a row that timing adds (`columns.TIMES`); what was not measured is left out."""
+        """The columns of `row.TimeRow` that timing measures; what was not measured is left out."""
         row = {
             "network": self.label,
             "rival": self.rival and self.rival.label,
@@ -144,38 +158,44 @@ class Timing:
             "timed_claimed_pct": self.claimed,
             "timed_macs_executed": float(self.macs.mean()),
             "timed_saving_pct": None if self.saved is None else 100 * self.saved,
-            **_three("latency", self.latency, "_ms", 1e3),
+            **_three("latency_ms", self.latency, 1e3),
             "spread_inputs": self.spread.inputs,
             "spread_rounds": self.spread.rounds,
             "spread_rest": self.spread.rest,
             **_three("speedup", self.speedup),
             **_three("realised", self.realised),
+            **_three("dispatch_efficiency", self.dispatch_efficiency),
         }
         if self.joules is not None:
-            row |= _three("energy", statistics.mean_latency(self.joules[:, None]), "_mj", 1e3)
+            row |= _three("energy_mj", statistics.mean_latency(self.joules[:, None]), 1e3)
         for rank, estimate in self.percentiles.items():
-            row |= _three(f"latency_p{rank}", estimate, scale=1e3)
+            row |= _three(f"latency_p{rank}", estimate, 1e3)
         if self.needed:
             row["repeats_needed"], row["inputs_needed"] = self.needed
             row["inputs_available"] = self.available
         if self.gate:
-            row |= {
-                **_three("gate_price", self.gate.price),
-                **_three("all_on", self.gate.all_on),
-                **_three("all_off", self.gate.all_off),
-                "break_even_skip_pct": self.gate.break_even,
-                "gate_ms": 1e3 * (1 - 1 / self.gate.price.value) * self.latency.value,
-            }
-            if self.gate.cost:
-                row |= {
-                    "cost_base_ms": 1e3 * self.gate.cost.base,
-                    "cost_units_ms": [None if np.isnan(each) else 1e3 * float(each) for each in self.gate.cost.units],
-                    "cost_r2": self.gate.cost.r2,
-                }
+            row |= self._gate_columns()
         return {key: value for key, value in row.items() if value is not None}
 
+    def _gate_columns(self) -> dict:
+        columns = {
+            **_three("gate_price", self.gate.price),
+            **_three("all_on", self.gate.all_on),
+            **_three("all_off", self.gate.all_off),
+            "break_even_skip_pct": self.gate.break_even,
+            "gate_ms": 1e3 * (1 - 1 / self.gate.price.value) * self.latency.value,
+        }
+        if self.gate.cost:
+            columns |= {
+                "cost_base_ms": 1e3 * self.gate.cost.base,
+                "cost_units_ms": [None if np.isnan(each) else 1e3 * float(each) for each in self.gate.cost.units],
+                "cost_r2": self.gate.cost.r2,
+            }
+        return columns
 
-def _three(name: str, estimate: Estimate | None, unit: str = "", scale: float = 1.0) -> dict[str, float]:
+
+def _three(name: str, estimate: Estimate | None, scale: float = 1.0) -> dict[str, float]:
+    """The columns of an estimate: its value and the ends of its interval."""
     if estimate is None:
         return {}
-    return {f"{name}{unit}": scale * estimate.value, f"{name}_low": scale * estimate.low, f"{name}_high": scale * estimate.high}
+    return {name: scale * estimate.value, f"{name}_low": scale * estimate.low, f"{name}_high": scale * estimate.high}

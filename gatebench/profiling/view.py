@@ -12,7 +12,7 @@ from .session import Plan
 
 @contextmanager
 def rounds_bar(console: Console, plan: Plan) -> Iterator[Callable[[int], None]]:
-    """A bar over the rounds of a session, with their rate and the time left; gives what to call after each round."""
+    """A bar over the rounds of a session, with their rate and the time left; gives the function to call after each round."""
     title = f"batch {plan.batch_size}, {plan.threads} threads"
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("rounds"),

@@ -2,16 +2,25 @@
 
 import statistics
 
-from .claims import COMPARABLE, name_of
+from .claims import COMPARABLE, budget_cell, name_of
+from .groups import Group
 from .quantities import over_seeds, value_of
 from .reading import plain
-from .results import Group, percent
-from .sheet import Sheet
+from .sheet import Cell, Heading, Sheet, make_sheet
 
-QUANTITIES = {"accuracy": 2, "macs_pct": 1}
-"""What is compared, in percent, and its digits."""
+QUANTITIES = ("accuracy", "macs_pct")
+"""What is compared, in percent."""
 MOST = 5
 """Baselines of one recipe."""
+HEADINGS = (
+    Heading("data", "data"), Heading("epochs", "epochs", digits=0), Heading("network", "network"), Heading("policy", "policy"),
+    Heading("tradeoff", "budget", "share", 0), Heading("seeds", "seeds"), Heading("baseline", "baseline"),
+    Heading("accuracy", "accuracy", "%", 2), Heading("baseline_accuracy", "baseline's accuracy", "%", 2),
+    Heading("accuracy_gain", "more accurate by", "points", 2, signed=True),
+    Heading("macs_pct", "executed MACs", "%", 1), Heading("baseline_macs_pct", "baseline's MACs", "%", 1),
+    Heading("macs_gain", "more MACs by", "points", 1, signed=True),
+)  # fmt: skip
+NOTHING = (None,) * (3 * len(QUANTITIES))
 
 
 def baseline_sheet(groups: list[Group]) -> Sheet | None:
@@ -21,18 +30,14 @@ def baseline_sheet(groups: list[Group]) -> Sheet | None:
     """
     lines = []
     for group in sorted(groups, key=_order):
-        start = (group.row["dataset"], str(group.row["epochs"]), name_of(group), group.row.get("policy", ""))
+        start = (group.row["dataset"], group.row["epochs"], name_of(group), group.row.get("policy"))
         for name in _baselines(group):
             rivals = [each for each in groups if each.row["recipe"] == name and _alike(each, group)]
             lines += [(*start, *_beside(group, rival)) for rival in rivals] or [
-                (*start, percent(group.budgets), "", name, "not measured", "", "", "")
+                (*start, budget_cell(group.budgets), "not measured", name, *NOTHING)
             ]
-    headings = (
-        "data", "epochs", "network", "leaving by", "budget %", "seeds", "baseline", "accuracy %", "more accurate by", "executed MACs %",
-        "more MACs by",
-    )  # fmt: skip
     note = "Differences in percentage points, seed by seed, with Student's 95 % interval over seeds."
-    return Sheet("baselines", "Beside the training that it is to beat", headings, lines, note) if lines else None
+    return make_sheet("baselines", "Beside the training that it is to beat", HEADINGS, lines, note) if lines else None
 
 
 def _baselines(group: Group) -> list[str]:
@@ -55,40 +60,39 @@ def _order(group: Group) -> tuple:
 
 
 def _alike(first: Group, second: Group) -> bool:
-    """Whether two differ in how they were trained alone, at one budget or more."""
+    """Whether two differ in their losses alone, at one budget or more."""
     if any(first.row.get(key) != second.row.get(key) for key in (*COMPARABLE, "policy")):
         return False
     if any(first.runs[0].setting(part) != second.runs[0].setting(part) for part in ("model", "data")):
         return False
-    ours, theirs = (set(map(str, each.row.get("changes", []))) for each in (first, second))
-    if not all(change.startswith("objective.") for change in ours ^ theirs):
+    ours, theirs = (set(each.row.get("changes", [])) for each in (first, second))
+    if not all(change.startswith("losses.") for change in ours ^ theirs):
         return False
-    return not first.budgets or bool(_common(first, second))
+    return not first.budgets or bool(_shared(first, second))
 
 
-def _common(first: Group, second: Group) -> list[float]:
+def _shared(first: Group, second: Group) -> tuple[float, ...]:
     """The budgets that are those of both."""
-    return [budget for budget in first.budgets if budget in second.budgets]
+    return tuple(budget for budget in first.budgets if budget in second.budgets)
 
 
-def _beside(group: Group, rival: Group) -> tuple[str, ...]:
+def _beside(group: Group, rival: Group) -> tuple:
     """The budgets of both, seeds, the rival's recipe, and for each quantity both means and the difference."""
     ours, theirs = _by_seed(group), _by_seed(rival)
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
-        return percent(_common(group, rival)), "", name_of(rival), "no seed in common", "", "", ""
-    cells = [percent(_common(group, rival)), ", ".join(map(str, seeds)), name_of(rival)]
-    for key, digits in QUANTITIES.items():
+        return budget_cell(_shared(group, rival)), "none in common", name_of(rival), *NOTHING
+    cells = [budget_cell(_shared(group, rival)), ", ".join(map(str, seeds)), name_of(rival)]
+    for key in QUANTITIES:
         pairs = [(ours[seed][key], theirs[seed][key]) for seed in seeds]
-        first, second = (statistics.mean(each) for each in zip(*pairs, strict=True))
         apart = [one - other for one, other in pairs]
-        ends = "" if len(seeds) == 1 else " ({:+.{d}f} to {:+.{d}f})".format(*over_seeds(apart), d=digits)
-        cells += [f"{first:.{digits}f} / {second:.{digits}f}", f"{statistics.mean(apart):+.{digits}f}{ends}"]
+        low, high = over_seeds(apart) if len(seeds) > 1 else (None, None)
+        cells += [*(statistics.mean(each) for each in zip(*pairs, strict=True)), Cell(statistics.mean(apart), low, high)]
     return tuple(cells)
 
 
 def _by_seed(group: Group) -> dict[int, dict[str, float]]:
     """The quantities of each seed that has them all."""
     rows = zip(group.runs, group.rows, strict=True)
-    found = {row["seed"]: {key: value_of(run, row, key) for key in QUANTITIES} for run, row in rows}
-    return {seed: values for seed, values in found.items() if None not in values.values()}
+    measured = {row["seed"]: {key: value_of(run, row, key) for key in QUANTITIES} for run, row in rows}
+    return {seed: values for seed, values in measured.items() if None not in values.values()}

@@ -1,44 +1,45 @@
-"""Our networks' tables: what gates claim beside what was executed, exits at every budget, and what of it is realised in time.
+"""Our networks' tables: what is claimed beside what was executed, at every budget, and what of it is realised in time.
 
 Only rows of one table compare, so every data set, schedule and device has tables of its own, and for times every machine.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
 
 from . import latency_table
+from .declared import cell_of_group, heading_of, shares_heading, shares_of_group
+from .groups import Group
 from .quantities import mean, spread
-from .results import Group, Run, percent
-from .sheet import Sheet
+from .results import Run
+from .sheet import Cell, Heading, Sheet, make_sheet
 
 COMPARABLE = ("dataset", "split", "epochs", "schedule", "device", "precision")
 """Rows that agree in these are in one table."""
 SHOWN_APART = ("training.schedule", "training.learning_rate", "data.name")
 """Changes that the title of a table names."""
-NO_EXITS = (
-    "run", "seeds", "accuracy % (last epoch)", "peak %", "mean gate soft / hard", "claimed skip %", "executed MACs",
-    "executed saving %", "audit",
+HEADINGS = (
+    Heading("run", "run"), Heading("tradeoff", "budget", "share", 0), Heading("seeds", "seeds"),
+    Heading("accuracy", "accuracy (last epoch)", "%", 2), Heading("accuracy_peak", "peak", "%", 2), Heading("f1", "F1", "%", 1),
+    Heading("precision_macro", "precision", "%", 1), Heading("recall_macro", "recall", "%", 1),
+    Heading("mean_gate_soft", "mean gate, soft", digits=3), Heading("mean_gate_hard", "mean gate, hard", digits=3),
+    Heading("skip_pct", "claimed skip", "%", 1), Heading("macs_executed", "executed", "MACs", 2),
+    Heading("macs_pct", "executed MACs", "%", 1), Heading("saved_pct", "executed saving", "%", 1),
+    Heading("adaptivity_gain", "adaptivity gain", "points", 2, signed=True),
 )  # fmt: skip
-EXITS = (
-    "run", "budget %", "seeds", "accuracy %", "F1 / precision / recall %", "leaving at each exit %", "executed MACs %",
-    "adaptivity gain", "overthinking %", "oracle %", "audit",
-)  # fmt: skip
+AUDIT = Heading("audit", "audit")
 
 
-def training_sheets(groups: list[Group]) -> list[Sheet]:
-    """Accuracy, claimed and executed saving of networks without exits, a line for each setting: means over its seeds."""
-    return _by_setting("claims", NO_EXITS, _training, [group for group in groups if "thresholds" not in group.row])
-
-
-def exit_sheets(groups: list[Group]) -> list[Sheet]:
-    """The same of networks with exits, with the shares that leave; lines of one budget beside each other."""
-    note = "Audited is each run's headline, the first budget of its recipe."
-    return _by_setting("exits", EXITS, _exits, [group for group in groups if "thresholds" in group.row], note)
+def point_sheets(groups: list[Group]) -> list[Sheet]:
+    """A line for each network and budget, means over its seeds; static networks first, then by budget."""
+    settings = defaultdict(list)
+    for group in groups:
+        settings[tuple(group.row.get(key, "?") for key in COMPARABLE), group.columns].append(group)
+    ordered = sorted(settings.items(), key=lambda item: (item[0][0], [column.name for column in item[0][1]]))
+    return [_points(f"points-{number}", setting, members) for number, ((setting, _), members) in enumerate(ordered, start=1)]
 
 
 def realised_sheets(runs: list[Run]) -> list[Sheet]:
-    """Times, and what the gates cost."""
-    return latency_table.sheets([row for run in runs for row in run.times])
+    """Times, and what the gates cost; accuracy beside them where the timed inputs are of those that were scored."""
+    return latency_table.sheets([row for run in runs for row in run.joined_times])
 
 
 def findings_sheet(groups: list[Group]) -> Sheet | None:
@@ -49,65 +50,61 @@ def findings_sheet(groups: list[Group]) -> Sheet | None:
         for row in group.rows:
             for finding in row.get("audit", []):
                 seeds[finding].append(row["seed"])
-        lines += [(group.row["dataset"], group.label, ", ".join(map(str, found)), finding) for finding, found in seeds.items()]
-    return Sheet("findings", "What the audit found", ("data", "network", "seeds", "finding"), lines) if lines else None
+        lines += [(group.row["dataset"], group.label, ", ".join(map(str, those)), finding) for finding, those in seeds.items()]
+    headings = [Heading(name, name) for name in ("data", "network", "seeds", "finding")]
+    return make_sheet("findings", "What the audit found", headings, lines) if lines else None
 
 
-def audit_of(group: Group) -> str:
-    """The kinds of what the audit found in any of the runs; a policy beside the headline's is not audited."""
+def audit_of(group: Group) -> str | None:
+    """The kinds of what the audit found in any of the runs, if any; an operating point beside the headline's is not audited."""
     if not all("audit" in row for row in group.rows):
         return "not audited"
-    found = (finding.partition(":")[0] for row in group.rows for finding in row.get("audit", []))
-    return "; ".join(dict.fromkeys(found)) or "-"
-
-
-def _by_setting(name: str, headings: tuple[str, ...], line: Callable[[Group], tuple], groups: list[Group], note: str = "") -> list[Sheet]:
-    settings = defaultdict(list)
-    for group in groups:
-        settings[tuple(group.row.get(key, "?") for key in COMPARABLE)].append(group)
-    sheets = []
-    for number, (setting, members) in enumerate(sorted(settings.items()), start=1):
-        dataset, split, epochs, schedule, device, precision = setting
-        title = f"{dataset} ({split}), {epochs} epochs, {schedule}, {precision} on {str(device).upper()}"
-        members.sort(key=lambda group: (group.budgets, "skip_pct" in group.row, name_of(group)))  # static ones first
-        sheets.append(Sheet(f"{name}-{number}", title, headings, [line(group) for group in members], note))
-    return sheets
+    kinds = (finding.partition(":")[0] for row in group.rows for finding in row.get("audit", []))
+    return "; ".join(dict.fromkeys(kinds)) or None
 
 
 def name_of(group: Group) -> str:
     """Model and recipe, and what is not as the recipe has it."""
     row = group.row
-    notes = [str(change) for change in row.get("changes", []) if not str(change).startswith(SHOWN_APART)]
+    notes = [change for change in row.get("changes", []) if not change.startswith(SHOWN_APART)]
     if row["epochs"] != row.get("recipe_epochs", row["epochs"]):
         notes.insert(0, f"recipe: {row['recipe_epochs']} epochs")
     return f"{row['model']} {row['recipe']}" + (f" ({', '.join(notes)})" if notes else "")
 
 
-def _seeds(group: Group) -> str:
+def seeds_of(group: Group) -> str:
+    """ "0, 1, 2"."""
     return ", ".join(map(str, group.seeds))
 
 
-def _training(group: Group) -> tuple[str, ...]:
-    soft, hard, executed = _mean(group, "mean_gate_soft", 3), _mean(group, "mean_gate_hard", 3), mean(group, "macs_executed")
+def budget_cell(budgets: tuple[float, ...]) -> Cell:
+    """From the least to the most where several led to one operating point."""
+    return Cell(budgets[0]) if len(budgets) == 1 else Cell(low=min(budgets), high=max(budgets)) if budgets else Cell()
+
+
+def _points(name: str, setting: tuple, members: list[Group]) -> Sheet:
+    dataset, split, epochs, schedule, device, precision = setting
+    title = f"{dataset} ({split}), {epochs} epochs, {schedule}, {precision} on {str(device).upper()}"
+    members = sorted(members, key=lambda group: (group.budgets, group.row["adaptive"], name_of(group)))
+    rows = [row for group in members for row in group.rows]
+    shares, columns = shares_heading(rows), members[0].columns
+    extra = [heading_of(column, rows) for column in columns]
+    lines = [
+        (
+            *_common(group), shares_of_group(shares, group),
+            *(cell_of_group(column, heading, group) for column, heading in zip(columns, extra, strict=True)), audit_of(group),
+        )
+        for group in members
+    ]  # fmt: skip
+    note = "Audited is each run's headline, at the first budget of its recipe." if any(group.budgets for group in members) else ""
+    return make_sheet(name, title, (*HEADINGS, shares, *extra, AUDIT), lines, note)
+
+
+def _common(group: Group) -> tuple:
     return (
-        name_of(group), _seeds(group), spread(group, "accuracy", 2), _mean(group, "accuracy_peak", 2),
-        f"{soft} / {hard}" if hard != "-" else "-", _mean(group, "skip_pct", 1), f"{executed / 1e6:.2f} M",
-        _mean(group, "saved_pct", 1), audit_of(group),
+        name_of(group), budget_cell(group.budgets), seeds_of(group), spread(group, "accuracy"), mean(group, "accuracy_peak"),
+        mean(group, "f1"), mean(group, "precision_macro"), mean(group, "recall_macro"), mean(group, "mean_gate_soft"),
+        mean(group, "mean_gate_hard"), mean(group, "skip_pct"), mean(group, "macs_executed"),
+        spread(group, "macs_pct") if group.budgets else None,  # beside the budget, which is in the same unit
+        mean(group, "saved_pct"), spread(group, "adaptivity_gain"),
     )  # fmt: skip
-
-
-def _exits(group: Group) -> tuple[str, ...]:
-    exits = range(len(group.row.get("shares", [])))
-    return (
-        name_of(group), percent(group.budgets), _seeds(group), spread(group, "accuracy", 2),
-        " / ".join(_mean(group, key, 1) for key in ("f1", "precision_macro", "recall_macro")),
-        " / ".join(_mean(group, f"shares_pct.{number}", 1) for number in exits),
-        spread(group, "macs_pct", 1), spread(group, "adaptivity_gain_same_weights", 2), spread(group, "overthinking_pct", 2),
-        spread(group, "oracle_accuracy", 2), audit_of(group),
-    )  # fmt: skip
-
-
-def _mean(group: Group, key: str, digits: int) -> str:
-    """The mean over seeds; "-" for what was not measured."""
-    found = mean(group, key)
-    return "-" if found is None else f"{found:.{digits}f}"

@@ -1,13 +1,19 @@
 """Published beside measured: every table of the papers with our rows of the same networks, and what keeps the two from comparing."""
 
 from .claims import audit_of
+from .groups import Group
 from .published import Line, Printed, Value, printed
 from .published.audit import audit
 from .quantities import mean, spread
-from .results import Group
-from .sheet import Sheet
+from .sheet import Cell, Heading, Sheet, make_sheet, slug
 
 NOT_MEASURED = "not measured"
+NOTHING = Cell(absent="")
+BEFORE = (
+    Heading("row", "row"), Heading("source", "source"), Heading("network", "network"), Heading("data", "data"),
+    Heading("seeds", "seeds", digits=0),
+)  # fmt: skip
+AFTER = (Heading("comparable", "comparable"), Heading("audit", "audit of ours"))
 
 
 def comparison_sheets(groups: list[Group]) -> list[Sheet]:
@@ -17,38 +23,40 @@ def comparison_sheets(groups: list[Group]) -> list[Sheet]:
 
 def audit_sheet() -> Sheet:
     """What does not come out when the papers' figures are recomputed from each other."""
-    lines = [
-        (each.paper, each.where, each.what, f"{each.printed:g}", f"{each.recomputed:.4g}", each.how) for each in audit()
-    ]  # fmt: skip
-    headings = ("paper", "where", "what", "printed", "recomputed", "from")
-    return Sheet("published-audit", "Published figures that contradict each other", headings, lines)
+    headings = [Heading(name, name) for name in ("paper", "where", "what", "printed", "recomputed", "from")]
+    lines = [(each.paper, each.where, each.what, each.printed, float(f"{each.recomputed:.4g}"), each.how) for each in audit()]
+    return make_sheet("published-audit", "Published figures that contradict each other", headings, lines)
 
 
 def _sheet(table: Printed, groups: list[Group]) -> Sheet:
     lines = []
     for line in table.lines:
-        lines.append((line.label, "published", *(_shown(value) for value in line.values.values()), "", ""))
-        found = [group for group in groups if line.match and group.matches(line.match)]
-        if not found:
-            lines.append((line.label, NOT_MEASURED if line.match else "nothing of ours compares", *("" for _ in line.values), "", ""))
-        for group in found:
+        empty = [NOTHING] * len(line.values)
+        lines.append(_line(line, "published", map(_published, line.values.values())))
+        measured = [group for group in groups if line.match and group.matches(line.match)]
+        if not measured:
+            lines.append(_line(line, NOT_MEASURED if line.match else "nothing of ours compares", empty))
+        for group in measured:
             lines += _measured(table, line, group)
-    headings = ("row", "", *table.columns.values(), "comparable", "audit of ours")
-    name = f"{table.paper}-{table.name}".lower().replace(" ", "-").replace(".", "-")
-    return Sheet(name, f"{table.paper}, {table.name}: {table.title}", headings, lines, f"Source: {table.source}.")
+    headings = (*BEFORE, *(Heading(_name(key), text) for key, text in table.columns.items()), *AFTER)
+    title = f"{table.paper}, {table.name}: {table.title}"
+    return make_sheet(slug(f"{table.paper}-{table.name}").lower().replace(".", "-"), title, headings, lines, f"Source: {table.source}.")
 
 
-def _measured(table: Printed, line: Line, group: Group) -> list[tuple[str, ...]]:
+def _line(line: Line, source: str, values, before=(NOTHING,) * 3, after=(NOTHING,) * 2) -> tuple:
+    return (line.label, source, *before, *values, *after)
+
+
+def _measured(table: Printed, line: Line, group: Group) -> list[tuple]:
     """Two lines: our figures, and how far they are from the printed ones."""
     values = {key: mean(group, key) for key in line.values}
-    shown = [_figure(group, key) for key in line.values]
-    apart = ["" if _is_setting(key) else _difference(values[key], line.values[key]) for key in line.values]
-    seeds = f"{len(group.seeds)} seed{'s' * (len(group.seeds) != 1)}"
     measured = any(each is not None for each in values.values())
-    comparable = _comparable(table, group) if measured else "-"
+    before = (group.label, group.row["dataset"], len(group.seeds))
+    after = (_comparable(table, group) if measured else None, audit_of(group))
+    differences = [NOTHING if _is_setting(key) else _difference(values[key], line.values[key]) for key in line.values]
     return [
-        (line.label, f"measured: {group.label}, {group.row['dataset']}, {seeds}", *shown, comparable, audit_of(group)),
-        (line.label, "difference", *apart, "", ""),
+        _line(line, "measured", [_figure(group, key) for key in line.values], before, after),
+        _line(line, "difference", differences, before),
     ]
 
 
@@ -66,27 +74,34 @@ def _comparable(table: Printed, group: Group) -> str:
         reasons.append(f"{row['epochs']} of the recipe's {row['recipe_epochs']} epochs")
     changes = row.get("changes", [])
     if changes:
-        reasons.append("changed: " + ", ".join(map(str, changes)))
+        reasons.append("changed: " + ", ".join(changes))
     return "no: " + "; ".join(reasons) if reasons else "yes"
 
 
-def _figure(group: Group, key: str) -> str:
-    found = mean(group, key)
-    if found is None:
+def _figure(group: Group, key: str) -> Cell:
+    value = mean(group, key)
+    if value is None:
         gates = key.startswith(("mean_gate", "skip_soft"))
-        return "-" if gates and "skip_pct" not in group.row else NOT_MEASURED
-    if _is_setting(key) or (key.endswith("epoch") and found == round(found)):
-        return f"{found:g}"
-    return spread(group, key, 3 if abs(found) < 2 else 2)
+        return Cell(absent="-" if gates and not group.row["adaptive"] else NOT_MEASURED)
+    if _is_setting(key) or (key.endswith("epoch") and value == round(value)):
+        return Cell(value)
+    return spread(group, key, digits=3 if abs(value) < 2 else 2)
 
 
 def _is_setting(key: str) -> bool:
-    return "." in key and not key.startswith("shares_pct.")
+    return "." in key and not key.rpartition(".")[2].isdigit()
 
 
-def _shown(value: Value) -> str:
-    return "-" if value is None else " to ".join(f"{each:g}" for each in value) if isinstance(value, tuple) else f"{value:g}"
+def _name(key: str) -> str:
+    """For programs."""
+    return key.replace(".", "_")
 
 
-def _difference(ours: float | None, theirs: Value) -> str:
-    return f"{ours - theirs:+.2f}" if ours is not None and isinstance(theirs, float) else ""
+def _published(value: Value) -> Cell:
+    return Cell(low=value[0], high=value[1]) if isinstance(value, tuple) else Cell(value)
+
+
+def _difference(ours: float | None, theirs: Value) -> Cell:
+    if ours is None or not isinstance(theirs, float):
+        return NOTHING
+    return Cell(ours - theirs, digits=2, signed=True)

@@ -12,13 +12,16 @@ from matplotlib.figure import Figure
 
 from .. import figures
 from .baseline import baseline_sheet
-from .claims import exit_sheets, findings_sheet, realised_sheets, training_sheets
+from .claims import findings_sheet, point_sheets, realised_sheets
 from .comparison import audit_sheet, comparison_sheets
+from .formats import escaped, to_csv, to_latex, to_markdown
 from .front import AXES, panels
 from .front_figure import front
-from .paper_figures import SHOWN, exit_shares, training_curves
-from .results import Group, Run, every_way, groups
-from .sheet import Sheet, escaped, to_csv, to_latex, to_markdown
+from .groups import Group, every_way, groups
+from .paper_figures import SHOWN, destinations, training_curves
+from .published import curves
+from .results import Run
+from .sheet import Sheet
 
 FORMATS = ("html", "md", "csv", "tex")
 MOST_BARS = 30
@@ -57,6 +60,8 @@ class Report:
     title: str
     summary: str
     sections: list[Section]
+    run_pictures: dict[str, dict[str, str]]
+    """Of each run that has some: their files by name, beside the report's own."""
     left_out: list[str]
 
     @property
@@ -64,23 +69,23 @@ class Report:
         return [sheet for section in self.sections for sheet in section.sheets]
 
 
-def compose(runs: list[Run], left_out: list[str]) -> Report:
-    """The report of these runs."""
-    found = groups(runs)
+def compose(runs: list[Run], run_pictures: dict[str, dict[str, str]], left_out: list[str]) -> Report:
+    """The report of these runs; their own pictures are drawn already (`run_pictures.draw_all`)."""
+    members = groups(runs)
     models, sets = {run.headline["model"] for run in runs}, {run.headline["dataset"] for run in runs}
     summary = f"{len(runs)} runs of {len(models)} models on {', '.join(sorted(sets)) or 'no data'}."
     sections = [
         Section("claims", "Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
-                _exits(found), _claims(runs, found)),
+                _destinations(members), _claims(runs, members)),
         Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.",
-                _fronts(runs, found)),
+                _fronts(runs, members)),
         Section("curves", "Over the epochs", pictures=_curves(runs)),
         Section("published", "Published beside measured", "Differences are ours less theirs; where they do not compare, it is said why.",
-                sheets=comparison_sheets(found)),
+                sheets=comparison_sheets(members)),
         Section("audit", "Audit", "What each run's audit found; then the papers' figures, recomputed from each other.",
-                sheets=[sheet for sheet in (findings_sheet(found), audit_sheet()) if sheet]),
+                sheets=[sheet for sheet in (findings_sheet(members), audit_sheet()) if sheet]),
     ]  # fmt: skip
-    return Report("gatebench report", summary, sections, left_out)
+    return Report("gatebench report", summary, sections, run_pictures, left_out)
 
 
 def written(report: Report, kinds: list[str]) -> dict[str, Callable[[io.BufferedIOBase], object]]:
@@ -115,7 +120,7 @@ def _html(report: Report) -> str:
         }
         for section in report.sections
     ]  # fmt: skip
-    return template.render(title=report.title, summary=report.summary, sections=sections, left_out=report.left_out)
+    return template.render(report=report, sections=sections)
 
 
 def _markdown(report: Report) -> str:
@@ -123,6 +128,12 @@ def _markdown(report: Report) -> str:
     for section in report.sections:
         parts += [f"## {section.title}", section.text] + [f"![{each.title}]({each.name}.png)" for each in section.pictures]
         parts += [to_markdown(sheet) for sheet in section.sheets]
+    if report.run_pictures:
+        lines = [
+            f"- {escaped(name)}: " + ", ".join(f"[{escaped(picture)}]({file})" for picture, file in pictures.items())
+            for name, pictures in report.run_pictures.items()
+        ]
+        parts += ["## Pictures of single runs", "\n".join(lines)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -139,29 +150,26 @@ def _latex(report: Report) -> str:
     return "\n".join([*head, *body, *pictures, r"\end{document}"]) + "\n"
 
 
-def _claims(runs: list[Run], found: list[Group]) -> list[Sheet]:
-    sheets = [*training_sheets(found), *exit_sheets(found), baseline_sheet(every_way(runs)), *realised_sheets(runs)]
+def _claims(runs: list[Run], members: list[Group]) -> list[Sheet]:
+    sheets = [*point_sheets(members), baseline_sheet(every_way(runs)), *realised_sheets(runs)]
     return [sheet for sheet in sheets if sheet]
 
 
-def _fronts(runs: list[Run], found: list[Group]) -> list[Picture]:
-    made = {cost: panels(runs, found, cost) for cost in AXES}
+def _fronts(runs: list[Run], members: list[Group]) -> list[Picture]:
+    made = {cost: panels(runs, members, cost) for cost in AXES}
     return [Picture(f"pareto-{cost}", f"Accuracy against {AXES[cost].title}", front(each)) for cost, each in made.items() if each]
 
 
 def _curves(runs: list[Run]) -> list[Picture]:
-    """One picture for each data set of the paper's networks, one seed of each recipe."""
+    """One picture for each figure that a paper prints of training, one seed of each recipe."""
     pictures = []
-    for dataset in ("cifar10", "mnist"):
-        members = {run.headline["recipe"]: run for run in reversed(runs)
-                   if run.headline["model"] == "cosinegate" and run.headline["dataset"] == dataset}  # fmt: skip
-        title = f"CosineGate on {dataset} (its paper's Fig. 6-8), a seed each{_of(SHOWN, members)}"
+    for printed in curves():
+        matching = [run for run in reversed(runs) if all(run.headline.get(key) == value for key, value in printed.match.items())]
+        members = {run.headline["recipe"]: run for run in matching}
+        title = f"{printed.title} ({printed.where}), a seed each{_of(SHOWN, members)}"
         figure = training_curves(title, [members[name] for name in sorted(members)])
-        pictures += (
-            [Picture(f"curves-{dataset}", f"CosineGate on {dataset}: training, accuracy, gates (its paper's Fig. 6-8)", figure)]
-            if figure
-            else []
-        )
+        if figure:
+            pictures.append(Picture(printed.name, f"{printed.title}: training, accuracy, gates ({printed.where})", figure))
     return pictures
 
 
@@ -170,7 +178,9 @@ def _of(most: int, members: Sized) -> str:
     return f", {most} of {len(members)}" if len(members) > most else ""
 
 
-def _exits(found: list[Group]) -> list[Picture]:
-    members = [group for group in found if "thresholds" in group.row]
+def _destinations(groups: list[Group]) -> list[Picture]:
+    members = [group for group in groups if "shares" in group.row]
     members.sort(key=lambda group: (group.row["dataset"], group.row["model"], group.row["recipe"], group.budgets))
-    return [Picture("exits", "Where inputs leave" + _of(MOST_BARS, members), exit_shares(members[:MOST_BARS]))] if members else []
+    if not members:
+        return []
+    return [Picture("destinations", "Where inputs go" + _of(MOST_BARS, members), destinations(members[:MOST_BARS]))]

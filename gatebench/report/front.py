@@ -11,9 +11,10 @@ from typing import Literal
 import moocore
 import numpy as np
 
+from .groups import Group, gather
 from .published import printed
 from .quantities import interval, mean, place, place_name
-from .results import Group, Run, gather
+from .results import Run
 
 Cost = Literal["macs_executed", "latency_ms", "energy_mj"]
 
@@ -30,6 +31,11 @@ class Axis:
     most: float
     """In the unit; the reference point is the most, at an accuracy of 0 %."""
 
+    @property
+    def column(self) -> str:
+        """Heading of a table."""
+        return f"{'MACs, millions' if self.unit == 'M' else self.unit} (95 %)"
+
 
 AXES: dict[Cost, Axis] = {
     "macs_executed": Axis("executed MACs per input", "M", 1e-6, 1.0, 10_000.0),
@@ -37,7 +43,7 @@ AXES: dict[Cost, Axis] = {
     "energy_mj": Axis("energy per call", "mJ", 1.0, 0.1, 10_000.0),
 }
 State = Literal["front", "tied", "dominated", "published"]
-"""front: no other is both cheaper and better. tied: another is, but the intervals do not say so. dominated: they do."""
+"""front: no other is both cheaper and better. tied: another is, but the intervals overlap. dominated: they do not."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Point:
     y_low: float
     y_high: float
     static: bool = False
+    scored_in: str | None = None
+    """Precision that accuracy was scored in, where the time was taken in another."""
     by_seed: dict[int, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -99,8 +107,8 @@ class Panel:
         levels = {"best seed": 100 / len(seeds), "median": middle, "worst seed": 100.0}
         corners, sets = np.array(rows)[:, :2], np.array(rows)[:, 2]
         surfaces = moocore.eaf(corners, sets, percentiles=sorted(set(levels.values())))
-        found = {name: surfaces[np.isclose(surfaces[:, 2], level), :2] * [1, -1] for name, level in levels.items()}
-        return {name: surface[np.argsort(surface[:, 0])] for name, surface in found.items()}
+        attained = {name: surfaces[np.isclose(surfaces[:, 2], level), :2] * [1, -1] for name, level in levels.items()}
+        return {name: surface[np.argsort(surface[:, 0])] for name, surface in attained.items()}
 
 
 def panels(runs: list[Run], groups: list[Group], cost: Cost) -> list[Panel]:
@@ -115,7 +123,7 @@ class Best:
     panel: Panel
     question: str
     points: list[Point]
-    """The best first, then those that intervals do not tell from it, or from keeping to the budget; none where nothing keeps to it."""
+    """The best first, then those whose intervals overlap with its own, or with the budget; none where nothing keeps to it."""
 
 
 def most_accurate(panel: Panel, budget: float) -> Best:
@@ -136,24 +144,24 @@ def cheapest(panel: Panel, accuracy: float) -> Best:
 
 
 def _macs_panels(groups: list[Group]) -> list[Panel]:
-    found = defaultdict(list)
+    parts = defaultdict(list)
     for group in groups:
-        found[group.row["dataset"], _part(group.row)].append(group)
+        parts[group.row["dataset"], _part(group.row)].append(group)
     made = []
-    for (dataset, split), members in sorted(found.items()):
+    for (dataset, split), members in sorted(parts.items()):
         points = _points(members, "macs_executed")
         made.append(Panel("macs_executed", dataset, split, None, points, _published(dataset, members) if split == "test" else []))
     return made
 
 
 def _timed_panels(runs: list[Run], cost: Cost) -> list[Panel]:
-    found = defaultdict(list)
+    places = defaultdict(list)
     for run in runs:
-        for row in run.times:
+        for row in run.joined_times:
             if cost in row and "accuracy" in row:
-                found[row["dataset"], _part(row), place(row)].append((run, row))
+                places[row["dataset"], _part(row), place(row)].append((run, row))
     made = []
-    for (dataset, split, where), members in sorted(found.items(), key=lambda item: str(item[0])):
+    for (dataset, split, where), members in sorted(places.items(), key=lambda item: str(item[0])):
         made.append(Panel(cost, dataset, split, where, _points(gather(members), cost), []))
     return made
 
@@ -175,7 +183,8 @@ def _point(label: str, group: Group, cost: Cost) -> Point:
     x_low, x_high = interval(group, cost) or (x, x)
     y_low, y_high = interval(group, "accuracy") or (y, y)
     by_seed = {row["seed"]: (scale * row[cost], row["accuracy"]) for row in group.rows}
-    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, "skip_pct" not in group.row, by_seed)
+    static, scored_in = not group.row["adaptive"], group.row.get("scored_in")
+    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, static, scored_in, by_seed)
 
 
 def _published(dataset: str, groups: list[Group]) -> list[Point]:
@@ -188,9 +197,9 @@ def _published(dataset: str, groups: list[Group]) -> list[Point]:
             y, share = line.values.get("accuracy"), line.values.get("mean_gate_soft", line.values.get("mean_gate_soft_pct"))
             if "mean_gate_soft_pct" in line.values and share is not None:
                 share /= 100
-            whole = [group.row["macs_dense"] for group in groups if group.matches(line.match) and "macs_dense" in group.row]
-            if y is not None and share is not None and whole:
-                x = AXES["macs_executed"].scale * share * whole[0]
+            dense = [group.row["macs_dense"] for group in groups if group.matches(line.match) and "macs_dense" in group.row]
+            if y is not None and share is not None and dense:
+                x = AXES["macs_executed"].scale * share * dense[0]
                 points[line.label, round(x, 3), y] = Point(f"{line.label}, {table.name}", x, x, x, y, y, y)
     return list(points.values())
 

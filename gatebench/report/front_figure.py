@@ -78,7 +78,7 @@ def _draw(axes, panel: Panel) -> None:
     names = {index: str(number + 1) for number, index in enumerate([*on_front, *tied][:NAMED])}
     for state, (face, edge, alpha) in MARKS_OF.items():
         for static, mark in ((False, "o"), (True, "s")):
-            members = [each for each, found in zip(panel.points, states, strict=True) if found == state and each.static == static]
+            members = [each for each, own in zip(panel.points, states, strict=True) if own == state and each.static == static]
             if not members:
                 continue
             x, low, high, y, y_low, y_high = np.array(
@@ -92,7 +92,8 @@ def _draw(axes, panel: Panel) -> None:
         axes.plot(point.x, point.y, "x", color=RIVAL, markersize=6, zorder=2)
     title = f"{AXES[panel.cost].title} ({'millions' if panel.cost == 'macs_executed' else AXES[panel.cost].unit})"
     axes.set_xlabel(title)
-    axes.set_ylabel(f"accuracy on {panel.dataset} ({panel.split}, %)")
+    scored_in = ", ".join(sorted({point.scored_in for point in panel.points if point.scored_in}))
+    axes.set_ylabel(f"accuracy on {panel.dataset} ({panel.split}{f', scored in {scored_in}' if scored_in else ''}, %)")
     axes.set_title(panel.title, fontsize=9, loc="left")
     shown = [*panel.points, *panel.published]
     axes.set_xlim(*_reach(_costs_drawn(shown), 0.05))
@@ -139,7 +140,7 @@ def _lines(axes, panel: Panel, states: list[str]) -> None:
 
 def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond: list[str]) -> None:
     """Beside the picture, where nothing is covered: what the marks, numbers and letters mean."""
-    marks = [("o", GATED, GATED, "on the front", "front" in states), ("o", "white", GATED, "not told from the front", "tied" in states),
+    marks = [("o", GATED, GATED, "on the front", "front" in states), ("o", "white", GATED, "tied: interval overlaps", "tied" in states),
              ("o", "white", GREY, f"dominated ({states.count('dominated')})", "dominated" in states),
              ("s", "white", LINE, "square: static network", any(each.static for each in panel.points))]  # fmt: skip
     for mark, face, edge, text, occurs in marks:

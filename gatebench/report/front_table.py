@@ -1,42 +1,44 @@
 """Fronts and answers to budgets for a terminal, and for programs."""
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from .front import AXES, Best, Panel, Point
+from .quantities import PLACE
+from .sheet import Cell, Heading, Sheet, make_sheet
 
-SAYS = {"front": "* front", "tied": "~ tied", "dominated": "dominated"}
+STATES = {"front": "* front", "tied": "~ tied", "dominated": "dominated"}
+POINT = (
+    ("cost", "x"), ("cost_low", "x_low"), ("cost_high", "x_high"),
+    ("accuracy", "y"), ("accuracy_low", "y_low"), ("accuracy_high", "y_high"),
+)  # fmt: skip
+"""Names for programs."""
 
 
-def front_table(panel: Panel) -> Table:
+def front_sheet(panel: Panel) -> Sheet:
     """Every network of a panel by its cost, the front marked."""
     axis = AXES[panel.cost]
-    table = Table(title=Text(panel.title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    box_said = f"accuracy x log cost, {axis.least:g} {axis.unit} to the reference {axis.most:g} {axis.unit}, 0 %"
-    volume = f"hypervolume {panel.hypervolume():.2f} % ({box_said})"
-    table.caption, table.caption_justify = Text(volume), "left"
-    table.add_column("network", min_width=18)
-    cost = "million MACs" if panel.cost == "macs_executed" else axis.unit
-    for heading in ("seeds", f"{cost} (95 %)", "accuracy % (95 %)"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("front", no_wrap=True)
-    for point, state in sorted(zip(panel.points, panel.states(), strict=True), key=lambda each: each[0].x):
-        table.add_row(Text(point.label), str(len(point.by_seed)), _interval(point.x, point.x_low, point.x_high, 3 if point.x < 10 else 2),
-                      _interval(point.y, point.y_low, point.y_high, 2), Text(SAYS[state], "bold" if state == "front" else ""))  # fmt: skip
-    return table
+    box = f"accuracy x log cost, {axis.least:g} {axis.unit} to the reference {axis.most:g} {axis.unit}, 0 %"
+    headings = (
+        Heading("network", "network"), Heading("seeds", "seeds", digits=0), Heading("cost", axis.column, digits=2),
+        Heading("accuracy", "accuracy % (95 %)", digits=2), Heading("scored_in", "accuracy in"), Heading("state", "front"),
+    )  # fmt: skip
+    lines = [
+        (
+            point.label, len(point.by_seed), _estimate(point.x, point.x_low, point.x_high, 3 if point.x < 10 else 2),
+            _estimate(point.y, point.y_low, point.y_high, 2), point.scored_in, STATES[state],
+        )
+        for point, state in sorted(zip(panel.points, panel.states(), strict=True), key=lambda each: each[0].x)
+    ]  # fmt: skip
+    return make_sheet("front", panel.title, headings, lines, f"hypervolume {panel.hypervolume():.2f} % ({box})")
 
 
-def best_table(answers: list[Best]) -> Table:
-    """The best network under each budget, and those that its interval does not tell from it."""
-    table = Table(title="best under a budget", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("on", "question", "best", "not told from it"):
-        table.add_column(heading)
+def best_sheet(answers: list[Best]) -> Sheet:
+    """The best network under each budget, and those whose interval overlaps with its own."""
+    lines = []
     for answer in answers:
         best, *ties = answer.points or [None]
         named = f"{best.label}: {best.y:.2f} %, {best.x:.4g} {AXES[answer.panel.cost].unit}" if best else "none"
-        table.add_row(*map(Text, (answer.panel.title, answer.question, named, ", ".join(each.label for each in ties) or "-")))
-    return table
+        lines.append((answer.panel.title, answer.question, named, ", ".join(each.label for each in ties) or None))
+    headings = (Heading("panel", "on"), Heading("question", "question"), Heading("best", "best"), Heading("tied", "tied with it"))
+    return make_sheet("best", "best under a budget", headings, lines)
 
 
 def as_dict(shown: dict[str, list[Panel]], answers: list[Best]) -> dict:
@@ -59,15 +61,15 @@ def as_dict(shown: dict[str, list[Panel]], answers: list[Best]) -> dict:
 
 
 def _panel(panel: Panel) -> dict:
-    where = dict(zip(("machine", "device", "runtime", "threads", "batch_size"), panel.where or (), strict=False))
+    where = dict(zip(PLACE, panel.where or (), strict=False))
     return {"cost": panel.cost, "unit": AXES[panel.cost].unit, "dataset": panel.dataset, "split": panel.split, **where}
 
 
 def _point(point: Point) -> dict:
-    keys = ("label", "x", "x_low", "x_high", "y", "y_low", "y_high", "static")
-    return {{"x": "cost", "x_low": "cost_low", "x_high": "cost_high", "y": "accuracy", "y_low": "accuracy_low", "y_high": "accuracy_high"}
-            .get(key, key): getattr(point, key) for key in keys} | {"seeds": sorted(point.by_seed)}  # fmt: skip
+    values = {name: getattr(point, key) for name, key in POINT}
+    scored_in = {"scored_in": point.scored_in} if point.scored_in else {}
+    return {"label": point.label, **values, "static": point.static, **scored_in, "seeds": sorted(point.by_seed)}
 
 
-def _interval(value: float, low: float, high: float, digits: int) -> str:
-    return f"{value:.{digits}f}" + (f" ({low:.{digits}f}-{high:.{digits}f})" if low != high else "")
+def _estimate(value: float, low: float, high: float, digits: int) -> Cell:
+    return Cell(value, digits=digits) if low == high else Cell(value, low, high, digits=digits)

@@ -4,89 +4,49 @@ Only times of one place compare, so each has tables of its own.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from .quantities import number, place, place_name
-from .sheet import Sheet
+from . import terminal
+from .quantities import estimate, place, place_name
+from .sheet import Cell, Heading, Sheet, make_sheet
 
-
-@dataclass(frozen=True)
-class Cells:
-    """One table: its headings, and a row's cells; a cell is a text, or a value and its interval."""
-
-    headings: tuple[str, ...]
-    of: Callable[[dict], tuple[str | tuple[str, str], ...]]
-
-
-def _latency(row: dict) -> tuple:
-    saved, rival = "timed_saving_pct" in row, row.get("rival", "-")
-    return (
-        row["network"] + (" (masked)" if row["execution"] == "masked" else ""),
-        number(row, "timed_claimed_pct", ".1f"),
-        number(row, "timed_saving_pct", ".1f"),
-        _estimate(row, "realised", ".2f") if not saved or "realised" in row else "no saving",
-        *(_estimate(row, f"latency_p{rank}", ".2f" if row["latency_ms"] >= 1 else ".3f") for rank in (50, 90, 99)),
-        _estimate(row, "speedup", ".3f"),
-        rival,
-    )
-
-
-def _gate(row: dict) -> tuple:
-    ends = {f"gate_ms_{end}": _gate_ms(row, end) for end in ("low", "high") if f"gate_price_{end}" in row}
-    return (
-        row["network"],
-        _estimate(row | ends, "gate_ms", ".3f"),
-        _estimate(row, "all_on", ".3f"),
-        _estimate(row, "all_off", ".3f"),
-        number(row, "break_even_skip_pct", ".1f"),
-        number(row, "cost_base_ms", ".3f"),
-        number(row, "cost_r2", ".2f"),
-    )
-
-
-def _gate_ms(row: dict, end: str) -> float:
-    """One end of the interval of `gate_ms`, which is the price of deciding times the time."""
-    return (1 - 1 / row[f"gate_price_{end}"]) * row["latency_ms"]
-
-
-HEADINGS = (
-    "network", "claimed skip %", "executed saving %", "realised (95 %)",
-    "p50 ms (95 %)", "p90 ms (95 %)", "p99 ms (95 %)", "speed-up (95 %)",
+TIMES = (
+    Heading("network", "network"), Heading("timed_claimed_pct", "claimed skip", "%", 1),
+    Heading("timed_saving_pct", "executed saving", "%", 1), Heading("realised", "realised (95 %)", digits=2),
+    Heading("dispatch_efficiency", "dispatch efficiency (95 %)", digits=2),
+    *(Heading(f"latency_p{rank}", f"p{rank} ms (95 %)", digits=2) for rank in (50, 90, 99)),
+    Heading("speedup", "speed-up (95 %)", digits=3), Heading("rival", "over"),
+    Heading("accuracy", "accuracy", "%", 2), Heading("scored_in", "accuracy in"),
 )  # fmt: skip
-LATENCY = Cells(HEADINGS, lambda row: _latency(row)[:-1])
-LATENCY_OVER = Cells((*HEADINGS, "over"), _latency)
-TEXTS = ("network", "gates of", "over")
-"""Columns that give way where the terminal is narrow."""
-NARROWEST = 13
-"""Characters that they keep."""
-GATES = Cells(("gates of", "gate ms (95 %)", "all on (95 %)", "all off (95 %)", "break-even skip %", "model base ms", "R2"), _gate)
+GATES = (
+    Heading("network", "gates of"), Heading("gate_ms", "gate ms (95 %)", digits=3), Heading("all_on", "all on (95 %)", digits=3),
+    Heading("all_off", "all off (95 %)", digits=3), Heading("break_even_skip_pct", "break-even skip", "%", 1),
+    Heading("cost_base_ms", "model base ms", digits=3), Heading("cost_r2", "R2", digits=2),
+)  # fmt: skip
 
 
 def show(console: Console, rows: list[dict]) -> None:
-    """The tables on a terminal; columns in which nothing was measured are left out."""
+    """The tables on a terminal, from rows of times; what speed-ups are over is in the title where it is the same for all."""
     for title, members in _by_place(rows):
-        rivals = sorted({row["rival"] for row in members if "rival" in row})
-        one = len(rivals) < 2
-        _print(console, LATENCY if one else LATENCY_OVER, members, title + (f"; speed-up over {rivals[0]}" if rivals and one else ""))
+        rivals = {row["rival"] for row in members if "rival" in row}
+        over = f"; speed-up over {rivals.pop()}" if len(rivals) == 1 else ""
+        terminal.show(console, _times("times", title + over, [row | {"rival": None} if over else row for row in members]))
         gated = [row for row in members if "gate_ms" in row]
         if gated:
-            _print(console, GATES, gated, "the gates: time with all units on and all off over the static twin's, and when they pay")
+            note = "the gates: time with all units on and all off over the static twin's, and when they pay"
+            terminal.show(console, _gates("gates", note, gated))
 
 
 def sheets(rows: list[dict]) -> list[Sheet]:
-    """The same tables for the report."""
+    """The same tables for the report; with accuracy for rows that were joined with their operating point."""
     made = []
     for index, (title, members) in enumerate(_by_place(rows), start=1):
-        made.append(_sheet(f"realised-{index}", f"Claimed, executed, realised: {title}", LATENCY_OVER, members))
+        made.append(_times(f"realised-{index}", f"Claimed, executed, realised: {title}", members))
         gated = [row for row in members if "gate_ms" in row]
         if gated:
-            made.append(_sheet(f"gates-{index}", f"What the gates cost: {title}", GATES, gated))
+            made.append(_gates(f"gates-{index}", f"What the gates cost: {title}", gated))
     return made
 
 
@@ -95,41 +55,41 @@ def _by_place(rows: list[dict]) -> Iterator[tuple[str, list[dict]]]:
     places = defaultdict(list)
     for row in rows:
         places[place(row)].append(row)
-    for where, members in sorted(places.items()):
+    for where, members in sorted(places.items(), key=lambda item: tuple(map(str, item[0]))):
         counts = sorted({(row["calls"], row["rounds"], row["noisy_rounds"]) for row in members})
         timed = ", ".join(f"{calls} calls x {rounds} rounds ({noisy} noisy)" for calls, rounds, noisy in counts)
         yield f"{place_name(where)}; {timed}", members
 
 
-def _print(console: Console, cells: Cells, rows: list[dict], title: str) -> None:
-    """As wide as the terminal, or as it takes to show every number whole."""
-    lines = [["\n".join(each) if isinstance(each, tuple) else each for each in cells.of(row)] for row in rows]
-    used = [index for index in range(len(cells.headings)) if index == 0 or any(line[index] != "-" for line in lines)]
-    table = Table(title=Text(title, "italic"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
-    least = len(used) - 1
-    for index in used:
-        text = cells.headings[index] in TEXTS
-        heading = cells.headings[index] if text else cells.headings[index].replace(" ", "\n", 1)
-        longest = max(len(part) for each in (heading, *(line[index] for line in lines)) for part in each.split("\n"))
-        width = min(longest, NARROWEST) if text else longest
-        table.add_column(heading, justify="left" if text else "right", overflow="fold", no_wrap=not text, min_width=width)
-        least += width
-    for line in lines:
-        table.add_row(*(Text(line[index]) for index in used))
-    own, console.width = console.width, max(console.width, least)
-    console.print(table)
-    console.print()
-    console.width = own
+def _times(name: str, title: str, rows: list[dict]) -> Sheet:
+    return make_sheet(name, title, TIMES, map(_time_line, rows))
 
 
-def _sheet(name: str, title: str, cells: Cells, rows: list[dict]) -> Sheet:
-    lines = [tuple(each if isinstance(each, str) else f"{each[0]} ({each[1]})" for each in cells.of(row)) for row in rows]
-    return Sheet(name, title, cells.headings, lines)
+def _time_line(row: dict) -> tuple:
+    no_saving = "timed_saving_pct" in row and "dispatch_efficiency" not in row
+    digits = 2 if row["latency_ms"] >= 1 else 3
+    return (
+        row["network"] + " (masked)" * (row["execution"] == "masked") + " (interrupted)" * row.get("interrupted", False),
+        row.get("timed_claimed_pct"), row.get("timed_saving_pct"),
+        estimate(row, "realised", absent="no saving" if no_saving else "-"), estimate(row, "dispatch_efficiency"),
+        *(estimate(row, f"latency_p{rank}", digits=digits) for rank in (50, 90, 99)),
+        estimate(row, "speedup"), row.get("rival"), row.get("accuracy"), row.get("scored_in"),
+    )  # fmt: skip
 
 
-def _estimate(row: dict, key: str, form: str) -> str | tuple[str, str]:
-    """A value, and its interval."""
-    if not {key, f"{key}_low", f"{key}_high"} <= set(row):
-        return number(row, key, form)
-    low, high = row[f"{key}_low"], row[f"{key}_high"]
-    return format(row[key], form), f"{low:{form}}{'-' if low >= 0 else ' to '}{high:{form}}"
+def _gates(name: str, title: str, rows: list[dict]) -> Sheet:
+    return make_sheet(name, title, GATES, map(_gate_line, rows))
+
+
+def _gate_line(row: dict) -> tuple:
+    low, high = (_gate_ms(row, end) for end in ("low", "high"))
+    return (
+        row["network"], Cell(row["gate_ms"], low, high), estimate(row, "all_on"), estimate(row, "all_off"),
+        row.get("break_even_skip_pct"), row.get("cost_base_ms"), row.get("cost_r2"),
+    )  # fmt: skip
+
+
+def _gate_ms(row: dict, end: str) -> float | None:
+    """One end of the interval of `gate_ms`, which is the price of deciding times the time."""
+    price = row.get(f"gate_price_{end}")
+    return None if not price else (1 - 1 / price) * row["latency_ms"]

@@ -1,14 +1,17 @@
-"""The papers' figures from our runs: training curves (CosineGate, Fig. 6-8), and where inputs leave (CGT)."""
+"""The papers' figures from our runs: training curves (CosineGate, Fig. 6-8), and where inputs go (CGT)."""
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from ..figures import COLOURS, MARKS, STYLE
-from .quantities import mean
-from .results import Group, Run
+from ..figures import COLOURS, STYLE
+from .declared import shares_heading, shares_of_group
+from .groups import Group
+from .results import Run
+from .run_figures import short
 
 SHOWN = 6
-"""Networks in one picture: more could not be told apart."""
+"""Networks in one picture: more would look alike."""
+HATCHES = ("", "//", "..", "xx", "\\\\")
 
 
 def training_curves(title: str, runs: list[Run]) -> Figure | None:
@@ -42,23 +45,23 @@ def training_curves(title: str, runs: list[Run]) -> Figure | None:
         return figure
 
 
-def exit_shares(groups: list[Group]) -> Figure:
-    """For each network and budget, how many inputs leave at each exit."""
+def destinations(groups: list[Group]) -> Figure:
+    """For each network and budget, how many inputs go to each of the destinations that its rows name."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 1.4 + 0.3 * len(groups)), layout="constrained")
         axes = figure.subplots()
-        exits = max(len(group.row["shares"]) for group in groups)
+        heading = shares_heading(row for group in groups for row in group.rows)
         left = [0.0] * len(groups)
-        for number in range(exits):
-            shares = [mean(group, f"shares_pct.{number}") or 0.0 for group in groups]
-            hatch = ("", "//", "..", "xx", "\\\\")[number % len(MARKS)]
-            axes.barh(range(len(groups)), shares, left=left, color=COLOURS[number % len(COLOURS)], hatch=hatch, edgecolor="white",
-                      linewidth=0.5, label=f"exit {number + 1}")  # fmt: skip
+        parts = [shares_of_group(heading, group).parts for group in groups]
+        for number, name in enumerate(heading.parts):
+            shares = [100 * (each[number] or 0.0) for each in parts]
+            axes.barh(range(len(groups)), shares, left=left, color=COLOURS[number % len(COLOURS)], hatch=HATCHES[number % len(HATCHES)],
+                      edgecolor="white", linewidth=0.5, label=short(name))  # fmt: skip
             left = [before + share for before, share in zip(left, shares, strict=True)]
-        axes.set_yticks(range(len(groups)), [f"{group.label}, {group.row['dataset']}" for group in groups], fontsize=7)
+        axes.set_yticks(range(len(groups)), [short(f"{group.label}, {group.row['dataset']}") for group in groups], fontsize=7)
         axes.invert_yaxis()
         axes.set_xlim(0, 100)
-        axes.set_xlabel("share of the inputs that leave (%)")
+        axes.set_xlabel("share of the inputs (%)")
         axes.grid(False)
-        figure.legend(loc="outside upper center", ncols=exits, frameon=False, fontsize=8)
+        figure.legend(loc="outside upper center", ncols=min(6, len(heading.parts)), frameon=False, fontsize=8)
         return figure

@@ -6,9 +6,16 @@ from collections.abc import Callable, Sequence
 
 from scipy.special import stdtrit
 
-from ..columns import COLUMNS, TIMES, names
+from ..row import Row, TimeRow
+from .groups import Group
 from .reading import is_number
-from .results import Group, Run
+from .results import SAME_POINT, Run
+from .sheet import Cell
+
+PLACE = ("machine", "device", "runtime", "threads", "batch_size")
+"""Where a time was taken; only those of one place compare."""
+TIMED = frozenset(TimeRow.model_fields) - frozenset(Row.model_fields)
+"""Columns that only times have."""
 
 
 def mean(group: Group, key: str) -> float | None:
@@ -18,19 +25,21 @@ def mean(group: Group, key: str) -> float | None:
 
 
 def interval(group: Group, key: str) -> tuple[float, float] | None:
-    """The 95 % interval that two networks are told apart by: Student's over seeds or the runs' own (of the inputs, of a time's rounds),
-    whichever is wider, since seeds that were scored on the same inputs or timed in one session share that error."""
+    """The 95 % interval by which networks are compared: the wider of Student's t over seeds and the mean interval within a run.
+
+    Seeds that were scored on the same inputs, or timed in one session, share the error that the interval within a run is of.
+    """
     values = values_of(group, key)
     if values is None:
         return None
-    middle, found = statistics.mean(values), []
+    middle, intervals = statistics.mean(values), []
     if len(values) > 1:
-        found.append(over_seeds(values))
-    ends = INTERVALS.get(key, ())
-    if ends and all(end in row for row in group.rows for end in ends):
+        intervals.append(over_seeds(values))
+    ends = (f"{key}_low", f"{key}_high")
+    if all(end in row for row in group.rows for end in ends):
         below, above = (statistics.mean(abs(row[end] - row[key]) for row in group.rows) for end in ends)
-        found.append((middle - below, middle + above))
-    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+        intervals.append((middle - below, middle + above))
+    return (min(low for low, _ in intervals), max(high for _, high in intervals)) if intervals else None
 
 
 def over_seeds(values: Sequence[float]) -> tuple[float, float]:
@@ -39,19 +48,19 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def spread(group: Group, key: str, digits: int) -> str:
+def spread(group: Group, key: str, digits: int | None = None) -> Cell:
     """Mean, standard deviation and Student's interval over seeds; with one seed the value and its own interval, if it has one."""
     values = values_of(group, key)
     if values is None:
-        return "-"
-    middle, ends = statistics.mean(values), over_seeds(values) if len(values) > 1 else interval(group, key)
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{middle:.{digits}f}{deviation}" + (f" ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})" if ends else "")
+        return Cell(digits=digits)
+    several = len(values) > 1
+    ends = (over_seeds(values) if several else interval(group, key)) or (None, None)
+    return Cell(statistics.mean(values), *ends, statistics.stdev(values) if several else None, digits=digits)
 
 
-def number(row: dict, key: str, form: str) -> str:
-    """A cell of a table; "-" for what is not in the row."""
-    return format(row[key], form) if key in row else "-"
+def estimate(row: dict, key: str, digits: int | None = None, absent: str = "-") -> Cell:
+    """A value of one row, and its interval, if it has one."""
+    return Cell(row.get(key), row.get(f"{key}_low"), row.get(f"{key}_high"), digits=digits, absent=absent)
 
 
 def values_of(group: Group, key: str) -> list[float] | None:
@@ -61,19 +70,41 @@ def values_of(group: Group, key: str) -> list[float] | None:
 
 
 def value_of(run: Run, row: dict, key: str) -> float | None:
-    """A quantity of a row: a column of it, derived from its columns, an entry of a list (shares_pct.0), a setting of its recipe, or a
-    time of one input, where that was measured in one place alone."""
+    """A quantity of a row, or None where it was not measured.
+
+    It is a column, derived from columns, an entry of a list (shares_pct.0), a setting of the recipe (training.epochs), or a time of one
+    input, where that was measured in one place alone.
+    """
     if key in DERIVED:
         return DERIVED[key](run, row)
-    if key.startswith("shares_pct."):
-        number, shares = int(key.rpartition(".")[2]), row.get("shares", [])
-        return 100 * shares[number] if number < len(shares) else None
+    name, _, number = key.rpartition(".")
+    if number.isdigit():
+        return _entry(row, name, int(number))
     if key in TIMED and key not in row:
-        times = [each for each in run.times if each["batch_size"] == 1 and all(each.get(name) == row.get(name) for name in SAME_POLICY)]
+        times = [each for each in run.times if each["batch_size"] == 1 and all(each.get(name) == row.get(name) for name in SAME_POINT)]
         times = [each for each in times if each["execution"] != "masked"]
         row = times[0] if len({place(each) for each in times}) == 1 else {}
-    found = run.setting(key) if "." in key else row.get(key)
-    return found if is_number(found) else None
+    value = run.setting(key) if "." in key else row.get(key)
+    return value if is_number(value) else None
+
+
+def place(row: dict) -> tuple:
+    """The place of a row's time."""
+    return tuple(row.get(key) for key in PLACE)
+
+
+def place_name(where: tuple) -> str:
+    """For a title."""
+    machine, device, runtime, threads, batch_size = where
+    return f"{machine}; {device}, {runtime}, {threads} thread{'s' * (threads != 1)}, batch {batch_size}"
+
+
+def _entry(row: dict, name: str, number: int) -> float | None:
+    """An entry of a list; in percent where the list is named so and stored as shares."""
+    shares = name.removesuffix("_pct") if name not in row else name
+    values = row.get(shares, ())
+    value = values[number] if isinstance(values, list) and number < len(values) else None
+    return value if value is None or shares == name else 100 * value
 
 
 def _times_100(key: str) -> Callable[[Run, dict], float | None]:
@@ -92,10 +123,6 @@ def _skipped(gate: float | None) -> float | None:
     return None if gate is None else 100 * (1 - gate)
 
 
-INTERVALS = {column.name: column.interval for column in COLUMNS if column.interval}
-"""Of every column that has one, the columns of its ends."""
-TIMED = frozenset(names(TIMES))
-SAME_POLICY = ("tradeoff", "policy", "severity")
 DERIVED: dict[str, Callable[[Run, dict], float | None]] = {
     "skip_soft_pct": _rest("mean_gate_soft"),
     "skip_soft_pct_peak": lambda run, row: _skipped(_at_epoch(run, row.get("peak_epoch"), "mean_gate_soft")),
@@ -107,17 +134,3 @@ DERIVED: dict[str, Callable[[Run, dict], float | None]] = {
     "saved_pct": _rest("macs_ratio"),
 }
 """Quantities that papers print and our rows hold in another form."""
-
-
-PLACE = ("machine", "device", "runtime", "threads", "batch_size")
-"""Where a time was taken; only those of one place compare."""
-
-
-def place(row: dict) -> tuple:
-    """The place of a row's time."""
-    return tuple(row[key] for key in PLACE)
-
-
-def place_name(where: tuple) -> str:
-    machine, device, runtime, threads, batch_size = where
-    return f"{machine}; {device}, {runtime}, {threads} thread{'s' * (threads != 1)}, batch {batch_size}"

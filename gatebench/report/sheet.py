@@ -1,87 +1,154 @@
-"""A table of the report, made once and written as CSV, Markdown, LaTeX or HTML."""
+"""A table: typed columns and typed cells. Terminal, CSV, JSON, Markdown, LaTeX and HTML are exports of it (`formats`, `terminal`).
 
-import csv
-import io
+For people a cell is one text, with its interval in parentheses. For programs every number has a column of its own: an interval stands
+under NAME_low and NAME_high, a standard deviation under NAME_sd, the entries of a list under NAME_ENTRY.
+"""
+
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
-LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$",
-        "|": r"\textbar{}", '"': "''", "[": "{[}", "]": "{]}", "*": "{*}",
-    }
-)  # fmt: skip
-MARKDOWN = str.maketrans({"\\": "\\\\", "|": "\\|", "<": "&lt;", ">": "&gt;", "[": "\\[", "]": "\\]", "*": "\\*", "_": "\\_", "`": "\\`"})
+SHOWN_UNITS = {"share": ("%", 100.0), "MACs": ("M MACs", 1e-6)}
+"""Unit of a stored number -> what people see: unit and scale."""
 
-WRAPPED = 45
-"""Characters of a cell above which its column breaks into lines."""
-LINES_OF_A_PAGE = 45
+
+@dataclass(frozen=True)
+class Heading:
+    """A column."""
+
+    name: str
+    """For programs."""
+    text: str
+    """For people, without the unit."""
+    unit: str = ""
+    """Of the stored numbers; see `SHOWN_UNITS`."""
+    digits: int | None = None
+    """Decimals. None: up to six significant digits."""
+    signed: bool = False
+    """Whether people see a plus sign."""
+    parts: tuple[str, ...] = ()
+    """Names of the entries, where each cell is a list."""
+
+    @property
+    def shown(self) -> str:
+        """For people, with the unit."""
+        unit, _ = SHOWN_UNITS.get(self.unit, (self.unit, 1.0))
+        return f"{self.text} {unit}".strip() if unit in ("", "%") else f"{self.text} ({unit})"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number or a text, what is known of its precision, and how it is shown."""
+
+    value: float | str | None = None
+    low: float | None = None
+    """95 % interval; without a value, a range."""
+    high: float | None = None
+    deviation: float | None = None
+    """Standard deviation over seeds."""
+    parts: tuple[float | None, ...] = ()
+    """A list of numbers instead of one."""
+    digits: int | None = None
+    """Instead of the heading's."""
+    signed: bool = False
+    """Besides the heading's."""
+    absent: str = "-"
+    """What people see where there is no value."""
+
+    @property
+    def empty(self) -> bool:
+        return self.value is None and self.low is None and all(part is None for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Headings and lines of texts, as they are; every format escapes them for itself."""
+    """A table, made once."""
 
     name: str
     """Of its file, and its anchor on a page."""
     title: str
-    headings: tuple[str, ...]
-    lines: list[tuple[str, ...]]
+    headings: tuple[Heading, ...]
+    lines: list[tuple[Cell, ...]]
     note: str = ""
 
+    @cached_property
+    def texts(self) -> list[tuple[str, ...]]:
+        """For people: every cell as one text."""
+        return [tuple(_text(*shown(cell, heading)) for cell, heading in self._cells(line)) for line in self.lines]
 
-def to_csv(sheet: Sheet) -> str:
-    """With its headings; a cell that a spreadsheet would take for a formula is marked as text."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(sheet.headings)
-    writer.writerows([_harmless(cell) for cell in line] for line in sheet.lines)
-    return stream.getvalue()
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """For programs: the name of every column that holds anything, and its unit."""
+        used = {name for record in self.records for name in record}
+        return {name: heading.unit for heading in self.headings for name in _names(heading) if name in used}
 
+    @cached_property
+    def records(self) -> list[dict[str, float | str]]:
+        """For programs: what each line holds by column; what was not measured is left out."""
+        return [self._record(line) for line in self.lines]
 
-def to_markdown(sheet: Sheet) -> str:
-    """With its title and note."""
-    rule = "|" + "---|" * len(sheet.headings)
-    rows = ["| " + " | ".join(map(escaped, cells)) + " |" for cells in (sheet.headings, *sheet.lines)]
-    parts = [f"**{escaped(sheet.title)}**", "\n".join([rows[0], rule, *rows[1:]]), escaped(sheet.note)]
-    return "\n\n".join(part for part in parts if part)
+    def as_dict(self) -> dict:
+        """For JSON."""
+        return {"name": self.name, "title": self.title, "note": self.note, "units": self.columns, "rows": self.records}
 
+    def _cells(self, line: tuple[Cell, ...]) -> Iterable[tuple[Cell, Heading]]:
+        return zip(line, self.headings, strict=True)
 
-def to_latex(sheet: Sheet) -> str:
-    """Tables with booktabs' rules, as large as the page at most; a long sheet is several."""
-    widest = [max(map(len, cells)) for cells in zip(sheet.headings, *sheet.lines, strict=True)]
-    columns = "".join("l" if width <= WRAPPED else r">{\raggedright\arraybackslash}p{6cm}" for width in widest)
-    starts = range(0, max(1, len(sheet.lines)), LINES_OF_A_PAGE)
-    parts = []
-    for start in starts:
-        heading, *rows = (
-            " & ".join(map(_latex, cells)) + r" \\" for cells in (sheet.headings, *sheet.lines[start : start + LINES_OF_A_PAGE])
-        )
-        caption = _latex(sheet.title + (f". {sheet.note}" if sheet.note else "") + (" (continued)" if start else ""))
-        label = rf"\label{{tab:{sheet.name}}}" if start == 0 else ""
-        room = r"{max width=\textwidth, max totalheight=0.85\textheight}"
-        parts += [
-            r"\begin{table}", r"\centering", rf"\caption{{{caption}}}{label}", r"\begin{adjustbox}" + room,
-            rf"\begin{{tabular}}{{{columns}}}", r"\toprule", heading, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}",
-            r"\end{adjustbox}", r"\end{table}", *([r"\clearpage"] if start + LINES_OF_A_PAGE < len(sheet.lines) else []),
-        ]  # fmt: skip
-    return "\n".join(parts)
+    def _record(self, line: tuple[Cell, ...]) -> dict[str, float | str]:
+        values = {}
+        for cell, heading in self._cells(line):
+            numbers = cell.parts if heading.parts else (cell.value, cell.deviation, cell.low, cell.high)
+            values |= dict(zip(_names(heading), numbers, strict=False))
+        return {name: value for name, value in values.items() if value not in (None, "")}
 
 
-def _harmless(cell: str) -> str:
-    """Numbers may start with a sign; nothing else that starts like a formula stays one."""
-    try:
-        float(cell)
-        return cell
-    except ValueError:
-        return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and len(cell) > 1 else cell
+def make_sheet(name: str, title: str, headings: Iterable[Heading], lines: Iterable[Iterable], note: str = "") -> Sheet:
+    """A sheet of plain numbers, texts, None and Cells, without the columns in which nothing stands."""
+    headings = tuple(headings)
+    rows = [tuple(each if isinstance(each, Cell) else Cell(each) for each in line) for line in lines]
+    used = [index for index in range(len(headings)) if any(not row[index].empty or row[index].absent not in ("-", "") for row in rows)]
+    return Sheet(name, title, tuple(headings[index] for index in used), [tuple(row[index] for index in used) for row in rows], note)
 
 
-def escaped(text: str) -> str:
-    """For Markdown."""
-    return " ".join(text.translate(MARKDOWN).split())
+def shown(cell: Cell, heading: Heading) -> tuple[str, tuple[str, ...]]:
+    """What people see of a cell, and both ends of its interval, if it has one."""
+    digits = heading.digits if cell.digits is None else cell.digits
+    _, scale = SHOWN_UNITS.get(heading.unit, (heading.unit, 1.0))
+    sign = "+" if heading.signed or cell.signed else ""
+
+    def number(value: float) -> str:
+        value = scale * value
+        if digits is None:
+            return f"{value:{sign}g}"
+        thousands = "," if digits == 0 and abs(value) >= 10_000 else ""
+        return f"{value:{sign}{thousands}.{digits}f}" if sign else f"{round(value, digits) + 0.0:{thousands}.{digits}f}"  # no -0.0
+
+    if cell.parts:
+        return " / ".join(cell.absent if part is None else number(part) for part in cell.parts), ()
+    if isinstance(cell.value, str):
+        return cell.value, ()
+    ends = () if cell.low is None or cell.high is None else (number(cell.low), number(cell.high))
+    if cell.value is None:
+        return " to ".join(ends) or cell.absent, ()
+    deviation = f" ± {scale * cell.deviation:.{digits or 0}f}" if cell.deviation is not None else ""
+    return number(cell.value) + deviation, ends
 
 
-def _latex(text: str) -> str:
-    """What a plain LaTeX cannot set becomes a question mark."""
-    return " ".join(text.split()).translate(LATEX).encode("ascii", "replace").decode() if text else ""
+def _text(value: str, ends: tuple[str, ...]) -> str:
+    return f"{value} ({' to '.join(ends)})" if ends else value
+
+
+def slug(text: str) -> str:
+    """As part of a column's or a file's name."""
+    return re.sub(r"[^\w.]+", "-", text, flags=re.ASCII).strip("-.")
+
+
+def _names(heading: Heading) -> tuple[str, ...]:
+    """For programs; of a value its own, deviation, low and high end."""
+    if not heading.parts:
+        return tuple(heading.name + end for end in ("", "_sd", "_low", "_high"))
+    names = [slug(part).replace("-", "_") for part in heading.parts]
+    if not all(names) or len(set(names)) < len(names):
+        names = [str(number) for number in range(1, len(names) + 1)]
+    return tuple(f"{heading.name}_{name}" for name in names)

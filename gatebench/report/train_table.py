@@ -1,92 +1,114 @@
-"""Rows as tables on a terminal: what the gates claim beside what is executed."""
+"""What `train` prints of finished runs, from plain rows: what is claimed beside what is executed."""
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
-from .quantities import number
+from ..row import Column
+from . import terminal
+from .declared import cell_of_row, heading_of, shares_heading, shares_of_row
+from .quantities import estimate
+from .sheet import Heading, Sheet, make_sheet, shown
 
 MOST_GROUPS = 20
 """Classes shown on a terminal; breakdown.csv has them all."""
+CLAIMS = (
+    Heading("seed", "seed", digits=0), Heading("accuracy", "accuracy % (95 %)", digits=2), Heading("accuracy_peak", "peak", "%", 2),
+    Heading("peak_epoch", "peak epoch", digits=0), Heading("mean_gate_soft", "gate soft", digits=3),
+    Heading("mean_gate_hard", "gate hard", digits=3), Heading("skip_pct", "claimed skip", "%", 1),
+    Heading("macs_decided", "decided", "MACs", 2), Heading("macs_executed", "executed", "MACs", 2),
+    Heading("saved_pct", "executed saving", "%", 1),
+)  # fmt: skip
+POINTS = (
+    Heading("policy", "policy"), Heading("tradeoff", "budget", "share", 0), Heading("accuracy", "acc.", "%", 2),
+    Heading("f1", "F1", "%", 1),
+    Heading("saved_pct", "saving", "%", 1), Heading("adaptivity_gain", "gain", digits=2, signed=True),
+)  # fmt: skip
+BREAKDOWN = (
+    Heading("by", "by"), Heading("group", "group"), Heading("inputs", "inputs", digits=0), Heading("accuracy", "accuracy", "%", 2),
+    Heading("mean_gate_hard", "mean gate", digits=3), Heading("macs_executed", "MACs executed", digits=0),
+)  # fmt: skip
 
 
-def claims_table(rows: list[dict]) -> Table:
+def show(console: Console, headlines: list[dict], points: list[dict], columns: tuple[Column, ...], breakdown: list[dict]) -> None:
+    """Print the runs of a recipe's seeds, each by its headline row.
+
+    Of the last one where its compute goes (`breakdown`, the lines of breakdown.csv) and its operating points (`points`, the headline
+    first; `columns` are those that its family declares).
+    """
+    terminal.show(console, breakdown_sheet(f"where the compute goes (seed {headlines[-1]['seed']})", breakdown))
+    for sheet in run_tables(points, columns):
+        terminal.show(console, sheet)
+    note = run_note(points[0], columns)
+    if note:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        console.print()
+    terminal.show(console, claims_sheet(headlines))
+
+
+def run_tables(rows: list[dict], columns: tuple[Column, ...]) -> list[Sheet]:
+    """The operating points of one run; no table where it has one alone.
+
+    In this order: the headline, its way at other budgets, other ways at its budget.
+    """
+    if len(rows) == 1:
+        return []
+    first, *others = rows
+    other_budgets = [row for row in others if row.get("policy") == first.get("policy")]
+    other_ways = [row for row in others if row.get("policy") != first.get("policy") and row.get("tradeoff") == first.get("tradeoff")]
+    listed = [first, *other_budgets, *other_ways]
+    own = [column for column in columns if column.heading and not column.of_run]
+    extra, shares = [heading_of(column, listed) for column in own], shares_heading(listed)
+    lines = [
+        (
+            row.get("policy"), row.get("tradeoff"), row["accuracy"], row.get("f1"), _saved(row), row.get("adaptivity_gain"),
+            shares_of_row(shares, row), *(cell_of_row(column, heading, row) for column, heading in zip(own, extra, strict=True)),
+        )
+        for row in listed
+    ]  # fmt: skip
+    return [make_sheet("points", "operating points: chosen on validation, scored once", (*POINTS, shares, *extra), lines)]
+
+
+def run_note(row: dict, columns: tuple[Column, ...]) -> str:
+    """What is the same for all operating points of a run, in a line: "oracle's accuracy %: 95.71; ..."; empty where there is nothing."""
+    parts = []
+    for column in columns:
+        heading = heading_of(column, [row])
+        cell = cell_of_row(column, heading, row)
+        if column.of_run and column.heading and not cell.empty:
+            value, ends = shown(cell, heading)
+            parts.append(f"{heading.shown}: {value}" + (f" ({' to '.join(ends)})" if ends else ""))
+    return "; ".join(parts)
+
+
+def claims_sheet(rows: list[dict]) -> Sheet:
     """One line a seed of one model, recipe and data set: accuracy, what the gates claim, what is executed."""
     row = rows[0]
     epochs = f"{row['epochs']} epoch" + "s" * (row["epochs"] != 1)
-    epochs += "" if row["epochs"] == row["recipe_epochs"] else f" (the recipe's: {row['recipe_epochs']})"
-    table = Table(
-        title=Text(f"{row['model']} {row['recipe']} on {row['dataset']} ({row['split']}), {epochs}: claimed beside executed", "italic"),
-        title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
-    for heading in (
-        "seed", "accuracy %\n(95 %)", "peak %\n(epoch)", "gate\nsoft", "gate\nhard", "claimed\nskip %",
-        "MACs\ndecided", "MACs\nexecuted", "executed\nsaving %",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            str(row["seed"]),
-            f"{row['accuracy']:.2f}\n{row['accuracy_low']:.2f}-{row['accuracy_high']:.2f}",
-            f"{row['accuracy_peak']:.2f}\n({row['peak_epoch']})" if "accuracy_peak" in row else "-",
-            number(row, "mean_gate_soft", ".3f"),
-            number(row, "mean_gate_hard", ".3f"),
-            number(row, "skip_pct", ".1f"),
-            f"{row['macs_decided'] / 1e6:.2f} M",
-            f"{row['macs_executed'] / 1e6:.2f} M",
-            f"{100 * (1 - row['macs_ratio']):.1f}",
+    recipe_epochs = row.get("recipe_epochs", row["epochs"])
+    epochs += "" if row["epochs"] == recipe_epochs else f" (the recipe's: {recipe_epochs})"
+    title = f"{row['model']} {row['recipe']} on {row['dataset']} ({row['split']}), {epochs}: claimed beside executed"
+    lines = [
+        (
+            row["seed"], estimate(row, "accuracy"), row.get("accuracy_peak"), row.get("peak_epoch"), row.get("mean_gate_soft"),
+            row.get("mean_gate_hard"), row.get("skip_pct"), row.get("macs_decided"), row["macs_executed"], _saved(row),
         )
-    return table
+        for row in rows
+    ]  # fmt: skip
+    return make_sheet("claims", title, CLAIMS, lines)
 
 
-def exits_table(rows: list[dict]) -> Table:
-    """Where inputs leave, how right they are, what they cost: of one run's policies the headline's, then that way at its other budgets,
-    then the other ways at its budget."""
-    first, *others = rows
-    other_budgets = [row for row in others if row["policy"] == first["policy"]]
-    other_ways = [row for row in others if row["tradeoff"] == first["tradeoff"]]
-    table = Table(
-        title="exits: thresholds chosen on validation for a budget, scored once", title_justify="left", box=box.SIMPLE_HEAD,
-        pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
-    table.add_column("policy", no_wrap=True)
-    for heading in ("budget", "acc. %", "F1 %", "leaving %", "saving %", "gain"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in (first, *other_budgets, *other_ways):
-        table.add_row(
-            Text(row["policy"]), f"{row['tradeoff']:.2f}", f"{row['accuracy']:.2f}",
-            f"{row['f1']:.1f}",
-            "/".join(f"{100 * share:.0f}" for share in row["shares"]),
-            f"{100 * (1 - row['macs_ratio']):.1f}", f"{row['adaptivity_gain_same_weights']:+.2f}",
-        )  # fmt: skip
-    return table
-
-
-def exits_note(row: dict) -> str:
-    """What holds whatever the policy: the oracle, overthinking, and how far each exit is as right as it is sure."""
-    errors = " / ".join(f"{each:.1f}" for each in row["calibration_error_pct"])
-    return (
-        f"oracle: {row['oracle_accuracy']:.2f} % right at {100 * row['oracle_macs'] / row['macs_dense']:.1f} % of the MACs;"
-        f" overthinking (right early, wrong late): {row['overthinking_pct']:.2f} %; calibration error of each exit: {errors} %"
-    )
-
-
-def breakdown_table(title: str, groups: list[dict]) -> Table:
-    """breakdown.csv of one run."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("by")
-    table.add_column("group")
-    for heading in ("inputs", "accuracy %", "mean gate", "MACs executed"):
-        table.add_column(heading, justify="right")
-    kinds = list(dict.fromkeys(group["by"] for group in groups))
-    for kind in kinds:
+def breakdown_sheet(title: str, groups: list[dict]) -> Sheet:
+    """breakdown.csv of one run; of very many groups of a kind the first."""
+    lines, dropped = [], []
+    for kind in dict.fromkeys(group["by"] for group in groups):
         members = [group for group in groups if group["by"] == kind]
-        for group in members[:MOST_GROUPS]:
-            table.add_row(
-                kind, Text(str(group["group"])), f"{group['inputs']:,}", number(group, "accuracy", ".2f"),
-                number(group, "mean_gate_hard", ".3f"), number(group, "macs_executed", ",.0f"),
-            )  # fmt: skip
+        lines += [
+            (kind, str(group["group"]), group.get("inputs"), group.get("accuracy"), group.get("mean_gate_hard"), group.get("macs_executed"))
+            for group in members[:MOST_GROUPS]
+        ]
         if len(members) > MOST_GROUPS:
-            table.add_row(kind, f"... {len(members) - MOST_GROUPS} more in breakdown.csv")
-        table.add_section()
-    return table
+            dropped.append(f"{len(members) - MOST_GROUPS} more by {kind}")
+    return make_sheet("breakdown", title, BREAKDOWN, lines, f"{', '.join(dropped)} in breakdown.csv" if dropped else "")
+
+
+def _saved(row: dict) -> float | None:
+    return 100 * (1 - row["macs_ratio"]) if "macs_ratio" in row else None

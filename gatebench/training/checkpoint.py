@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from ..errors import GatebenchError
 from ..runs import RunFolder
@@ -25,8 +23,6 @@ class Progress:
 
     epochs: list[dict]
     """One row of epochs.csv for each finished epoch."""
-    seconds: float = 0.0
-    """Training time of the finished epochs."""
 
     def table(self) -> str:
         """epochs.csv."""
@@ -36,23 +32,21 @@ class Progress:
 def save(folder: RunFolder, progress: Progress, **parts) -> None:
     """Write the state of `parts` (model, optimizer, schedule) after a whole epoch."""
     state = {name: part.state_dict() for name, part in parts.items()}
-    content = {"epochs": progress.epochs, "seconds": progress.seconds, **state}
+    content = {"epochs": progress.epochs, **state}
     packed = io.BytesIO()  # of a stream that cannot be written torch says that, and no more
     torch.save(content, packed)
     folder.write(NAME, lambda stream: stream.write(packed.getbuffer()))
 
 
-def restore(folder: RunFolder, epochs: int, **parts) -> Progress:
-    """Bring `parts` back to the last whole epoch. Without a checkpoint: the model to the weights of a run that has done all `epochs`,
-    as it is handed on without its checkpoint, or else a fresh start.
+def restore(folder: RunFolder, **parts) -> Progress:
+    """Bring `parts` back to the last whole epoch, or leave them as they are where none was finished.
 
     Raises GatebenchError for a file that is not what it should be.
     """
     path = folder / NAME
+    if not path.exists():
+        return Progress([])
     try:
-        if not path.exists():
-            path = folder / "model.safetensors"
-            return _handed_on(folder, epochs, parts["model"])
         with zipfile.ZipFile(path) as archive:
             if archive.testzip():  # torch does not look at the check sums
                 raise ValueError("a part of it has changed")
@@ -60,22 +54,11 @@ def restore(folder: RunFolder, epochs: int, **parts) -> Progress:
         for name, part in parts.items():
             part.load_state_dict(content[name])
         pd.DataFrame(content["epochs"])[["epoch", "train_loss"]]
-        return Progress(content["epochs"], float(content["seconds"]))
+        return Progress(content["epochs"])
     except (
         OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, pickle.UnpicklingError,
-        zipfile.BadZipFile, SafetensorError,
+        zipfile.BadZipFile,
     ) as error:  # fmt: skip
         raise GatebenchError(
             f"{path} is damaged, or not of this run ({type(error).__name__}). Remove it to start over, or add --fresh."
         ) from None
-
-
-def _handed_on(folder: RunFolder, epochs: int, model: torch.nn.Module) -> Progress:
-    """From the weights, epochs.csv and the rows alone."""
-    if not all((folder / name).exists() for name in ("model.safetensors", "epochs.csv", "rows.jsonl")):
-        return Progress([])
-    table = pd.read_csv(folder / "epochs.csv", float_precision="round_trip").astype(object)
-    if len(table) < epochs:
-        return Progress([])
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return Progress(table.where(table.notna(), None).to_dict("records"), folder.read_rows()[0]["training_seconds"])

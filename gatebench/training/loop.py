@@ -1,50 +1,53 @@
 """The training loop: batches in, gradients down, one row of epochs.csv and one checkpoint an epoch.
 
-Shapes: N images in a batch, S switches.
+Shapes: N images in a batch, C channels, H x W pixels, S switches.
 """
 
 import math
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..contract import GatedModel, Output
 from ..data.batches import Batches
 from ..device import autocast
-from ..errors import GatebenchError
+from ..errors import GatebenchError, UsageError, nearest
 from ..evaluation.outcome import collect
-from ..objectives import macs_share, total
-from ..recipe import Recipe
+from ..losses import Batch, Clock, Loss, macs_share
 from ..runs import RunFolder
 from . import checkpoint
 from .schedule import make_schedule
+from .settings import Training
 from .view import View
 
 
 class Trainer:
     """One model's optimiser, schedule and step."""
 
-    def __init__(self, model: GatedModel, recipe: Recipe, steps_per_epoch: int, precision: str):
-        settings = recipe.training
-        self.model, self.objective, self.clip, self.precision = model, recipe.objective, settings.clip_gradient, precision
+    def __init__(
+        self,
+        model: GatedModel,
+        settings: Training,
+        losses: Mapping[str, Loss],
+        steps_per_epoch: int,
+        precision: str,
+        parents: Mapping[str, nn.Module] | None = None,
+    ):
+        """`losses` by kind; `parents` are the networks of the run's parents by role."""
+        self.model, self.settings, self.precision = model, settings, precision
+        self.losses = {kind: loss.bind(model, parents or {}) for kind, loss in losses.items()}
         self.frozen = [model.get_submodule(name) for name in settings.freeze]
         for part in self.frozen:
             part.requires_grad_(False)
         self.forward = torch.compile(model) if settings.compile else model
-        self.optimizer = torch.optim.SGD(
-            [parameter for parameter in model.parameters() if parameter.requires_grad],
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.nesterov,
-        )
+        self.optimizer = make_optimizer(settings, [parameter for parameter in model.parameters() if parameter.requires_grad])
         self.schedule = make_schedule(settings, self.optimizer, steps_per_epoch)
-        self.macs = torch.from_numpy(model.switch_macs).float().to(next(model.parameters()).device)
 
     def train(self) -> None:
-        """The model in training mode, but for its frozen parts, whose batch norm keeps its statistics."""
+        """Put the model in training mode, but for its frozen parts, whose batch norm keeps its statistics."""
         self.model.train()
         for part in self.frozen:
             part.eval()
@@ -54,22 +57,46 @@ class Trainer:
         return self.optimizer.param_groups[0]["lr"]
 
     def step(self, x: Tensor, labels: Tensor, epoch: float) -> tuple[Tensor, dict[str, Tensor], Output]:
-        """One batch: the loss, its weighted parts and the model's output. `epoch` counts from 0, with the share of this one."""
+        """One batch: the loss, its weighted parts by kind and the model's output. `epoch` counts from 0, with the share of this one."""
+        batch, clock = Batch(x, labels), Clock(epoch, self.settings.epochs)
         with autocast(x.device, self.precision):
             output = self.forward(x)
-            loss, parts = total(self.objective, output, labels, epoch, self.macs)
+            parts = {kind: loss(output, batch, clock) for kind, loss in self.losses.items()}
+            loss = torch.stack(list(parts.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if self.clip:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        if self.settings.clip_gradient:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_gradient)
         self.optimizer.step()
         self.schedule.step()
-        return loss.detach(), parts, output
+        return loss.detach(), {kind: part.detach() for kind, part in parts.items()}, output
+
+
+def make_optimizer(settings: Training, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The settings' optimiser over these parameters."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay, nesterov=settings.nesterov)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
+    return kind(parameters, lr=rate, betas=(settings.momentum, 0.999), weight_decay=decay)
+
+
+def check_freeze(names: tuple[str, ...], model: GatedModel) -> None:
+    """Raises UsageError where the model has no part of a name, or nothing is left to train."""
+    parts = dict(model.named_modules())
+    del parts[""]
+    for name in names:
+        if name not in parts:
+            raise UsageError(f"training.freeze: the model has no part {name!r}.{nearest(name, parts)}")
+    frozen = {id(weight) for name in names for weight in parts[name].parameters()}
+    if frozen >= {id(weight) for weight in model.parameters()}:
+        raise UsageError("training.freeze: nothing is left to train; leave a part out.")
 
 
 def fit(
     model: GatedModel,
-    recipe: Recipe,
+    settings: Training,
+    losses: Mapping[str, Loss],
     train: Batches,
     test: Batches,
     folder: RunFolder,
@@ -78,23 +105,19 @@ def fit(
     seed: int,
     precision: str,
     view: View,
-) -> checkpoint.Progress:
-    """Train from the folder's last checkpoint to the recipe's last epoch; leaves the model as annealed as it gets.
+    parents: Mapping[str, nn.Module] | None = None,
+) -> None:
+    """Train from the folder's last checkpoint to the last epoch; writes a line of epochs.csv and a checkpoint after each.
 
-    `scored` is what `test` is: "test" or "validation".
-
-    Raises GatebenchError where the loss is not a number; the checkpoint of the last good epoch is kept. A finished run is not trained
-    again: GatebenchError where its epochs are not there.
+    `scored` is what `test` is: "test" or "validation". Raises GatebenchError where the loss is not a number; the checkpoint of the last
+    good epoch is kept.
     """
-    epochs = recipe.training.epochs
-    trainer = Trainer(model, recipe, len(train), precision)
+    epochs = settings.epochs
+    trainer = Trainer(model, settings, losses, len(train), precision, parents)
     state = {"model": model, "optimizer": trainer.optimizer, "schedule": trainer.schedule}
-    progress = checkpoint.restore(folder, epochs, **state)
-    if folder.finished and len(progress.epochs) < epochs:
-        raise GatebenchError(
-            f"{folder.path} is finished, but has neither {checkpoint.NAME} nor an epochs.csv of all its epochs, without which it cannot be"
-            " evaluated in another way. Train into a folder of its own with --fresh."
-        )
+    progress = checkpoint.restore(folder, **state)
+    if progress.epochs:  # killed after a checkpoint, its table lacks the last line
+        folder.write_text("epochs.csv", progress.table())
     view.begin(epochs, len(train), scored, done=progress.epochs)
     for epoch in range(len(progress.epochs), epochs):
         started = time.perf_counter()
@@ -102,14 +125,13 @@ def fit(
         torch.manual_seed(epoch_seed)  # the gates' noise
         trainer.train()
         model.begin_epoch(epoch / epochs)
-        meter = Meter(trainer.macs)
+        meter = Meter(model)
         for step, (x, labels) in enumerate(train.shuffled(epoch_seed)):
             meter.add(*trainer.step(x, labels, epoch + step / len(train)), labels)
             if view.wants_update():
                 view.update(epoch, step + 1, meter.images, _finite(meter.means(), epoch, folder))
         means = _finite(meter.means(), epoch, folder)
         seconds = time.perf_counter() - started
-        progress.seconds += seconds
         outcome = collect(model, test, precision)
         if not np.isfinite(outcome.confidence).all():  # the epoch's last step broke what its losses had not seen
             _finite({"loss": math.nan}, epoch, folder)
@@ -125,21 +147,20 @@ def fit(
                 **outcome.gate_means(),
                 **{f"loss_{name}": value for name, value in means.items()},
                 "images_per_second": meter.images / seconds,
+                "seconds": seconds,
                 **outcome.gate_means_by_unit(model),
             }
         )
         checkpoint.save(folder, progress, **state)
         folder.write_text("epochs.csv", progress.table())
         view.epoch_done(progress.epochs[-1])
-    model.begin_epoch(1.0)
-    return progress
 
 
 class Meter:
     """Running means over an epoch, kept on the device so that reading them is the only thing that waits for it."""
 
-    def __init__(self, macs: Tensor):
-        self.images, self.macs = 0, macs
+    def __init__(self, model: GatedModel):
+        self.images, self.model = 0, model
         self.sums: dict[str, Tensor] = {}
 
     def add(self, loss: Tensor, parts: dict[str, Tensor], output: Output, labels: Tensor) -> None:
@@ -148,7 +169,7 @@ class Meter:
         values = {"loss": loss, "accuracy": 100 * (output.logits.argmax(1) == labels).float().mean()}
         if output.gates is not None:
             gates = output.gates.detach()
-            values |= {"gate": gates.float().mean(), "macs_share": macs_share(gates, self.macs)}
+            values |= {"gate": gates.float().mean(), "macs_share": macs_share(gates, self.model)}
         for name, value in (values | parts).items():
             self.sums[name] = self.sums.get(name, 0.0) + value * count
 

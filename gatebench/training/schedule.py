@@ -2,7 +2,7 @@
 
 from torch.optim import Optimizer, lr_scheduler
 
-from ..recipe import Training
+from .settings import Training
 
 
 def make_schedule(training: Training, optimizer: Optimizer, steps_per_epoch: int) -> lr_scheduler.LRScheduler:

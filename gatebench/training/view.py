@@ -10,16 +10,14 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ..recipe import Recipe
-
 BARS = "▁▂▃▄▅▆▇█"
 
 
 class View:
     """Progress of one run on `console` (stderr)."""
 
-    def __init__(self, console: Console, recipe: Recipe, dataset: str, seed: int):
-        self.console, self.title = console, f"{recipe.model.name} {recipe.name} on {dataset}, seed {seed}"
+    def __init__(self, console: Console, title: str):
+        self.console, self.title = console, title
         self.live: Live | None = None
         self.next_update = 0.0
 

@@ -53,6 +53,16 @@ class Claim:
     parts: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Curves:
+    """A figure of training that a paper prints, and which of our runs it is drawn from."""
+
+    name: str
+    title: str
+    where: str
+    match: dict[str, Any]
+
+
 @cache
 def printed() -> tuple[Printed, ...]:
     """All published tables."""
@@ -66,6 +76,16 @@ def claims() -> tuple[Claim, ...]:
         Claim(content["paper"], each["where"], each["what"], each["says"], tuple(each["parts"]))
         for content in map(_content, PAPERS)
         for each in content.get("claims", [])
+    )
+
+
+@cache
+def curves() -> tuple[Curves, ...]:
+    """All figures of training that the papers print."""
+    return tuple(
+        Curves(each["name"], each["title"], each["where"], each["match"])
+        for content in map(_content, PAPERS)
+        for each in content.get("curves", [])
     )
 
 

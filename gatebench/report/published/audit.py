@@ -62,12 +62,13 @@ def _routing(tables: dict[str, Printed]) -> Iterator[Mismatch]:
             unsure = HALF["shares"] / 100 * sum(times) + 3 * HALF["latency"]  # of the shares, one expert, the gater, and the figure itself
             yield from _differs(table, line, "latency ms", line.values["latency_ms"], looked_up, "gater + shares x Table 1", unsure)
             yield from _differs(table, line, "sum of shares %", sum(shares), 100.0, "all inputs", 3 * HALF["shares"])
-    whole = tables["Table 2"]
-    for line in whole.lines:
+    every_image = tables["Table 2"]
+    for line in every_image.lines:
         parts = [each for table in severities for each in table.lines if each.label == line.label]
-        for key, heading in whole.columns.items():
+        for key, heading in every_image.columns.items():
             mean = sum(part.values[key] for part in parts) / len(parts)
-            yield from _differs(whole, line, heading, line.values[key], mean, "mean of Tables 3-6", 2 * HALF[re.match("[a-z]+", key)[0]])
+            unsure = 2 * HALF[re.match("[a-z]+", key)[0]]
+            yield from _differs(every_image, line, heading, line.values[key], mean, "mean of Tables 3-6", unsure)
 
 
 def _claim(claim: Claim) -> Iterator[Mismatch]:

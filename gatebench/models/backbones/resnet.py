@@ -1,0 +1,143 @@
+"""The residual trunk for small images (He et al. 2016, arXiv 1512.03385, section 4.2) that families gate or run as it is.
+
+Shapes: N inputs, C channels, H x W pixels.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...contract import GatedModel
+from ...measure.macs import count_macs
+from .feature_maps import global_average
+from .settings import Shortcut, Widths
+
+
+class ZeroPadShortcut(nn.Module):
+    """Option A: every second pixel, the new channels zero; no parameters."""
+
+    def __init__(self, new_channels: int):
+        super().__init__()
+        self.before, self.after = new_channels // 2, new_channels - new_channels // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Padding the channels of an NHWC view keeps channels_last; padding NCHW would silently fall back to contiguous.
+        x_NHWC = x[:, :, ::2, ::2].permute(0, 2, 3, 1)
+        return F.pad(x_NHWC, (self.before, self.after)).permute(0, 3, 1, 2)
+
+
+class Residual(nn.Module):
+    """F(x): two 3x3 convolutions with batch norm; the part of a block that a gate can leave out."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return self.bn2(self.conv2(x))
+
+
+class ResidualBlock(nn.Module):
+    """relu(shortcut(x) + F(x)); the two paths are modules of their own, so that a gate can stand between them."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Shortcut = "zero-pad"):
+        super().__init__()
+        self.residual = Residual(in_channels, channels, stride)
+        if stride == 1 and in_channels == channels:
+            self.shortcut = nn.Identity()
+        elif shortcut == "zero-pad":
+            self.shortcut = ZeroPadShortcut(channels - in_channels)
+        else:
+            self.shortcut = nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+        self.shortcut_is_identity = isinstance(self.shortcut, nn.Identity)
+        """Left out, the block is nothing at all: a microsecond that an executor can do without."""
+        self.shortcut_is_positive = not isinstance(self.shortcut, nn.Sequential)
+        """What a block hands on is never negative; nor is it after a shortcut without parameters, so that it needs no ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.residual(x).add_(self.shortcut(x)), inplace=True)
+
+    def skip(self, x: Tensor) -> Tensor:
+        """The block with F(x) left out: relu(shortcut(x)); x itself where the shortcut is the identity."""
+        shortcut = self.shortcut(x)
+        return shortcut if self.shortcut_is_positive else F.relu(shortcut, inplace=True)
+
+
+class ResidualTrunk(GatedModel):
+    """A stem, stages of residual blocks, a linear head."""
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        input_shape: tuple[int, int, int] = (3, 32, 32),
+        depth: int = 20,
+        widths: Widths = (16, 32, 64),
+        shortcut: Shortcut = "zero-pad",
+    ):
+        """Raises ValueError for a depth that is not 2 + 2 x stages x a whole number of blocks (three stages: 6n + 2)."""
+        super().__init__()
+        per_stage, rest = divmod(depth - 2, 2 * len(widths))
+        if rest or per_stage < 1:
+            step = 2 * len(widths)
+            nearest = 2 + step * max(1, round((depth - 2) / step))
+            raise ValueError(f"depth {depth} is not 2 + {step} x blocks per stage; the nearest is {nearest}")
+        self.input_shape = tuple(input_shape)
+        stem = nn.Conv2d(input_shape[0], widths[0], 3, 1, 1, bias=False)
+        self.stem = nn.Sequential(stem, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
+        blocks, in_channels = [], widths[0]
+        for stage, width in enumerate(widths):
+            for index in range(per_stage):
+                blocks.append(ResidualBlock(in_channels, width, 2 if stage and not index else 1, shortcut))
+                in_channels = width
+        self.blocks = nn.ModuleList(blocks)
+        self.head = nn.Linear(in_channels, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.macs_static = count_macs(StaticPath(self), (1, *self.input_shape))
+
+    def map_shapes(self) -> list[tuple[int, int, int, int]]:
+        """Shapes [1, C, H, W] of the feature maps for one image: each block's input, then the last block's output."""
+        height, width = self.input_shape[1:]
+        shapes = [(1, self.blocks[0].residual.conv1.in_channels, height, width)]
+        for block in self.blocks:
+            stride = block.residual.conv1.stride[0]
+            height, width = -(-height // stride), -(-width // stride)
+            shapes.append((1, block.residual.conv2.out_channels, height, width))
+        return shapes
+
+    def run(self, x: Tensor, on: Sequence[bool]) -> Tensor:
+        """Logits from the stem's output, of the network with those blocks alone that are on [B]."""
+        for block, runs in zip(self.blocks, on, strict=True):
+            if runs:
+                x = block(x)
+            elif not block.shortcut_is_identity:
+                x = block.skip(x)
+        return self.classify(x)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits [N, classes] from the last block's output."""
+        return self.head(global_average(x))
+
+    def static_logits(self, x: Tensor) -> Tensor:
+        """Logits of the network with every block on."""
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.classify(x)
+
+
+class StaticPath(nn.Module):
+    """The static twin of a residual network, gated or not, over the same weights."""
+
+    def __init__(self, net: ResidualTrunk):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net.static_logits(x)

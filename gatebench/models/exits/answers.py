@@ -1,0 +1,45 @@
+"""What every exit of a network says of every input of a split: one pass, from which every threshold can be judged.
+
+Shapes: N inputs, E exits, C classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...data.batches import Batches
+from ...device import autocast
+from .network import EarlyExit
+from .policy import all_scores
+from .settings import Rule
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What every exit says of every input of a split."""
+
+    labels: np.ndarray
+    """[N]."""
+    logits: Tensor
+    """[N, E, C], fp32, on the CPU."""
+
+    @property
+    def right(self) -> np.ndarray:
+        """Boolean [N, E]."""
+        return self.logits.argmax(2).numpy() == self.labels[:, None]
+
+    def scores(self, rule: Rule, temperatures: tuple[float, ...] | None) -> Tensor:
+        return all_scores(self.logits, rule, temperatures)
+
+
+def ask_all(model: EarlyExit, batches: Batches, precision: str) -> Answers:
+    """Every exit's answer to every image of a split."""
+    model.eval()
+    labels, logits = [], []
+    with torch.inference_mode(), autocast(batches.labels.device, precision):
+        for x, label in batches.in_order():
+            logits.append(model.infer(x, "masked").details["exits"].float().cpu())
+            labels.append(label.cpu().numpy())
+    return Answers(np.concatenate(labels), torch.cat(logits).clone())

@@ -1,0 +1,103 @@
+"""When an input leaves a network that has several exits: a score of its answers so far, and a threshold for each exit.
+
+max-softmax: the largest probability (CGT). entropy: 1 - H / log C (BranchyNet, arXiv 1709.01686, scaled to [0, 1]). margin: the largest
+probability minus the second. patience: exits in a row that agree (PABEE, arXiv 2006.04152), 1 for the first.
+
+Shapes: N inputs, E exits, C classes. A score is higher the surer the answer; an input leaves at the first exit whose score
+reaches its threshold, and at the last one whatever its score.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .settings import Rule
+
+NEVER = math.inf
+
+
+@dataclass(frozen=True)
+class ExitPolicy:
+    """A rule and its thresholds."""
+
+    rule: Rule
+    thresholds: tuple[float, ...]
+    """One for each exit but the last, as single-precision numbers: what scores are, one input at a time or a batch."""
+    temperatures: tuple[float, ...] | None = None
+    """Positive; they divide the logits of each exit before the softmax. None: 1."""
+
+    def __post_init__(self):
+        """Raises ValueError for another rule, thresholds that are no numbers, and temperatures that are not positive."""
+        if self.rule not in get_args(Rule):
+            raise ValueError(f"the rule must be one of {', '.join(get_args(Rule))}, not {self.rule!r}")
+        if any(map(math.isnan, self.thresholds)):
+            raise ValueError(f"thresholds must be numbers, not {', '.join(map(str, self.thresholds))}")
+        object.__setattr__(self, "thresholds", tuple(float(np.float32(each)) for each in self.thresholds))
+        if self.temperatures:
+            if not all(each > 0 for each in self.temperatures):
+                raise ValueError(f"temperatures must be positive, not {', '.join(map(str, self.temperatures))}")
+            temperatures = tuple(float(np.float32(each)) for each in self.temperatures)
+            object.__setattr__(self, "temperatures", None if set(temperatures) == {1.0} else temperatures)
+
+    def check(self, exits: int) -> None:
+        """Raises ValueError where it is for another number of exits."""
+        if len(self.thresholds) != exits - 1:
+            raise ValueError(f"{exits} exits want {exits - 1} thresholds, not {len(self.thresholds)}")
+        if self.temperatures and len(self.temperatures) != exits:
+            raise ValueError(f"{exits} exits want {exits} temperatures, not {len(self.temperatures)}")
+
+
+class Scores:
+    """The scores of successive exits, for inputs of which some leave on the way."""
+
+    def __init__(self, rule: Rule, temperatures: Sequence[float] | None = None):
+        self.rule, self.temperatures = rule, temperatures
+        self.exit = 0
+        self.answers: Tensor | None = None
+        self.agreed: Tensor | None = None
+
+    def of(self, logits: Tensor) -> Tensor:
+        """Scores [N] of the next exit, from its logits [N, C]."""
+        logits = logits.float()
+        if self.temperatures:
+            logits = logits / self.temperatures[self.exit]
+        self.exit += 1
+        if self.rule == "patience":
+            answers = logits.argmax(1)
+            if self.answers is None:
+                self.agreed = torch.ones_like(answers)
+            else:
+                self.agreed = torch.where(answers == self.answers, self.agreed + 1, 1)
+            self.answers = answers
+            return self.agreed.float()
+        if self.rule == "entropy":
+            logs = logits.log_softmax(1)
+            return 1 + (logs.exp() * logs).sum(1) / math.log(logits.shape[1])
+        probabilities = logits.softmax(1)
+        if self.rule == "max-softmax":
+            return probabilities.amax(1)
+        first, second = probabilities.topk(2, dim=1).values.unbind(1)
+        return first - second
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows (numbers or a mask) alone."""
+        if self.answers is not None:
+            self.answers, self.agreed = self.answers[rows], self.agreed[rows]
+
+
+def all_scores(exits: Tensor, rule: Rule, temperatures: Sequence[float] | None = None) -> Tensor:
+    """Scores [N, E] of every exit, had every input gone to the end, from the logits [N, E, C]."""
+    scores = Scores(rule, temperatures)
+    return torch.stack([scores.of(logits) for logits in exits.unbind(1)], 1)
+
+
+def first_sure(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
+    """Numbers [N] of the exits at which inputs of these scores [N, E] leave."""
+    sure = scores[:, :-1] >= scores.new_tensor(thresholds)
+    leaving = torch.cat([sure, torch.ones_like(scores[:, :1], dtype=torch.bool)], 1)
+    return leaving.int().argmax(1)

@@ -1,0 +1,24 @@
+"""Residual networks without gates: the static twins of block-gated ones, trained by themselves.
+
+Shapes: N inputs, C channels, H x W pixels.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...contract import Execution, Output
+from ..backbones.resnet import ResidualTrunk
+
+
+class ResNet(ResidualTrunk):
+    """A residual network that decides nothing; it has no units."""
+
+    def forward(self, x: Tensor) -> Output:
+        return Output(self.static_logits(x))
+
+    def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
+        """There is nothing to decide: every execution is the dense one."""
+        nothing = torch.zeros(len(x), 0, dtype=torch.bool, device=x.device)
+        return Output(self.static_logits(x), decisions=nothing, count=self.counting(nothing))

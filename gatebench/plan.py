@@ -1,0 +1,90 @@
+"""A recipe and seeds as an ordered list of jobs, parents first and each once. Seeds, sweeps and clusters are loops over jobs.
+
+Nothing here imports torch.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import recipe as recipes
+from .errors import UsageError
+from .models import registry
+from .recipe import Parent, Recipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: all that decides its numbers. `asdict(job)` is plain data, `Job(**data)` reads it back."""
+
+    recipe: dict
+    """The resolved recipe, as `Recipe.content` gives it."""
+    seed: int
+    data_root: str
+    device: str
+    """cpu or cuda."""
+    precision: str
+    """fp32 or bf16."""
+    threads: int
+    parents: dict[str, str] = field(default_factory=dict)
+    """Keys of the jobs that must be done first, by role."""
+    wanted: bool = True
+    """Whether somebody asked for it, or it is only a parent: a finished parent is not evaluated again."""
+
+    @property
+    def key(self) -> str:
+        """Names the job in a plan."""
+        content = {name: value for name, value in asdict(self).items() if name != "wanted"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def plan(self) -> Recipe:
+        """The recipe, checked again."""
+        return recipes.parse(self.recipe, f"recipe {self.recipe['name']}")
+
+
+def plan(recipe: Recipe, seeds: Iterable[int], *, data_root: Path, device: str, precision: str, threads: int) -> list[Job]:
+    """The jobs of a recipe for these seeds, in an order in which every parent comes before its children.
+
+    `precision` is what `auto` stands for on that device. Raises UsageError where a parent starts from itself in the end.
+    """
+    place = {"data_root": str(data_root), "device": device, "threads": threads}
+    jobs: dict[str, Job] = {}
+
+    def add(each: Recipe, seed: int, wanted: bool, above: tuple[str, ...]) -> str:
+        name = f"{each.model.name} {each.name}"
+        if name in above:
+            raise UsageError(f"recipe {each.name}: parent {name} starts from itself in the end. Name one that starts from nothing.")
+        parents = {role: add(parent_recipe(each, parent), seed, False, (*above, name)) for role, parent in each.parents.items()}
+        exact = precision if each.training.precision == "auto" else each.training.precision
+        job = Job(each.resolved().content(), seed, precision=exact, parents=parents, wanted=wanted, **place)
+        if wanted or job.key not in jobs:
+            jobs[job.key] = job
+        return job.key
+
+    for seed in seeds:
+        add(recipe, seed, True, ())
+    return list(jobs.values())
+
+
+def parent_recipe(child: Recipe, parent: Parent) -> Recipe:
+    """The recipe of a parent run. It has the child's data and share of epochs; one of the same model its options, study and
+    --set training.* too."""
+    name = parent.model or child.model.name
+    registered = registry.entry(name)
+    if name == child.model.name:
+        training = [change for change in child.changes if change.startswith("training.") and not change.startswith("training.freeze")]
+        own = recipes.load(registered.recipes, name, parent.config, [*training, *parent.changes])
+        shared = {"data": child.data, "model": child.model, "study": child.study}
+        changes = [change for change in child.changes if change in training or change.startswith(("data.", "model.", "study."))]
+        own = own.model_copy(update={**shared, "changes": [*changes, *parent.changes]})
+    else:
+        own = recipes.load(registered.recipes, name, parent.config, list(parent.changes))
+        data = child.data.model_copy(update={"augment": own.data.augment, "validation": own.data.validation})
+        changes = [change for change in child.changes if change.startswith("data.")]
+        own = own.model_copy(update={"data": data, "changes": [*changes, *own.changes]})
+    if child.scaled_from_epochs:
+        own = own.with_epochs(max(1, round(own.training.epochs * child.training.epochs / child.scaled_from_epochs)))
+    return own

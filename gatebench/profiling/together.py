@@ -1,0 +1,57 @@
+"""Networks timed together under one or several plans; whatever happens, what was measured is written, once."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ..measure.machine import describe
+from . import record, session
+from .networks import Network
+
+
+class Together:
+    """Timings of several networks: `with Together(...) as timings: timings.run(plan)`; on leaving, every network's times are written."""
+
+    def __init__(
+        self,
+        networks: list[Network],
+        rival: Network | None,
+        plans: Sequence[session.Plan],
+        out: Path | None = None,
+        finishing: Callable[[], AbstractContextManager] = nullcontext,
+    ):
+        """`out`: where to write instead of the runs' own folders. What is measured is gathered and written inside `finishing`, which may
+        hold off Ctrl-C and give a list of such. Raises as `session.calls` and `record.folders`."""
+        for plan in plans:
+            session.calls(networks, plan)
+        self.networks, self.rival, self.plans = networks, rival, plans
+        self.folders = record.folders(networks, out)
+        self.finishing, self.started, self.interrupted = finishing, datetime.now(timezone.utc), False
+        self.sessions: list[session.Session] = []
+        self.rows: list[dict] = []
+        self.destinations: dict[int, record.Destination] = {}
+
+    def __enter__(self) -> "Together":
+        machine = describe(self.plans[0].device)["name"]
+        for index, folder in enumerate(self.folders):
+            if folder:
+                self.destinations[index] = record.reserve(folder, machine, self.started)
+        return self
+
+    def run(self, plan: session.Plan, after_round: Callable[[int], None] = lambda done: None) -> session.Session:
+        """Time all networks under a plan; its rows are then in `rows`."""
+        measured = session.run(self.networks, self.rival, plan, after_round)
+        with self.finishing() as interruptions:
+            self.sessions.append(measured)
+            self.rows += [row for index in range(len(self.networks)) for row in record.rows(measured, index)]
+        self.interrupted = measured.times.interrupted or bool(interruptions)
+        return measured
+
+    def __exit__(self, *error) -> None:
+        with self.finishing():
+            for index, destination in self.destinations.items():
+                if self.rows:
+                    record.write(self.sessions, index, destination)
+                else:
+                    destination.release()

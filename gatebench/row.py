@@ -1,0 +1,200 @@
+"""The row: one measured operating point, or one timing of it. Every column has its unit, meaning and bounds here.
+
+A column that is absent was not measured; it is never 0 for that reason. Nothing here imports torch.
+
+`Row` is a line of rows.jsonl, `TimeRow` one of times/*.jsonl. A family declares further columns of its own as `Column`s beside its code;
+a run folder carries those in columns.json, so that reports show them without importing the method.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from .settings import Part
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(max_length=500)]
+Texts = Annotated[list[Text], Field(max_length=100)]
+Findings = Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=100)]
+Numbers = Annotated[list[float | None], Field(max_length=5000)]
+Kind = Literal["text", "number", "texts", "numbers", "flag"]
+
+
+class Column(Part):
+    """A column: its kind, unit, meaning, and how tables show it."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)
+    kind: Kind
+    """"numbers" may hold null: none there."""
+    meaning: Text
+    unit: Text = ""
+    """Of the stored number. Shares are stored as shares; tables show them as percent where the unit is "share"."""
+    heading: Text = ""
+    """Of tables, without the unit. Empty: no table shows it."""
+    digits: Annotated[int, Field(ge=0, le=9)] = 2
+    """Decimals in tables."""
+    signed: bool = False
+    """Whether tables show a plus sign."""
+    of_run: bool = False
+    """Whether it is the same for every operating point of a run."""
+
+    @property
+    def interval(self) -> tuple[str, str]:
+        """Columns that hold the ends of the 95 % interval, where one was measured: latency_ms has latency_ms_low and latency_ms_high."""
+        return f"{self.name}_low", f"{self.name}_high"
+
+
+def _column(meaning: str, unit: str = "", *, required: bool = False, **bounds) -> Any:
+    return Field(... if required else None, description=meaning, json_schema_extra={"unit": unit} if unit else None, **bounds)
+
+
+class _Columns(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+
+class Network(_Columns):
+    """What was measured."""
+
+    model: Text = _column("registered name", required=True)
+    recipe: Text = _column("name of the recipe", required=True)
+    changes: Texts | None = _column("what --set and --dataset changed of it")
+    digest: Text = _column("of the resolved recipe, data and parents; runs that agree in it differ only in seed and place", required=True)
+    seed: int = _column("of weights, batches and noise", required=True)
+    epochs: Count = _column("trained", required=True)
+    recipe_epochs: Count | None = _column("the recipe's own")
+    schedule: Text | None = _column("of the learning rate, and its highest value")
+    params: Count | None = _column("weights and biases")
+    adaptive: bool | None = _column("whether it decides anything per input; a static network does not")
+    policy: Text | None = _column("how it decides, where that was chosen after training: a rule, a comma, how its settings were chosen")
+    tradeoff: float | None = _column("the budget or weight that the policy was chosen for: a share of the static twin's MACs")
+    parents: Texts | None = _column("folders of the runs it was made from")
+    weights: Text | None = _column("beginning of the SHA-256 of model.safetensors; times are of these weights and thresholds alone")
+
+
+class Place(_Columns):
+    """Where and how it ran."""
+
+    dataset: Text = _column("name of the data set", required=True)
+    data_digest: Text | None = _column("of pixels, labels, split, statistics and flips")
+    device: Text | None = _column("cpu or cuda")
+    machine: Text | None = _column("processor and cores; a GPU before them")
+    threads: Count | None = _column("CPU threads of torch")
+    batch_size: Count | None = _column("inputs of a call")
+    precision: Text | None = _column("fp32 or bf16")
+    execution: Text | None = _column("sparse, masked, or itself for a network that decides nothing")
+    runtime: Text | None = _column("what runs it: torch, or torch with CUDA graphs")
+
+
+class Row(Network, Place):
+    """One operating point of a finished run."""
+
+    split: Text = _column("the part that was scored: test or validation", required=True)
+    severity: Text | None = _column("of the corruption of the scored inputs; absent: all of them")
+    accuracy: Percent = _column("last epoch", "%", required=True)
+    accuracy_low: Percent = _column("Wilson's 95 % interval", "%", required=True)
+    accuracy_high: Percent = _column("Wilson's 95 % interval", "%", required=True)
+    accuracy_peak: Percent | None = _column("of the best epoch on the scored part", "%")
+    peak_epoch: Count | None = _column("that epoch")
+    f1: Percent | None = _column("macro", "%")
+    precision_macro: Percent | None = _column("macro", "%")
+    recall_macro: Percent | None = _column("macro", "%")
+    mean_gate_soft: Share | None = _column("mean of sigmoid(logit) over inputs and switches (CosineGate, Eq. 17)")
+    mean_gate_hard: Share | None = _column("mean of the decisions (CosineGate, Eq. 16)")
+    skip_pct: float | None = _column("saving that the decisions claim, by the paper's own proxy", "%")
+    shares: Numbers | None = _column("of the inputs, that went to each destination: left at an exit, ran an expert", "share")
+    share_names: Texts | None = _column("the destinations")
+    macs_dense: Positive | None = _column("of an input through the static twin", "MACs")
+    macs_gate: Annotated[float, Field(ge=0)] | None = _column("spent only in order to decide, outside the units", "MACs")
+    macs_decided: Annotated[float, Field(ge=0)] | None = _column("that the decisions ask for", "MACs")
+    macs_executed: Positive = _column("of an input, by the executor, in batches of `batch_size`", "MACs", required=True)
+    macs_ratio: float | None = _column("macs_executed / macs_dense", "share")
+    params_used: Count | None = _column("weights of switches that are ever on over the scored inputs")
+    adaptivity_gain: float | None = _column("accuracy over that of fixed decisions, same weights, same MACs", "points")
+    audit: Findings | None = _column("findings: kind, colon, particulars")
+    training_seconds: float | None = _column("over all sittings", "s")
+    peak_memory_mb: float | None = _column("most memory of the process", "MB")
+    adaptive: bool = _column("whether it decides anything per input; a static network does not", required=True)
+
+    @model_validator(mode="after")
+    def _each_share_has_a_name(self) -> "Row":
+        shares, names = len(self.shares or ()), len(self.share_names or ())
+        if shares != names:
+            raise ValueError(f"there are {shares} shares and {names} share_names")
+        return self
+
+
+class TimeRow(Network, Place):
+    """One timing: a network, an execution, a batch size, a machine. Holds no score: accuracy is in the operating point it names.
+
+    A network that comes from no run has no model, recipe, digest, seed and epochs.
+    """
+
+    model: Text | None = _column("registered name")
+    recipe: Text | None = _column("name of the recipe")
+    digest: Text | None = _column("of the run's resolved recipe, data and parents")
+    seed: int | None = _column("of weights, batches and noise")
+    epochs: Count | None = _column("trained")
+    network: Text = _column("as tables name it", required=True)
+    rival: Text | None = _column("what speedup, realised and timed_saving_pct are over")
+    when: Text | None = _column("start of the session, UTC")
+    interrupted: bool | None = _column("whether the session was broken off")
+    scored_inputs: bool | None = _column("whether it was timed on inputs that the run's scores are of")
+    batch_norm_folded: bool | None = _column("whether batch norm was folded into what stands beside it")
+    calls: Count = _column("timed in every round: inputs at batch 1, batches otherwise", required=True)
+    rounds: Count = _column("timed", required=True)
+    noisy_rounds: Count = _column("rounds in which the machine was slow", required=True)
+    session_seconds: float | None = _column("of the session, all its networks together", "s")
+    timed_claimed_pct: float | None = _column("claimed on the inputs that were timed", "%")
+    timed_macs_executed: float | None = _column("of an input, on the timed inputs", "MACs")
+    timed_saving_pct: float | None = _column("of the rival's MACs that were not executed, on the timed inputs", "%")
+    latency_ms: Positive = _column("of a call: mean over calls of the median over rounds", "ms", required=True)
+    latency_ms_low: float | None = _column("95 % interval", "ms")
+    latency_ms_high: float | None = _column("95 % interval", "ms")
+    latency_p50: float | None = _column("median over calls", "ms")
+    latency_p50_low: float | None = _column("95 % interval", "ms")
+    latency_p50_high: float | None = _column("95 % interval", "ms")
+    latency_p90: float | None = _column("90th percentile over calls", "ms")
+    latency_p90_low: float | None = _column("95 % interval", "ms")
+    latency_p90_high: float | None = _column("95 % interval", "ms")
+    latency_p99: float | None = _column("99th percentile over calls", "ms")
+    latency_p99_low: float | None = _column("95 % interval", "ms")
+    latency_p99_high: float | None = _column("95 % interval", "ms")
+    energy_mj: Positive | None = _column("of a call, of the whole device", "mJ")
+    energy_mj_low: float | None = _column("95 % interval", "mJ")
+    energy_mj_high: float | None = _column("95 % interval", "mJ")
+    speedup: float | None = _column("times as fast as the rival, from pairs")
+    speedup_low: float | None = _column("95 % interval")
+    speedup_high: float | None = _column("95 % interval")
+    realised: float | None = _column("(1 - time / rival's) / (1 - executed MACs / rival's)")
+    realised_low: float | None = _column("95 % interval")
+    realised_high: float | None = _column("95 % interval")
+    dispatch_efficiency: float | None = _column("summed times of its parts, each alone on what reaches it, over its own time")
+    dispatch_efficiency_low: float | None = _column("95 % interval")
+    dispatch_efficiency_high: float | None = _column("95 % interval")
+    spread_inputs: float | None = _column("standard deviation between inputs", "share")
+    spread_rounds: float | None = _column("between rounds", "share")
+    spread_rest: float | None = _column("of what is neither", "share")
+    repeats_needed: int | None = _column("rounds that would settle an inconclusive speed-up")
+    inputs_needed: int | None = _column("inputs that would settle it")
+    inputs_available: int | None = _column("inputs there are")
+    gate_price: float | None = _column("time with own decisions over time with the same decisions imposed")
+    gate_price_low: float | None = _column("95 % interval")
+    gate_price_high: float | None = _column("95 % interval")
+    gate_ms: float | None = _column("their difference", "ms")
+    all_on: float | None = _column("time with the gates evaluated and everything on, over the twin's")
+    all_on_low: float | None = _column("95 % interval")
+    all_on_high: float | None = _column("95 % interval")
+    all_off: float | None = _column("time with the gates evaluated and everything off, over the twin's")
+    all_off_low: float | None = _column("95 % interval")
+    all_off_high: float | None = _column("95 % interval")
+    break_even_skip_pct: float | None = _column("claimed saving from which on the gates have paid for themselves", "%")
+    cost_base_ms: float | None = _column("time = base + sum of unit costs x decisions", "ms")
+    cost_units_ms: Numbers | None = _column("of each unit; null: collinear with another unit", "ms")
+    cost_r2: float | None = _column("of that model, by leaving one call out")
+
+
+NETWORK = frozenset(Network.model_fields)
+"""Names of the columns that say what was measured; rows of times copy them from the run."""

@@ -1,0 +1,42 @@
+"""What is chosen once a network is trained, such as thresholds: settings that a recipe names by kind below `study`.
+
+Nothing here imports torch when it is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from .settings import Part
+
+if TYPE_CHECKING:
+    from .contract import GatedModel
+    from .data.batches import Batches
+    from .data.settings import Data
+    from .runs import RunFolder
+
+
+class Study(Part):
+    """Base of every study's settings. `kind` is its name in recipes."""
+
+    kind: ClassVar[str]
+
+    def check(self, model: GatedModel, data: Data, sized: bool) -> None:
+        """Raises UsageError naming the setting where it does not fit the model or the data.
+
+        `sized`: the model is that of the data, so that what its parts cost is known.
+        """
+
+    def run(self, model: GatedModel, validation: Batches | None, scored: Batches, precision: str) -> Chosen:
+        """Choose on `validation` alone, score on `scored`; the model is left with the headline's choice."""
+        raise NotImplementedError
+
+
+class Chosen(Protocol):
+    """What a study found."""
+
+    def rows(self, headline: dict) -> list[dict]:
+        """The headline row with what is known of its choice, and a row for each other choice."""
+
+    def write(self, folder: RunFolder) -> None:
+        """Its own tables, such as curves."""

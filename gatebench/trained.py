@@ -1,0 +1,141 @@
+"""Networks of runs: built from a recipe, and loaded back from a run folder."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save as to_safetensors
+from torch import nn
+
+from .contract import GatedModel, Prepare
+from .data.images import Dataset
+from .errors import GatebenchError, UsageError, first_line
+from .models import registry
+from .recipe import Recipe, read
+from .runs import RunFolder
+from .training.loop import check_freeze
+
+WEIGHTS = "weights"
+"""The role of the parent whose weights a run starts from; others are contained in it, or teach it."""
+
+
+def create(recipe: Recipe, dataset: Dataset | None = None, parents: Mapping[str, nn.Module] | None = None) -> GatedModel:
+    """The recipe's model, for a data set where one is given, with random weights.
+
+    Raises UsageError for what does not fit together: every component is asked about its own settings.
+    """
+    sized = {"num_classes": len(dataset.classes), "input_shape": dataset.input_shape} if dataset else {}
+    model = registry.create(recipe.model.name, **sized, parents=parents, **recipe.resolved().model.options)
+    if not isinstance(model, GatedModel):
+        raise UsageError(
+            f"{recipe.model.name} is no GatedModel (gatebench.contract): profile-latency can time it, train cannot train it."
+        )
+    if dataset:
+        model.prepare = prepare(dataset)
+    check_freeze(recipe.training.freeze, model)
+    for loss in recipe.losses.values():
+        loss.check(model)
+    if recipe.study:
+        recipe.study.check(model, recipe.data, sized=dataset is not None)
+    return model
+
+
+def prepare(dataset: Dataset) -> Prepare:
+    """What a network for this data set does to its images: their own statistics."""
+    return Prepare(dataset.input_shape[1:], tuple(dataset.mean), tuple(dataset.std))
+
+
+def load_run(folder: RunFolder, chosen: bool = True) -> tuple[GatedModel, Recipe, dict]:
+    """The trained network of a run on the CPU, its recipe and what data.json says.
+
+    Without `chosen` it has its recipe's policy, and not the one that was chosen after training. Raises GatebenchError where its weights
+    are gone or another network's, and where a run that it contains is gone.
+    """
+    recipe = read(folder / "recipe.yaml")
+    described = folder.read_json("data.json", "classes", "input_shape", "fingerprint", "mean", "std")
+    if not (folder / "model.safetensors").exists():
+        raise GatebenchError(f"{folder.path} has no model.safetensors: its weights were not kept. Train it again to profile it.")
+    parents = {role: load_run(parent)[0] for role, parent in contained(folder).items()}
+    model = registry.create(
+        recipe.model.name, len(described["classes"]), tuple(described["input_shape"]), parents, **recipe.model.options
+    )
+    policy = model.policy
+    fill(model, folder / "model.safetensors", "Put back those of this run, or train it again")
+    if not chosen and policy is not None:
+        model.policy = policy
+    if model.prepare is None:  # weights written before it was kept with them
+        model.prepare = Prepare(tuple(described["input_shape"][1:]), tuple(described["mean"]), tuple(described["std"]))
+    return model, recipe, described
+
+
+def write_weights(folder: RunFolder, model: GatedModel) -> str:
+    """Write model.safetensors, with the network's preparation; returns the first eight hexadecimal digits of its SHA-256."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    content = to_safetensors(state, {"prepare": json.dumps(asdict(model.prepare))} if model.prepare else None)
+    folder.write("model.safetensors", lambda stream: stream.write(content))
+    return hashlib.sha256(content).hexdigest()[:8]
+
+
+def contained(folder: RunFolder) -> dict[str, RunFolder]:
+    """The runs whose networks a run's network is made of, by role. They lie beside it.
+
+    Raises GatebenchError where one is gone.
+    """
+    if not (folder / "parents.json").exists():
+        return {}
+    named = folder.read_json("parents.json")
+    parents = {role: RunFolder(folder.path.parent / name) for role, name in named.items() if role != WEIGHTS}
+    for role, parent in parents.items():
+        if not parent.finished:
+            raise GatebenchError(f"{folder.path} contains the run {parent.path.name} ({role}), which is not beside it. Put it back there.")
+    return parents
+
+
+def fill(model: nn.Module, path: Path, mend: str) -> None:
+    """Give a model the weights of a .safetensors file, or of a torch file with a state_dict.
+
+    Raises UsageError where there is no such file, GatebenchError where they are not the model's; `mend` says what to do then.
+    """
+    prepare = None
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as stream:
+                state, prepare = {name: stream.get_tensor(name) for name in stream.keys()}, (stream.metadata() or {}).get("prepare")  # noqa: SIM118
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UsageError(f"There are no weights at {path}.") from None
+    except Exception as error:  # whatever safetensors, zipfile and pickle make of a file that is none of theirs
+        wanted = "Give .safetensors, or what torch.save(model.state_dict(), ...) writes"
+        raise GatebenchError(f"{path} is not a file of weights that can be read ({type(error).__name__}). {wanted}.") from None
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise GatebenchError(f"{path} holds the weights of another network: {_mismatch(model, state, error)}. {mend}.") from None
+    if prepare and isinstance(model, GatedModel):
+        model.prepare = _prepare(path, prepare)
+
+
+def _prepare(path: Path, text: str) -> Prepare:
+    """The preparation that a file of weights holds."""
+    try:
+        content = json.loads(text)
+        return Prepare(*(tuple(content[name]) for name in ("size", "mean", "std")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise GatebenchError(f"{path} holds a damaged preparation ({first_line(error)}). Train again, or name other weights.") from None
+
+
+def _mismatch(model: nn.Module, state: object, error: Exception) -> str:
+    """The first tensor that does not fit."""
+    if not isinstance(state, dict):
+        return first_line(error)
+    for name, tensor in model.state_dict().items():
+        if name not in state:
+            return f"they have no {name}"
+        if getattr(state[name], "shape", None) != tensor.shape:
+            return f"{name} is {list(getattr(state[name], 'shape', []))}, wanted is {list(tensor.shape)}"
+    return f"they have {next(iter(state.keys() - model.state_dict().keys()), first_line(error))} too"

@@ -1,0 +1,37 @@
+"""Settings of training. Nothing here imports torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from ..settings import IN_EPOCHS, Part, unset
+
+
+class Training(Part):
+    """How a network is trained."""
+
+    epochs: PositiveInt = 160
+    batch_size: int = Field(128, ge=2)
+    """At least two: batch norm takes the variance over the batch."""
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", exclude_if=lambda value: value == "sgd")
+    learning_rate: PositiveFloat = 0.1
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Of SGD; the first beta of Adam and AdamW."""
+    weight_decay: NonNegativeFloat = 5e-4
+    schedule: Literal["cosine", "warm-restarts", "one-cycle", "steps"] = "cosine"
+    """Learning rate, stepped every batch. cosine: from the rate to 0. warm-restarts: the same again and again.
+    one-cycle: linearly up to the rate in the first fifth, then linearly down to 0. steps: a tenth after each of the milestones."""
+    milestones: Annotated[tuple[PositiveFloat, ...], IN_EPOCHS] = Field((), exclude_if=unset)
+    """Epochs of steps."""
+    restart_epochs: Annotated[PositiveFloat, IN_EPOCHS] = 50
+    """Length of the first cycle of warm-restarts."""
+    restart_factor: PositiveInt = 2
+    """Every further cycle is so many times as long."""
+    clip_gradient: PositiveFloat | None = None
+    """Largest norm of the gradient."""
+    nesterov: bool = Field(False, exclude_if=unset)
+    freeze: tuple[str, ...] = Field((), exclude_if=unset)
+    """Parts of the model, by name (`segments`, `heads.2`), that are not trained; their batch norm keeps its statistics."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where the device multiplies it natively, else fp32."""
+    compile: bool = False
