@@ -156,7 +156,7 @@ class GatedModel(nn.Module):
         return np.stack(columns, 1) if columns else np.zeros((len(decisions), 0), np.float32)
 
     def claimed(self, decisions: np.ndarray, gates: np.ndarray | None = None) -> float:
-        """The saving in percent that the method's paper would claim, from decisions and soft gates [N, S]: here the share of switches off."""
+        """The saving in percent that the method's paper would claim, from decisions and gates [N, S]; here the share of switches off."""
         return 100 * (1 - float(decisions.mean()))
 
     # Cost
@@ -212,8 +212,8 @@ class GatedModel(nn.Module):
     def recorded(self, example: Tensor, record: Callable[..., Callable[[Tensor], Any]]) -> Any:
         """The network for one input at a time, with `infer` and `references` as here, out of pieces that `record(work, example)` replays.
 
-        With `share_memory=True` pieces share memory: a replay of one overwrites the results of the others. None where its inference cannot be
-        recorded.
+        With `share_memory=True` pieces share memory: a replay of one overwrites the results of the others. None where its inference
+        cannot be recorded.
         """
         return None
 

@@ -53,11 +53,15 @@ def plan(recipe: Recipe, seeds: Iterable[int], *, data_root: Path, device: str, 
     place = {"data_root": str(data_root), "device": device, "threads": threads}
     jobs: dict[str, Job] = {}
 
-    def add(each: Recipe, seed: int, wanted: bool, above: tuple[str, ...]) -> str:
-        name = f"{each.model.name} {each.name}"
-        if name in above:
-            raise UsageError(f"recipe {each.name}: parent {name} starts from itself in the end. Name one that starts from nothing.")
-        parents = {role: add(parent_recipe(each, parent), seed, False, (*above, name)) for role, parent in each.parents.items()}
+    def add(each: Recipe, seed: int, wanted: bool, above: tuple[tuple[str, str], ...] = ()) -> str:
+        parents = {}
+        for role, parent in each.parents.items():
+            source = (parent.model or each.model.name, parent.config)
+            if source in above:
+                raise UsageError(
+                    f"recipe {each.name}: parent {' '.join(source)} starts from itself in the end. Name one that starts from nothing."
+                )
+            parents[role] = add(parent_recipe(each, parent), seed, False, (*above, source))
         exact = precision if each.training.precision == "auto" else each.training.precision
         job = Job(each.resolved().content(), seed, precision=exact, parents=parents, wanted=wanted, **place)
         if wanted or job.key not in jobs:
@@ -65,7 +69,7 @@ def plan(recipe: Recipe, seeds: Iterable[int], *, data_root: Path, device: str, 
         return job.key
 
     for seed in seeds:
-        add(recipe, seed, True, ())
+        add(recipe, seed, True)
     return list(jobs.values())
 
 

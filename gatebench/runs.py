@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from .errors import GatebenchError
 from .row import Row
@@ -129,30 +129,45 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """The folder for this process alone, until it is done or ends in any way.
+        """The folder for this process alone, until it is done or ends in any way; an empty folder is removed again.
 
         Raises GatebenchError naming the process that has it.
         """
-        with self._explained(LOCK):
-            self.path.mkdir(parents=True, exist_ok=True)
-            stream = open(self / LOCK, "a+")  # noqa: SIM115 (closed below, where errors of what is done meanwhile are not this file's)
-        with stream:
-            stream.seek(0)
-            try:
-                if fcntl:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise GatebenchError(
-                    f"{self.path} is being written by {stream.read().strip() or 'another process'}. Wait for it, or train into a folder of"
-                    " its own with --fresh."
-                ) from None
+        with self._lock() as stream:
             stream.truncate(0)
             stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M:%S on %Y-%m-%d}")
             stream.flush()
             try:
                 yield
-            finally:  # the file stays: removed, two processes could each lock one of its name
-                stream.truncate(0)
+            finally:
+                with contextlib.suppress(OSError):
+                    (self / LOCK).unlink()
+                    self.path.rmdir()  # fails where anything was written
+
+    def _lock(self) -> TextIO:
+        """The open lock file, which no other process has locked. Raises as `locked`."""
+        while True:
+            with self._explained(LOCK):
+                self.path.mkdir(parents=True, exist_ok=True)
+                try:
+                    stream = open(self / LOCK, "a+")
+                except FileNotFoundError:  # the folder was another process's, which has just removed it
+                    continue
+            stream.seek(0)
+            try:
+                if fcntl:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(stream.fileno()), os.stat(self / LOCK)):
+                    return stream
+            except BlockingIOError:
+                with stream:
+                    holder = stream.read().strip() or "another process"
+                raise GatebenchError(
+                    f"{self.path} is being written by {holder}. Wait for it, or train into a folder of its own with --fresh."
+                ) from None
+            except FileNotFoundError:  # its holder removed it before it was locked
+                pass
+            stream.close()
 
 
 def _number(text: str) -> int | float | str:

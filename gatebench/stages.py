@@ -167,8 +167,9 @@ def train(job: Job, folder: RunFolder, parents: Mapping[str, RunFolder], view: V
         return
     recipe, dataset, device = job.plan, load_data(job), choose_device(job.device)
     set_threads(job.threads)
-    _record_machine(folder, {**describe(device), "code": code_digest(recipe.model.name)})
+    machine = {**describe(device), "code": code_digest(recipe.model.name)}
     if (folder / "model.safetensors").exists():  # written once training is over
+        _record_machine(folder, machine)
         return
     networks = {role: load_run(parent)[0].to(device).eval() for role, parent in parents.items()}
     torch.manual_seed(job.seed)
@@ -179,6 +180,7 @@ def train(job: Job, folder: RunFolder, parents: Mapping[str, RunFolder], view: V
         if own is not None:  # the parent's was chosen for its own answers
             model.policy = own
     model.to(device, memory_format=torch.channels_last)
+    _record_machine(folder, machine)
     folder.write_json("data.json", dataset.describe())
     folder.write_text("recipe.yaml", recipe.dump())
     if parents:

@@ -99,7 +99,11 @@ class Fork:
     """`gatebench ...` as a process of its own that need not import anything: forked from one that did."""
 
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["pytest", "gatebench.stages", "gatebench.training.view", "gatebench.report.train_table"])
+    server.set_forkserver_preload(
+        ["pytest", "torch._dynamo", "gatebench.cli", "gatebench.stages", "gatebench.report.train_table",
+         "gatebench.models.blocks.cosinegate"]
+    )  # fmt: skip
+    """torch._dynamo: torch imports it itself when MACs are counted."""
 
     def __init__(self, files: list[Path], environment: dict[str, str], arguments: tuple[str, ...], dies_writing: str | None):
         self.files = files
@@ -159,6 +163,31 @@ class Forks(Command):
         files = [self.home / f"process-{len(self.started)}.{stream}" for stream in ("out", "err")]
         self.started.append(Fork(files, self.environment, arguments, dies_writing))
         return self.started[-1]
+
+
+class Silent:
+    """A view of a run that wants to hear everything, and keeps what it hears."""
+
+    def __init__(self, title: str = ""):
+        self.title, self.updates, self.epochs, self.said = title, [], [], []
+
+    def begin(self, *arguments, **options) -> None:
+        pass
+
+    def wants_update(self) -> bool:
+        return True
+
+    def update(self, epoch: int, step: int, images: int, means: dict[str, float]) -> None:
+        self.updates.append((epoch, step, means["loss"]))
+
+    def epoch_done(self, row: dict) -> None:
+        self.epochs.append(row)
+
+    def say(self, what: str) -> None:
+        self.said.append(what)
+
+    def end(self) -> None:
+        pass
 
 
 def _until_done(command: Command) -> Iterator[Command]:

@@ -1,4 +1,4 @@
-"""The README and that of results/ say what is in the repository."""
+"""The README and that of results/ say what is in the repository, and results/ holds what it should."""
 
 import json
 import re
@@ -10,69 +10,99 @@ import pytest
 import torch
 import yaml
 
-from gatebench.columns import KINDS
-from gatebench.profiling.networks import trained
-from gatebench.recipe import parse
+from gatebench.data import catalogue
+from gatebench.data.shapes import make_shapes
 from gatebench.report.document import compose
+from gatebench.report.reading import read_columns
 from gatebench.report.results import read_runs
-from gatebench.report.sheet import to_markdown
+from gatebench.row import Row, TimeRow
 from gatebench.runs import RunFolder
+from gatebench.stages import PER_RUN
+from gatebench.trained import load_run
 
-MOST_PARAMS = 500_000
-"""Weights of 2 MB and more are not committed; smaller ones are, of seed 0 at least."""
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
 README = (ROOT / "README.md").read_text()
-MEASURED = (ROOT / "results" / "README.md").read_text()
+MEASURED = (RESULTS / "README.md").read_text()
+RUNS = sorted(path.parent for path in RESULTS.glob("*/recipe.yaml"))
+MOST_PARAMS = 500_000
+"""Weights of 2 MB and more are not committed; smaller ones are, of seed 0."""
+MOST_BYTES = 40_000_000
+"""Of all that is committed."""
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def committed():
     """Skips where results/ holds more than was committed: a user's own runs and times, of which no README says anything."""
-    done = subprocess.run(["git", "status", "--porcelain", "results"], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode == 0 and done.stdout:
+    done = subprocess.run(["git", "status", "--porcelain", "--ignored", "results"], cwd=ROOT, capture_output=True, text=True)
+    ours = ("README.md", "benchmarks/", "pictures/", "report/", "pareto-")
+    if any(not line[3:].removeprefix("results/").startswith(ours) for line in done.stdout.splitlines()):
         pytest.skip("results/ holds runs or times of your own; its README speaks of the committed ones")
 
 
-def test_the_tables_are_those_of_the_committed_runs():
-    """Those of the first section of what `gatebench report results/ --format md` writes."""
-    runs, left_out = read_runs(ROOT / "results")
+def test_the_tables_are_those_of_the_committed_runs(committed):
+    """As `python benchmarks/results.py` writes them."""
+    from results import with_tables
+
+    runs, left_out = read_runs(RESULTS)
     assert runs and not left_out
-    claims, *_ = compose(runs, left_out).sections
-    for sheet in claims.sheets:
-        assert to_markdown(sheet) in MEASURED, sheet.title
+    claims, *_ = compose(runs, {}, left_out).sections
+    assert with_tables(MEASURED, claims.sheets) == MEASURED
+    with pytest.raises(ValueError, match="0 parts of the README take the table"):
+        with_tables("", claims.sheets)
 
 
-def test_what_each_exit_gets_alone_is_that_of_the_committed_runs():
+def test_the_pictures_are_there():
+    shown = re.findall(r'<img src="([^"]+)"', MEASURED)
+    assert {path.name for path in (RESULTS / "pictures").iterdir()} == {Path(each).name for each in shown}
+    assert all((RESULTS / each).is_file() for each in shown)
+
+
+def test_what_each_exit_gets_alone_is_that_of_the_committed_runs(committed):
     done = subprocess.run([sys.executable, ROOT / "benchmarks" / "exits.py"], capture_output=True, text=True, check=True)
-    assert done.stdout == (ROOT / "results" / "benchmarks" / "exits.txt").read_text() and "over annealed, exit 3" in done.stdout
+    assert done.stdout == (RESULTS / "benchmarks" / "exits.txt").read_text() and "over annealed, exit 3" in done.stdout
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/recipe.yaml")), ids=lambda path: path.parent.name)
-def test_a_committed_run_is_whole(path):
-    names = {file.name for file in path.parent.iterdir()}
-    assert {"machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "inputs.parquet"} <= names
-    summary = json.loads((path.parent / "summary.json").read_text())
-    assert "model.safetensors" in names or summary["params"] >= MOST_PARAMS or summary["seed"] > 0
-    content = yaml.safe_load(path.read_text())
-    assert content["training"]["epochs"] == len((path.parent / "epochs.csv").read_text().splitlines()) - 1
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
+def test_a_committed_run_is_complete(committed, path):
+    names = {file.name for file in path.iterdir()}
+    assert {"machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "breakdown.csv"} <= names
+    summary = json.loads((path / "summary.json").read_text())
+    expected = set(PER_RUN) if summary["seed"] == 0 else set()
+    assert names & set(PER_RUN) == expected - ({"model.safetensors"} if summary["params"] >= MOST_PARAMS else set())
+    assert not list(path.rglob("*.png")) and not list(path.rglob("*.svg")) and not list(path.glob("times/*.csv"))
+    content = yaml.safe_load((path / "recipe.yaml").read_text())
+    assert content["training"]["epochs"] == len((path / "epochs.csv").read_text().splitlines()) - 1
     if "model.safetensors" in names:  # today's code builds the network that the weights were trained in
-        trained(RunFolder(path.parent), parse(content, str(path)), json.loads((path.parent / "data.json").read_text()))
+        model, recipe, _ = load_run(RunFolder(path))
+        assert recipe.name == summary["recipe"] and model.macs_static == summary["macs_dense"]
 
 
-def test_every_column_of_a_committed_row_is_documented():
-    for path in (ROOT / "results").glob("*/rows.jsonl"):
-        for line in path.read_text().splitlines():
-            assert set(json.loads(line)) <= set(KINDS), path
+def test_every_column_of_a_committed_row_is_documented(committed):
+    timed = 0
+    for path in RUNS:
+        columns = read_columns(path / "columns.json")
+        for line in (path / "rows.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            assert Row.model_validate(row, strict=True).model_extra.keys() <= {column.name for column in columns}, path
+        assert json.loads((path / "summary.json").read_text()) == json.loads((path / "rows.jsonl").read_text().splitlines()[0])
+        for times in path.glob("times/*.jsonl"):
+            for line in times.read_text().splitlines():
+                assert not TimeRow.model_validate(json.loads(line), strict=True).model_extra, times
+                timed += 1
+    assert timed > 40
 
 
-def test_the_modules_its_map_names_are_there():
-    named = re.findall(r"`(?:gatebench/)?((?:\w+/)*\w+\.py)`", README)
-    assert len(named) > 10
-    for name in named:
-        assert (ROOT / "gatebench" / name).exists() or (ROOT / name).exists(), name
+def test_what_is_committed_is_small():
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a checkout")
+    files = [ROOT / name for name in done.stdout.split("\0") if name]
+    assert sum(file.stat().st_size for file in files if file.exists()) < MOST_BYTES
 
 
-def test_the_network_of_your_own_is_timed_as_shown(gatebench, tmp_path):
+def test_the_network_of_your_own_is_timed_as_shown(gatebench, tmp_path, monkeypatch):
     """Its code, and the command under it, with weights as it says they are made, and data that need no download."""
     (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
     (tmp_path / "early.py").write_text(code)
@@ -83,6 +113,7 @@ def test_the_network_of_your_own_is_timed_as_shown(gatebench, tmp_path):
     (command,) = re.findall(r"gatebench (profile-latency --model-file.*)", README)
     command += " --weights early.pt"
     words = [str(tmp_path / word) if word.startswith("early.") else word for word in command.split()]
+    monkeypatch.setattr(catalogue, "make_shapes", lambda count, *others: make_shapes(min(count, 200), *others))
     done = gatebench(*words, "--inputs", "16", "--repeats", "5", "--threads", "1", "--json")
     assert done.returncode in (0, 3), done.stderr
     (row,) = json.loads(done.stdout)

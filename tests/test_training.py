@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, Silent
 
 from gatebench import device, plan, stages
 from gatebench.data.batches import Batches
@@ -23,31 +23,6 @@ from gatebench.training.settings import Training
 
 EPOCHS = 4
 SEED = 3
-
-
-class Silent:
-    """A view that wants to hear everything, and counts what it hears."""
-
-    def __init__(self):
-        self.updates, self.epochs = [], []
-
-    def begin(self, *arguments, **options):
-        pass
-
-    def wants_update(self):
-        return True
-
-    def update(self, epoch, step, images, means):
-        self.updates.append((epoch, step, means["loss"]))
-
-    def epoch_done(self, row):
-        self.epochs.append(row)
-
-    def say(self, what):
-        raise AssertionError(f"nothing is to be said of this run, but: {what}")
-
-    def end(self):
-        pass
 
 
 def recipe(gate, clip=None, losses=(), **training):
@@ -170,7 +145,7 @@ def test_digits_are_never_mirrored(monkeypatch, tmp_path, mirrors):
     monkeypatch.setattr(stages, "_read", lambda data, root: dataset)
     ours = recipe({"kind": "cir"}, epochs=1).model_copy(update={"data": Data(augment="crop-flip")})
     jobs = plan.plan(ours, [0], data_root=tmp_path, device="cpu", precision="fp32", threads=1)
-    list(stages.run(jobs, stages.Place(tmp_path), lambda title: Silent()))
+    list(stages.run(jobs, stages.Place(tmp_path), Silent))
     assert made[0] == (True, mirrors) and made[1] == (False, False)  # and the scored images are left as they are
 
 

@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 
 from ..errors import GatebenchError
-from .console import DataDir, one_of, stdout, told
+from .console import DataDir, handle_errors, one_of, stdout
 
 KINDS = ("models", "recipes", "datasets")
 
 
-@told
+@handle_errors
 def list_(kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], data_dir: DataDir = None) -> None:
     """List models, recipes or data sets."""
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""What every command shares: where it prints, how an error is told, how lists of names and numbers are read."""
+"""What every command shares: where it prints, how errors are shown, how lists of names and numbers are read."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ def say(sentence: str) -> None:
     stderr.print(sentence, style="bold red", markup=False, highlight=False, soft_wrap=True)
 
 
-def told(command):
+def handle_errors(command):
     """Errors as one sentence and an exit code: 1 failed, 2 usage, 130 interrupted."""
 
     @functools.wraps(command)
@@ -60,17 +60,17 @@ def told(command):
 @contextlib.contextmanager
 def finishing() -> Iterator[list]:
     """Work that Ctrl-C does not break off, but a second one does. Gives a list that is not empty once there was one."""
-    asked: list[int] = []
+    interruptions: list[int] = []
 
     def note(number, frame):
-        if asked:
+        if interruptions:
             raise KeyboardInterrupt
-        asked.append(number)
+        interruptions.append(number)
         say("gatebench: finishing what was measured; Ctrl-C again stops at once.")
 
     before = signal.signal(signal.SIGINT, note)
     try:
-        yield asked
+        yield interruptions
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from .console import one_of, say, stdout, told
+from .console import handle_errors, one_of, say, stdout
 
 COSTS = ("macs_executed", "latency_ms", "energy_mj")
 
 
-@told
+@handle_errors
 def pareto(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A folder of run folders.")],
     x: Annotated[

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from .console import DataDir, choices, finishing, say, stderr, stdout, told, whole_numbers
+from .console import DataDir, choices, finishing, handle_errors, say, stderr, stdout, whole_numbers
 
 
-@told
+@handle_errors
 def profile_latency(
     networks: Annotated[
         list[str] | None,

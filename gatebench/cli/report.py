@@ -8,10 +8,10 @@ import typer
 from rich.progress import track
 
 from ..errors import UsageError
-from .console import choices, say, stderr, stdout, told
+from .console import choices, handle_errors, say, stderr, stdout
 
 
-@told
+@handle_errors
 def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A folder of run folders.")],
     format_: Annotated[str, typer.Option("--format", help="html, md, csv, tex, or several as html,csv.")] = "html,md,csv,tex",

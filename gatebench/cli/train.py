@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from ..errors import MissingData
-from .console import DataDir, say, stderr, stdout, told, whole_numbers
+from .console import DataDir, handle_errors, say, stderr, stdout, whole_numbers
 
 FALLBACK_EPOCHS = 7
 """Of `shapes`, where a recipe's own data set is missing: one to three minutes of CosineGate on 2 cores."""
 
 
-@told
+@handle_errors
 def train(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; `gatebench list models` shows them.")],
     config: Annotated[
@@ -98,7 +98,7 @@ def _show_runs(finished: list, as_json: bool) -> None:
 
 
 def _with_data(recipe, root: Path, required: bool, epochs: int | None):
-    """The recipe, whose data set can be had; where its own cannot and was not asked for by name, loudly the procedural one instead."""
+    """The recipe, once its data set is read. A set that cannot be had and was not named with --dataset is loudly replaced by `shapes`."""
     from ..stages import read_data
 
     try:

@@ -115,10 +115,10 @@ def _load_named(name: str, root: Path) -> Dataset:
     if packed.is_file() and not _has_files(root / named.folder):
         dataset = load_npz(packed)
         train, test, classes = dataset.train, dataset.test, dataset.classes
-        found = (train.pixels.shape[1:], len(classes))
-        if found != (named.shape, named.classes):
+        actual = (train.pixels.shape[1:], len(classes))
+        if actual != (named.shape, named.classes):
             raise UsageError(
-                f"{packed} holds {found[0]} images of {found[1]} classes, but {name} has {named.shape} of {named.classes}."
+                f"{packed} holds {actual[0]} images of {actual[1]} classes, but {name} has {named.shape} of {named.classes}."
                 " Give a set of your own with --dataset and its path."
             )
     else:

@@ -88,8 +88,8 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
     for folder in folders:
         empty = sorted(set(range(len(train.classes))) - set(folder.targets))
         if empty:
-            known = ", ".join(IMG_EXTENSIONS)
-            raise UsageError(f"{Path(folder.root) / train.classes[empty[0]]} holds no images ({known}); add some or remove the folder.")
+            endings = ", ".join(IMG_EXTENSIONS)
+            raise UsageError(f"{Path(folder.root) / train.classes[empty[0]]} holds no images ({endings}); add some or remove the folder.")
     splits = [_decode(folder.samples, image_size) for folder in folders]
     if splits[0].pixels.shape[1:] != splits[1].pixels.shape[1:]:
         raise UsageError(f"{path}: train and test images differ in size; give one with --set data.image_size=...")

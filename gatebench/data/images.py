@@ -75,8 +75,8 @@ class Dataset:
         """The data set with `count` training images, drawn without replacement by a fixed seed, put aside; or scored instead of test."""
         order = np.random.default_rng(0).permutation(len(self.train))
         kept, carved = self.train[np.sort(order[count:])], self.train[np.sort(order[:count])]
-        found = replace(self, train=kept, validation=carved)
-        return found.score_validation() if scored else found
+        split = replace(self, train=kept, validation=carved)
+        return split.score_validation() if scored else split
 
     def score_validation(self) -> "Dataset":
         """The validation part in the place of test, which is not looked at."""

@@ -37,8 +37,8 @@ def load_indian_pines(root: Path) -> Dataset:
     folder = root / "indian-pines"
     cube, labels = _read(folder, CUBE), _read(folder, LABELS)
     if cube.ndim != 3 or labels.shape != cube.shape[:2]:
-        found = f"the cube is {list(cube.shape)} and the labels {list(labels.shape)}"
-        raise UsageError(f"{folder}: {found}; wanted are [H, W, bands] and [H, W].")
+        shapes = f"the cube is {list(cube.shape)} and the labels {list(labels.shape)}"
+        raise UsageError(f"{folder}: {shapes}; wanted are [H, W, bands] and [H, W].")
     if not (_whole(cube, np.iinfo(np.int16).max) and _whole(labels, len(CLASSES)) and labels.max() == len(CLASSES)):
         raise UsageError(
             f"{folder}: wanted are whole numbers of 0 to 32767 and labels of 0 to {len(CLASSES)}, as in the public files, not scaled ones."
@@ -70,10 +70,10 @@ def split_squares(labels: np.ndarray, seed: int = 0) -> tuple[list[int], list[np
     tiles = tuple(-(-size // TILE) for size in labels.shape)
     draw, best = np.random.default_rng(seed), ([], [])
     for _ in range(ATTEMPTS):
-        lot = draw.random(tiles).repeat(TILE, 0).repeat(TILE, 1)[: labels.shape[0], : labels.shape[1]]
-        test = (lot < TEST_SHARE) & (labels > 0)
-        validation = (lot >= TEST_SHARE) & (lot < TEST_SHARE + VALIDATION_SHARE) & (labels > 0) & ~_reaches(test)
-        train = (lot >= TEST_SHARE + VALIDATION_SHARE) & (labels > 0) & ~_reaches(test | validation)
+        drawn = draw.random(tiles).repeat(TILE, 0).repeat(TILE, 1)[: labels.shape[0], : labels.shape[1]]
+        test = (drawn < TEST_SHARE) & (labels > 0)
+        validation = (drawn >= TEST_SHARE) & (drawn < TEST_SHARE + VALIDATION_SHARE) & (labels > 0) & ~_reaches(test)
+        train = (drawn >= TEST_SHARE + VALIDATION_SHARE) & (labels > 0) & ~_reaches(test | validation)
         parts = [train, validation, test]
         kept = sorted(set.intersection(*({int(label) for label in np.unique(labels[part])} for part in parts)))
         if len(kept) > len(best[0]):
