@@ -26,11 +26,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from gatebench import models, recipe
+from gatebench import recipe, trained
 from gatebench.data.batches import Batches
 from gatebench.data.images import Images
 from gatebench.device import autocast, choose_device, choose_precision, set_threads
 from gatebench.measure.machine import describe, peak_memory_mb
+from gatebench.models import registry
 from gatebench.training.loop import Meter, Trainer
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -43,12 +44,12 @@ class Ours:
     """gatebench's training loop for a recipe."""
 
     def __init__(self, model, config, images, device, precision):
-        plan = recipe.load(models.entry(model).family, model, config)
-        net = models.create(plan.model.name, **plan.model.options).to(device, memory_format=torch.channels_last).train()
+        chosen = recipe.load(registry.entry(model).recipes, model, config)
+        net = trained.create(chosen).to(device, memory_format=torch.channels_last).train()
         net.begin_epoch(0.5)
         loader = Batches(images, MEAN, STD, batch_size=BATCH, device=device, crop=True, flip=True)
-        self.trainer = Trainer(net, plan, len(loader), precision)
-        self.meter = Meter(self.trainer.macs)
+        self.trainer = Trainer(net, chosen.training, chosen.losses, len(loader), precision)
+        self.meter = Meter(net)
         self.batches = chain.from_iterable(loader.shuffled(seed) for seed in count())
 
     def step(self):
@@ -62,7 +63,7 @@ class Ceiling:
     def __init__(self, images, device, precision):
         loader = Batches(images, MEAN, STD, batch_size=BATCH, device=device)
         self.x, self.labels = next(loader.in_order())
-        self.net = models.create("resnet20").to(device, memory_format=torch.channels_last).train()
+        self.net = registry.create("resnet20").to(device, memory_format=torch.channels_last).train()
         self.optimizer, self.precision, self.device = sgd(self.net), precision, device
 
     def step(self):
@@ -85,7 +86,7 @@ class Usual:
         transform = v1.Compose([v1.RandomCrop(32, padding=4), v1.RandomHorizontalFlip(), v1.ToTensor(), v1.Normalize(MEAN, STD)])
         loader = torch.utils.data.DataLoader(AsTorchvision(images, transform), BATCH, shuffle=True, num_workers=2, persistent_workers=True)
         self.batches = (batch for _ in cycle([0]) for batch in loader)
-        self.net = models.create("resnet20").to(device).train()
+        self.net = registry.create("resnet20").to(device).train()
         self.optimizer, self.precision, self.device = sgd(self.net), precision, device
 
     def step(self):

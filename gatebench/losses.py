@@ -113,6 +113,8 @@ class Budget(Loss):
 
     def bind(self, model: GatedModel, parents: Mapping[str, nn.Module]) -> Bound:
         def loss(output: Output, batch: Batch, clock: Clock) -> Tensor:
+            if output.gates is None:  # a method need not give any; the audit says that nothing moves them
+                return output.logits.new_zeros(())
             grown = warmup(clock.epoch - self.start_epoch, self.warmup_epochs)
             return self.weight * grown * self.penalty(output.gates, model)
 
@@ -140,7 +142,7 @@ class Budget(Loss):
         return found
 
     def _moves_gates(self, model: GatedModel, batch: Batch) -> bool:
-        """Whether the mean gate, taken on a copy in training mode, has a gradient."""
+        """Whether there are gates whose mean, taken on a copy in training mode, has a gradient."""
         import copy
 
         import torch
@@ -148,10 +150,11 @@ class Budget(Loss):
         if self.detached:
             return False
         copied = copy.deepcopy(model).train()
-        mean = copied(batch.x).gates.float().mean()
-        if not mean.requires_grad:
+        gates = copied(batch.x).gates
+        if gates is None or not gates.requires_grad:
             return False
-        gradients = torch.autograd.grad(mean, [weight for weight in copied.parameters() if weight.requires_grad], allow_unused=True)
+        trained = [weight for weight in copied.parameters() if weight.requires_grad]
+        gradients = torch.autograd.grad(gates.float().mean(), trained, allow_unused=True)
         return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
 
 

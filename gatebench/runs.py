@@ -150,7 +150,7 @@ class RunFolder:
             with self._explained(LOCK):
                 self.path.mkdir(parents=True, exist_ok=True)
                 try:
-                    stream = open(self / LOCK, "a+")
+                    stream = open(self / LOCK, "a+")  # noqa: SIM115 (its lock is held as long as it is open)
                 except FileNotFoundError:  # the folder was another process's, which has just removed it
                     continue
             stream.seek(0)

@@ -67,23 +67,55 @@ class Place:
     """Go on with another machine's unfinished run."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """A job with its identity and its folder."""
+
+    job: Job
+    digest: str
+    """Of all that decides its numbers but seed, device, precision and threads; `digests` says what."""
+    folder: RunFolder
+    exact: bool
+    """Whether it must be evaluated as its recipe says. A parent of which only the weights count is taken as it is."""
+
+
 def run(jobs: list[Job], place: Place, view: Callable[[str], View]) -> Iterator[tuple[Job, RunFolder]]:
-    """Train and evaluate every job, in order; yields each with its finished folder. `view` makes the live view of a run from its title."""
-    folders: dict[str, RunFolder] = {}
-    for job in jobs:
+    """Train and evaluate the jobs of a plan, in order; yields each with its finished folder.
+
+    `view` makes the live view of a run from its title. A parent is made only where a child still has to be trained.
+    """
+    runs = assign(jobs, place)
+    for each in runs.values():
+        job, folder = each.job, each.folder
         shown = view(f"{job.recipe['model']['name']} {job.recipe['name']} on {load_data(job).name}, seed {job.seed}")
-        parents = {role: folders[key] for role, key in job.parents.items()}
         try:
-            folder = folder_of(job, parents, place)
-            if needs_work(job, folder, parents, shown):
+            if place.take_over and job.wanted and not folder.path.exists():
+                shown.say("there is no unfinished run with these settings, threads, device and precision to take over; it starts anew")
+            if needs_work(each, shown):
                 with folder.locked():
                     folder.remove_leftovers()
-                    train(job, folder, parents, shown)
-                    evaluate(job, folder, parents, shown)
+                    train(each, {role: runs[key].folder for role, key in job.parents.items() if key in runs}, shown)
+                    evaluate(job, folder)
         finally:
             shown.end()
-        folders[job.key] = folder
         yield job, folder
+
+
+def assign(jobs: list[Job], place: Place) -> dict[str, Run]:
+    """The runs of a plan by the keys of their jobs, parents first; without parents that no run needs."""
+    runs: dict[str, Run] = {}
+    contained = {key for job in jobs for role, key in job.parents.items() if role != WEIGHTS}
+    machine = describe(torch.device(jobs[0].device))["name"]
+    for job in jobs:
+        digest, here = digests(job, {role: _identity(role, runs[key]) for role, key in job.parents.items()})
+        name = f"{job.recipe['model']['name']}-{job.recipe['name']}-{load_data(job).name}-s{job.seed}-{here}"
+        folder = choose_folder(place.out, name, machine, place.fresh and job.wanted, place.take_over)
+        runs[job.key] = Run(job, digest, folder, job.wanted or job.key in contained)
+    needed = {job.key for job in jobs if job.wanted}
+    for job in reversed(jobs):
+        if job.key in needed and not runs[job.key].folder.finished:
+            needed |= set(job.parents.values())
+    return {key: each for key, each in runs.items() if key in needed}
 
 
 def load_data(job: Job) -> Dataset:
@@ -99,36 +131,30 @@ def read_data(data: Data, root: Path) -> Dataset:
 _read = functools.lru_cache(maxsize=2)(catalogue.load)
 
 
-def digests(job: Job, parents: Mapping[str, RunFolder]) -> tuple[str, str]:
-    """The identity of a job: of recipe, data and parents, and the same with device, precision and threads."""
-    recipe = job.plan
-    decisive = {"data": load_data(job).describe()["digest"], "parents": {role: _identity(role, each) for role, each in parents.items()}}
+def digests(job: Job, parents: Mapping[str, list]) -> tuple[str, str]:
+    """The identity of a job: of recipe, data and its parents' identities; and the same with device, precision and threads."""
+    recipe, decisive = job.plan, {"data": load_data(job).describe()["digest"], "parents": dict(parents)}
     return recipe.digest(**decisive), recipe.digest(**decisive, device=job.device, precision=job.precision, threads=job.threads)
 
 
-def _identity(role: str, parent: RunFolder) -> list:
-    """What of a parent run decides a child's numbers: its digest, and what was chosen with its network where the child contains that."""
-    digest, study = parent.read_json("summary.json", "digest")["digest"], read(parent / "recipe.yaml").content().get("study")
-    return [digest, study] if study and role != WEIGHTS else [digest]
+def _identity(role: str, parent: Run) -> list:
+    """What of a parent run decides a child's numbers: its digest, and what is chosen with its network where the child contains that."""
+    study = parent.job.recipe.get("study")
+    return [parent.digest, study] if study and role != WEIGHTS else [parent.digest]
 
 
-def folder_of(job: Job, parents: Mapping[str, RunFolder], place: Place) -> RunFolder:
-    """The folder that the job goes on with, or a new one; a finished parent is taken as it is."""
-    name = f"{job.recipe['model']['name']}-{job.recipe['name']}-{load_data(job).name}-s{job.seed}-{digests(job, parents)[1]}"
-    return choose_folder(place.out, name, describe(torch.device(job.device))["name"], place.fresh and job.wanted, place.take_over)
-
-
-def needs_work(job: Job, folder: RunFolder, parents: Mapping[str, RunFolder], view: View) -> bool:
-    """Whether anything is left to do for the job in its folder; says where the code has changed since the run was begun.
+def needs_work(run: Run, view: View) -> bool:
+    """Whether anything is left to do for a run; says where the code has changed since it was begun.
 
     Raises GatebenchError where the folder holds the results of another run.
     """
+    job, folder = run.job, run.folder
     if (folder / "machine.json").exists() and folder.read_json("machine.json").get("code") != code_digest(job.recipe["model"]["name"]):
         view.say(f"{'finished' if folder.finished else 'begun'} by other code than today's; --fresh trains it anew")
     if not folder.finished:
         return True
-    _earlier(folder, digests(job, parents)[0])
-    return job.wanted and read(folder / "recipe.yaml").study != job.plan.study
+    _earlier(folder, run.digest)
+    return run.exact and read(folder / "recipe.yaml").study != job.plan.study
 
 
 @functools.cache
@@ -158,11 +184,13 @@ def _statements(path: Path) -> str:
 # The stages
 
 
-def train(job: Job, folder: RunFolder, parents: Mapping[str, RunFolder], view: View) -> None:
-    """Train the job's network, or go on after its last whole epoch; leaves model.safetensors and epochs.csv. A trained one is left alone.
+def train(run: Run, parents: Mapping[str, RunFolder], view: View) -> None:
+    """Train the run's network, or go on after its last whole epoch; leaves model.safetensors and epochs.csv. A trained one is left alone.
 
-    Raises GatebenchError where the folder cannot be gone on with, UsageError where the recipe does not fit the data.
+    `parents` are the folders of its parent runs by role. Raises GatebenchError where the folder cannot be gone on with, UsageError where
+    the recipe does not fit the data.
     """
+    job, folder = run.job, run.folder
     if folder.finished:
         return
     recipe, dataset, device = job.plan, load_data(job), choose_device(job.device)
@@ -183,24 +211,23 @@ def train(job: Job, folder: RunFolder, parents: Mapping[str, RunFolder], view: V
     _record_machine(folder, machine)
     folder.write_json("data.json", dataset.describe())
     folder.write_text("recipe.yaml", recipe.dump())
-    if parents:
-        folder.write_json("parents.json", {role: parent.path.name for role, parent in parents.items()})
+    folder.write_json("identity.json", {"digest": run.digest, "parents": {role: each.path.name for role, each in parents.items()}})
     shared = {"scored": dataset.scored, "seed": job.seed, "precision": job.precision, "view": view, "parents": networks}
     fit(model, recipe.training, recipe.losses, _training_batches(recipe, dataset, device), _batches(dataset, dataset.test, device), folder,
         **shared)  # fmt: skip
     write_weights(folder, model)
 
 
-def evaluate(job: Job, folder: RunFolder, parents: Mapping[str, RunFolder], view: View) -> None:
+def evaluate(job: Job, folder: RunFolder) -> None:
     """Choose what the recipe's study leaves to choose, score, audit, and write the results; the summary last: it marks a finished run.
 
     Works from model.safetensors and epochs.csv alone. Raises GatebenchError where they are not there.
     """
     recipe, dataset, device = job.plan, load_data(job), choose_device(job.device)
     set_threads(job.threads)
-    digest, _ = digests(job, parents)
-    before = _earlier(folder, digest)
     epochs = _epochs(folder, recipe.training.epochs)
+    identity = folder.read_json("identity.json", "digest", "parents")
+    digest, before = identity["digest"], _earlier(folder, identity["digest"])
     model, _, _ = load_run(folder, chosen=False)  # what an earlier evaluation chose does not count
     params = count_params(model)
     model.to(device, memory_format=torch.channels_last)
@@ -222,7 +249,7 @@ def evaluate(job: Job, folder: RunFolder, parents: Mapping[str, RunFolder], view
         model=recipe.model.name, recipe=recipe.name, changes=recipe.changes, digest=digest, seed=job.seed, epochs=recipe.training.epochs,
         recipe_epochs=recipe.scaled_from_epochs or recipe.training.epochs, params=params,
         schedule=f"{recipe.training.schedule} {recipe.training.learning_rate:g}",
-        parents=[parent.path.name for parent in parents.values()] or None,
+        parents=list(identity["parents"].values()) or None,
         dataset=dataset.name, data_digest=dataset.describe()["digest"], split=dataset.scored,
         device=job.device, machine=machine["name"], threads=job.threads, batch_size=EVALUATION_BATCH, precision=job.precision,
         execution="sparse", runtime="torch",

@@ -85,9 +85,9 @@ def contained(folder: RunFolder) -> dict[str, RunFolder]:
 
     Raises GatebenchError where one is gone.
     """
-    if not (folder / "parents.json").exists():
+    if not (folder / "identity.json").exists():  # a run of the first layout contains no other
         return {}
-    named = folder.read_json("parents.json")
+    named = folder.read_json("identity.json", "parents")["parents"]
     parents = {role: RunFolder(folder.path.parent / name) for role, name in named.items() if role != WEIGHTS}
     for role, parent in parents.items():
         if not parent.finished:

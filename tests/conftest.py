@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: threads would only wait for each other
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks are so small that threads would only wait for each other
 os.environ |= {"COLUMNS": "120", "NO_COLOR": "1"}  # rich reads them when gatebench is imported
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what it runs behind; commands under test are to hear Ctrl-C
@@ -217,13 +216,7 @@ def gatebench_forks(tmp_path) -> Iterator[Forks]:
 @pytest.fixture(scope="session")
 def static_run(tmp_path_factory) -> Path:
     """The finished run `train resnet8 STATIC`; to be read, or copied with `copied`."""
-    return _trained(tmp_path_factory.mktemp("static"), "resnet8", *STATIC)
-
-
-@pytest.fixture(scope="session")
-def gated_run(tmp_path_factory) -> Path:
-    """The finished run `train cosinegate GATED`; to be read, or copied with `copied`."""
-    return _trained(tmp_path_factory.mktemp("gated"), "cosinegate", *GATED)
+    return trained_run(tmp_path_factory.mktemp("static"), "train", "resnet8", *STATIC)
 
 
 def copied(run: Path, to: Path) -> Path:
@@ -231,8 +224,9 @@ def copied(run: Path, to: Path) -> Path:
     return Path(shutil.copytree(run, to / run.name))
 
 
-def _trained(home: Path, *command: str) -> Path:
-    done = Command(home)("train", *command, "--out", str(home / "results"))
+def trained_run(home: Path, *command: str) -> Path:
+    """The folder of the one run that a training command makes below `home`."""
+    done = Command(home)(*command, "--out", str(home / "results"))
     assert done.returncode == 0, done.stderr
     (folder,) = (home / "results").iterdir()
     return folder

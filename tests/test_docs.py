@@ -144,7 +144,7 @@ def test_another_study_evaluates_again_and_trains_nothing(there, home):
 
 def test_the_files_of_a_run_are_those_of_the_page(home):
     listed = {name.strip("`").rstrip("/") for name in first_cells(section("docs/training.md", "The run folder"))}
-    optional, of_exits = {"parents.json", "times"}, {"exits.csv", "calibration.csv"}
+    optional, of_exits = {"times"}, {"exits.csv", "calibration.csv"}
     block_gates, exits = ({path.name for path in run.iterdir()} for run in sorted(home.glob("results/c*"), reverse=True))
     assert block_gates - optional - {".lock"} == listed - optional
     assert exits - optional - {".lock"} == listed - optional | of_exits

@@ -8,20 +8,37 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatebench import gating, models, objectives
-from gatebench.compatibility import check
-from gatebench.contract import Output
+from gatebench import gating
+from gatebench.contract import GatedModel, Output, Unit
 from gatebench.errors import UsageError
-from gatebench.feature_maps import gated_sum, global_average, inner_products, with_inner_products
 from gatebench.gating import incompatibility
-from gatebench.models.cosinegate import CirGate, Controller, CosineGate
-from gatebench.recipe import Budget, Model, Objective, Recipe
+from gatebench.losses import Batch, Budget, Clock, CrossEntropy, warmup
+from gatebench.models.backbones.feature_maps import gated_sum, global_average, inner_products, with_inner_products
+from gatebench.models.blocks.cosinegate import Controller, CosineGate, consistency
+from gatebench.models.blocks.settings import CirGate, Consistency, Prediction
+from gatebench.models.registry import create
+from gatebench.recipe import load
+from gatebench.training.loop import Trainer
+from gatebench.training.settings import Training
 
 
 def maps(seed=0, shape=(5, 6, 4, 4), dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     x, f = torch.randn(2, *shape, generator=generator).to(dtype)
     return (part.contiguous(memory_format=torch.channels_last) for part in (x, f))
+
+
+class Costs(GatedModel):
+    """What a loss asks of a model: units of these MACs, one switch each."""
+
+    def __init__(self, *macs):
+        super().__init__()
+        self.units = [Unit(str(index), "block", 1, each, 0) for index, each in enumerate(macs)]
+
+
+def loss_of(rule, output, labels, epoch, model):
+    """A loss [] of one batch, `epoch` of 100."""
+    return rule.bind(model, {})(output, Batch(torch.zeros(len(labels), 3, 4, 4), labels), Clock(epoch, 100))
 
 
 def test_cir_is_one_minus_cosine():  # Eq. 6-7
@@ -31,7 +48,7 @@ def test_cir_is_one_minus_cosine():  # Eq. 6-7
     assert incompatibility(inner_products(x, f)).numpy() == pytest.approx(expected, abs=1e-6)
 
 
-def test_cir_of_known_directions():
+def test_cir_of_same_opposite_and_orthogonal_directions():
     x = torch.ones(4, 1, 2, 2)
     f = torch.stack([x[0], -x[0], torch.tensor([[[1.0, -1.0], [1.0, -1.0]]]), 7 * x[0]])
     assert incompatibility(inner_products(x, f)).tolist() == pytest.approx([0, 2, 1, 0], abs=1e-6)
@@ -58,7 +75,7 @@ def test_gate_logit_is_gamma_times_cir_plus_controller():  # Eq. 11
     a, b = x.double().numpy().reshape(5, -1), f.double().numpy().reshape(5, -1)
     cir = 1 - (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
     controller = net.controllers[0](x).detach().double().numpy()
-    assert net.logits_after(0, x, x, f).detach().numpy() == pytest.approx(-3 * (cir + controller), abs=1e-4)
+    assert net.logits(0, x, (), (x, f))[0].detach().numpy() == pytest.approx(-3 * (cir + controller), abs=1e-4)
 
 
 def test_gumbel_softmax_is_the_residual_share():  # Eq. 13-15
@@ -102,25 +119,23 @@ def test_printed_sign_runs_a_block_only_below_a_small_incompatibility(gamma, bou
 
 def test_budget_is_the_squared_excess_of_the_mean_gate():  # Eq. 17-18
     gates = torch.tensor([[0.9, 0.7], [0.8, 0.6]])
-    macs = torch.tensor([3.0, 1.0])
-    assert objectives.budget(gates, Budget(weight=1, target=0.6), macs).item() == pytest.approx((0.75 - 0.6) ** 2)
-    assert objectives.budget(gates, Budget(weight=1, target=0.8), macs).item() == 0
+    model = Costs(3, 1)
+    assert Budget(weight=1, target=0.6).penalty(gates, model).item() == pytest.approx((0.75 - 0.6) ** 2)
+    assert Budget(weight=1, target=0.8).penalty(gates, model).item() == 0
     share = (0.85 * 3 + 0.65 * 1) / 4
-    assert objectives.budget(gates, Budget(weight=1, target=0.6, of="macs"), macs).item() == pytest.approx((share - 0.6) ** 2)
+    assert Budget(weight=1, target=0.6, of="macs").penalty(gates, model).item() == pytest.approx((share - 0.6) ** 2)
 
 
 def test_warmup_grows_linearly_to_one():  # Eq. 19
-    assert [objectives.warmup(epoch, 40) for epoch in (0, 10, 40, 120)] == [0, 0.25, 1, 1]
-    assert objectives.warmup(0, 0) == 1
-    assert objectives.warmup(-1, 40) == objectives.warmup(-1, 0) == 0
+    assert [warmup(epoch, 40) for epoch in (0, 10, 40, 120)] == [0, 0.25, 1, 1]
+    assert warmup(0, 0) == 1
+    assert warmup(-1, 40) == warmup(-1, 0) == 0
 
 
 def test_a_penalty_that_starts_later_is_nothing_before():
-    logits, labels, gates = torch.zeros(2, 2), torch.tensor([0, 1]), torch.ones(2, 3)
-    objective = Objective(budget=Budget(weight=2, target=0.5, start_epoch=4, warmup_epochs=8))
-    spent = [
-        objectives.total(objective, Output(logits, gates), labels, epoch, torch.ones(3))[1]["budget"].item() for epoch in (0, 4, 6, 12, 20)
-    ]
+    output, labels = Output(torch.zeros(2, 2), torch.ones(2, 3)), torch.tensor([0, 1])
+    rule = Budget(weight=2, target=0.5, start_epoch=4, warmup_epochs=8)
+    spent = [loss_of(rule, output, labels, epoch, Costs(1, 1, 1)).item() for epoch in (0, 4, 6, 12, 20)]
     assert spent == pytest.approx([0, 0, 0.125, 0.5, 0.5])
 
 
@@ -133,14 +148,28 @@ def test_consistency_from_three_products_is_the_distance_of_the_normalised_sums(
     full, gated = a + b, a + gate * b
     full, gated = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (full, gated))
     expected = ((full - gated) ** 2).sum(1)
-    assert objectives.consistency(inner_products(x, f), gates).numpy() == pytest.approx(expected, rel=2e-3, abs=1e-9)
+    assert consistency(inner_products(x, f), gates).numpy() == pytest.approx(expected, rel=2e-3, abs=1e-9)
 
 
 def test_total_is_the_weighted_sum_with_the_warmup_factor():  # Eq. 21
-    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
-    gates, drift = torch.tensor([[0.9, 0.9], [0.9, 0.9]]), torch.tensor([[0.1, 0.3], [0.5, 0.7]])
-    objective = Objective(budget=Budget(weight=5, target=0.6, warmup_epochs=40), terms={"consistency": 0.01})
-    loss, parts = objectives.total(objective, Output(logits, gates, terms={"consistency": drift}), labels, 10, torch.ones(2))
+    class Fixed(Costs):
+        """Gives the same output for every batch."""
+
+        def __init__(self):
+            super().__init__(1, 1)
+            self.logits = torch.nn.Parameter(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
+
+        def forward(self, x):
+            drift = torch.tensor([[0.1, 0.3], [0.5, 0.7]])
+            return Output(self.logits, torch.tensor([[0.9, 0.9], [0.9, 0.9]]), terms={"consistency": drift})
+
+    losses = {
+        "cross_entropy": CrossEntropy(),
+        "budget": Budget(weight=5, target=0.6, warmup_epochs=40),
+        "consistency": Consistency(weight=0.01),
+    }
+    trainer = Trainer(Fixed(), Training(epochs=160), losses, 1, "fp32")
+    loss, parts, _ = trainer.step(torch.zeros(2, 3, 4, 4), torch.tensor([0, 0]), 10)
     entropy = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 2
     assert parts["cross_entropy"].item() == pytest.approx(entropy, abs=1e-6)
     assert parts["budget"].item() == pytest.approx(5 * 0.25 * 0.3**2, abs=1e-6)
@@ -149,22 +178,36 @@ def test_total_is_the_weighted_sum_with_the_warmup_factor():  # Eq. 21
 
 
 def test_a_term_of_one_number_an_input_is_averaged():
-    output = Output(torch.zeros(2, 2), terms={"depth": torch.tensor([1.0, 3.0])})
-    _, parts = objectives.total(Objective(terms={"depth": 0.5}), output, torch.tensor([0, 1]), 0, torch.ones(0))
-    assert parts["depth"].item() == pytest.approx(1.0)
+    output = Output(torch.zeros(2, 2), terms={"prediction": torch.tensor([1.0, 3.0])})
+    assert loss_of(Prediction(weight=0.5), output, torch.tensor([0, 1]), 0, Costs()).item() == pytest.approx(1.0)
 
 
-def test_an_objective_that_does_not_fit_the_model_is_refused():
-    gated, static = models.create("cosinegate", depth=8), models.create("resnet8")
+def test_label_smoothing_takes_a_share_of_the_truth():
+    logits, labels = torch.tensor([[2.0, 0.0, 1.0]]), torch.tensor([0])
+    logs = [value - math.log(math.exp(2) + 1 + math.exp(1)) for value in (2.0, 0.0, 1.0)]
+    expected = -sum((0.9 * (index == 0) + 0.1 / 3) * log for index, log in enumerate(logs))
+    assert loss_of(CrossEntropy(label_smoothing=0.1), Output(logits), labels, 0, Costs()).item() == pytest.approx(expected, rel=1e-6)
 
-    def fits(model, **objective):
-        check(Recipe(name="r", model=Model(name="m"), objective=Objective(**objective)), model, sized=False)
 
-    fits(gated, budget=Budget(weight=1, target=0.5), terms={"consistency": 1})
-    with pytest.raises(UsageError, match="objective.terms.consistancy: the model has no such term. Did you mean 'consistency'"):
-        fits(gated, terms={"consistancy": 1})
-    with pytest.raises(UsageError, match="has no gates that a budget could hold down"):
-        fits(static, budget=Budget(weight=1, target=0.5))
+def test_a_loss_that_does_not_fit_the_model_is_refused():
+    gated, static = create("cosinegate", depth=8), create("resnet8")
+    Budget(weight=1, target=0.5).check(gated)
+    Consistency(weight=1).check(gated)
+    with pytest.raises(UsageError, match="losses.prediction: the model has no such term. It has: consistency."):
+        Prediction(weight=1).check(gated)
+    with pytest.raises(UsageError, match="losses.consistency: the model has no such term. It has: none."):
+        Consistency(weight=1).check(static)
+    with pytest.raises(UsageError, match="losses.budget: the model has no gates that a budget could hold down"):
+        Budget(weight=1, target=0.5).check(static)
+
+
+def test_a_misspelled_loss_is_named_with_the_nearest_one():
+    with pytest.raises(UsageError, match="unknown key 'losses.consistancy'. Did you mean 'consistency'"):
+        load("cosinegate", "cosinegate", "balanced", ["losses.consistancy.weight=1"])
+
+
+def test_a_budget_on_a_method_whose_forward_gives_no_gates_is_nothing():
+    assert loss_of(Budget(weight=1, target=0.0), Output(torch.zeros(2, 2)), torch.tensor([0, 1]), 9, Costs(1, 1)).item() == 0
 
 
 def gradient_by_autograd(function, *inputs):
@@ -219,19 +262,19 @@ def test_global_average_is_the_same_in_training_and_at_inference(side):
 @pytest.fixture
 def net_output():
     torch.manual_seed(0)
-    net = models.create("cosinegate", gate={"kind": "cir", "learn_gamma": True}).train()
-    return net, net(torch.randn(8, 3, 32, 32).contiguous(memory_format=torch.channels_last))
+    net = create("cosinegate", input_shape=(3, 16, 16), gate={"kind": "cir", "learn_gamma": True}).train()
+    return net, net(torch.randn(8, 3, 16, 16).contiguous(memory_format=torch.channels_last))
 
 
 @pytest.mark.parametrize("term", ["budget", "consistency", "cross_entropy"])
 def test_every_term_reaches_every_gate(net_output, term):
     net, output = net_output
-    values = {
-        "budget": lambda: objectives.budget(output.gates, Budget(weight=1, target=0), torch.ones(9)),
-        "consistency": lambda: output.terms["consistency"].sum(1).mean(),
-        "cross_entropy": lambda: torch.nn.functional.cross_entropy(output.logits, torch.arange(8)),
+    rules = {
+        "budget": Budget(weight=1, target=0),
+        "consistency": Consistency(weight=1),
+        "cross_entropy": CrossEntropy(),
     }
-    values[term]().backward()
+    loss_of(rules[term], output, torch.arange(8), 50, net).backward()
     assert net.gamma.grad is not None and (net.gamma.grad != 0).all()
     for controller in net.controllers:
         assert controller.layers[0].weight.grad.abs().sum() > 0
@@ -239,16 +282,28 @@ def test_every_term_reaches_every_gate(net_output, term):
 
 
 def test_a_detached_budget_shows_in_the_loss_and_moves_nothing(net_output):
-    _, output = net_output
-    rule = Budget(weight=3, target=0, detached=True)
-    penalty = objectives.budget(output.gates, rule, torch.ones(9))
+    net, output = net_output
+    penalty = loss_of(Budget(weight=3, target=0, detached=True), output, torch.arange(8), 50, net)
     assert penalty > 0 and not penalty.requires_grad
 
 
-def test_prediction_trains_the_predictor_and_not_the_signal():
-    predicted, observed = torch.tensor([1.0], requires_grad=True), torch.tensor([0.4], requires_grad=True)
-    objectives.prediction(predicted, observed).sum().backward()
-    assert predicted.grad.item() == pytest.approx(1.2) and observed.grad is None
+@pytest.mark.parametrize("decides", ["up-front", "before"])
+def test_prediction_is_the_squared_error_of_cir_and_trains_the_predictor_alone(decides):
+    torch.manual_seed(0)
+    net = create("cosinegate", input_shape=(3, 16, 16), depth=14, gate={"kind": "predictive", "decides": decides, "watch": 0.5}).train()
+    net.begin_epoch(0.0)  # every block runs: the network is its static twin
+    x = torch.randn(8, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+    output = net(x)
+    y, errors = net.stem(x), []
+    for block in net.blocks:  # a predictor starts with CIR = 1 everywhere
+        a, b = (part.detach().double().numpy().reshape(8, -1) for part in (block.shortcut(y), block.residual(y)))
+        errors.append(((a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))) ** 2)
+        y = block(y)
+    assert output.terms["prediction"].detach().numpy() == pytest.approx(np.stack(errors, 1), abs=1e-5)
+    loss_of(Prediction(weight=1), output, torch.arange(8), 0, net).backward()
+    heads = [net.up_front_head] if decides == "up-front" else net.block_heads
+    assert all(head.forecast.linear.weight.grad.abs().sum() > 0 for head in heads)
+    assert all(weight.grad is None or not weight.grad.any() for block in net.blocks[-1:] for weight in block.parameters())
 
 
 def test_straight_through_is_hard_forward_and_soft_backward():

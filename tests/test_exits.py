@@ -1,6 +1,7 @@
 """Networks with exits: their loss, their rules, what is chosen and how it is scored, against arithmetic written anew."""
 
 import copy
+import itertools
 import json
 import math
 import shutil
@@ -9,32 +10,37 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, Command, copied
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
-from gatebench import models
-from gatebench.columns import KINDS
-from gatebench.contract import Output
+from gatebench import trained
 from gatebench.data.batches import Batches
 from gatebench.data.catalogue import load
 from gatebench.errors import UsageError
-from gatebench.evaluation import calibration as reliability
-from gatebench.evaluation import exits as study
-from gatebench.evaluation import thresholds
-from gatebench.evaluation.answers import Answers, ask_all
-from gatebench.execution.fold import folded
-from gatebench.exit_policy import NEVER, ExitPolicy, all_scores, first_sure
-from gatebench.models.backbones import PooledLinear
-from gatebench.models.early_exit import EarlyExit
-from gatebench.objectives import eligibility, exit_loss, exit_weights, total
-from gatebench.pipeline import create, parent_of
-from gatebench.profiling.networks import trained
-from gatebench.recipe import LIBRARY, ExitChoice, ExitLoss, Objective, read
+from gatebench.losses import Batch, Clock
+from gatebench.models.exits import calibration as reliability
+from gatebench.models.exits import study, thresholds
+from gatebench.models.exits.answers import Answers, ask_all
+from gatebench.models.exits.columns import COLUMNS
+from gatebench.models.exits.execution import leave_at
+from gatebench.models.exits.loss import eligibility, exit_loss, exit_weights
+from gatebench.models.exits.network import EarlyExit
+from gatebench.models.exits.pictures import pictures
+from gatebench.models.exits.policy import NEVER, ExitPolicy, all_scores, first_sure
+from gatebench.models.exits.settings import ExitChoice, ExitLoss
+from gatebench.models.exits.trunks import PooledLinear
+from gatebench.models.registry import create
+from gatebench.plan import parent_recipe
+from gatebench.recipe import LIBRARY
 from gatebench.recipe import load as recipe_of
-from gatebench.report.claims import exit_sheets
-from gatebench.report.results import groups, read_runs
+from gatebench.report.claims import point_sheets
+from gatebench.report.groups import groups
+from gatebench.report.results import read_runs
+from gatebench.row import Row
 from gatebench.runs import RunFolder
+from gatebench.runtimes.fold import folded
 
 LOGITS = [[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [5.0, 0.0, 0.0]], [[0.0, 0.0, 3.0], [0.0, 0.0, 4.0], [1.0, 0.0, 0.0]]]
 LABELS = [0, 1]
@@ -59,9 +65,9 @@ def test_hard_gates_open_the_next_exit_where_the_ones_before_are_not_sure_and_ri
     for exits, label in zip(LOGITS, LABELS, strict=True):
         answers = [softmax(values) for values in exits]
         failed.append([0.0 if max(each) >= 0.7 and each.index(max(each)) == label else 1.0 for each in answers])
-    found = eligibility(torch.tensor(LOGITS), torch.tensor(LABELS), rule(eligibility="hard", confidence=0.7))
-    assert found.tolist() == expected_eligibility(failed)
-    assert found.tolist() == [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]  # the second is sure, but wrong
+    eligible = eligibility(torch.tensor(LOGITS), torch.tensor(LABELS), rule(eligibility="hard", confidence=0.7))
+    assert eligible.tolist() == expected_eligibility(failed)
+    assert eligible.tolist() == [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]  # the second is sure, but wrong
 
 
 @pytest.mark.parametrize("kind", ["soft", "residual"])
@@ -70,23 +76,23 @@ def test_soft_gates_as_released_and_as_printed(kind):
     for exits, label in zip(LOGITS, LABELS, strict=True):
         truths = [softmax(values)[label] for values in exits]
         failed.append([1 - truth if kind == "residual" else 1 - 1 / (1 + math.exp(-4 * (truth - 0.9))) for truth in truths])
-    found = eligibility(torch.tensor(LOGITS), torch.tensor(LABELS), rule(eligibility=kind, confidence=0.9, scale=4.0))
-    assert np.allclose(found, expected_eligibility(failed), atol=1e-6)
+    eligible = eligibility(torch.tensor(LOGITS), torch.tensor(LABELS), rule(eligibility=kind, confidence=0.9, scale=4.0))
+    assert np.allclose(eligible, expected_eligibility(failed), atol=1e-6)
 
 
 def test_the_released_soft_gate_hardly_depends_on_the_input():
     """With scale 1 and tau 0.9 it lies between 0.475 and 0.711, whatever the network says."""
     extreme = torch.tensor([[[50.0, 0.0], [0.0, 0.0]], [[-50.0, 0.0], [0.0, 0.0]]])
-    found = eligibility(extreme, torch.tensor([0, 0]), rule(weights=(1.0, 1.0), eligibility="soft"))
-    assert found[:, 1].tolist() == pytest.approx([0.475, 0.711], abs=5e-4)
+    eligible = eligibility(extreme, torch.tensor([0, 0]), rule(weights=(1.0, 1.0), eligibility="soft"))
+    assert eligible[:, 1].tolist() == pytest.approx([0.475, 0.711], abs=5e-4)
 
 
 def test_weights_anneal_and_add_up_to_one():
     annealed = rule(weights=(1.0, 0.55, 0.1), final_weights=(0.2, 0.65, 1.0), anneal_epochs=10, floor=1e-3)
     for epoch, lambdas in ((0, (1.0, 0.55, 0.1)), (5, (0.6, 0.6, 0.55)), (10, (0.2, 0.65, 1.0)), (30, (0.2, 0.65, 1.0))):
-        found = exit_weights(torch.tensor(LOGITS), torch.tensor(LABELS), annealed, epoch)
+        weights = exit_weights(torch.tensor(LOGITS), torch.tensor(LABELS), annealed, epoch)
         floored = [value + 1e-3 for value in lambdas]
-        assert np.allclose(found, [[value / sum(floored) for value in floored]] * 2, atol=1e-6)
+        assert np.allclose(weights, [[value / sum(floored) for value in floored]] * 2, atol=1e-6)
 
 
 def test_the_loss_is_the_weighted_cross_entropy_of_all_exits():
@@ -100,14 +106,14 @@ def test_the_loss_is_the_weighted_cross_entropy_of_all_exits():
 
 def test_label_smoothing_reaches_every_exit():
     logits, labels = torch.tensor(LOGITS), torch.tensor(LABELS)
-    objective = Objective(exits=rule(eligibility="all", floor=0.0), label_smoothing=0.1)
+    smoothed = rule(eligibility="all", floor=0.0, label_smoothing=0.1)
     expected = 0.0
     for exits, label in zip(LOGITS, LABELS, strict=True):
         for values, weight in zip(exits, (1.0, 0.5, 0.1), strict=True):
             wanted = [0.1 / 3 + 0.9 * (number == label) for number in range(3)]
             logs = [math.log(each) for each in softmax(values)]
             expected -= weight / 1.6 * sum(share * each for share, each in zip(wanted, logs, strict=True)) / 2
-    assert float(total(objective, Output(logits[:, -1], exits=logits), labels, 0.0, None)[0]) == pytest.approx(expected, rel=1e-6)
+    assert float(exit_loss(logits, labels, smoothed, 0.0)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_gates_carry_no_gradient_and_a_closed_exit_learns_almost_nothing():
@@ -129,33 +135,41 @@ def test_soft_gates_carry_no_gradient_either(kind):
     exit_loss(exits, torch.tensor(LABELS), soft, 0.0).backward()
     weights = exit_weights(exits, torch.tensor(LABELS), soft, 0.0)
     for values, label, weight, gradient in zip(LOGITS, LABELS, weights.tolist(), exits.grad.tolist(), strict=True):
-        for logits, each, found in zip(values, weight, gradient, strict=True):
+        for logits, each, slopes in zip(values, weight, gradient, strict=True):
             expected = [each * (share - (index == label)) / 2 for index, share in enumerate(softmax(logits))]
-            assert found == pytest.approx(expected, rel=1e-5, abs=1e-7)
+            assert slopes == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize("config, trains", [("deepest", {2}), ("joint", {0, 1, 2})])
 def test_which_heads_a_recipe_trains(config, trains):
-    from gatebench import recipe
-    from gatebench.objectives import total
-
-    plan = recipe.load("cgt", "cgt", config)
+    recipe = recipe_of("cgt", "cgt", config)
     torch.manual_seed(0)
-    net = models.create("cgt", 10, (1, 28, 28), **plan.model.options).train()
-    loss, _ = total(plan.objective, net(torch.randn(8, 1, 28, 28)), torch.arange(8) % 10, 0.0, torch.ones(6))
-    loss.backward()
+    net = create("cgt", 10, (1, 28, 28), **recipe.model.options).train()
+    batch = Batch(torch.randn(8, 1, 28, 28), torch.arange(8) % 10)
+    assert list(recipe.losses) == ["exits"]
+    recipe.losses["exits"].bind(net, {})(net(batch.x), batch, Clock(0.0, 30)).backward()
     moved = {index for index, head in enumerate(net.heads) if head.linear.weight.grad is not None and head.linear.weight.grad.any()}
     assert moved == trains
     assert all(segment[-3].weight.grad.any() for segment in net.segments)
 
 
+def test_the_bound_loss_is_that_of_the_clock_s_epoch():
+    annealed = rule(weights=(1.0, 0.0, 0.0), final_weights=(0.0, 0.0, 1.0), anneal_epochs=10, eligibility="residual")
+    net, batch = create("cgt", 3, (1, 28, 28)), Batch(torch.randn(2, 1, 28, 28), torch.tensor(LABELS))
+    output = net(batch.x)
+    for epoch in (0.0, 2.5, 10.0):
+        expected = exit_loss(output.details["exits"], batch.labels, annealed, epoch)
+        assert torch.equal(annealed.bind(net, {})(output, batch, Clock(epoch, 30)), expected)
+
+
 @pytest.mark.parametrize("gated", ["hard", "soft", "soft-printed"])
 def test_annealing_without_gates_differs_in_the_gates_alone(gated):
-    ours, theirs = recipe_of("cgt", "cgt", "annealed", []), recipe_of("cgt", "cgt", gated, [])
-    assert (ours.model, ours.data, ours.training, ours.evaluation) == (theirs.model, theirs.data, theirs.training, theirs.evaluation)
+    ours, theirs = recipe_of("cgt", "cgt", "annealed"), recipe_of("cgt", "cgt", gated)
+    assert (ours.model, ours.data, ours.training, ours.study) == (theirs.model, theirs.data, theirs.training, theirs.study)
     assert ours.baseline == ("joint",) and theirs.baseline == ("joint", "annealed")
-    assert ours.objective.exits == theirs.objective.exits.model_copy(update={"eligibility": "all"})
-    halfway = exit_weights(torch.tensor(LOGITS), torch.tensor(LABELS), ours.objective.exits, 15)
+    assert list(ours.losses) == list(theirs.losses) == ["exits"]
+    assert ours.losses["exits"] == theirs.losses["exits"].model_copy(update={"eligibility": "all"})
+    halfway = exit_weights(torch.tensor(LOGITS), torch.tensor(LABELS), ours.losses["exits"], 15)
     torch.testing.assert_close(halfway, torch.tensor([[0.601, 0.601, 0.551]] * 2) / 1.753)
 
 
@@ -214,13 +228,13 @@ def test_one_threshold_for_each_exit_leaves_a_bad_exit_out():
     assert accuracy["each"] > accuracy["all"] + 0.05 and accuracy["each"] > accuracy["shares"] + 0.05
 
 
-def test_thresholds_of_many_exits_are_drawn_by_lot():
+def test_thresholds_of_many_exits_are_drawn_at_random():
     """Three thresholds for each of fifteen exits would be fourteen million combinations."""
     draw = np.random.default_rng(0)
     scores, right, costs = draw.random((200, 16)), draw.random((200, 16)) < np.linspace(0.5, 0.9, 16), np.linspace(0.1, 1.0, 16)
-    found = thresholds.one_each(scores, right, costs, [0.4, 1.0])
-    spent = [costs[thresholds.leave(scores, each)].mean() for each in found]
-    assert 0.1 < spent[0] <= 0.4 and found == thresholds.one_each(scores, right, costs, [0.4, 1.0])
+    chosen = thresholds.one_each(scores, right, costs, [0.4, 1.0])
+    spent = [costs[thresholds.leave(scores, each)].mean() for each in chosen]
+    assert 0.1 < spent[0] <= 0.4 and chosen == thresholds.one_each(scores, right, costs, [0.4, 1.0])
 
 
 def test_shares_make_up_for_scores_that_many_inputs_have():
@@ -238,13 +252,13 @@ def answers(logits, labels):
 
 
 def test_overthinking_oracle_and_calibration():
-    found = answers(LOGITS, LABELS)  # the first input: right, wrong, right; the second: never right
-    assert study.overthinking(found) == 0.0
+    two = answers(LOGITS, LABELS)  # the first input: right, wrong, right; the second: never right
+    assert study.overthinking(two) == 0.0
     assert study.overthinking(answers([LOGITS[0][:2], LOGITS[1][:2]], LABELS)) == 50.0
     once = [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 4.0, 0.0]]  # right at the first of three exits alone
     assert study.overthinking(answers([once], [0])) == 100.0
-    assert study.oracle(found).tolist() == [0, 0]
-    table = reliability.calibration(found, None)
+    assert study.oracle(two).tolist() == [0, 0]
+    table = reliability.calibration(two, None)
     first = table[table["exit"] == 0]
     sure = [100 * max(softmax(LOGITS[0][0])), 100 * max(softmax(LOGITS[1][0]))]
     assert first["ece"].iloc[0] == pytest.approx((100 - sure[0] + sure[1]) / 2, rel=1e-5)
@@ -256,18 +270,18 @@ def test_temperatures_bring_back_planted_ones():
     true = torch.randn(4000, 2, 5, generator=draw) * 2
     labels = torch.distributions.Categorical(logits=true[:, 0]).sample().numpy()
     true[:, 1] = true[:, 0]
-    found = reliability.fit_temperatures(Answers(labels, true * torch.tensor([3.0, 0.5])[None, :, None]))
-    assert found == pytest.approx((3.0, 0.5), rel=0.1)
+    temperatures = reliability.fit_temperatures(Answers(labels, true * torch.tensor([3.0, 0.5])[None, :, None]))
+    assert temperatures == pytest.approx((3.0, 0.5), rel=0.1)
 
 
-def test_a_fixed_pattern_leaves_by_lot():
-    found = answers([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]], [0, 0])  # 0 % at the first exit, 100 % at the second
+def test_a_fixed_pattern_leaves_at_random():
+    late = answers([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]], [0, 0])  # 0 % at the first exit, 100 % at the second
     costs = np.array([10.0, 30.0])
-    assert study.fixed_accuracy(found, found, costs, 15.0) == pytest.approx(25.0)
-    assert study.fixed_accuracy(found, found, costs, 30.0) == study.fixed_accuracy(found, found, costs, 99.0) == pytest.approx(100.0)
-    assert study.fixed_accuracy(found, found, costs, 1.0) == 0.0
+    assert study.fixed_accuracy(late, late, costs, 15.0) == pytest.approx(25.0)
+    assert study.fixed_accuracy(late, late, costs, 30.0) == study.fixed_accuracy(late, late, costs, 99.0) == pytest.approx(100.0)
+    assert study.fixed_accuracy(late, late, costs, 1.0) == 0.0
     misled = answers([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]], [0, 0])  # validation says the first exit is the better one
-    assert study.fixed_accuracy(misled, found, costs, 99.0) == 0.0
+    assert study.fixed_accuracy(misled, late, costs, 99.0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -282,15 +296,16 @@ def test_a_fixed_pattern_leaves_by_lot():
     ],
 )
 def test_units_add_up_and_leaving_early_costs_less(backbone, shape):
-    net = models.create("cgt", 10, shape, backbone=backbone)
+    net = create("cgt", 10, shape, backbone=backbone)
     costs = study.leaving_macs(net)
     assert (np.diff(costs) > 0).all() and costs[-1] > net.macs_static > costs[-2]
-    assert sum(unit.macs for unit in net.units) == costs[-1]
-    assert net.macs(net.needed(torch.ones(1, net.switches, dtype=torch.bool)).numpy())[0] == net.macs_static
+    assert sum(unit.macs for unit in net.units) == costs[-1] == net.tally(net.most()[None]).sum()
+    assert net.tally(net.needed(net.most()[None])).sum() == net.macs_static
+    assert [unit.kind for unit in net.units] == ["segment", "head"] * net.exits
 
 
-def test_resnet18_has_its_known_size():
-    net = models.create("cgt", 100, (3, 32, 32), backbone={"kind": "resnet18"})
+def test_resnet18_has_its_published_size():
+    net = create("cgt", 100, (3, 32, 32), backbone={"kind": "resnet18"})
     trunk = sum(parameter.numel() for part in (*net.segments, net.heads[-1]) for parameter in part.parameters())
     assert trunk == 11_220_132 and round(net.macs_static / 1e6) == 555  # as torchvision's with a stride-1 3x3 stem
 
@@ -300,103 +315,191 @@ def test_the_whole_budget_pays_for_the_heads_on_the_way():
     labels, draw = np.arange(100) % 10, torch.Generator().manual_seed(0)
     logits = torch.randn(100, 3, 10, generator=draw)
     logits[:, 2] += 20 * torch.nn.functional.one_hot(torch.from_numpy(labels), 10)
-    net, asked = models.create("cgt", 10, (1, 28, 28)), ExitChoice(budgets=(1.0, 0.5))
+    net, choice = create("cgt", 10, (1, 28, 28)), ExitChoice(budgets=(1.0, 0.5))
     assert study.leaving_macs(net)[-1] > net.macs_static
-    whole = {choice.way: choice.policy for choice in study.choose(net, Answers(labels, logits), asked, None) if choice.budget == 1}
+    whole = {each.way: each.policy for each in study.choose(net, Answers(labels, logits), choice, None) if each.budget == 1}
     assert len(whole) == 3
     for policy in whole.values():
         assert (first_sure(all_scores(logits, "max-softmax"), policy.thresholds) == 2).all()
 
 
-def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
-    """Thresholds are chosen on validation, scored on test, kept with the weights, and the network is timed by them."""
-    train = [*SMALL, "--set", "data.validation=60", "--set", "model.backbone.widths=[8,16,32]", "--out", str(tmp_path), "--epochs", "2"]
-    (row,) = gatebench.json("train", "cgt", "--config", "hard", *train)
-    (folder,) = tmp_path.glob("cgt-hard-*")
-    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
-    assert rows[0] == row and len(rows) == 4 * (3 * 3 + 1)
-    assert row["split"] == "test" and row["policy"] == "max-softmax, one threshold" and row["tradeoff"] == 0.5
-    assert sum(row["shares"]) == pytest.approx(1) and {"f1", "overthinking_pct"} <= set(row)
-    plan = read(folder / "recipe.yaml")
-    dataset = load(plan.data, tmp_path)
-    model = trained(RunFolder(folder), plan, json.loads((folder / "data.json").read_text()))
-    chosen_on = Batches(dataset.validation, dataset.mean, dataset.std, batch_size=250, device=torch.device("cpu"))
-    scored_on = Batches(dataset.test, dataset.mean, dataset.std, batch_size=250, device=torch.device("cpu"))
-    known, costs = ask_all(model, chosen_on, row["precision"]), study.leaving_macs(model) / model.macs_static
-    answers, asking = ask_all(model, scored_on, row["precision"]), study.leaving_macs(model)
-    assert row["oracle_macs"] == pytest.approx(asking[study.oracle(answers)].mean())
-    fixed = study.fixed_accuracy(known, answers, study.fixed_macs(model), row["macs_executed"])
-    assert row["adaptivity_gain_same_weights"] == pytest.approx(row["accuracy"] - fixed)
-    (expected,) = thresholds.one_for_all(known.scores("max-softmax", None).numpy(), known.right, costs, [0.5])
-    assert row["thresholds"] == pytest.approx(expected, abs=1e-6) and model.policy.thresholds == pytest.approx(expected, abs=1e-6)
+EXITS = [*SMALL, "--set", "data.validation=60", "--set", "model.backbone.widths=[8,16,32]"]
+HARD = ["train", "cgt", "--config", "hard", *EXITS, "--epochs", "2"]
+ONE_THRESHOLD = "max-softmax, one threshold"
 
-    inputs = pd.read_parquet(folder / "inputs.parquet")
+
+@pytest.fixture(scope="module")
+def hard(tmp_path_factory):
+    """The finished run of HARD; to be read, or copied with `copied`."""
+    home = tmp_path_factory.mktemp("exits")
+    (row,) = Command(home).json(*HARD, "--out", str(home))
+    (folder,) = home.glob("cgt-hard-*")
+    assert row == RunFolder(folder).read_json("summary.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def on_disk(hard):
+    """The run's network, what its exits say of validation and test, and its headline row."""
+    model, recipe, _ = trained.load_run(RunFolder(hard))
+    dataset, row = load(recipe.data, hard), RunFolder(hard).read_json("summary.json")
+    parts = (
+        ask_all(model, Batches(part, dataset.mean, dataset.std, batch_size=250, device=torch.device("cpu")), row["precision"])
+        for part in (dataset.validation, dataset.test)
+    )
+    return model, *parts, row
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+
+
+def test_a_run_has_a_row_for_every_rule_way_and_budget(hard):
+    rows = rows_of(hard)
+    row = rows[0]
+    assert row["split"] == "test" and row["policy"] == ONE_THRESHOLD and row["tradeoff"] == 0.5
+    assert len(rows) == len({(each["policy"], each["tradeoff"]) for each in rows}) == 4 * (3 * 3 + 1)
+    declared = {column.name for column in COLUMNS}
+    assert json.loads((hard / "columns.json").read_text()) == [column.model_dump(exclude_defaults=True) for column in COLUMNS]
+    for each in rows:
+        assert set(each) <= set(Row.model_fields) | declared and sum(each["shares"]) == pytest.approx(1)
+        assert each["share_names"] == ["exit 1", "exit 2", "exit 3"] and each["adaptive"]
+    assert {"f1", "overthinking_pct", "oracle_accuracy", "calibration_error_pct", "thresholds"} <= set(row)
+    assert all(("audit" in each) == (each is row) for each in rows)
+
+
+def test_thresholds_are_chosen_on_validation_scored_on_test_and_kept_with_the_weights(hard, on_disk):
+    model, validation, test, row = on_disk
+    macs = study.leaving_macs(model)
+    costs = macs / model.macs_static
+    (expected,) = thresholds.one_for_all(validation.scores("max-softmax", None).numpy(), validation.right, costs, [0.5])
+    assert row["thresholds"] == pytest.approx(expected, abs=1e-6) and model.policy.thresholds == pytest.approx(expected, abs=1e-6)
+    taken = thresholds.leave(test.scores("max-softmax", None).numpy(), expected)
+    assert row["accuracy"] == pytest.approx(100 * test.right[np.arange(len(taken)), taken].mean())
+    assert row["macs_executed"] == pytest.approx(macs[taken].mean()) and row["macs_dense"] == model.macs_static
+    assert row["oracle_macs"] == pytest.approx(macs[study.oracle(test)].mean())
+    fixed = study.fixed_accuracy(validation, test, study.fixed_macs(model), row["macs_executed"])
+    assert row["adaptivity_gain"] == pytest.approx(row["accuracy"] - fixed)
+
+
+def test_the_tables_of_a_run_say_what_its_row_says(hard, on_disk):
+    model, validation, test, row = on_disk
+    inputs = pd.read_parquet(hard / "inputs.parquet")
     assert row["accuracy"] == pytest.approx(100 * (inputs["label"] == inputs["prediction"]).mean())
     assert row["macs_executed"] == pytest.approx(inputs["macs_executed"].mean())
     assert row["shares"][0] == pytest.approx(1 - inputs["segments.1"].mean())
-    curve = pd.read_csv(folder / "exits.csv")
+    curve, macs = pd.read_csv(hard / "exits.csv"), study.leaving_macs(model)
     assert {"anytime", "oracle", "max-softmax", "max-softmax, budgeted batch", "patience"} <= set(curve["curve"])
-    for _, at in curve[curve["curve"] == "max-softmax, budgeted batch"].iterrows():  # shares of validation, scored on test
-        shared = thresholds.by_shares(known.scores("max-softmax", None).numpy(), costs, at["setting"])
-        assert at["macs"] == pytest.approx(asking[thresholds.leave(answers.scores("max-softmax", None).numpy(), shared)].mean(), rel=1e-5)
+    shared = curve[curve["curve"] == "max-softmax, budgeted batch"]
+    assert len(shared) == 19
+    for _, at in shared.iterrows():  # shares of validation, scored on test
+        chosen = thresholds.by_shares(validation.scores("max-softmax", None).numpy(), macs / model.macs_static, at["setting"])
+        assert at["macs"] == pytest.approx(macs[thresholds.leave(test.scores("max-softmax", None).numpy(), chosen)].mean(), rel=1e-5)
     assert curve.loc[curve["curve"] == "oracle", "accuracy"].item() >= curve.loc[curve["curve"] == "anytime", "accuracy"].max()
-    assert (folder / "exits.png").read_bytes().startswith(b"\x89PNG") and (folder / "calibration.csv").exists()
-    done = gatebench("profile-latency", str(folder), "--inputs", "32", "--repeats", "5", "--threads", "1", "--json")
-    assert done.returncode in (0, 3), done.stderr
-    (timed,) = json.loads(done.stdout)
-    assert timed["policy"] == "max-softmax, one threshold" and timed["execution"] == "sparse" and "gate_ms" in timed
-    named = ("--dataset", plan.data.name, "--inputs", "32", "--repeats", "5", "--threads", "1", "--json")
-    (timed,) = json.loads(gatebench("profile-latency", str(folder), *named).stdout)
-    assert timed["accuracy"] == row["accuracy"], "named or not, its own test images are those that it was scored on"
-    (folder / "decisions-elsewhere.png").touch()
+    reliable = pd.read_csv(hard / "calibration.csv")
+    assert [reliable.loc[reliable["exit"] == number, "ece"].iloc[0] for number in range(3)] == pytest.approx(row["calibration_error_pct"])
+    drawn = pictures(RunFolder(hard))
+    assert set(drawn) == {"exits", "calibration"} and not list(hard.glob("*.png"))
 
-    weights, epochs = (folder / "model.safetensors").read_bytes(), (folder / "epochs.csv").read_text()
-    again_at = ("--set", "evaluation.exits.budgets=[0.7]")
-    whole = (folder / "resume.pt").read_bytes()
-    (folder / "resume.pt").write_bytes(whole[:-1000])
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert "resume.pt is damaged" in gatebench.refused("train", "cgt", "--config", "hard", *train, *again_at, code=1)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before, "what failed costs nothing"
-    (folder / "resume.pt").unlink()
-    (folder / "epochs.csv").unlink()
-    said = gatebench.refused("train", "cgt", "--config", "hard", *train, *again_at, code=1)
-    assert "neither resume.pt nor an epochs.csv of all its epochs" in said and "--fresh" in said and not (folder / "epochs.csv").exists()
-    (folder / "epochs.csv").write_text(epochs)
-    (folder / "resume.pt").write_bytes(whole)
-    (again,) = gatebench.json("train", "cgt", "--config", "hard", *train, *again_at)  # without training again
+
+def test_a_run_is_timed_by_its_own_thresholds_which_others_outdate(gatebench, hard, tmp_path):
+    folder = copied(hard, tmp_path)
+    (row, *_) = rows_of(folder)
+    quick = ("--inputs", "32", "--repeats", "5", "--threads", "1", "--json")
+    for named in ((), ("--dataset", row["dataset"])):  # named or not, its own test images are those that it was scored on
+        done = gatebench("profile-latency", str(folder), *quick, *named)
+        assert done.returncode in (0, 3), done.stderr
+        (timed,) = json.loads(done.stdout)
+        assert timed["policy"] == ONE_THRESHOLD and timed["tradeoff"] == 0.5 and timed["execution"] == "sparse" and "gate_ms" in timed
+        assert timed["scored_inputs"] and timed["weights"] == row["weights"] and "accuracy" not in timed
+    (run,), left_out = read_runs(tmp_path)
+    assert not left_out and len(list((folder / "times").glob("*.jsonl"))) == 2
+    (joined,) = run.joined_times
+    assert joined["accuracy"] == row["accuracy"]
+    sessions = {path.name: path.read_bytes() for path in (folder / "times").iterdir()}
+
+    (again,) = gatebench.json(*HARD, "--set", "study.budgets=[0.35]", "--out", str(tmp_path))
+    assert again["thresholds"] != row["thresholds"] and again["weights"] != row["weights"]
+    assert {path.name: path.read_bytes() for path in (folder / "times").iterdir()} == sessions, "a session is written once"
+    (run,), left_out = read_runs(tmp_path)
+    assert not run.times and len(left_out) == 2 and "its times are of other weights than the run's" in left_out[0]
+    gatebench.json(*HARD, "--out", str(tmp_path))
+    (run,), left_out = read_runs(tmp_path)
+    assert not left_out and run.joined_times == [joined]
+
+
+def test_thresholds_are_chosen_anew_without_training_again(gatebench, hard, tmp_path):
+    folder = copied(hard, tmp_path)
+    (row, *_), epochs = rows_of(folder), (folder / "epochs.csv").read_text()
+    here = ("--out", str(tmp_path))
+    (again,) = gatebench.json(*HARD, "--set", "study.budgets=[0.7]", *here)
     assert again["tradeoff"] == 0.7 and (folder / "epochs.csv").read_text() == epochs and len(list(tmp_path.glob("cgt-hard-*"))) == 1
     assert again["training_seconds"] == row["training_seconds"] and again["digest"] == row["digest"]
-    assert not [*folder.glob("latency*"), *folder.glob("decisions*.png")]  # those of other thresholds
-    assert "latency_ms" not in (folder / "rows.jsonl").read_text()
-    (scaled,) = gatebench.json("train", "cgt", "--config", "hard", *train, "--set", "evaluation.exits.temperature=true")
-    temperatures = trained(RunFolder(folder), plan, json.loads((folder / "data.json").read_text())).policy.temperatures
-    assert temperatures == pytest.approx(reliability.fit_temperatures(known), rel=1e-5) and scaled["shares"] != row["shares"]
+    assert {each["tradeoff"] for each in rows_of(folder)} == {0.7} and again == RunFolder(folder).read_json("summary.json")
+    (anew,) = gatebench.json(*HARD, *here)
+    assert anew == row and rows_of(folder) == rows_of(hard)
+    names = {path.name for path in hard.iterdir()}
+    assert {path.name for path in folder.iterdir()} == names
+    for name in names - {"resume.pt"}:
+        assert (folder / name).read_bytes() == (hard / name).read_bytes(), name
+
+
+def test_temperatures_are_fitted_on_validation_and_kept_with_the_weights(gatebench, hard, on_disk, tmp_path):
+    _, validation, _, row = on_disk
+    folder = copied(hard, tmp_path)
+    (scaled,) = gatebench.json(*HARD, "--set", "study.temperature=true", "--out", str(tmp_path))
+    temperatures = trained.load_run(RunFolder(folder))[0].policy.temperatures
+    assert temperatures == pytest.approx(reliability.fit_temperatures(validation), rel=1e-5) and scaled["shares"] != row["shares"]
+    assert scaled["temperatures"] == pytest.approx(temperatures) and scaled["policy"] == f"{ONE_THRESHOLD}, temperatures"
     calibration = pd.read_csv(folder / "calibration.csv")
     assert sorted(set(calibration["temperature"])) == pytest.approx(sorted({1.0, *temperatures}), rel=1e-6)
-    assert scaled["temperatures"] == pytest.approx(temperatures) and scaled["policy"] == "max-softmax, one threshold, temperatures"
     mended = [calibration.loc[calibration["temperature"].sub(each).abs() < 1e-6, "ece"].iloc[0] for each in temperatures]
     assert scaled["calibration_error_pct"] == pytest.approx(mended, rel=1e-6)
-    (folder / "resume.pt").unlink()  # as a run is handed on
-    (anew,) = gatebench.json("train", "cgt", "--config", "hard", *train)
-    assert {key: anew[key] for key in anew if key != "peak_memory_mb"} == {key: row[key] for key in row if key != "peak_memory_mb"}
-    assert (folder / "model.safetensors").read_bytes() == weights and (folder / "epochs.csv").read_text() == epochs
 
-    assert all(set(each) <= set(KINDS) for each in RunFolder(folder).read_rows())
-    exits = groups(read_runs(tmp_path)[0])
+
+def test_what_an_evaluation_needs_is_weights_and_epochs(gatebench, hard, tmp_path):
+    folder = copied(hard, tmp_path)
+    command = (*HARD, "--set", "study.budgets=[0.7]", "--out", str(tmp_path))
+    (folder / "epochs.csv").unlink()
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
+    message = gatebench.refused(*command, code=1)
+    assert "cannot be evaluated: epochs.csv is damaged or not there" in message and "--fresh" in message
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"} == before, "what failed costs nothing"
+    shutil.copy(hard / "epochs.csv", folder)
+    whole = (folder / "resume.pt").read_bytes()
+    (folder / "resume.pt").write_bytes(whole[:-1000])
+    (row,) = gatebench.json(*command)
+    (folder / "resume.pt").unlink()
+    gatebench.json(*HARD, "--out", str(tmp_path))
+    assert gatebench.json(*command) == [row]
+
+
+def test_budgets_of_one_operating_point_share_a_line_of_the_report(hard):
+    (row, *_) = rows_of(hard)
+    exits = groups(read_runs(hard)[0])
     assert sorted(budget for each in exits for budget in each.budgets) == [0.35, 0.5, 0.65, 0.8]
-    (sheet,) = exit_sheets(exits)
-    (half,) = [dict(zip(sheet.headings, line, strict=True)) for line in sheet.lines if "50" in line[1].split(", ")]
-    assert half["run"].startswith("cgt hard (recipe: 30 epochs") and half["accuracy %"].startswith(f"{row['accuracy']:.2f} (")
-    assert half["audit"] != "not audited"
-    assert half["leaving at each exit %"] == " / ".join(f"{100 * share:.1f}" for share in row["shares"])
+    (sheet,) = point_sheets(exits)
+    (half,) = [record for record in sheet.records if record.get("tradeoff", record.get("tradeoff_low")) <= 0.5 <= upper(record)]
+    assert half["run"].startswith("cgt hard (recipe: 30 epochs") and half["accuracy"] == row["accuracy"]
+    assert half.get("audit") != "not audited"
+    assert [half[f"shares_exit_{number}"] for number in (1, 2, 3)] == pytest.approx(row["shares"])
+    for name in ("overthinking_pct", "oracle_accuracy", "oracle_macs"):
+        assert half[name] == pytest.approx(row[name])
 
-    (deepest,) = gatebench.json("train", "cgt", "--config", "deepest", *train, "--set", "evaluation.exits.budgets=[0.7]")
+
+def upper(record):
+    """The largest budget of a line."""
+    return record.get("tradeoff", record.get("tradeoff_high"))
+
+
+def test_exits_are_trained_on_the_frozen_trunk_of_a_parent(gatebench, hard, tmp_path):
+    train = (*EXITS, "--epochs", "2", "--out", str(tmp_path))
+    (deepest,) = gatebench.json("train", "cgt", "--config", "deepest", *train, "--set", "study.budgets=[0.7]")
     (wise,) = gatebench.json("train", "cgt", "--config", "exit-wise", *train)  # its parent is as good when it was scored otherwise
     (parent,) = tmp_path.glob("cgt-deepest-*")
-    assert json.loads((parent / "summary.json").read_text()) == deepest
-    assert wise["parents"] == [parent.name] and wise["params"] == row["params"]  # the frozen ones are there too
-    from safetensors.torch import load_file
-
+    assert RunFolder(parent).read_json("summary.json") == deepest
+    (headline, *_) = rows_of(hard)
+    assert wise["parents"] == [parent.name] and wise["params"] == headline["params"]  # the frozen ones are there too
     (child,) = tmp_path.glob("cgt-exit-wise-*")
     first, second = (load_file(each / "model.safetensors") for each in (parent, child))
     frozen = [name for name in first if name.startswith(("segments.", "heads.2"))]
@@ -405,77 +508,145 @@ def test_a_run_from_recipe_to_rows(gatebench, tmp_path):
 
 
 def test_a_missing_parent_is_made_first(gatebench, tmp_path):
-    small = [*SMALL, "--set", "data.validation=60", "--set", "model.backbone.widths=[8,16,32]", "--out", str(tmp_path), "--epochs", "1"]
-    small += ["--set", "model.rule=entropy", "--set", "evaluation.exits.rules=[entropy]"]  # which the parent's own recipe does not allow
+    small = [*EXITS, "--out", str(tmp_path), "--epochs", "1"]
+    small += ["--set", "model.rule=entropy", "--set", "study.rules=[entropy]"]  # which the parent's own recipe does not allow
     done = gatebench("train", "cgt", "--config", "exit-wise", *small)
     assert done.returncode == 0, done.stderr
     assert done.stderr.index("cgt deepest on shapes, seed 0: epoch 1/1") < done.stderr.index("cgt exit-wise on shapes, seed 0: epoch 1/1")
     (parent,) = tmp_path.glob("cgt-deepest-*")
     assert {"model.rule=entropy", "data.validation=60"} <= set(RunFolder(parent).read_json("summary.json")["changes"])
+
+
+def test_a_finished_run_needs_its_parent_no_more(gatebench, tmp_path):
+    train = ("train", "cgt", "--config", "exit-wise", *EXITS, "--out", str(tmp_path), "--epochs", "1")
+    (row,) = gatebench.json(*train)
+    (parent,) = tmp_path.glob("cgt-deepest-*")
     shutil.rmtree(parent)
-    assert gatebench("train", "cgt", "--config", "exit-wise", *small).returncode == 0
-    assert not list(tmp_path.glob("cgt-deepest-*")), "a finished run needs its parent no more"
+    assert gatebench.json(*train) == [row]
+    assert not list(tmp_path.glob("cgt-deepest-*"))
 
 
 def test_what_is_wrong_with_exits_is_said(gatebench, tmp_path):
     where = [*SMALL, "--epochs", "1", "--out", str(tmp_path), "--set", "data.validation=40"]
-    said = gatebench.refused("train", "cgt", *where, "--set", "objective.exits.weights=[1,1]", code=2)
-    assert "the model has 3 exits; give one weight for each" in said
-    assert "Did you mean 'heads'?" in gatebench.refused("train", "cgt", *where, "--set", "training.freeze=[head]", code=2)
-    said = gatebench.refused("train", "cgt", *where, "--set", "evaluation.exits.budgets=[0.001]", code=2)
-    assert "0.001 is less of the static twin's MACs than the first exit costs" in said and "epoch" not in said
-    said = gatebench.refused("train", "cgt", *where, "--set", "data.validation=0", code=2)
-    assert "thresholds are chosen on a validation part" in said
-    said = gatebench.refused("train", "resnet8", *where, "--set", "objective.exits.weights=[1]", code=2)
-    assert "one answer and no exits" in said
-    said = gatebench.refused(
-        "train", "cgt", "--config", "hard", *where, "--set", "objective.exits.weights=[0,0,1]", "--set", "objective.exits.floor=0", code=2
-    )
-    assert "an input might train no exit" in said
-    assert "Did you mean 'entropy'?" in gatebench.refused("train", "cgt", *where, "--set", "evaluation.exits.rules=[entropie]", code=2)
-    for setting, said in {
-        "evaluation.exits.rules=[margin]": "the first must be the model's own, 'max-softmax'",
-        "evaluation.exits.rules=[]": "at least 1 item",
-        "evaluation.exits.budgets=[0.5,0.5]": "each is to be given once",
-        "evaluation.exits.budgets=[-1]": "greater than 0",
-        "objective.budget={weight: 1, target: 0.5}": "the model has no gates that a budget could hold down",
+    floorless = ("--set", "losses.exits.weights=[0,0,1]", "--set", "losses.exits.floor=0")
+    assert "an input might train no exit" in gatebench.refused("train", "cgt", "--config", "hard", *where, *floorless, code=2)
+    for setting, message in {
+        "losses.exits.weights=[1,1]": "losses.exits.weights: the model has 3 exits; give one weight for each",
+        "losses.exits.anneal_epochs=0": "losses.exits: final_weights and anneal_epochs want each other",
+        "losses.budget={weight: 1, target: 0.5}": "losses.budget: the model has no gates that a budget could hold down",
+        "training.freeze=[head]": "Did you mean 'heads'?",
         "training.freeze=[segments,heads]": "nothing is left to train",
-        "objective.exits.anneal_epochs=0": "final_weights and anneal_epochs want each other",
+        "study.budgets=[0.001]": "study.budgets: 0.001 is less of the static twin's MACs than the first exit costs",
+        "study.budgets=[0.5,0.5]": "each is to be given once",
+        "study.budgets=[-1]": "greater than 0",
+        "study.rules=[entropie]": "Did you mean 'entropy'?",
+        "study.rules=[margin]": "study.rules: the first must be the model's own, 'max-softmax'",
+        "study.rules=[]": "at least 1 item",
+        "data.validation=0": "study: thresholds are chosen on a validation part",
         "data.scored=validation": "leave data.scored at test",
         "baseline=[joint,joint]": "each is to be given once",
         "baseline=7": "baseline = 7 is not allowed",
     }.items():
-        assert said in gatebench.refused("train", "cgt", *where, "--set", setting, code=2), setting
-    said = gatebench.refused("train", "resnet8", *SMALL, "--out", str(tmp_path), "--set", "data.scored=validation", code=2)
-    assert "wants data.validation" in said
+        refusal = gatebench.refused("train", "cgt", *where, "--set", setting, code=2)
+        assert message in refusal and "epoch 1" not in refusal, setting
+    assert not list(tmp_path.glob("cgt-*")), "refused before anything is trained"
+    refusal = gatebench.refused("train", "resnet8", *where, "--set", "losses.exits.weights=[1]", code=2)
+    assert "unknown key 'losses.exits'" in refusal
+    refusal = gatebench.refused("train", "resnet8", *where, "--set", "study.budgets=[0.5]", code=2)
+    assert "there is nothing to choose for resnet8" in refusal
+    refusal = gatebench.refused("train", "resnet8", *SMALL, "--out", str(tmp_path), "--set", "data.scored=validation", code=2)
+    assert "wants data.validation" in refusal
 
 
-def test_a_budget_is_too_small_only_for_the_data_it_is_asked_for():
+def test_a_loss_or_study_of_exits_wants_a_model_that_has_them():
+    static = create("resnet8")
+    with pytest.raises(UsageError, match="losses.exits: the model has one answer and no exits before it"):
+        rule().check(static)
+    with pytest.raises(UsageError, match="study: there are thresholds to choose only for a model with exits"):
+        ExitChoice(budgets=(0.5,)).check(static, recipe_of("cgt", "cgt", "soft").data, sized=False)
+
+
+def test_a_budget_is_too_small_only_for_the_data_that_it_is_for():
     """Of one channel and 28 x 28 pixels the first exit costs less of the twin than of three and 32 x 32."""
-    recipe = recipe_of("cgt", "cgt", "soft", ["evaluation.exits.budgets=[0.07]", "model.backbone.convolutions=1"])
-    create(recipe)
-    create(recipe, num_classes=10, input_shape=(1, 28, 28))
+    recipe = recipe_of("cgt", "cgt", "soft", ["study.budgets=[0.07]", "model.backbone.convolutions=1"])
+    trained.create(recipe)
+
+    def check(shape):
+        recipe.study.check(create("cgt", 10, shape, **recipe.model.options), recipe.data, sized=True)
+
+    check((1, 28, 28))
     with pytest.raises(UsageError, match="than the first exit costs"):
-        create(recipe, num_classes=10, input_shape=(3, 32, 32))
+        check((3, 32, 32))
 
 
 def test_a_run_that_starts_from_itself_is_refused(gatebench, tmp_path):
     recipe = tmp_path / "loop.yaml"
-    recipe.write_text((LIBRARY / "cgt" / "exit-wise.yaml").read_text().replace("parent: deepest", f"parent: {recipe}"))
-    done = gatebench("train", "cgt", "--config", str(recipe), *SMALL, "--set", "data.validation=60", "--out", str(tmp_path))
-    assert done.returncode == 2 and "starts from itself" in done.stderr
+    recipe.write_text((LIBRARY / "cgt" / "exit-wise.yaml").read_text().replace("config: deepest", f"config: {recipe}"))
+    refusal = gatebench.refused(
+        "train", "cgt", "--config", str(recipe), *SMALL, "--set", "data.validation=60", "--out", str(tmp_path), code=2
+    )
+    assert "starts from itself" in refusal
 
 
 def test_settings_given_as_a_group_reach_the_parent():
-    known = {"training.learning_rate=0.2", "training.momentum=0.5", "data.validation=77"}
+    given = {"training.learning_rate=0.2", "training.momentum=0.5", "data.validation=77"}
     recipe = recipe_of("cgt", "cgt", "exit-wise", ["training={learning_rate: 0.2, momentum: 0.5}", "data={validation: 77}"])
-    parent = parent_of(recipe)
-    assert set(recipe.changes) == set(parent.changes) == known
+    parent = parent_recipe(recipe, recipe.parents["weights"])
+    assert set(recipe.changes) == set(parent.changes) == given
     assert parent.training.learning_rate == 0.2 and parent.training.momentum == 0.5 and parent.data.validation == 77
 
 
+@pytest.fixture(scope="module")
+def small():
+    """Three exits of a few thousand MACs."""
+    torch.manual_seed(0)
+    return create("cgt", 4, (1, 4, 4), backbone={"kind": "cnn", "widths": [4, 4, 4], "convolutions": 1}, threshold=0.5).eval()
+
+
+def runs(net, x, execution, decisions):
+    """Whether the executor accepts imposed decisions."""
+    try:
+        with torch.inference_mode():
+            output = net.infer(x, execution, decisions)
+    except ValueError as error:
+        assert "legal decisions run the segments up to one and its head" in str(error)
+        return False
+    assert torch.equal(output.decisions, decisions)
+    return True
+
+
+@pytest.mark.parametrize("execution", ["masked", "sparse"])
+def test_the_executor_runs_just_the_legal_decisions(small, execution):
+    """All patterns of three exits, one by one."""
+    patterns = torch.tensor(list(itertools.product([False, True], repeat=6)))
+    accepted = [runs(small, torch.zeros(1, 1, 4, 4), execution, pattern[None]) for pattern in patterns]
+    assert accepted == small.legal(patterns).tolist()
+    assert sum(accepted) == 1 + 2 + 4  # the heads before the last one are free
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4), st.sampled_from(["masked", "sparse"]))
+@settings(max_examples=60, deadline=None)
+def test_a_batch_is_run_where_all_of_its_decisions_are_legal(small, rows, execution):
+    decisions = torch.tensor(rows)
+    legal = small.legal(decisions)
+    assert legal.shape == (len(rows),) and legal.dtype == torch.bool
+    assert runs(small, torch.zeros(len(rows), 1, 4, 4), execution, decisions) == bool(legal.all())
+
+
+@given(st.integers(1, 8), st.integers(1, 20), st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_random_decisions_are_legal_whatever_the_number_of_exits(exits, count, seed):
+    parts = [torch.nn.Identity() for _ in range(exits)], [PooledLinear(3, 4, normalise=False) for _ in range(exits)]
+    net = EarlyExit(*parts, (3, 2, 2), "margin", 0.5)
+    decisions = net.random_decisions(count, np.random.default_rng(seed))
+    everywhere = leave_at(torch.arange(exits), exits)
+    assert net.legal(decisions).all() and net.legal(everywhere).all() and net.legal(net.needed(everywhere)).all()
+    assert net.legal(torch.stack([net.most(), net.least()])).all()
+    assert torch.equal(net.needed(everywhere).sum(1), torch.arange(exits) + 2)  # the segments up to one, and its head
+
+
 def test_imposed_decisions_that_are_not_legal_are_refused():
-    net = models.create("cgt", 10, (1, 28, 28)).eval()
+    net = create("cgt", 10, (1, 28, 28)).eval()
     for wanted in ([0] * 6, [1, 1, 0, 1, 0, 0], [0, 0, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0]):
         for count in (1, 3):
             with pytest.raises(ValueError, match="legal decisions"):
@@ -483,7 +654,7 @@ def test_imposed_decisions_that_are_not_legal_are_refused():
 
 
 def test_a_policy_of_another_network_is_refused():
-    net, x = models.create("cgt", 10, (1, 28, 28)).eval(), torch.zeros(1, 1, 28, 28)
+    net, x = create("cgt", 10, (1, 28, 28)).eval(), torch.zeros(1, 1, 28, 28)
     for policy, fault in (
         (ExitPolicy("max-softmax", (0.5,)), "3 exits want 2 thresholds"),
         (ExitPolicy("max-softmax", (0.5, 0.5), (2.0,)), "3 exits want 3 temperatures"),
@@ -503,11 +674,11 @@ def test_a_policy_of_another_network_is_refused():
 
 def test_an_image_too_small_for_its_widths_is_refused_with_what_would_do():
     with pytest.raises(UsageError, match="24x24 can be halved for 5 widths, not 6"):
-        models.create("cgt", 10, (3, 24, 24), backbone={"kind": "cnn", "widths": [8] * 6})
+        create("cgt", 10, (3, 24, 24), backbone={"kind": "cnn", "widths": [8] * 6})
 
 
 def test_what_it_answers_with_moves_where_it_moves():
-    assert copy.deepcopy(models.create("cgt")).to("meta").rows[0].device.type == "meta"
+    assert copy.deepcopy(create("cgt")).to("meta").rows[0].device.type == "meta"
 
 
 def test_a_trunk_without_maps_goes_on_with_those_that_stay():
@@ -522,7 +693,7 @@ def test_a_trunk_without_maps_goes_on_with_those_that_stay():
 
 
 def test_making_a_network_leaves_it_in_training():
-    assert all(module.training for module in models.create("cgt", 10, (1, 28, 28)).modules())
+    assert all(module.training for module in create("cgt", 10, (1, 28, 28)).modules())
 
 
 def test_temperatures_stay_within_reason():
@@ -532,9 +703,9 @@ def test_temperatures_stay_within_reason():
 
 
 def test_policies_are_kept_with_the_weights():
-    net = models.create("cgt", 10, (1, 28, 28), rule="entropy")
+    net = create("cgt", 10, (1, 28, 28), rule="entropy")
     net.policy = ExitPolicy("margin", (0.5, NEVER), (1.0, 1.1, 1.3))
-    other = models.create("cgt", 10, (1, 28, 28))
+    other = create("cgt", 10, (1, 28, 28))
     other.load_state_dict(net.state_dict())
     assert other.policy == net.policy
     assert {policy.temperatures for policy in other.fixed_policies.values()} == {net.policy.temperatures}  # they cost the same to ask
@@ -559,7 +730,7 @@ def test_a_batch_that_shrinks_leaves_its_images_as_they_were(layout):
 
 
 def test_folding_leaves_nothing_that_does_nothing():
-    net = models.create("cgt", 10, (1, 28, 28))
+    net = create("cgt", 10, (1, 28, 28))
     for module in net.modules():
         if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
             module.running_mean.normal_()
@@ -569,4 +740,5 @@ def test_folding_leaves_nothing_that_does_nothing():
     images = torch.randn(5, 1, 28, 28)
     with torch.inference_mode():
         assert torch.allclose(plain.all_exits(images), lean.all_exits(images), atol=1e-4)
-        assert torch.allclose(plain.twin()(images), lean.twin()(images), atol=1e-4)
+        (twin,), (lean_twin,) = plain.references().values(), lean.references().values()
+        assert torch.allclose(twin(images), lean_twin(images), atol=1e-4)

@@ -105,13 +105,15 @@ def test_each_is_short_and_touches_nothing():
 def test_masked_is_sparse(model):
     x, draw = torch.randn(24, 3, 16, 16), np.random.default_rng(0)
     most, least = model.most(), model.least()
-    imposed = [None, *(model.random_decisions(len(x), draw) for _ in range(3)), *(each.expand(len(x), -1).clone() for each in (least, most))]
+    imposed = [None, *(model.random_decisions(len(x), draw) for _ in range(3))]
+    imposed += [each.expand(len(x), -1).clone() for each in (least, most)]
     for decisions in imposed:
         assert decisions is None or model.legal(decisions).all()
         sparse, masked = (model.infer(x.clone(), execution, decisions) for execution in ("sparse", "masked"))
         assert torch.equal(sparse.decisions, masked.decisions)
         torch.testing.assert_close(sparse.logits, masked.logits, rtol=1e-4, atol=1e-5)
-        one_by_one = [model.infer(x[n : n + 1].clone(), "sparse", None if decisions is None else decisions[n : n + 1]) for n in range(len(x))]
+        alone = [None] * len(x) if decisions is None else decisions.split(1)
+        one_by_one = [model.infer(one.clone(), "sparse", on) for one, on in zip(x.split(1), alone, strict=True)]
         torch.testing.assert_close(torch.cat([each.logits for each in one_by_one]), sparse.logits, rtol=1e-4, atol=1e-5)
         units = model.unit_macs(sparse.decisions.double())
         assert (sparse.executed_macs[:, :-2] >= units - 1e-6).all()

@@ -120,7 +120,7 @@ def test_parents_are_made_and_used_again(tmp_path):
     folders, _ = done(jobs_of(child, tmp_path, seeds=(0, 1)), tmp_path / "out")
     assert [folder.path.name.split("-shapes")[0] for folder in folders] == ["resnet8-first", "resnet8-default"] * 2
     assert folders[1].read_json("summary.json")["parents"] == [folders[0].path.name]
-    assert folders[1].read_json("parents.json") == {"weights": folders[0].path.name}
+    assert folders[1].read_json("identity.json")["parents"] == {"weights": folders[0].path.name}
     written = (folders[0] / "summary.json").stat().st_mtime_ns
     other = recipe(changes=["training.momentum=0.5"], parents={"weights": {"config": first, "changes": ["training.momentum=0.9"]}})
     again, _ = done(jobs_of(other, tmp_path), tmp_path / "out")
@@ -136,15 +136,20 @@ def staged(tmp_path_factory):
     place = tmp_path_factory.mktemp("staged")
     (job,) = jobs_of(recipe("cosinegate", "predictive", ["model.depth=8"], epochs=2), place)
     folder, seen = RunFolder(place / "run"), []
-    for stage in (stages.train, stages.evaluate):
-        stage(job, folder, {}, Silent())
+    for stage in (lambda: stages.train(run_of(job, folder), {}, Silent()), lambda: stages.evaluate(job, folder)):
+        stage()
         seen.append({path.name for path in folder.path.iterdir()})
     return job, folder, seen
 
 
+def run_of(job, folder):
+    """A job without parents, to be trained in a folder."""
+    return stages.Run(job, stages.digests(job, {})[0], folder, exact=True)
+
+
 def test_each_stage_can_be_run_alone(staged, tmp_path):
     job, folder, (trained, evaluated) = staged
-    assert trained == {"recipe.yaml", "machine.json", "data.json", "epochs.csv", "model.safetensors", "resume.pt"}
+    assert trained == {"recipe.yaml", "machine.json", "data.json", "identity.json", "epochs.csv", "model.safetensors", "resume.pt"}
     results = {"rows.jsonl", "summary.json", "columns.json", "breakdown.csv", "inputs.parquet", "decisions.npz", "examples.npz"}
     assert evaluated - trained == results
     ((other,), _) = done([job], tmp_path)
@@ -158,12 +163,12 @@ def test_each_stage_can_be_run_alone(staged, tmp_path):
 def test_a_stage_without_the_one_before_it_says_so(staged, tmp_path):
     job, folder, _ = staged
     with pytest.raises(GatebenchError, match="cannot be evaluated: epochs.csv is damaged or not there"):
-        stages.evaluate(job, RunFolder(tmp_path / "nothing"), {}, Silent())
+        stages.evaluate(job, RunFolder(tmp_path / "nothing"))
     (tmp_path / "epochs").mkdir()
-    for name in ("epochs.csv", "recipe.yaml", "data.json"):
+    for name in ("epochs.csv", "recipe.yaml", "data.json", "identity.json"):
         (tmp_path / "epochs" / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(GatebenchError, match="model.safetensors"):
-        stages.evaluate(job, RunFolder(tmp_path / "epochs"), {}, Silent())
+        stages.evaluate(job, RunFolder(tmp_path / "epochs"))
     with pytest.raises(GatebenchError, match="is not finished; train it to its end before it is published"):
         stages.publish(RunFolder(tmp_path / "epochs"), tmp_path / "published")
     assert not (tmp_path / "published").exists()
@@ -172,7 +177,7 @@ def test_a_stage_without_the_one_before_it_says_so(staged, tmp_path):
 def test_what_a_finished_stage_left_is_not_made_again(staged):
     job, folder, _ = staged
     before = {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir()}
-    stages.train(job, folder, {}, Silent())
+    stages.train(run_of(job, folder), {}, Silent())
     assert {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir()} == before
 
 
@@ -188,7 +193,7 @@ def test_what_is_published(tmp_path):
     copies = [stages.publish(folder, tmp_path / "published") for folder in folders]
     assert [copy.path.name for copy in copies] == [folder.path.name for folder in folders]
     kept = {"recipe.yaml", "machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "columns.json", "breakdown.csv",
-            "times/here-1.jsonl", "times/here-1.json"}  # fmt: skip
+            "identity.json", "times/here-1.jsonl", "times/here-1.json"}  # fmt: skip
     per_run = {"model.safetensors", "decisions.npz", "examples.npz", "inputs.parquet"}
     for copy, expected in zip(copies, (kept | per_run, kept), strict=True):
         files = {str(path.relative_to(copy.path)) for path in copy.path.rglob("*") if path.is_file()}
@@ -202,7 +207,7 @@ def test_a_plan_that_is_done_does_nothing_new(tmp_path):
     assert [len(view.epochs) for view in views] == [1, 1]
     before = {path: path.stat().st_mtime_ns for folder in folders for path in folder.path.rglob("*")}
     again, views = done(jobs, tmp_path / "out")
-    assert [folder.path for folder in again] == [folder.path for folder in folders]
-    assert {path: path.stat().st_mtime_ns for folder in again for path in folder.path.rglob("*")} == before
+    assert [folder.path for folder in again] == [folders[1].path], "its parent is not needed again"
+    assert {path: path.stat().st_mtime_ns for folder in folders for path in folder.path.rglob("*")} == before
     assert not any(view.epochs or view.updates or view.said for view in views)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {folder.path.name for folder in folders}

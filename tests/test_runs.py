@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SMALL, Command, copied
+from conftest import SMALL, copied, trained_run
 from safetensors.torch import load_file
 
 from gatebench.errors import GatebenchError
@@ -44,10 +44,7 @@ def assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    out = tmp_path_factory.mktemp("unbroken")
-    done = Command(out)(*TRAIN, "--out", str(out / "results"))
-    assert done.returncode == 0, done.stderr
-    return only_folder(out / "results")
+    return trained_run(tmp_path_factory.mktemp("unbroken"), *TRAIN)
 
 
 def kill_and_go_on(commands, out, moments):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import MissingData
+from ..errors import GatebenchError, MissingData
 from .console import DataDir, handle_errors, say, stderr, stdout, whole_numbers
 
 FALLBACK_EPOCHS = 7
@@ -81,16 +81,21 @@ def train(
 
 def _show_runs(finished: list, as_json: bool) -> None:
     """The rows of runs, each given as folder and row, with where the compute of the last one goes."""
-    from ..models.registry import entry
+    from ..report.reading import read_columns, read_rows
     from ..report.train_table import show
+    from ..row import Row
 
     rows = [row for _, row in finished]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, allow_nan=False))
         return
-    last, row = finished[-1]
-    points = [json.loads(line) for line in (last / "rows.jsonl").read_text().splitlines()]
-    show(stdout, rows, points, entry(row["model"]).columns, last.read_csv("breakdown.csv"))
+    last, _ = finished[-1]
+    try:
+        columns = read_columns(last / "columns.json")
+        points = read_rows(last / "rows.jsonl", Row, columns)
+    except GatebenchError as error:
+        raise GatebenchError(f"In {last.path} {error}. Remove the folder or train into another with --fresh.") from None
+    show(stdout, rows, points, columns, last.read_csv("breakdown.csv"))
     for folder, row in finished:
         for finding in row["audit"]:
             stdout.print(f"audit, seed {row['seed']}: {finding}", markup=False, highlight=False, soft_wrap=True)

@@ -64,7 +64,7 @@ def _run_one(net: "BlockGatedResNet", x: Tensor, imposed: Tensor | None, thresho
         gates, decided = decide(net.up_front_logits(x), threshold)
     if decided is not None:
         return Output(net.run(x, decided.tolist()[0]), gates, decided, count=net.counting(decided, imposed is None))
-    state, pairs = apart(net.start(x), x), []
+    state, pairs = net.start(x), []
     for index, block in enumerate(net.blocks):
         logits, state = net.logits(index, x, state, None)
         state = apart(state, x)
