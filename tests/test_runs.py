@@ -91,7 +91,7 @@ def writing(name):
 
 def test_killed_while_writing_each_of_its_files(gatebench, gatebench_forks, unbroken, tmp_path):
     """In the order in which they are first written."""
-    names = ("machine.json", "data.json", "recipe.yaml", "resume.pt", "epochs.csv", "model.safetensors", "breakdown.csv",
+    names = ("machine.json", "data.json", "recipe.yaml", "identity.json", "resume.pt", "epochs.csv", "model.safetensors", "breakdown.csv",
              "inputs.parquet", "decisions.npz", "examples.npz", "columns.json", "rows.jsonl", "summary.json")  # fmt: skip
     assert set(names) == {path.name for path in unbroken.iterdir()}
     command = [*TRAIN, "--out", str(tmp_path / "out")]
