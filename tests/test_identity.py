@@ -223,9 +223,9 @@ def test_another_machine_s_unfinished_run_is_taken_over_where_that_is_said(gateb
 
 
 def test_a_run_that_cannot_be_taken_over_is_said_to_be_none(gatebench, static_run, tmp_path):
-    """With other threads, which decide the last digits, it is another run."""
+    """With other settings it is another run."""
     elsewhere(static_run, tmp_path, "summary.json")
-    done = gatebench("train", "resnet8", *STATIC, "--threads", "2", "--out", str(tmp_path), "--take-over")
+    done = gatebench("train", "resnet8", *STATIC, "--set", "training.momentum=0.8", "--out", str(tmp_path), "--take-over")
     assert "there is no unfinished run with these settings, threads, device and precision to take over" in done.stderr
 
 
