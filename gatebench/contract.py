@@ -41,6 +41,15 @@ class Prepare:
     """Per channel, of pixels scaled to [0, 1]."""
     std: tuple[float, ...]
 
+    def convert(self, x: Tensor, other: "Prepare") -> Tensor:
+        """Images [N, C, H, W] that were prepared so, as another network wants them: another size, mean and deviation."""
+        if self.size != other.size:
+            x = torch.nn.functional.interpolate(x, other.size, mode="bilinear", antialias=True)
+        if (self.mean, self.std) == (other.mean, other.std):
+            return x
+        mean, std, its_mean, its_std = (x.new_tensor(each)[:, None, None] for each in (self.mean, self.std, other.mean, other.std))
+        return (x * std + mean - its_mean) / its_std
+
 
 @dataclass
 class Output:
@@ -166,6 +175,11 @@ class GatedModel(nn.Module):
         """MACs of one input that belong to no unit; here those of a network whose static twin runs every unit."""
         return self.macs_static - sum(unit.macs for unit in self.units)
 
+    @cached_property
+    def macs_most(self) -> float:
+        """MACs of one input in its units under the costliest decisions."""
+        return float(self.unit_macs(self.most().double()[None]).sum())
+
     def unit_macs(self, on: Tensor) -> Tensor:
         """MACs [N, U] of each unit under decisions or gates `on` (float, [N, S]); differentiable.
 
@@ -190,6 +204,10 @@ class GatedModel(nn.Module):
     def counting_all(self, inputs: int, deciding: bool = True) -> Callable[[], Tensor]:
         """What an executor gives as `Output.count` when it computed everything for that many inputs."""
         return lambda: self.tally(torch.ones(inputs, self.switches), deciding)
+
+    def measured(self, outcome: Any) -> dict[str, Any]:
+        """Further columns of a run's row, from what it did on the scored inputs (`evaluation.outcome.Outcome`): shares, weights used ..."""
+        return {}
 
     # What it is compared with, and how it is timed
 

@@ -7,7 +7,7 @@ Shapes: N inputs, S switches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat
@@ -29,7 +29,6 @@ class Batch:
     """Images [N, C, H, W], as the network sees them."""
     labels: Tensor
     """[N]."""
-    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,8 @@ class Loss(Part):
     """Base of every loss. `kind` is its name in recipes, where a model's losses stand below `losses`."""
 
     kind: ClassVar[str]
+    parents: ClassVar[tuple[str, ...]] = ()
+    """Roles of the parent runs that it needs, such as a teacher."""
 
     def check(self, model: GatedModel) -> None:
         """Raises UsageError naming the setting where the model does not have what the loss needs."""
@@ -154,8 +155,13 @@ class Budget(Loss):
         if gates is None or not gates.requires_grad:
             return False
         trained = [weight for weight in copied.parameters() if weight.requires_grad]
-        gradients = torch.autograd.grad(gates.float().mean(), trained, allow_unused=True)
-        return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+
+        def largest(value: Tensor) -> float:
+            gradients = torch.autograd.grad(value, trained, allow_unused=True, retain_graph=True)
+            return max((float(gradient.abs().max()) for gradient in gradients if gradient is not None), default=0.0)
+
+        single = max(largest(gate) for gate in gates.float().mean(0))  # the mean of gates that add up to one has rounding for a gradient
+        return largest(gates.float().mean()) > 1e-4 * single / gates.shape[1]
 
 
 def warmup(epoch: float, warmup_epochs: float) -> float:
@@ -166,8 +172,8 @@ def warmup(epoch: float, warmup_epochs: float) -> float:
 
 
 def macs_share(gates: Tensor, model: GatedModel) -> Tensor:
-    """Share of the units' MACs that gates [N, S] let run, a scalar; differentiable."""
-    return model.unit_macs(gates.float()).sum(1).mean() / sum(unit.macs for unit in model.units)
+    """Share of the MACs of the costliest decisions that gates [N, S] let run, outside of units not counted; differentiable."""
+    return model.unit_macs(gates.float()).sum(1).mean() / model.macs_most
 
 
 LOSSES: tuple[type[Loss], ...] = (CrossEntropy, Budget)

@@ -14,6 +14,9 @@ from .errors import UsageError
 from .models import registry
 from .recipe import Parent, Recipe
 
+Line = tuple[tuple[str, str], ...]
+"""Models and recipes, each the parent of the one before."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -53,15 +56,11 @@ def plan(recipe: Recipe, seeds: Iterable[int], *, data_root: Path, device: str, 
     place = {"data_root": str(data_root), "device": device, "threads": threads}
     jobs: dict[str, Job] = {}
 
-    def add(each: Recipe, seed: int, wanted: bool, above: tuple[tuple[str, str], ...] = ()) -> str:
+    def add(each: Recipe, seed: int, wanted: bool, above: Line = ()) -> str:
         parents = {}
-        for role, parent in each.parents.items():
-            source = (parent.model or each.model.name, parent.config)
-            if source in above:
-                raise UsageError(
-                    f"recipe {each.name}: parent {' '.join(source)} starts from itself in the end. Name one that starts from nothing."
-                )
-            parents[role] = add(parent_recipe(each, parent), seed, False, (*above, source))
+        for role, (parent, line) in parents_of(each, above).items():
+            own = each.parents[role].seed
+            parents[role] = add(parent, seed if own is None else own, False, line)
         exact = precision if each.training.precision == "auto" else each.training.precision
         job = Job(each.resolved().content(), seed, precision=exact, parents=parents, wanted=wanted, **place)
         if wanted or job.key not in jobs:
@@ -73,9 +72,25 @@ def plan(recipe: Recipe, seeds: Iterable[int], *, data_root: Path, device: str, 
     return list(jobs.values())
 
 
+def parents_of(recipe: Recipe, above: Line = ()) -> dict[str, tuple[Recipe, Line]]:
+    """The recipes of the parents by role, each with the runs that it is a parent of, beginning with those `above`.
+
+    Raises UsageError where a parent starts from itself in the end.
+    """
+    parents = {}
+    for role, parent in recipe.parents.items():
+        source = (parent.model or recipe.model.name, parent.config)
+        if source in above:
+            raise UsageError(
+                f"recipe {recipe.name}: parent {' '.join(source)} starts from itself in the end. Name one that starts from nothing."
+            )
+        parents[role] = parent_recipe(recipe, parent), (*above, source)
+    return parents
+
+
 def parent_recipe(child: Recipe, parent: Parent) -> Recipe:
     """The recipe of a parent run. It has the child's data and share of epochs; one of the same model its options, study and
-    --set training.* too."""
+    --set training.* too. What `parent` says of it counts most."""
     name = parent.model or child.model.name
     registered = registry.entry(name)
     if name == child.model.name:
@@ -85,10 +100,12 @@ def parent_recipe(child: Recipe, parent: Parent) -> Recipe:
         changes = [change for change in child.changes if change in training or change.startswith(("data.", "model.", "study."))]
         own = own.model_copy(update={**shared, "changes": [*changes, *parent.changes]})
     else:
-        own = recipes.load(registered.recipes, name, parent.config, list(parent.changes))
+        own = recipes.load(registered.recipes, name, parent.config)
         data = child.data.model_copy(update={"augment": own.data.augment, "validation": own.data.validation})
         changes = [change for change in child.changes if change.startswith("data.")]
-        own = own.model_copy(update={"data": data, "changes": [*changes, *own.changes]})
-    if child.scaled_from_epochs:
+        own = recipes.changed(own.model_copy(update={"data": data, "changes": [*changes, *own.changes]}), parent.changes)
+    if parent.epochs:
+        own = own.with_epochs(parent.epochs)
+    elif child.scaled_from_epochs:
         own = own.with_epochs(max(1, round(own.training.epochs * child.training.epochs / child.scaled_from_epochs)))
     return own

@@ -6,12 +6,23 @@ imports torch.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, SerializeAsAny, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationError,
+)
 
 from .data.settings import Data
 from .errors import UsageError, explain, nearest, unknown
@@ -54,6 +65,10 @@ class Parent(Part):
     """Name of a recipe of that model."""
     changes: tuple[str, ...] = ()
     """KEY=VALUE, as --set."""
+    epochs: PositiveInt | None = None
+    """None: its recipe's, scaled as the child's are."""
+    seed: NonNegativeInt | None = None
+    """None: the child's."""
 
 
 def _one_as_list(value: Any) -> Any:
@@ -175,6 +190,7 @@ def parse(content: dict, where: str) -> Recipe:
         declared = registry.entry(model["name"])
         content = {**content, "losses": _losses(content.get("losses"), declared, where)}
         content["study"] = _study(content.get("study"), declared, where)
+        _check_roles(content.get("parents"), declared, content["losses"], where)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -191,6 +207,16 @@ def _losses(given: Any, declared: registry.Entry, where: str) -> dict[str, Loss]
         if kind not in kinds:
             raise UsageError(f"In {where}: unknown key {f'losses.{kind}'!r}.{nearest(kind, kinds)} Allowed here: {', '.join(kinds)}.")
     return {kind: _settings(kinds[kind], {} if value is None else value, where, f"losses.{kind}") for kind, value in given.items()}
+
+
+def _check_roles(parents: Any, declared: registry.Entry, losses: dict[str, Loss], where: str) -> None:
+    """Raises UsageError where a parent that the model or a loss needs is not named."""
+    roles = parents if isinstance(parents, dict) else {}
+    needed = {role: declared.name for role in declared.parents}
+    needed |= {role: f"losses.{each.kind}" for each in losses.values() for role in each.parents}
+    for role, who in needed.items():
+        if role not in roles:
+            raise UsageError(f"In {where}: {who} needs a parent run named parents.{role}.{nearest(role, roles)}")
 
 
 def _study(given: Any, declared: registry.Entry, where: str) -> Study | None:
@@ -215,6 +241,14 @@ def _settings(schema: type[Part], given: Any, where: str, key: str) -> Any:
         return schema.model_validate(given)
     except ValidationError as error:
         raise explain(error, schema, where, f"{key}.") from None
+
+
+def changed(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """The recipe with `a.b=c` overrides. Raises UsageError as `load`."""
+    content = recipe.content()
+    changes = [change for override in overrides for change in _apply(content, override)]
+    parsed = parse(content, f"recipe {recipe.name}")
+    return parsed.model_copy(update={"changes": [*parsed.changes, *changes]})
 
 
 def _read(path) -> dict:

@@ -35,7 +35,7 @@ from .measure.exclusive import alone
 from .measure.machine import describe, peak_memory_mb
 from .measure.macs import count_params
 from .models import registry
-from .plan import Job
+from .plan import Job, Line, parents_of
 from .profiling import session
 from .profiling.networks import Loader
 from .profiling.together import Together
@@ -116,6 +116,14 @@ def assign(jobs: list[Job], place: Place) -> dict[str, Run]:
         if job.key in needed and not runs[job.key].folder.finished:
             needed |= set(job.parents.values())
     return {key: each for key, each in runs.items() if key in needed}
+
+
+def check(recipe: Recipe, above: Line = ()) -> GatedModel:
+    """The recipe's network on those of its parents, untrained and for no data in particular; `above` is what it is a parent of.
+
+    Raises UsageError for what does not fit together, before anything is trained.
+    """
+    return create(recipe, parents={role: check(parent, line) for role, (parent, line) in parents_of(recipe, above).items()})
 
 
 def load_data(job: Job) -> Dataset:
@@ -199,7 +207,7 @@ def train(run: Run, parents: Mapping[str, RunFolder], view: View) -> None:
     if (folder / "model.safetensors").exists():  # written once training is over
         _record_machine(folder, machine)
         return
-    networks = {role: load_run(parent)[0].to(device).eval() for role, parent in parents.items()}
+    networks = {role: load_run(parent)[0].to(device).eval().requires_grad_(False) for role, parent in parents.items()}
     torch.manual_seed(job.seed)
     model = create(recipe, dataset=dataset, parents=networks)
     if WEIGHTS in networks:
@@ -212,9 +220,9 @@ def train(run: Run, parents: Mapping[str, RunFolder], view: View) -> None:
     folder.write_json("data.json", dataset.describe())
     folder.write_text("recipe.yaml", recipe.dump())
     folder.write_json("identity.json", {"digest": run.digest, "parents": {role: each.path.name for role, each in parents.items()}})
+    train_batches, test = _training_batches(model, recipe, dataset, device), _batches(model, dataset.test, device)
     shared = {"scored": dataset.scored, "seed": job.seed, "precision": job.precision, "view": view, "parents": networks}
-    fit(model, recipe.training, recipe.losses, _training_batches(recipe, dataset, device), _batches(dataset, dataset.test, device), folder,
-        **shared)  # fmt: skip
+    fit(model, recipe.training, recipe.losses, train_batches, test, folder, **shared)
     write_weights(folder, model)
 
 
@@ -231,16 +239,15 @@ def evaluate(job: Job, folder: RunFolder) -> None:
     model, _, _ = load_run(folder, chosen=False)  # what an earlier evaluation chose does not count
     params = count_params(model)
     model.to(device, memory_format=torch.channels_last)
-    model.begin_epoch(1.0)
-    test = _batches(dataset, dataset.test, device)
+    test = _batches(model, dataset.test, device)
     study = None
     if recipe.study:
-        validation = _batches(dataset, dataset.validation, device) if dataset.validation else None
+        validation = _batches(model, dataset.validation, device) if dataset.validation else None
         study = recipe.study.run(model, validation, test, job.precision)
     outcome = collect(model, test, job.precision)
     for name in recipe.training.freeze:
         model.get_submodule(name).requires_grad_(False)
-    batch = Batch(*next(_training_batches(recipe, dataset, device).in_order()))
+    batch = Batch(*next(_training_batches(model, recipe, dataset, device).in_order()))
     with autocast(device, job.precision):
         findings = audit(model, recipe.losses.values(), outcome, epochs[-1], recipe.training.epochs, batch)
     machine = folder.read_json("machine.json", "name")
@@ -312,15 +319,15 @@ def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcom
     folder.write_json("summary.json", rows[0])
 
 
-def _batches(dataset: Dataset, images: Images, device: torch.device) -> Batches:
-    """A part of the data as it is scored."""
-    return Batches(images, dataset.mean, dataset.std, batch_size=EVALUATION_BATCH, device=device)
+def _batches(model: GatedModel, images: Images, device: torch.device) -> Batches:
+    """A part of the data as the network is scored on it."""
+    return Batches(images, model.prepare.mean, model.prepare.std, batch_size=EVALUATION_BATCH, device=device)
 
 
-def _training_batches(recipe: Recipe, dataset: Dataset, device: torch.device) -> Batches:
+def _training_batches(model: GatedModel, recipe: Recipe, dataset: Dataset, device: torch.device) -> Batches:
     crop, rand = recipe.data.augment != "none", recipe.data.augment == "rand-augment"
     return Batches(
-        dataset.train, dataset.mean, dataset.std, batch_size=recipe.training.batch_size, device=device,
+        dataset.train, model.prepare.mean, model.prepare.std, batch_size=recipe.training.batch_size, device=device,
         crop=crop, flip=crop and dataset.mirrors, rand=rand,
     )  # fmt: skip
 

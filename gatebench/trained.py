@@ -34,7 +34,7 @@ def create(recipe: Recipe, dataset: Dataset | None = None, parents: Mapping[str,
         raise UsageError(
             f"{recipe.model.name} is no GatedModel (gatebench.contract): profile-latency can time it, train cannot train it."
         )
-    if dataset:
+    if dataset and model.prepare is None:
         model.prepare = prepare(dataset)
     check_freeze(recipe.training.freeze, model)
     for loss in recipe.losses.values():
@@ -64,6 +64,7 @@ def load_run(folder: RunFolder, chosen: bool = True) -> tuple[GatedModel, Recipe
         recipe.model.name, len(described["classes"]), tuple(described["input_shape"]), parents, **recipe.model.options
     )
     policy = model.policy
+    model.begin_epoch(1.0)
     fill(model, folder / "model.safetensors", "Put back those of this run, or train it again")
     if not chosen and policy is not None:
         model.policy = policy
@@ -83,9 +84,10 @@ def write_weights(folder: RunFolder, model: GatedModel) -> str:
 def contained(folder: RunFolder) -> dict[str, RunFolder]:
     """The runs whose networks a run's network is made of, by role. They lie beside it.
 
-    Raises GatebenchError where one is gone.
+    A parent that only its training needed, as a teacher, is none of them. Raises GatebenchError where one is gone.
     """
-    if not (folder / "identity.json").exists():  # a run of the first layout contains no other
+    builds = registry.entry(read(folder / "recipe.yaml").model.name).parameters
+    if "parents" not in builds or not (folder / "identity.json").exists():
         return {}
     named = folder.read_json("identity.json", "parents")["parents"]
     parents = {role: RunFolder(folder.path.parent / name) for role, name in named.items() if role != WEIGHTS}

@@ -119,7 +119,7 @@ def test_a_penalty_of_no_weight_is_no_finding(net):
 def test_a_claimed_saving_that_is_not_executed_is_reported():
     assert unexecuted_claim(50.0, 40.0) == []
     (finding,) = unexecuted_claim(50.0, -1.0)
-    assert finding == "claimed saving not executed: 50.0 % of the gates are off, -1.0 % of the MACs are saved"
+    assert finding == "claimed saving not executed: 50.0 % are claimed, -1.0 % of the MACs are saved"
     assert unexecuted_claim(0.0, 0.0) == []
 
 
@@ -132,7 +132,7 @@ def test_the_audit_has_the_findings_of_gates_losses_and_claims_and_none_for_a_st
         "always on: blocks.0",
         "always off: blocks.1",
         "penalty without gradient: the budget's penalty cannot move any gate",
-        f"claimed saving not executed: 50.0 % of the gates are off, {-100 * net.macs_gate / net.macs_static:.1f} % of the MACs are saved",
+        f"claimed saving not executed: 50.0 % are claimed, {-100 * net.macs_gate / net.macs_static:.1f} % of the MACs are saved",
     ]
     nothing = torch.zeros(2, 0, dtype=torch.bool)
     static = create("resnet8", input_shape=(3, 16, 16))

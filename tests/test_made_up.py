@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gatebench.measure.macs import count_macs
 
@@ -231,3 +232,70 @@ def test_the_expected_cost_of_a_router_is_differentiable(done):
     table = pd.read_csv(folder / "epochs.csv")
     assert (table["loss_expected_cost"] > 0).all() and (table["loss_expected_cost"] < 0.1).all()
     assert count_macs(torch.nn.Linear(3, 2), (1, 3)) == 6
+
+
+ROUTER = '''
+import torch
+from torch import nn
+
+from safetensors.torch import load_file
+
+from gatebench.measure.macs import count_macs
+from gatebench.models.registry import register
+from two_experts import TwoExperts
+
+
+class Prepared(nn.Module):
+    def __init__(self, router, expert):
+        super().__init__()
+        self.router, self.expert = [router], expert  # in a list: not a part of this module
+
+    def forward(self, x):
+        return self.expert.infer(self.router[0].prepare.convert(x, self.expert.prepare)).logits
+
+
+@register("pool-router", parents=("small", "large"))
+class PoolRouter(TwoExperts):
+    """Routes between finished runs of other models, which stay as they are."""
+
+    def __init__(self, num_classes, input_shape, parents):
+        super().__init__(num_classes, input_shape)
+        self.experts = nn.ModuleList(Prepared(self, parents[role]) for role in ("small", "large"))
+        macs = [parents[role].macs_static for role in ("small", "large")]
+        self.units = [type(unit)(unit.name, "expert", 1, cost, unit.params) for unit, cost in zip(self.units, macs)]
+        self.macs_static, self.classes = macs[1], num_classes
+
+    def _infer(self, x, execution, decisions, policy):
+        return super()._infer(x, "masked", decisions, policy)
+'''
+
+
+def test_a_router_between_runs_of_other_models(gatebench_process, tmp_path):
+    """Parents of other models first, once each; frozen to the last bit; in the run's identity; timed with its experts inside."""
+    shutil.copy(HERE / "two_experts.py", tmp_path)
+    (tmp_path / "pool.py").write_text(ROUTER)
+    about = tmp_path / "pool-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: pool\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[gatebench.models]\npool-router = pool:PoolRouter\n")
+    gatebench_process.environment["PYTHONPATH"] = str(tmp_path)
+    data = "data: {name: shapes, shapes: {train: 160, test: 80, image_size: 16, classes: 4}}\n"
+    training = "training: {epochs: 1, batch_size: 32, precision: fp32}\n"
+    parents = ["small: {model: resnet8, config: default, epochs: 1, seed: 0}", "large: {model: resnet14, config: default, epochs: 1}"]
+    (tmp_path / "r.yaml").write_text(data + training + "parents: {" + ", ".join(parents) + "}\n")
+    results = tmp_path / "results"
+    train = ["train", "pool-router", "--config", str(tmp_path / "r.yaml"), "--threads", "1", "--seed", "0,1", "--out", str(results)]
+    rows = gatebench_process.json(*train)
+    assert len(rows) == 2 and len(list(results.iterdir())) == 2 + 1 + 2, "one small expert for both seeds, a large one each"
+    folder = next(results.glob("pool-router-*-s1-*"))
+    assert {name.rsplit("-", 1)[0] for name in rows[1]["parents"]} == {"resnet8-default-shapes-s0", "resnet14-default-shapes-s1"}
+    inside = load_file(folder / "model.safetensors")
+    for number, pattern in enumerate(("resnet8-*", "resnet14-*-s1-*")):
+        (expert,) = results.glob(pattern)
+        for name, weights in load_file(expert / "model.safetensors").items():
+            assert torch.equal(weights, inside[f"experts.{number}.expert.{name}"]), name
+    refused = gatebench_process.refused("train", "pool-router", "--config", str(tmp_path / "r.yaml"), "--set", "parents.smal=null", code=2)
+    assert "parents" in refused
+    (tmp_path / "none.yaml").write_text(data + training + "parents: {smal: {model: resnet8, config: default}}\n")
+    refused = gatebench_process.refused("train", "pool-router", "--config", str(tmp_path / "none.yaml"), code=2)
+    assert "pool-router needs a parent run named parents.small. Did you mean 'smal'?" in refused

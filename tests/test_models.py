@@ -130,6 +130,7 @@ def test_unit_macs_are_differentiable_and_agree_with_tally(registered):
     if net.units:
         (gradient,) = torch.autograd.grad(units.sum(), on, retain_graph=True)
         assert torch.equal(gradient, torch.tensor([unit.macs for unit in net.units]).double().expand(5, -1))
+        assert net.macs_most == sum(unit.macs for unit in net.units)
         share = macs_share(on, net)
         assert share.requires_grad and share.detach().item() == pytest.approx(
             units.detach().sum(1).mean().item() / sum(unit.macs for unit in net.units)

@@ -53,11 +53,9 @@ def train(
     with stderr.status("loading torch"):
         from .. import stages
         from ..device import choose_device, choose_precision, default_threads, set_threads
-        from ..trained import WEIGHTS, create
         from ..training.view import View
 
-    if set(recipe.parents) <= {WEIGHTS}:  # a network that contains others is built once there are those
-        create(recipe)  # refuses what is wrong with the model before data are loaded
+    stages.check(recipe)  # refuses what does not fit together before data are loaded
     recipe = recipe if dataset is None else recipe.with_dataset(dataset)
     recipe = recipe.with_epochs(epochs) if epochs else recipe
     computer = choose_device(device)

@@ -25,7 +25,7 @@ class Data(Part):
     digits, whose mirror image is another thing. rand-augment: that, then RandAugment (Cubuk et al., arXiv 1909.13719) and random
     erasing (Zhong et al., arXiv 1708.04896), with torchvision's settings, one draw for eight images of a batch."""
     validation: NonNegativeInt = 0
-    """Images carved from train by a fixed seed, on which what `evaluation` asks for is chosen; 0 trains on all of train. If the data set
+    """Images carved from train by a fixed seed, on which the study chooses; 0 trains on all of train. If the data set
     ships a validation split, that split is used and this number is ignored."""
     scored: Literal["test", "validation"] = Field("test", exclude_if=lambda value: value == "test")
     """validation: that part is scored, and test is left alone, as for trying settings out."""

@@ -36,7 +36,7 @@ def breakdown(model: GatedModel, dataset: Dataset, outcome: Outcome, inputs: pd.
     """breakdown.csv: by class and difficulty the accuracy, mean gate and MACs; by unit the mean gate and the MACs really run in it."""
     inputs = inputs.assign(
         correct=100.0 * (inputs["label"] == inputs["prediction"]),
-        gate=inputs[[unit.name for unit in model.units]].mean(axis=1) if model.units else np.nan,
+        gate=outcome.decisions.mean(1) if model.units else np.nan,
     )
     groups = {"class": inputs["label"]}
     if "difficulty" in inputs:
@@ -68,7 +68,7 @@ def _by_unit(model: GatedModel, outcome: Outcome, inputs: pd.DataFrame) -> pd.Da
     executed, decided = outcome.executed_macs.mean(0), model.tally(torch.from_numpy(outcome.decisions)).mean(0).tolist()
     rows = [
         {
-            "by": "unit", "group": unit.name, "inputs": len(inputs), "mean_gate_hard": inputs[unit.name].mean(),
+            "by": "unit", "group": unit.name, "inputs": len(inputs), "mean_gate_hard": inputs[unit.name].mean() if unit.width else None,
             "mean_gate_soft": inputs[f"{unit.name}_soft"].mean() if outcome.gates is not None else None,
             "macs_decided": decided[index], "macs_executed": executed[index],
         }

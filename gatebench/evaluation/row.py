@@ -25,6 +25,7 @@ def make_row(network: GatedModel, outcome: Outcome, history: list[dict], finding
         "macs_decided": float(outcome.decided_macs(network).mean()),
         "macs_executed": float(outcome.executed.mean()),
         "macs_ratio": outcome.macs_ratio(network),
+        **network.measured(outcome),
         "audit": findings,
     }
     return {key: value for key, value in row.items() if value is not None}

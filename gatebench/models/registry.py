@@ -43,6 +43,8 @@ class Entry:
     """Losses of its own."""
     study: type[Study] | None = None
     """What can be chosen once it is trained."""
+    parents: tuple[str, ...] = ()
+    """Roles of the parent runs that a recipe must name; it may name others."""
     columns: tuple[Column, ...] = ()
     """Columns that its rows have besides the common ones."""
     pictures: str | None = None

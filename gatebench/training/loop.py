@@ -38,6 +38,7 @@ class Trainer:
     ):
         """`losses` by kind; `parents` are the networks of the run's parents by role."""
         self.model, self.settings, self.precision = model, settings, precision
+        self.parents = list((parents or {}).values())
         self.losses = {kind: loss.bind(model, parents or {}) for kind, loss in losses.items()}
         self.frozen = [model.get_submodule(name) for name in settings.freeze]
         for part in self.frozen:
@@ -47,9 +48,9 @@ class Trainer:
         self.schedule = make_schedule(settings, self.optimizer, steps_per_epoch)
 
     def train(self) -> None:
-        """Put the model in training mode, but for its frozen parts, whose batch norm keeps its statistics."""
+        """Put the model in training mode, but for its frozen parts and its parents, whose batch norm keeps its statistics."""
         self.model.train()
-        for part in self.frozen:
+        for part in (*self.frozen, *self.parents):
             part.eval()
 
     @property
