@@ -1,9 +1,12 @@
 """Plans of jobs, and the stages of a job one by one."""
 
 import json
+import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+import torch
 from conftest import Silent
 
 from gatebench import stages
@@ -158,6 +161,19 @@ def test_each_stage_can_be_run_alone(staged, tmp_path):
     assert {**ours, **dict.fromkeys(times)} == {**theirs, **dict.fromkeys(times)}
     for name in ("model.safetensors", "recipe.yaml", "data.json", "breakdown.csv", "inputs.parquet"):
         assert (folder / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def test_the_stage_that_times(staged, tmp_path):
+    """Its rows lie in the run folder, as those of `profile-latency`."""
+    from gatebench.profiling.session import Plan
+
+    job, folder, _ = staged
+    copy = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "run")))
+    plan = Plan(torch.device("cpu"), 1, 1, ("sparse",), inputs=8, rounds=5, max_seconds=5)
+    rows = stages.time([copy], [plan], Path(job.data_root))
+    (file,) = (copy / "times").glob("*.jsonl")
+    assert [json.loads(line) for line in file.read_text().splitlines()] == rows
+    assert rows[0]["latency_ms"] > 0 and rows[0]["rival"] == "its static twin" and rows[0]["scored_inputs"]
 
 
 def test_a_stage_without_the_one_before_it_says_so(staged, tmp_path):
