@@ -142,7 +142,10 @@ def main() -> None:
     parser.add_argument("--to", type=Path, metavar="DIR", help="convert copies below DIR")
     parser.add_argument("--keep-weights-of", type=int, metavar="SEED", help=f"remove {', '.join(LARGE)} of other seeds")
     options = parser.parse_args()
-    for path in sorted(path.parent for path in options.results.glob("*/summary.json")):
+    folders = sorted(path.parent for path in options.results.glob("*/summary.json"))
+    if not folders:
+        parser.error(f"there is no finished run in {options.results}")
+    for path in folders:
         row = json.loads((path / "summary.json").read_text())
         if "adaptive" in row:
             print(f"{path.name}: is in the present layout")

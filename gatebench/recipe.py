@@ -42,6 +42,8 @@ REFUSED = {
     "scaled_from_epochs": "gatebench records it itself",
 }
 """Keys that --set leaves to another option."""
+RENAMED = {"objective": "losses", "evaluation": "study", "parent": "parents: {weights: {config: NAME}}"}
+"""Keys of recipes of the first layout, and what stands for them now."""
 
 
 class Model(BaseModel):
@@ -185,6 +187,12 @@ def parse(content: dict, where: str) -> Recipe:
 
     Which losses and which study there are is for the model to say.
     """
+    for old, new in RENAMED.items():
+        if old in content:
+            raise UsageError(
+                f"In {where}: {old!r} is now {new!r}; CHANGELOG.md lists what was renamed. benchmarks/convert_results.py carries old run"
+                " folders over."
+            )
     model = content.get("model")
     if isinstance(model, dict) and isinstance(model.get("name"), str):
         declared = registry.entry(model["name"])

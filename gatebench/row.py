@@ -196,5 +196,17 @@ class TimeRow(Network, Place):
     cost_r2: float | None = _column("of that model, by leaving one call out")
 
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_scores(cls, content: Any) -> Any:
+        """Raises ValueError where there is a score."""
+        scores = sorted(SCORES & content.keys()) if isinstance(content, dict) else []
+        if scores:
+            raise ValueError(f"a row of times holds no scores, such as {scores[0]}; they are in the operating point")
+        return content
+
+
+SCORES = frozenset(Row.model_fields) - frozenset(TimeRow.model_fields)
+"""Names of the columns that only an operating point has."""
 NETWORK = frozenset(Network.model_fields)
 """Names of the columns that say what was measured; rows of times copy them from the run."""

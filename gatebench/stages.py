@@ -50,8 +50,8 @@ THUMBNAILS = 48
 PER_RUN = ("model.safetensors", "decisions.npz", "examples.npz", "inputs.parquet")
 """Kept of seed 0 alone where a run is published."""
 DECISIVE = (
-    "contract.py", "device.py", "gating.py", "losses.py", "stages.py", "trained.py", "data", "evaluation", "measure/macs.py",
-    "models/registry.py", "models/backbones", "training",
+    "contract.py", "device.py", "gating.py", "losses.py", "plan.py", "recipe.py", "settings.py", "stages.py", "studies.py", "trained.py",
+    "data", "evaluation", "measure/macs.py", "measure/statistics.py", "models/registry.py", "models/backbones", "training",
 )  # fmt: skip
 """Code that decides a run's numbers, whatever its family."""
 
@@ -157,12 +157,18 @@ def needs_work(run: Run, view: View) -> bool:
     Raises GatebenchError where the folder holds the results of another run.
     """
     job, folder = run.job, run.folder
-    if (folder / "machine.json").exists() and folder.read_json("machine.json").get("code") != code_digest(job.recipe["model"]["name"]):
+    if other_code(job, folder):
         view.say(f"{'finished' if folder.finished else 'begun'} by other code than today's; --fresh trains it anew")
     if not folder.finished:
         return True
     _earlier(folder, run.digest)
     return run.exact and read(folder / "recipe.yaml").study != job.plan.study
+
+
+def other_code(job: Job, folder: RunFolder) -> bool:
+    """Whether a run was begun by other code than today's."""
+    begun = (folder / "machine.json").exists()
+    return begun and folder.read_json("machine.json").get("code") != code_digest(job.recipe["model"]["name"])
 
 
 @functools.cache

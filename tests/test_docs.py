@@ -103,7 +103,7 @@ def test_an_option_exists():
     group = typer.main.get_command(cli.app)
     options = {option for command in group.commands.values() for parameter in command.params for option in parameter.opts}
     options |= {option for path in (ROOT / "benchmarks").glob("*.py") for option in re.findall(r'"(--[\w-]+)"', path.read_text())}
-    options |= {"--force"}  # of git add
+    options |= {"--force", "--editable"}  # of git add and pip install
     for name, page in PAGES.items():
         for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", page):
             assert option in options, (name, option)

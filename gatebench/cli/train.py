@@ -1,6 +1,7 @@
 """`gatebench train`."""
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -64,11 +65,14 @@ def train(
     recipe = _with_data(recipe, root, required=dataset is not None, epochs=epochs)
     precision = choose_precision("auto", computer)
     jobs = plan(recipe, seeds, data_root=root, device=computer.type, precision=precision, threads=threads or default_threads())
-    finished = []
+    finished, started = [], time.time()
     try:
         for job, folder in stages.run(jobs, stages.Place(out, fresh, take_over), lambda title: View(stderr, title)):
             if job.wanted:
-                finished.append((folder, folder.read_json("summary.json")))
+                before = (folder / "summary.json").stat().st_mtime < started
+                end = f"{folder.path} was finished before; nothing was trained" if before else f"written to {folder.path}"
+                end += "; the code has changed since it began: --fresh trains a second run beside it" * stages.other_code(job, folder)
+                finished.append((folder, folder.read_json("summary.json"), end))
     except KeyboardInterrupt:
         say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
         raise typer.Exit(130) from None
@@ -78,26 +82,26 @@ def train(
 
 
 def _show_runs(finished: list, as_json: bool) -> None:
-    """The rows of runs, each given as folder and row, with where the compute of the last one goes."""
+    """The rows of runs, each given as folder, row and last line, with where the compute of the last one goes."""
     from ..report.reading import read_columns, read_rows
     from ..report.train_table import show
     from ..row import Row
 
-    rows = [row for _, row in finished]
+    rows = [row for _, row, _ in finished]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, allow_nan=False))
         return
-    last, _ = finished[-1]
+    last, *_ = finished[-1]
     try:
         columns = read_columns(last / "columns.json")
         points = read_rows(last / "rows.jsonl", Row, columns)
     except GatebenchError as error:
         raise GatebenchError(f"In {last.path} {error}. Remove the folder or train into another with --fresh.") from None
     show(stdout, rows, points, columns, last.read_csv("breakdown.csv"))
-    for folder, row in finished:
+    for _, row, end in finished:
         for finding in row["audit"]:
             stdout.print(f"audit, seed {row['seed']}: {finding}", markup=False, highlight=False, soft_wrap=True)
-        stdout.print(f"written to {folder.path}", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(end, markup=False, highlight=False, soft_wrap=True)
 
 
 def _with_data(recipe, root: Path, required: bool, epochs: int | None):

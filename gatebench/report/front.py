@@ -174,7 +174,12 @@ def _part(row: dict) -> str:
 def _points(groups: list[Group], cost: Cost) -> list[Point]:
     """Where some were trained for longer than others, the names say so."""
     longer = len({group.row.get("epochs") for group in groups}) > 1
-    return [_point(group.label + f", {group.row.get('epochs')} epochs" * longer, group, cost) for group in groups]
+
+    def named(group: Group) -> str:
+        epochs = f", {group.row.get('epochs')} epochs"
+        return group.label + epochs * (longer and epochs not in group.label)
+
+    return [_point(named(group), group, cost) for group in groups]
 
 
 def _point(label: str, group: Group, cost: Cost) -> Point:

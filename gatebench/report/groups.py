@@ -120,6 +120,11 @@ def _name(made: list[Group]) -> None:
     for group in made:
         group.label = _label(group)
     _distinguish(made, list(DIFFERENCES.items()))
+    again = Counter((group.label, group.row["dataset"], group.row.get("split")) for group in made)
+    for group in made:
+        if again[group.label, group.row["dataset"], group.row.get("split")] > 1:  # a run that was trained anew beside the first
+            seed = f"s{group.row['seed']}-"
+            group.label += f", {group.runs[0].name.rpartition(seed)[2]}"
 
 
 def _distinguish(made: list[Group], differences: list[tuple[str, Callable[[dict], str]]]) -> None:

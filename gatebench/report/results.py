@@ -104,12 +104,12 @@ class _Reader:
                 for row in read_rows(session, TimeRow):
                     missing = [key for key in NEEDED_OF_TIMES if key not in row]
                     if missing:
-                        raise GatebenchError(f"a row lacks {', '.join(missing)}")
+                        raise GatebenchError(f"a row of {plain(session.name)} lacks {', '.join(missing)}")
                     if row.get("weights") != weights:
-                        raise GatebenchError("its times are of other weights than the run's; profile-latency times them anew")
+                        raise GatebenchError(f"{plain(session.name)}: its times are of other weights than the run's; time them anew")
                     rows.append({**row, "session": session.stem})
             except GatebenchError as error:
-                self.left_out.append(f"{plain(path.name)}: times/{plain(session.name)}: {error}")
+                self.left_out.append(f"{plain(path.name)}: in times/, {error}")
         return newest(rows)
 
 
