@@ -3,12 +3,8 @@
 Shapes: N inputs, S switches.
 """
 
-import ast
-import contextlib
 import csv
 import functools
-import hashlib
-import inspect
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from .changed_code import code_digest, other_code
 from .contract import GatedModel
 from .data import catalogue
 from .data.batches import Batches
@@ -49,11 +46,6 @@ EVALUATION_BATCH = 250
 THUMBNAILS = 48
 PER_RUN = ("model.safetensors", "decisions.npz", "examples.npz", "inputs.parquet")
 """Kept of seed 0 alone where a run is published."""
-DECISIVE = (
-    "contract.py", "device.py", "gating.py", "losses.py", "plan.py", "recipe.py", "settings.py", "stages.py", "studies.py", "trained.py",
-    "data", "evaluation", "measure/macs.py", "measure/statistics.py", "models/registry.py", "models/backbones", "training",
-)  # fmt: skip
-"""Code that decides a run's numbers, whatever its family."""
 
 
 @dataclass(frozen=True)
@@ -157,42 +149,12 @@ def needs_work(run: Run, view: View) -> bool:
     Raises GatebenchError where the folder holds the results of another run.
     """
     job, folder = run.job, run.folder
-    if other_code(job, folder):
+    if other_code(job.recipe["model"]["name"], folder):
         view.say(f"{'finished' if folder.finished else 'begun'} by other code than today's; --fresh trains it anew")
     if not folder.finished:
         return True
     _earlier(folder, run.digest)
     return run.exact and read(folder / "recipe.yaml").study != job.plan.study
-
-
-def other_code(job: Job, folder: RunFolder) -> bool:
-    """Whether a run was begun by other code than today's."""
-    begun = (folder / "machine.json").exists()
-    return begun and folder.read_json("machine.json").get("code") != code_digest(job.recipe["model"]["name"])
-
-
-@functools.cache
-def code_digest(model: str) -> str:
-    """Eight hexadecimal digits of the code that decides a run's numbers; comments and docstrings do not count.
-
-    Of the model's own code that is its family's package, or the file of a network from elsewhere.
-    """
-    here = Path(__file__).parent
-    places = [here / name for name in DECISIVE]
-    with contextlib.suppress(TypeError):  # a partial or an object that is called has no file
-        source = Path(inspect.getsourcefile(inspect.unwrap(registry.entry(model).factory)) or here)
-        places.append(source.parent if here in source.parents else source)
-    files = [path for place in places for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
-    return hashlib.sha256("".join(map(_statements, files)).encode()).hexdigest()[:8]
-
-
-def _statements(path: Path) -> str:
-    """The code of a file without comments and strings that stand alone."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(getattr(node, "body", None), list):
-            node.body = [each for each in node.body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]
-    return ast.dump(tree)
 
 
 # The stages

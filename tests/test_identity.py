@@ -13,8 +13,8 @@ import torch
 from conftest import SMALL, STATIC, copied, trained_run
 from safetensors.torch import load_file
 
+from gatebench import changed_code, stages
 from gatebench import recipe as recipes
-from gatebench import stages
 from gatebench.errors import GatebenchError
 from gatebench.models import registry
 from gatebench.plan import Job
@@ -161,8 +161,8 @@ def test_code_that_changed_since_an_unfinished_run_was_begun_is_said(gatebench, 
 def test_which_code_counts(monkeypatch, tmp_path):
     """That of every layer that decides numbers and of the model's own family; what it does, and not what is said of it."""
     read = []
-    monkeypatch.setattr(stages, "_statements", lambda path: read.append("/".join(path.parts[-2:])) or "")
-    stages.code_digest.__wrapped__("cosinegate")
+    monkeypatch.setattr(changed_code, "_statements", lambda path: read.append("/".join(path.parts[-2:])) or "")
+    changed_code.code_digest.__wrapped__("cosinegate")
     ours = {"gatebench/losses.py", "training/loop.py", "data/batches.py", "evaluation/outcome.py", "backbones/resnet.py", "measure/macs.py"}
     assert ours | {"blocks/network.py", "blocks/execution.py"} <= set(read)
     assert not {"exits/network.py", "report/front.py", "cli/train.py", "profiling/session.py"} & set(read)
@@ -170,7 +170,7 @@ def test_which_code_counts(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(registry._entries, "elsewhere", registry.Entry("elsewhere", "elsewhere:build", "elsewhere"))
     read.clear()
-    stages.code_digest.__wrapped__("elsewhere")
+    changed_code.code_digest.__wrapped__("elsewhere")
     assert f"{tmp_path.name}/elsewhere.py" in read and "blocks/network.py" not in read
 
 
@@ -186,7 +186,7 @@ def test_which_code_counts(monkeypatch, tmp_path):
 def test_comments_and_docstrings_are_no_code(tmp_path, text, same):
     for name, content in (("one", "def f(x):\n    return x + 1\n"), ("other", text)):
         (tmp_path / f"{name}.py").write_text(content)
-    assert (stages._statements(tmp_path / "one.py") == stages._statements(tmp_path / "other.py")) is same
+    assert (changed_code._statements(tmp_path / "one.py") == changed_code._statements(tmp_path / "other.py")) is same
 
 
 # Machines

@@ -53,6 +53,7 @@ def train(
     recipe = recipes.load(registered.recipes, model, registered.default if config is None else config, set_)
     with stderr.status("loading torch"):
         from .. import stages
+        from ..changed_code import other_code
         from ..device import choose_device, choose_precision, default_threads, set_threads
         from ..training.view import View
 
@@ -71,7 +72,7 @@ def train(
             if job.wanted:
                 before = (folder / "summary.json").stat().st_mtime < started
                 end = f"{folder.path} was finished before; nothing was trained" if before else f"written to {folder.path}"
-                end += "; the code has changed since it began: --fresh trains a second run beside it" * stages.other_code(job, folder)
+                end += "; the code has changed since it began: --fresh trains a second run beside it" * other_code(model, folder)
                 finished.append((folder, folder.read_json("summary.json"), end))
     except KeyboardInterrupt:
         say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
