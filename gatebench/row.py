@@ -69,7 +69,7 @@ class Network(_Columns):
     params: Count | None = _column("weights and biases")
     adaptive: bool | None = _column("whether it decides anything per input; a static network does not")
     policy: Text | None = _column("how it decides, where that was chosen after training: a rule, a comma, how its settings were chosen")
-    tradeoff: float | None = _column("the budget or weight that the policy was chosen for: a share of the static twin's MACs")
+    tradeoff: float | None = _column("the budget that the policy was chosen for: a share of the static twin's MACs", "share")
     parents: Texts | None = _column("folders of the runs it was made from")
     weights: Text | None = _column("beginning of the SHA-256 of model.safetensors; times are of these weights and thresholds alone")
 
