@@ -53,8 +53,8 @@ class Ours:
         self.batches = chain.from_iterable(loader.shuffled(seed) for seed in count())
 
     def step(self):
-        x, labels = next(self.batches)
-        self.meter.add(*self.trainer.step(x, labels, 1.0), labels)
+        batch = next(self.batches)
+        self.meter.add(*self.trainer.step(batch, 1.0), batch.labels)
 
 
 class Ceiling:
@@ -62,7 +62,8 @@ class Ceiling:
 
     def __init__(self, images, device, precision):
         loader = Batches(images, MEAN, STD, batch_size=BATCH, device=device)
-        self.x, self.labels = next(loader.in_order())
+        batch = next(loader.in_order())
+        self.x, self.labels = batch.x, batch.labels
         self.net = registry.create("resnet20").to(device, memory_format=torch.channels_last).train()
         self.optimizer, self.precision, self.device = sgd(self.net), precision, device
 

@@ -3,14 +3,19 @@
 Shapes: N inputs, S switches (the sum of the units' widths), U units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from .errors import first_line
+
+if TYPE_CHECKING:
+    from .losses import Batch
 
 Execution = Literal["masked", "sparse"]
 EXECUTIONS = get_args(Execution)
@@ -104,6 +109,8 @@ class GatedModel(nn.Module):
     """Whether `forward` gives gates that a budget can hold down."""
     policy: Any = None
     """How it decides where that is chosen once it is trained; kept with the weights."""
+    replays: bool = False
+    """Whether known outputs of its parents can stand for running them: `forward` then takes them too, and there is a `replay`."""
 
     def infer(self, x: Tensor, execution: Execution = "sparse", decisions: Tensor | None = None, policy: Any = None) -> Output:
         """Run inputs [N, C, H, W] under hard decisions: the network's own, or the imposed ones (boolean [N, S], legal ones).
@@ -116,6 +123,10 @@ class GatedModel(nn.Module):
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
         """A method's own inference, on arguments that were checked."""
         raise NotImplementedError(f"{type(self).__name__} does not define _infer()")
+
+    def replay(self, x: Tensor, outputs: Tensor) -> Output:
+        """What `infer` gives for inputs [N, C, H, W] on which its frozen parents give `outputs` [N, parents, classes]: none of them is run."""
+        raise NotImplementedError(f"{type(self).__name__} does not define replay()")
 
     def checked(self, x: Tensor, execution: Execution, decisions: Tensor | None) -> Tensor | None:
         """The decisions on the device of the inputs. Raises as `infer` does."""
@@ -235,7 +246,33 @@ class GatedModel(nn.Module):
         """
         return None
 
+    def operate(self, row: Mapping[str, Any]) -> None:
+        """Decide from now on as a row of its study says, by its policy, trade-off and columns of its family. For a family with a study."""
+        raise NotImplementedError(f"{type(self).__name__} does not define operate()")
+
     # Training
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Take over weights by name before training; here all of them. Raises ValueError naming what does not fit."""
+        try:
+            self.load_state_dict(state)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise ValueError(mismatch(self, state, error)) from error
+
+    def learn(self, train: Iterable["Batch"]) -> None:
+        """Called once before training with all training batches, for whatever is learned without gradients, such as neighbours."""
 
     def begin_epoch(self, progress: float) -> None:
         """Called before every epoch with the share of training already done, for whatever a method anneals."""
+
+
+def mismatch(model: nn.Module, state: object, error: Exception) -> str:
+    """The first tensor of a state that does not fit the model."""
+    if not isinstance(state, Mapping):
+        return first_line(error)
+    for name, tensor in model.state_dict().items():
+        if name not in state:
+            return f"they have no {name}"
+        if getattr(state[name], "shape", None) != tensor.shape:
+            return f"{name} is {list(getattr(state[name], 'shape', []))}, wanted is {list(tensor.shape)}"
+    return f"they have {next(iter(state.keys() - model.state_dict().keys()), first_line(error))} too"

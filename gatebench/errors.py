@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Iterable
+from typing import get_args, get_origin
 
 
 class GatebenchError(Exception):
@@ -80,6 +81,11 @@ def _walk(schema, location: tuple) -> tuple[list[str], list[str]]:
         tagged = [model for model in models if any(part in _literals(field) for field in model.model_fields.values())]
         if len(models) > 1 and tagged:
             choices = tagged[:1]
+            continue
+        groups = [value for choice in choices if get_origin(choice) is dict for value in get_args(choice)[1:]]
+        if groups:  # whose names the user gave
+            path.append(part)
+            choices, fields = groups, []
             continue
         fields = list(dict.fromkeys(name for model in models for name in model.model_fields))
         path.append(part)

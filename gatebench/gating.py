@@ -1,7 +1,10 @@
-"""What methods share: estimators that turn gate logits into gates, and the signals that logits are made of.
+"""What methods share: estimators that turn gate logits into gates, the signals that logits are made of, and how sure an answer is.
 
 Shapes: N inputs, any further axes. A gate logit's sigmoid is the probability that the switch is on.
 """
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -50,3 +53,29 @@ def incompatibility(products: Tensor) -> Tensor:
     """CIR = 1 - cos(x, F(x)) in [0, 2] (Eq. 6-7), [N], from the products [N, 3]."""
     xx, xf, ff = products.unbind(1)
     return 1 - xf * (xx * ff).clamp(min=1e-12).rsqrt()
+
+
+def sureness(logits: Tensor, rule: str) -> Tensor:
+    """How sure a network is of its answers, [N], from its logits [N, C]; higher the surer.
+
+    max-softmax: the largest probability. entropy: 1 - H / log C (BranchyNet, arXiv 1709.01686, scaled to [0, 1]). margin: the largest
+    probability minus the second. Raises ValueError for another rule.
+    """
+    logits = logits.float()
+    if rule == "entropy":
+        logs = logits.log_softmax(1)
+        return 1 + (logs.exp() * logs).sum(1) / math.log(logits.shape[1])
+    probabilities = logits.softmax(1)
+    if rule == "max-softmax":
+        return probabilities.amax(1)
+    if rule == "margin":
+        first, second = probabilities.topk(2, dim=1).values.unbind(1)
+        return first - second
+    raise ValueError(f"the rule must be max-softmax, entropy or margin, not {rule!r}")
+
+
+def first_sure(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
+    """Numbers [N] of the first of E answers whose score [N, E] reaches its threshold [E - 1]; of the last one where none does."""
+    sure = scores[:, :-1] >= scores.new_tensor(thresholds)
+    leaving = torch.cat([sure, torch.ones_like(scores[:, :1], dtype=torch.bool)], 1)
+    return leaving.int().argmax(1)

@@ -29,6 +29,8 @@ class Batch:
     """Images [N, C, H, W], as the network sees them."""
     labels: Tensor
     """[N]."""
+    outputs: Tensor | None = None
+    """Cached logits [N, P, classes] of the frozen parents on these images, in the order of the recipe's parents; None: not cached."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import recipe as recipes
+from .data.settings import Data
 from .errors import UsageError
 from .models import registry
 from .recipe import Parent, Recipe
@@ -33,6 +34,8 @@ class Job:
     threads: int
     parents: dict[str, str] = field(default_factory=dict)
     """Keys of the jobs that must be done first, by role."""
+    weights: str | None = None
+    """File of weights that it starts from instead of those that its model looks for."""
     wanted: bool = True
     """Whether somebody asked for it, or it is only a parent: a finished parent is not evaluated again."""
 
@@ -48,10 +51,19 @@ class Job:
         return recipes.parse(self.recipe, f"recipe {self.recipe['name']}")
 
 
-def plan(recipe: Recipe, seeds: Iterable[int], *, data_root: Path, device: str, precision: str, threads: int) -> list[Job]:
+def plan(
+    recipe: Recipe,
+    seeds: Iterable[int],
+    *,
+    data_root: Path,
+    device: str,
+    precision: str,
+    threads: int,
+    weights: Path | None = None,
+) -> list[Job]:
     """The jobs of a recipe for these seeds, in an order in which every parent comes before its children.
 
-    `precision` is what `auto` stands for on that device. Raises UsageError where a parent starts from itself in the end.
+    `weights` is a file that the runs start from, their parents not. `precision` is what `auto` stands for on that device. Raises UsageError where a parent starts from itself in the end.
     """
     place = {"data_root": str(data_root), "device": device, "threads": threads}
     jobs: dict[str, Job] = {}
@@ -62,7 +74,8 @@ def plan(recipe: Recipe, seeds: Iterable[int], *, data_root: Path, device: str, 
             own = each.parents[role].seed
             parents[role] = add(parent, seed if own is None else own, False, line)
         exact = precision if each.training.precision == "auto" else each.training.precision
-        job = Job(each.resolved().content(), seed, precision=exact, parents=parents, wanted=wanted, **place)
+        start = str(weights) if weights and wanted else None
+        job = Job(each.resolved().content(), seed, precision=exact, parents=parents, weights=start, wanted=wanted, **place)
         if wanted or job.key not in jobs:
             jobs[job.key] = job
         return job.key
@@ -101,7 +114,7 @@ def parent_recipe(child: Recipe, parent: Parent) -> Recipe:
         own = own.model_copy(update={**shared, "changes": [*changes, *parent.changes]})
     else:
         own = recipes.load(registered.recipes, name, parent.config)
-        data = child.data.model_copy(update={"augment": own.data.augment, "validation": own.data.validation})
+        data = _parent_data(child.data, own.data)
         changes = [change for change in child.changes if change.startswith("data.")]
         own = recipes.changed(own.model_copy(update={"data": data, "changes": [*changes, *own.changes]}), parent.changes)
     if parent.epochs:
@@ -109,3 +122,16 @@ def parent_recipe(child: Recipe, parent: Parent) -> Recipe:
     elif child.scaled_from_epochs:
         own = own.with_epochs(max(1, round(own.training.epochs * child.training.epochs / child.scaled_from_epochs)))
     return own
+
+
+def _parent_data(child: Data, own: Data) -> Data:
+    """The child's data as a parent of another model trains on them: never on what the child is trained, or chosen, on."""
+    severity = own.training_severity
+    changes = {
+        "augment": own.augment,
+        "training_severity": severity if child.severities and severity in (*child.severities, "random") else "all",
+        "train_on": "rest",
+        "validation": max(child.validation, own.validation),
+        "holdout": max(child.holdout, own.holdout),
+    }
+    return child.model_copy(update=changes)

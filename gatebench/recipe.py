@@ -91,8 +91,12 @@ class Recipe(Part):
     """What is chosen once the network is trained."""
     parents: dict[str, Parent] = Field({}, exclude_if=unset)
     """By role. `weights` is the run that this one starts from; other roles are for the model and its losses."""
+    fallback: str = Field("", exclude_if=unset)
+    """Recipe of the same model that is taken instead where the data set cannot be had."""
     baseline: Annotated[tuple[str, ...], BeforeValidator(_one_as_list), AfterValidator(each_once)] = Field((), exclude_if=unset)
     """Recipe of the same model that this one is to beat, or several; reports set it beside each, seed by seed."""
+    tradeoff: str | None = Field(None, exclude_if=unset)
+    """Path of the setting that trades accuracy against cost, such as losses.budget.weight: a number, or a list for the study."""
     changes: list[str] = []
     """What --set and --dataset changed of the named recipe."""
     scaled_from_epochs: PositiveInt | None = None
@@ -101,11 +105,22 @@ class Recipe(Part):
     def with_epochs(self, epochs: int) -> "Recipe":
         """The recipe on another number of epochs: every setting counted in epochs scales along, and the origin is kept."""
         own = self.training.epochs
-        if epochs == own:
+        if epochs == own or own == 0:  # what is not trained by epochs stays so
             return self
         changed = scaled(self, epochs / own)
         training = changed.training.model_copy(update={"epochs": epochs})
         return changed.model_copy(update={"training": training, "scaled_from_epochs": self.scaled_from_epochs or own})
+
+    @property
+    def measured(self) -> str | None:
+        """Option of the model that is still to be filled with the measured times of the parents; None: nothing is."""
+        name = registry.entry(self.model.name).measured
+        return name if name and self.resolved().model.options[name] == "measured" else None
+
+    def with_times(self, milliseconds: Iterable[float]) -> "Recipe":
+        """The recipe with the measured times of its parents filled in."""
+        model = Model(name=self.model.name, **{**self.model.options, self.measured: list(milliseconds)})
+        return self.model_copy(update={"model": model})
 
     def with_dataset(self, name: str) -> "Recipe":
         if name == self.data.name:
@@ -117,6 +132,30 @@ class Recipe(Part):
         """The recipe with every option of its model spelled out. Raises UsageError for a wrong one."""
         options = registry.resolve(self.model.name, self.model.options)
         return self.model_copy(update={"model": Model(name=self.model.name, **options)})
+
+    def tradeoff_value(self) -> float | None:
+        """The value of the setting that `tradeoff` names; None where that is a list, or no setting is named."""
+        value = self.tradeoff_setting()
+        return None if value is None or isinstance(value, list) else float(value)
+
+    def tradeoff_setting(self) -> float | list[float] | None:
+        """The number or numbers that `tradeoff` names; None where none is named, or the recipe's study was left out.
+
+        Raises UsageError where there is no such setting, or it holds no numbers.
+        """
+        if self.tradeoff is None:
+            return None
+        value: Any = self.content()
+        for part in self.tradeoff.split("."):
+            if part == "study" and self.study is None:
+                return None
+            if not isinstance(value, dict) or part not in value:
+                close = nearest(part, value if isinstance(value, dict) else ())
+                raise UsageError(f"In recipe {self.name}: tradeoff: there is no setting {self.tradeoff!r}.{close}")
+            value = value[part]
+        if not _are_numbers(value):
+            raise UsageError(f"In recipe {self.name}: tradeoff: {self.tradeoff} = {value!r} is neither a number nor a list of numbers.")
+        return value
 
     def content(self) -> dict:
         """As plain data; `parse` reads it back."""
@@ -131,7 +170,7 @@ class Recipe(Part):
 
     def digest(self, **others: Any) -> str:
         """Eight hexadecimal digits of what decides the weights: the recipe without its name and study, and `others` (data, parents ...)."""
-        left_out = ("name", "source", "baseline", "changes", "study", "parents")
+        left_out = ("name", "source", "fallback", "baseline", "tradeoff", "changes", "study", "parents")
         content = {key: value for key, value in self.content().items() if key not in left_out}
         content["data"].pop("name")  # one set under several paths is one set; `others` holds its digest
         return hashlib.sha256(json.dumps([content, others], sort_keys=True).encode()).hexdigest()[:8]
@@ -151,6 +190,11 @@ def available(family: str | None = None) -> list[tuple[str, str]]:
 def source(family: str, name: str) -> str:
     """Where a recipe's settings come from."""
     return _read(LIBRARY / family / f"{name}.yaml").get("source", "")
+
+
+def with_tradeoff() -> list[str]:
+    """ "cosinegate balanced" of every recipe that comes with gatebench and names its trade-off."""
+    return [f"{family} {name}" for family, name in available() if "tradeoff" in _read(LIBRARY / family / f"{name}.yaml")]
 
 
 def load(family: str, model: str, config: str, overrides: list[str] | None = None) -> Recipe:
@@ -200,9 +244,16 @@ def parse(content: dict, where: str) -> Recipe:
         content["study"] = _study(content.get("study"), declared, where)
         _check_roles(content.get("parents"), declared, content["losses"], where)
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise explain(error, Recipe, where) from None
+    recipe.tradeoff_setting()
+    return recipe
+
+
+def _are_numbers(value: Any) -> bool:
+    numbers = value if isinstance(value, list) and value else [value]
+    return all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in numbers)
 
 
 def _losses(given: Any, declared: registry.Entry, where: str) -> dict[str, Loss]:

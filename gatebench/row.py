@@ -47,6 +47,14 @@ class Column(Part):
         return f"{self.name}_low", f"{self.name}_high"
 
 
+TRADEOFF = Column(name="tradeoff", kind="number", heading="trade-off", digits=3, meaning="value of the setting that the recipe names")
+"""Of a family that does not say what its trade-off is."""
+BUDGET = Column(
+    name="tradeoff", kind="number", heading="budget", unit="share", digits=0, meaning="share of the static twin's MACs that is kept to"
+)
+"""What the trade-off is in run folders that do not declare it."""
+
+
 def _column(meaning: str, unit: str = "", *, required: bool = False, **bounds) -> Any:
     return Field(... if required else None, description=meaning, json_schema_extra={"unit": unit} if unit else None, **bounds)
 
@@ -69,7 +77,7 @@ class Network(_Columns):
     params: Count | None = _column("weights and biases")
     adaptive: bool | None = _column("whether it decides anything per input; a static network does not")
     policy: Text | None = _column("how it decides, where that was chosen after training: a rule, a comma, how its settings were chosen")
-    tradeoff: float | None = _column("the budget that the policy was chosen for: a share of the static twin's MACs", "share")
+    tradeoff: float | None = _column("value of the setting that trades accuracy against cost; columns.json says which")
     parents: Texts | None = _column("folders of the runs it was made from")
     weights: Text | None = _column("beginning of the SHA-256 of model.safetensors; times are of these weights and thresholds alone")
 

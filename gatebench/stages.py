@@ -8,7 +8,8 @@ import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,26 +25,30 @@ from .data.settings import Data
 from .device import autocast, choose_device, set_threads
 from .errors import GatebenchError, first_line
 from .evaluation.audit import audit
-from .evaluation.breakdown import breakdown, per_input
-from .evaluation.outcome import Outcome, collect
-from .evaluation.row import make_row
-from .losses import Batch
+from .evaluation.breakdown import breakdown, by_severity, per_input
+from .evaluation.outcome import Outcome, answers, collect
+from .evaluation.row import make_row, severity_row
 from .measure.exclusive import alone
 from .measure.machine import describe, peak_memory_mb
 from .measure.macs import count_params
 from .models import registry
 from .plan import Job, Line, parents_of
+from .pool import Conditions, Pool
+from .pool import digest as pool_digest
 from .profiling import session
 from .profiling.networks import Loader
 from .profiling.together import Together
 from .recipe import Recipe, read
+from .row import TRADEOFF
 from .runs import RunFolder, choose_folder
-from .trained import WEIGHTS, create, load_run, write_weights
+from .trained import WEIGHTS, create, file_digest, load_run, start_from, write_weights
 from .training.loop import fit
 from .training.view import View
 
 EVALUATION_BATCH = 250
 THUMBNAILS = 48
+TIMED_INPUTS, TIMED_ROUNDS, TIMED_SECONDS = 48, 20, 90.0
+"""How the networks are timed that a router chooses from."""
 PER_RUN = ("model.safetensors", "decisions.npz", "examples.npz", "inputs.parquet")
 """Kept of seed 0 alone where a run is published."""
 
@@ -64,11 +69,25 @@ class Run:
     """A job with its identity and its folder."""
 
     job: Job
+    """With everything filled in that was measured for it."""
     digest: str
     """Of all that decides its numbers but seed, device, precision and threads; `digests` says what."""
     folder: RunFolder
     exact: bool
     """Whether it must be evaluated as its recipe says. A parent of which only the weights count is taken as it is."""
+    parents: Mapping[str, "Run"]
+    """By role."""
+    start: Path | None = None
+    """File of weights that it starts from."""
+
+    @property
+    def inside(self) -> dict[str, "Run"]:
+        """The parents that it is made of, or that teach it: all but the one whose weights it starts from."""
+        return {role: each for role, each in self.parents.items() if role != WEIGHTS}
+
+    @property
+    def title(self) -> str:
+        return f"{self.job.recipe['model']['name']} {self.job.recipe['name']} on {load_data(self.job).name}, seed {self.job.seed}"
 
 
 def run(jobs: list[Job], place: Place, view: Callable[[str], View]) -> Iterator[tuple[Job, RunFolder]]:
@@ -76,38 +95,96 @@ def run(jobs: list[Job], place: Place, view: Callable[[str], View]) -> Iterator[
 
     `view` makes the live view of a run from its title. A parent is made only where a child still has to be trained.
     """
-    runs = assign(jobs, place)
-    for each in runs.values():
-        job, folder = each.job, each.folder
-        shown = view(f"{job.recipe['model']['name']} {job.recipe['name']} on {load_data(job).name}, seed {job.seed}")
+    assigned = Assignment(jobs, place, view("weights").say)
+    for job in assigned.needed():
+        each = assigned.runs.get(job.key) or complete(job, assigned, view)
+        shown = view(each.title)
         try:
-            if place.take_over and job.wanted and not folder.path.exists():
+            if place.take_over and job.wanted and not each.folder.path.exists():
                 shown.say("there is no unfinished run with these settings, threads, device and precision to take over; it starts anew")
             if needs_work(each, shown):
-                with folder.locked():
-                    folder.remove_leftovers()
-                    train(each, {role: runs[key].folder for role, key in job.parents.items() if key in runs}, shown)
-                    evaluate(job, folder)
+                with each.folder.locked():
+                    each.folder.remove_leftovers()
+                    train(each, shown)
+                    evaluate(each, shown)
         finally:
             shown.end()
-        yield job, folder
+        yield each.job, each.folder
 
 
-def assign(jobs: list[Job], place: Place) -> dict[str, Run]:
-    """The runs of a plan by the keys of their jobs, parents first; without parents that no run needs."""
-    runs: dict[str, Run] = {}
-    contained = {key for job in jobs for role, key in job.parents.items() if role != WEIGHTS}
-    machine = describe(torch.device(jobs[0].device))["name"]
-    for job in jobs:
-        digest, here = digests(job, {role: _identity(role, runs[key]) for role, key in job.parents.items()})
+class Assignment:
+    """The runs of a plan by the keys of their jobs; a run is known once everything is that its identity depends on."""
+
+    def __init__(self, jobs: list[Job], place: Place, say: Callable[[str], None]):
+        """`say` is told where a run cannot start from the weights that its model wants."""
+        self.jobs, self.place, self.say = jobs, place, functools.cache(say)  # once each
+        self.contained = {key for job in jobs for role, key in job.parents.items() if role != WEIGHTS}
+        self.machine = describe(torch.device(jobs[0].device))["name"]
+        self.runs: dict[str, Run] = {}
+        for job in jobs:
+            if set(job.parents.values()) <= self.runs.keys():
+                times = self.pool(job).times(conditions(job)) if job.plan.measured else None
+                if times or not job.plan.measured:
+                    self.add(job, times)
+
+    def add(self, job: Job, times: Sequence[float] | None = None) -> Run:
+        """The run of a job whose parents have one; `times` are theirs where its recipe is to be filled with them."""
+        filled = replace(job, recipe=job.plan.with_times(times).content()) if times else job
+        parents = self.parents(job)
+        start = _start(filled, self.say)
+        digest, here = digests(filled, {role: _identity(role, each) for role, each in parents.items()}, start)
         name = f"{job.recipe['model']['name']}-{job.recipe['name']}-{load_data(job).name}-s{job.seed}-{here}"
-        folder = choose_folder(place.out, name, machine, place.fresh and job.wanted, place.take_over)
-        runs[job.key] = Run(job, digest, folder, job.wanted or job.key in contained)
-    needed = {job.key for job in jobs if job.wanted}
-    for job in reversed(jobs):
-        if job.key in needed and not runs[job.key].folder.finished:
-            needed |= set(job.parents.values())
-    return {key: each for key, each in runs.items() if key in needed}
+        folder = choose_folder(self.place.out, name, self.machine, self.place.fresh and job.wanted, self.place.take_over)
+        self.runs[job.key] = Run(filled, digest, folder, job.wanted or job.key in self.contained, parents, start)
+        return self.runs[job.key]
+
+    def needed(self) -> list[Job]:
+        """The jobs in order, without parents that no run needs."""
+        needed = {job.key for job in self.jobs if job.wanted}
+        for job in reversed(self.jobs):
+            if job.key in needed and not (job.key in self.runs and self.runs[job.key].folder.finished):
+                needed |= set(job.parents.values())
+        return [job for job in self.jobs if job.key in needed]
+
+    def parents(self, job: Job) -> dict[str, Run]:
+        return {role: self.runs[key] for role, key in job.parents.items()}
+
+    def pool(self, job: Job) -> Pool:
+        """What is kept of the runs that a job's network is made of."""
+        inside = {role: each for role, each in self.parents(job).items() if role != WEIGHTS}
+        return pool_of(inside, job, self.place.out)
+
+
+def pool_of(inside: Mapping[str, Run], job: Job, out: Path) -> Pool:
+    """The pool of these runs on the job's data."""
+    dataset = load_data(job)
+    members = {role: [each.digest, each.job.seed, each.job.device, each.job.precision, each.job.threads] for role, each in inside.items()}
+    name = pool_digest(members=members, data=dataset.describe()["digest"], device=job.device, precision=job.precision)
+    return Pool(RunFolder(out / f"pool-{dataset.name}-{name}"), {role: each.folder for role, each in inside.items()}, dataset)
+
+
+def conditions(job: Job) -> Conditions:
+    """Under which the parents of a job are timed."""
+    return Conditions(describe(torch.device(job.device))["name"], job.device, job.threads)
+
+
+def complete(job: Job, assigned: Assignment, view: Callable[[str], View]) -> Run:
+    """The run of a job whose parents are done, which are timed where its recipe wants that.
+
+    All together, one input at a time, while no other timing runs on this machine.
+    """
+    if not job.plan.measured:
+        return assigned.add(job)
+    pool, shown = assigned.pool(job), view(f"times of {', '.join(job.parents)}")
+    with pool.folder.locked():
+        times = pool.times(conditions(job))  # by another process meanwhile
+        if times is None:
+            plan = session.Plan(torch.device(job.device), job.threads, 1, ("sparse",), TIMED_INPUTS, TIMED_ROUNDS, TIMED_SECONDS)
+            with shown.counting("timed", TIMED_ROUNDS, "rounds") as done:
+                rows = time(list(pool.members.values()), [plan], Path(job.data_root), after_round=done)
+            times = pool.store_times(conditions(job), [row["latency_ms"] for row in rows])
+    shown.say(", ".join(f"{role} {each:g} ms" for role, each in zip(pool.members, times, strict=True)))
+    return assigned.add(job, times)
 
 
 def check(recipe: Recipe, above: Line = ()) -> GatedModel:
@@ -131,10 +208,21 @@ def read_data(data: Data, root: Path) -> Dataset:
 _read = functools.lru_cache(maxsize=2)(catalogue.load)
 
 
-def digests(job: Job, parents: Mapping[str, list]) -> tuple[str, str]:
-    """The identity of a job: of recipe, data and its parents' identities; and the same with device, precision and threads."""
+def digests(job: Job, parents: Mapping[str, list], start: Path | None) -> tuple[str, str]:
+    """The identity of a job: of recipe, data, its parents' identities and the weights it starts from; and the same with device,
+    precision and threads."""
     recipe, decisive = job.plan, {"data": load_data(job).describe()["digest"], "parents": dict(parents)}
+    if start:
+        decisive["start"] = file_digest(start)
     return recipe.digest(**decisive), recipe.digest(**decisive, device=job.device, precision=job.precision, threads=job.threads)
+
+
+def _start(job: Job, say: Callable[[str], None]) -> Path | None:
+    """File of weights that a job starts from: the one that was named, else what its model finds."""
+    if job.weights:
+        return Path(job.weights)
+    finder = registry.entry(job.recipe["model"]["name"]).pretrained
+    return registry.imported(finder)(job.plan.model.options, Path(job.data_root), say) if finder else None
 
 
 def _identity(role: str, parent: Run) -> list:
@@ -160,11 +248,10 @@ def needs_work(run: Run, view: View) -> bool:
 # The stages
 
 
-def train(run: Run, parents: Mapping[str, RunFolder], view: View) -> None:
+def train(run: Run, view: View) -> None:
     """Train the run's network, or go on after its last whole epoch; leaves model.safetensors and epochs.csv. A trained one is left alone.
 
-    `parents` are the folders of its parent runs by role. Raises GatebenchError where the folder cannot be gone on with, UsageError where
-    the recipe does not fit the data.
+    Raises GatebenchError where the folder cannot be gone on with, UsageError where the recipe does not fit the data.
     """
     job, folder = run.job, run.folder
     if folder.finished:
@@ -175,9 +262,11 @@ def train(run: Run, parents: Mapping[str, RunFolder], view: View) -> None:
     if (folder / "model.safetensors").exists():  # written once training is over
         _record_machine(folder, machine)
         return
-    networks = {role: load_run(parent)[0].to(device).eval().requires_grad_(False) for role, parent in parents.items()}
+    networks = _networks(run, device)
     torch.manual_seed(job.seed)
-    model = create(recipe, dataset=dataset, parents=networks)
+    model = create(recipe, dataset=dataset, parents={role: each for role, each in networks.items() if role != WEIGHTS})
+    if run.start:
+        start_from(model, run.start)
     if WEIGHTS in networks:
         own = model.policy
         model.load_state_dict(networks[WEIGHTS].state_dict())
@@ -187,18 +276,25 @@ def train(run: Run, parents: Mapping[str, RunFolder], view: View) -> None:
     _record_machine(folder, machine)
     folder.write_json("data.json", dataset.describe())
     folder.write_text("recipe.yaml", recipe.dump())
-    folder.write_json("identity.json", {"digest": run.digest, "parents": {role: each.path.name for role, each in parents.items()}})
-    train_batches, test = _training_batches(model, recipe, dataset, device), _batches(model, dataset.test, device)
-    shared = {"scored": dataset.scored, "seed": job.seed, "precision": job.precision, "view": view, "parents": networks}
-    fit(model, recipe.training, recipe.losses, train_batches, test, folder, **shared)
+    folder.write_json("identity.json", {"digest": run.digest, "parents": {role: each.folder.path.name for role, each in run.parents.items()}})
+    outputs = Outputs(run, model, networks, view)
+    train_batches = _training_batches(model, recipe, dataset, device, outputs)
+    model.learn(train_batches.in_order())
+    if recipe.training.epochs:
+        shared = {"scored": dataset.scored, "seed": job.seed, "precision": job.precision, "view": view, "parents": networks}
+        test = _batches(model, dataset.test, device, outputs.of(dataset.scored, dataset.test))
+        fit(model, recipe.training, recipe.losses, train_batches, test, folder, **shared)
+    else:
+        folder.write_text("epochs.csv", "epoch\n")
     write_weights(folder, model)
 
 
-def evaluate(job: Job, folder: RunFolder) -> None:
+def evaluate(run: Run, view: View) -> None:
     """Choose what the recipe's study leaves to choose, score, audit, and write the results; the summary last: it marks a finished run.
 
     Works from model.safetensors and epochs.csv alone. Raises GatebenchError where they are not there.
     """
+    job, folder = run.job, run.folder
     recipe, dataset, device = job.plan, load_data(job), choose_device(job.device)
     set_threads(job.threads)
     epochs = _epochs(folder, recipe.training.epochs)
@@ -207,23 +303,28 @@ def evaluate(job: Job, folder: RunFolder) -> None:
     model, _, _ = load_run(folder, chosen=False)  # what an earlier evaluation chose does not count
     params = count_params(model)
     model.to(device, memory_format=torch.channels_last)
-    test = _batches(model, dataset.test, device)
+    outputs = Outputs(run, model, _networks(run, device) if model.replays else {}, view)
+    test = _batches(model, dataset.test, device, outputs.of(dataset.scored, dataset.test))
     study = None
     if recipe.study:
-        validation = _batches(model, dataset.validation, device) if dataset.validation else None
+        part = dataset.validation
+        validation = _batches(model, part, device, outputs.of("validation", part)) if part else None
         study = recipe.study.run(model, validation, test, job.precision)
     outcome = collect(model, test, job.precision)
     for name in recipe.training.freeze:
         model.get_submodule(name).requires_grad_(False)
-    batch = Batch(*next(_training_batches(model, recipe, dataset, device).in_order()))
-    with autocast(device, job.precision):
-        findings = audit(model, recipe.losses.values(), outcome, epochs[-1], recipe.training.epochs, batch)
+    findings = []
+    if epochs:
+        batch = next(_training_batches(model, recipe, dataset, device, outputs).in_order())
+        with autocast(device, job.precision):
+            findings = audit(model, recipe.losses.values(), outcome, epochs[-1], recipe.training.epochs, batch)
     machine = folder.read_json("machine.json", "name")
     row = make_row(
         model, outcome, epochs, [*findings, *(f"taken over: trained on {each} before" for each in machine.get("earlier", []))],
         model=recipe.model.name, recipe=recipe.name, changes=recipe.changes, digest=digest, seed=job.seed, epochs=recipe.training.epochs,
         recipe_epochs=recipe.scaled_from_epochs or recipe.training.epochs, params=params,
-        schedule=f"{recipe.training.schedule} {recipe.training.learning_rate:g}",
+        schedule=f"{recipe.training.schedule} {recipe.training.learning_rate:g}" if epochs else None,
+        tradeoff=recipe.tradeoff_value(),
         parents=list(identity["parents"].values()) or None,
         dataset=dataset.name, data_digest=dataset.describe()["digest"], split=dataset.scored,
         device=job.device, machine=machine["name"], threads=job.threads, batch_size=EVALUATION_BATCH, precision=job.precision,
@@ -232,6 +333,8 @@ def evaluate(job: Job, folder: RunFolder) -> None:
         peak_memory_mb=before.get("peak_memory_mb", peak_memory_mb()),
     )  # fmt: skip
     rows = study.rows(row) if study else [row]
+    for each, own in zip(rows[:], study and study.outcomes or [outcome], strict=False):
+        rows += [severity_row(model, each, part, name) for name, part in by_severity(own, dataset).items()]
     folder.remove("summary.json")  # killed from here on, it is evaluated when the command is given again
     folder.write_text("recipe.yaml", recipe.dump())
     folder.remove(*(path.name for path in folder.path.glob("*.csv") if path.name not in ("epochs.csv", "breakdown.csv")))
@@ -240,15 +343,55 @@ def evaluate(job: Job, folder: RunFolder) -> None:
     write_results(folder, model, dataset, outcome, rows)
 
 
-def time(folders: Sequence[RunFolder], plans: Sequence[session.Plan], data_root: Path, dataset: str | None = None) -> list[dict]:
+class Outputs:
+    """What a run's parents answer on the parts of its data, where that can stand for running them; kept in their pool."""
+
+    def __init__(self, run: Run, model: GatedModel, networks: Mapping[str, GatedModel], view: View):
+        self.job, self.model, self.networks, self.view = run.job, model, networks, view
+        self.pool = pool_of(run.inside, run.job, run.folder.path.parent) if model.replays else None
+
+    def of(self, part: str, images: Images) -> torch.Tensor | None:
+        """Logits [N, P, C] on the images of a part; None for a model that runs its parents itself."""
+        if self.pool is None:
+            return None
+
+        def answer(role: str) -> np.ndarray:
+            network, device = self.networks[role], choose_device(self.job.device)
+            with self.view.counting(f"{role} on the {part} part", len(images), "images") as done:
+                return answers(network, _batches(network, images, device), self.job.precision, done)
+
+        if self.pool.has(part):
+            return torch.from_numpy(self.pool.outputs(part, images, answer))
+        with self.pool.folder.locked():
+            return torch.from_numpy(self.pool.outputs(part, images, answer))
+
+
+def _networks(run: Run, device: torch.device) -> dict[str, GatedModel]:
+    """The trained networks of a run's parents, frozen."""
+    return {role: load_run(each.folder)[0].to(device).eval().requires_grad_(False) for role, each in run.parents.items()}
+
+
+def time(
+    folders: Sequence[RunFolder],
+    plans: Sequence[session.Plan],
+    data_root: Path,
+    dataset: str | None = None,
+    after_round: Callable[[int], None] = lambda done: None,
+    points: Sequence[Sequence[dict]] = (),
+    finishing: Callable[[], AbstractContextManager] = nullcontext,
+    wait: Callable[[], None] = lambda: None,
+) -> list[dict]:
     """Time finished runs together, each beside its static twin, while no other timing runs on this machine; writes and returns the rows.
 
-    Raises as `profiling.networks.Loader.enter`.
+    `points` are the rows of each run that are timed besides its headline. `after_round` is called with the number of rounds that are
+    done, `wait` where another timing has to end first; `finishing` as in `profiling.together.Together`. Raises as `profiling.networks.Loader.enter`.
     """
-    networks = Loader(data_root, dataset).enter([str(folder.path) for folder in folders])
-    with alone(), Together(networks, None, plans) as timings:
+    loader = Loader(data_root, dataset)
+    networks = loader.enter([str(folder.path) for folder in folders])
+    networks += [network.at(row) for network, rows in zip(networks, points, strict=False) for row in rows]
+    with alone(wait), Together(networks, None, plans, finishing=finishing) as timings:
         for plan in plans:
-            timings.run(plan)
+            timings.run(plan, after_round)
     return timings.rows
 
 
@@ -282,21 +425,25 @@ def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcom
     weights = write_weights(folder, model)
     rows = [{**row, "weights": weights} for row in rows]
     columns = registry.entry(rows[0]["model"]).columns
+    if any("tradeoff" in row for row in rows) and all(column.name != "tradeoff" for column in columns):
+        columns = (TRADEOFF, *columns)
     folder.write_text("columns.json", json.dumps([column.model_dump(exclude_defaults=True) for column in columns], indent=2) + "\n")
     folder.write_rows(rows)
     folder.write_json("summary.json", rows[0])
 
 
-def _batches(model: GatedModel, images: Images, device: torch.device) -> Batches:
-    """A part of the data as the network is scored on it."""
-    return Batches(images, model.prepare.mean, model.prepare.std, batch_size=EVALUATION_BATCH, device=device)
+def _batches(model: GatedModel, images: Images, device: torch.device, outputs: np.ndarray | None = None) -> Batches:
+    """A part of the data as the network is scored on it; `outputs` [N, P, C] are its parents' on these images."""
+    return Batches(images, model.prepare.mean, model.prepare.std, batch_size=EVALUATION_BATCH, device=device, outputs=outputs)
 
 
-def _training_batches(model: GatedModel, recipe: Recipe, dataset: Dataset, device: torch.device) -> Batches:
+def _training_batches(model: GatedModel, recipe: Recipe, dataset: Dataset, device: torch.device, outputs: Outputs) -> Batches:
     crop, rand = recipe.data.augment != "none", recipe.data.augment == "rand-augment"
+    random = recipe.data.training_severity == "random"
     return Batches(
         dataset.train, model.prepare.mean, model.prepare.std, batch_size=recipe.training.batch_size, device=device,
-        crop=crop, flip=crop and dataset.mirrors, rand=rand,
+        crop=crop, flip=crop and dataset.mirrors, rand=rand, corruptions=tuple(recipe.data.severities.values()) if random else (),
+        outputs=None if crop or random else outputs.of("train", dataset.train),
     )  # fmt: skip
 
 

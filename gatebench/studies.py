@@ -5,6 +5,7 @@ Nothing here imports torch when it is imported.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from .settings import Part
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from .contract import GatedModel
     from .data.batches import Batches
     from .data.settings import Data
+    from .evaluation.outcome import Outcome
     from .runs import RunFolder
 
 
@@ -34,6 +36,9 @@ class Study(Part):
 
 class Chosen(Protocol):
     """What a study found."""
+
+    outcomes: Sequence[Outcome]
+    """What the network did for each row, in their order, so that severities of corruption are scored apart; none: for the headline's."""
 
     def rows(self, headline: dict) -> list[dict]:
         """The headline row with what is known of its choice, and a row for each other choice."""

@@ -1,5 +1,6 @@
 """Networks of runs: built from a recipe, and loaded back from a run folder."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 from torch import nn
 
-from .contract import GatedModel, Prepare
+from .contract import GatedModel, Prepare, mismatch
 from .data.images import Dataset
 from .errors import GatebenchError, UsageError, first_line
 from .models import registry
@@ -102,24 +103,44 @@ def fill(model: nn.Module, path: Path, mend: str) -> None:
 
     Raises UsageError where there is no such file, GatebenchError where they are not the model's; `mend` says what to do then.
     """
-    prepare = None
+    state, prepare = read_weights(path)
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise GatebenchError(f"{path} holds the weights of another network: {mismatch(model, state, error)}. {mend}.") from None
+    if prepare and isinstance(model, GatedModel):
+        model.prepare = _prepare(path, prepare)
+
+
+def start_from(model: GatedModel, path: Path) -> None:
+    """Let a model start from the weights of a file, such as a library's pretrained ones. Raises as `fill`."""
+    try:
+        model.start_from(read_weights(path)[0])
+    except ValueError as error:
+        raise GatebenchError(f"{path} holds the weights of another network: {error}. Name the weights that belong to it.") from None
+
+
+def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], str | None]:
+    """The tensors of a .safetensors or torch file by name, and the preparation that was kept with them. Raises as `fill`."""
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as stream:
-                state, prepare = {name: stream.get_tensor(name) for name in stream.keys()}, (stream.metadata() or {}).get("prepare")  # noqa: SIM118
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+                return {name: stream.get_tensor(name) for name in stream.keys()}, (stream.metadata() or {}).get("prepare")  # noqa: SIM118
+        return torch.load(path, map_location="cpu", weights_only=True), None
     except FileNotFoundError:
         raise UsageError(f"There are no weights at {path}.") from None
     except Exception as error:  # whatever safetensors, zipfile and pickle make of a file that is none of theirs
         wanted = "Give .safetensors, or what torch.save(model.state_dict(), ...) writes"
         raise GatebenchError(f"{path} is not a file of weights that can be read ({type(error).__name__}). {wanted}.") from None
+
+
+@functools.cache
+def file_digest(path: Path) -> str:
+    """Eight hexadecimal digits of a file's SHA-256. Raises UsageError where there is none."""
     try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise GatebenchError(f"{path} holds the weights of another network: {_mismatch(model, state, error)}. {mend}.") from None
-    if prepare and isinstance(model, GatedModel):
-        model.prepare = _prepare(path, prepare)
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    except OSError as error:
+        raise UsageError(f"Cannot read the weights at {path}: {error.strerror}.") from None
 
 
 def _prepare(path: Path, text: str) -> Prepare:
@@ -129,15 +150,3 @@ def _prepare(path: Path, text: str) -> Prepare:
         return Prepare(*(tuple(content[name]) for name in ("size", "mean", "std")))
     except (ValueError, KeyError, TypeError) as error:
         raise GatebenchError(f"{path} holds a damaged preparation ({first_line(error)}). Train again, or name other weights.") from None
-
-
-def _mismatch(model: nn.Module, state: object, error: Exception) -> str:
-    """The first tensor that does not fit."""
-    if not isinstance(state, dict):
-        return first_line(error)
-    for name, tensor in model.state_dict().items():
-        if name not in state:
-            return f"they have no {name}"
-        if getattr(state[name], "shape", None) != tensor.shape:
-            return f"{name} is {list(getattr(state[name], 'shape', []))}, wanted is {list(tensor.shape)}"
-    return f"they have {next(iter(state.keys() - model.state_dict().keys()), first_line(error))} too"

@@ -34,10 +34,10 @@ def test_batches_in_order_are_the_normalised_images():
     pixels = random_pixels()
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
     loader = Batches(Images(pixels, np.arange(10)), mean, std, batch_size=4, device=CPU)
-    x = torch.cat([x for x, _ in loader.in_order()]).numpy()
+    x = torch.cat([batch.x for batch in loader.in_order()]).numpy()
     expected = (pixels / 255 - np.array(mean)) / np.array(std)
     assert x.transpose(0, 2, 3, 1) == pytest.approx(expected, abs=1e-5)
-    assert [len(labels) for _, labels in loader.in_order()] == [4, 4, 2] and len(loader) == 3
+    assert [len(batch.labels) for batch in loader.in_order()] == [4, 4, 2] and len(loader) == 3
 
 
 @given(seed=st.integers(0, 500))
@@ -45,9 +45,9 @@ def test_batches_in_order_are_the_normalised_images():
 def test_every_augmented_image_is_a_padded_crop_or_its_mirror(seed):
     pixels = random_pixels(6)
     seen = []
-    for x, labels in batches(pixels, crop=True, flip=True).shuffled(seed):
-        assert x.is_contiguous(memory_format=torch.channels_last)
-        for image, label in zip(x.round().permute(0, 2, 3, 1).numpy().astype(np.uint8), labels.tolist(), strict=True):
+    for batch in batches(pixels, crop=True, flip=True).shuffled(seed):
+        assert batch.x.is_contiguous(memory_format=torch.channels_last)
+        for image, label in zip(batch.x.round().permute(0, 2, 3, 1).numpy().astype(np.uint8), batch.labels.tolist(), strict=True):
             seen.append(label)
             padded = np.pad(pixels[label], ((2, 2), (2, 2), (0, 0)))  # an eighth of 16
             crops = [padded[dy : dy + 16, dx : dx + 16] for dy in range(5) for dx in range(5)]
@@ -57,7 +57,7 @@ def test_every_augmented_image_is_a_padded_crop_or_its_mirror(seed):
 
 def test_the_seed_decides_order_and_augmentation():
     loader = batches(random_pixels(40), crop=True, flip=True)
-    first, again, other = (torch.cat([x for x, _ in loader.shuffled(seed)]) for seed in (1, 1, 2))
+    first, again, other = (torch.cat([batch.x for batch in loader.shuffled(seed)]) for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
@@ -65,7 +65,7 @@ def test_crops_and_flips_are_spread_evenly():
     pixels = np.zeros((1, 16, 16, 1), np.uint8)
     pixels[0, 8, 4] = 255
     loader = batches(np.repeat(pixels, 4000, 0), batch_size=4000, crop=True, flip=True)
-    x, _ = next(loader.shuffled(0))
+    x = next(loader.shuffled(0)).x
     rows, columns = (torch.nonzero(x[:, 0] > 0)[:, axis] for axis in (1, 2))
     assert [(rows == row).float().mean().item() for row in range(6, 11)] == pytest.approx([0.2] * 5, abs=0.03)
     assert (columns < 8).float().mean().item() == pytest.approx(0.5, abs=0.03)  # not mirrored
@@ -73,8 +73,8 @@ def test_crops_and_flips_are_spread_evenly():
 
 def test_digits_are_cropped_and_not_mirrored():
     pixels = random_pixels(4)
-    for x, labels in batches(pixels, crop=True).shuffled(3):
-        for image, label in zip(x.round().permute(0, 2, 3, 1).numpy().astype(np.uint8), labels.tolist(), strict=True):
+    for batch in batches(pixels, crop=True).shuffled(3):
+        for image, label in zip(batch.x.round().permute(0, 2, 3, 1).numpy().astype(np.uint8), batch.labels.tolist(), strict=True):
             padded = np.pad(pixels[label], ((2, 2), (2, 2), (0, 0)))
             assert any(np.array_equal(image, padded[dy : dy + 16, dx : dx + 16]) for dy in range(5) for dx in range(5))
 
@@ -82,7 +82,7 @@ def test_digits_are_cropped_and_not_mirrored():
 @pytest.mark.parametrize(("count", "sizes"), [(8, [4, 4]), (9, [4, 5]), (10, [4, 4, 2]), (1, [1]), (3, [3])])
 def test_no_batch_of_one_image_is_left_over(count, sizes):
     loader = batches(random_pixels(count))
-    assert [len(labels) for _, labels in loader.shuffled(0)] == sizes and len(loader) == len(sizes)
+    assert [len(batch.labels) for batch in loader.shuffled(0)] == sizes and len(loader) == len(sizes)
 
 
 def test_the_fingerprint_is_of_pixels_and_labels(tmp_path):
@@ -155,6 +155,43 @@ def test_validation_is_carved_from_train_by_a_fixed_seed(tmp_path):
         assert {image.tobytes() for image in chosen_on.train.pixels} | {image.tobytes() for image in held.pixels} == rows
     with pytest.raises(UsageError, match="leaves nothing of the 50 training images"):
         load(Data(name="shapes", shapes=shapes, validation=50), tmp_path)
+
+
+@given(count=st.integers(2, 40), sizes=st.tuples(st.integers(0, 39), st.integers(1, 39)), other=st.integers(0, 39))
+@settings(deadline=None)
+def test_rest_holdout_and_validation_never_share_an_image(count, sizes, other):
+    validation, holdout = sizes[0] % count, sizes[1] % count
+    if validation + holdout >= count:
+        return
+    pixels = np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
+    dataset = Dataset("made", ["a", "b"], Images(pixels, np.arange(count) % 2), Images(pixels, np.arange(count) % 2), (0.5,), (0.25,))
+    rest, held = dataset.carve(validation, holdout, "rest"), dataset.carve(validation, holdout, "holdout")
+    parts = [part.pixels.ravel().tolist() for part in (rest.train, held.train, rest.validation) if part]
+    assert sorted(sum(parts, [])) == list(range(count)) and len(held.train) == holdout
+    another = dataset.carve(other % (count - holdout), holdout, "holdout")
+    assert np.array_equal(another.train.pixels, held.train.pixels), "the holdout does not depend on how much is validation"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"validation": 30, "holdout": 20}, "data.validation = 30 and data.holdout = 20 leave nothing of the 50 training images"),
+        ({"holdout": 50}, "data.holdout = 50 leaves nothing of the 50 .* Give --set data.holdout=5."),
+        ({"train_on": "holdout"}, "wants data.holdout"),
+    ],
+)
+def test_parts_that_cannot_be_carved_are_refused(tmp_path, data, said):
+    with pytest.raises(UsageError, match=said):
+        load(Data(name="shapes", shapes=Shapes(train=50, test=20, image_size=16), **data), tmp_path)
+
+
+def test_digests_of_earlier_versions_hold():
+    """Runs are named by them."""
+    pixels = (np.arange(8 * 16 * 16 * 3) % 251).astype(np.uint8).reshape(8, 16, 16, 3)
+    dataset = Dataset("one", ["a", "b"], Images(pixels, np.arange(8) % 2), Images(pixels[:4], np.arange(4) % 2), (0.5,) * 3, (0.25,) * 3)
+    assert [each.describe()["digest"] for each in (dataset, dataset.carve(3))] == ["682002a2", "6b704631"]
+    names = ("name", "augment", "validation", "image_size", "shapes")
+    assert tuple(Data().model_dump()) == names, "new settings that are not used are not in recipes"
 
 
 def test_statistics_are_those_of_the_pixels():
@@ -308,6 +345,32 @@ def test_real_cifar10(datasets):
     assert channel_statistics(dataset.train.pixels)[0] == pytest.approx(dataset.mean, abs=1e-3)
 
 
+def test_intel_scenes_in_both_layouts(tmp_path):
+    with pytest.raises(MissingData, match="puneet6060/intel-image-classification and put its images at .*intel-scenes/train/<class>/"):
+        load(Data(name="intel-scenes"), tmp_path)
+    assert not is_on_disk("intel-scenes", tmp_path)
+    for splits in (("train", "test"), ("seg_train/seg_train", "seg_test/seg_test")):
+        root = tmp_path / splits[0].replace("/", "-")
+        for split, count in zip(splits, (3, 2), strict=True):
+            for label, name in enumerate(("forest", "sea")):
+                (root / "intel-scenes" / split / name).mkdir(parents=True)
+                for number in range(count):
+                    Image.fromarray(random_pixels(1, side=150 + label)[0]).save(root / "intel-scenes" / split / name / f"{number}.jpg")
+        assert is_on_disk("intel-scenes", root)
+        dataset = load(Data(name="intel-scenes"), root)
+        assert (dataset.name, dataset.classes, dataset.input_shape) == ("intel-scenes", ["forest", "sea"], (3, 128, 128))
+        assert (len(dataset.train), len(dataset.test)) == (6, 4)
+    assert load(Data(name="intel-scenes", image_size=64), root).input_shape == (3, 64, 64)
+
+
+def test_real_intel_scenes(datasets):
+    if not is_on_disk("intel-scenes", datasets):
+        pytest.skip(f"Intel's scenes are not below {datasets}")
+    dataset = load(Data(name="intel-scenes"), datasets)
+    assert dataset.classes == ["buildings", "forest", "glacier", "mountain", "sea", "street"]
+    assert dataset.input_shape == (3, 128, 128) and len(dataset.train) > 1000 and len(dataset.test) > 1000
+
+
 def test_real_mnist(datasets):
     dataset = load(Data(name="mnist"), datasets)
     assert (len(dataset.train), len(dataset.test), dataset.input_shape) == (60_000, 10_000, (1, 28, 28))
@@ -343,7 +406,7 @@ def test_indian_pines_patches_of_training_hold_no_test_pixel(scene, tmp_path, en
     assert np.array_equal(tried.test.labels, dataset.validation.labels) and tried.validation is None
     where = {tuple(spectrum): label for spectrum, label in zip(cube.reshape(-1, 20), labels.ravel(), strict=True)}
     assert all(where[tuple(patch[4, 4])] == label + 1 for patch, label in zip(dataset.test.pixels, dataset.test.labels, strict=True))
-    x, _ = next(Batches(dataset.train, dataset.mean, dataset.std, batch_size=500, device=torch.device("cpu")).in_order())
+    x = next(Batches(dataset.train, dataset.mean, dataset.std, batch_size=500, device=torch.device("cpu")).in_order()).x
     assert np.allclose(32767 * np.array(dataset.mean), dataset.train.pixels.mean((0, 1, 2)), rtol=1e-4), "statistics are those of train"
     assert x.shape[1:] == (20, 9, 9) and abs(float(x.mean())) < 0.2 and 0.7 < float(x.std()) < 1.3
 
@@ -384,6 +447,16 @@ def test_indian_pines_that_is_missing_or_something_else_is_named(scene, tmp_path
         load(Data(name="indian-pines"), tmp_path)
 
 
+def test_batches_carry_the_cached_outputs_of_their_images():
+    outputs = torch.arange(10.0)[:, None, None].expand(10, 2, 4)
+    loader = batches(random_pixels(10), outputs=outputs)
+    for batch in (*loader.in_order(), *loader.shuffled(3)):
+        assert batch.outputs.shape == (len(batch.labels), 2, 4) and torch.equal(batch.outputs[:, 0, 0].long(), batch.labels)
+    assert next(batches(random_pixels(10)).in_order()).outputs is None
+    with pytest.raises(UsageError, match="Cached outputs of parents are those of the images as they are"):
+        batches(random_pixels(10), outputs=outputs, flip=True)
+
+
 def test_rand_augment_changes_images_as_the_seed_says():
     images = make_shapes(40, 4, 16, 0)
     options = {"batch_size": 20, "device": torch.device("cpu"), "crop": True, "flip": True}
@@ -393,7 +466,8 @@ def test_rand_augment_changes_images_as_the_seed_says():
         torch.manual_seed(0)
         return next(batches.shuffled(1))
 
-    (x, labels), (other, same_labels), (again, _) = batch(plain), batch(changed), batch(changed)
-    assert torch.equal(labels, same_labels) and torch.equal(other, again)
-    assert (x != other).flatten(1).any(1).float().mean() > 0.8 and other.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(next(plain.in_order())[0], next(changed.in_order())[0])  # what is scored is left as it is
+    left, changed_once, again = batch(plain), batch(changed), batch(changed)
+    assert torch.equal(left.labels, changed_once.labels) and torch.equal(changed_once.x, again.x)
+    other = changed_once.x
+    assert (left.x != other).flatten(1).any(1).float().mean() > 0.8 and other.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(next(plain.in_order()).x, next(changed.in_order()).x)  # what is scored is left as it is

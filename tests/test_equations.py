@@ -169,7 +169,7 @@ def test_total_is_the_weighted_sum_with_the_warmup_factor():  # Eq. 21
         "consistency": Consistency(weight=0.01),
     }
     trainer = Trainer(Fixed(), Training(epochs=160), losses, 1, "fp32")
-    loss, parts, _ = trainer.step(torch.zeros(2, 3, 4, 4), torch.tensor([0, 0]), 10)
+    loss, parts, _ = trainer.step(Batch(torch.zeros(2, 3, 4, 4), torch.tensor([0, 0])), 10)
     entropy = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 2
     assert parts["cross_entropy"].item() == pytest.approx(entropy, abs=1e-6)
     assert parts["budget"].item() == pytest.approx(5 * 0.25 * 0.3**2, abs=1e-6)

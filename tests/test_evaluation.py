@@ -183,7 +183,7 @@ def test_one_pass_over_a_split_is_the_network_asked_batch_by_batch(execution):
     batches = Batches(images, (0.5,) * 3, (0.25,) * 3, batch_size=12, device=torch.device("cpu"))
     taken = collect(net, batches, "fp32", execution)
     with torch.no_grad():
-        outputs = [net.eval().infer(x, execution) for x, _ in batches.in_order()]
+        outputs = [net.eval().infer(batch.x, execution) for batch in batches.in_order()]
         shares = torch.cat([output.logits for output in outputs]).softmax(1)
     assert np.array_equal(taken.labels, images.labels) and np.array_equal(taken.predictions, shares.argmax(1))
     assert np.allclose(taken.confidence, shares.amax(1))

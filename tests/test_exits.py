@@ -19,6 +19,7 @@ from gatebench import trained
 from gatebench.data.batches import Batches
 from gatebench.data.catalogue import load
 from gatebench.errors import UsageError
+from gatebench.gating import first_sure
 from gatebench.losses import Batch, Clock
 from gatebench.models.exits import calibration as reliability
 from gatebench.models.exits import study, thresholds
@@ -28,7 +29,7 @@ from gatebench.models.exits.execution import leave_at
 from gatebench.models.exits.loss import eligibility, exit_loss, exit_weights
 from gatebench.models.exits.network import EarlyExit
 from gatebench.models.exits.pictures import pictures
-from gatebench.models.exits.policy import NEVER, ExitPolicy, all_scores, first_sure
+from gatebench.models.exits.policy import NEVER, ExitPolicy, all_scores
 from gatebench.models.exits.settings import ExitChoice, ExitLoss
 from gatebench.models.exits.trunks import PooledLinear
 from gatebench.models.registry import create

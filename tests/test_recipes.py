@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from gatebench import trained
+from gatebench import stages
 from gatebench.errors import UsageError
 from gatebench.models import registry
 from gatebench.recipe import available, load, parse
@@ -53,7 +53,7 @@ def test_every_recipe_builds_its_model(family, name):
     model = next(model for model in registry.list_models() if registry.entry(model).recipes == family)
     recipe = load(family, model, name)
     assert recipe.source
-    assert trained.create(recipe)
+    assert stages.check(recipe)
     resolved = recipe.resolved()
     assert parse(yaml.safe_load(recipe.dump()), "its own dump") == recipe and parse(yaml.safe_load(resolved.dump()), "resolved") == resolved
     assert resolved.resolved() == resolved and resolved.digest() == parse(resolved.content(), "as plain data").digest()
@@ -103,7 +103,7 @@ def test_overrides_and_the_hash():
     [
         ("training.learning_rat=1", "unknown key 'training.learning_rat'. Did you mean 'learning_rate'.*Allowed here: epochs"),
         ("trainin.epochs=1", "unknown key 'trainin'. Did you mean 'training'"),
-        ("training.schedule=cosin", "training.schedule = 'cosin' is not allowed.*'one-cycle' or 'steps'.*Did you mean 'cosine'"),
+        ("training.schedule=cosin", "training.schedule = 'cosin' is not allowed.*'one-cycle', 'steps' or 'constant'.*Did you mean 'cosine'"),
         ("training.learning_rate=-1", "training.learning_rate = -1 is not allowed.*greater than 0"),
         ("training.batch_size=many", "training.batch_size = 'many' is not allowed.*valid integer"),
         ("training={epochs: 15}", "use --epochs"),

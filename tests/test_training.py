@@ -65,9 +65,9 @@ def by_hand(recipe, term):
         net.train()
         net.begin_epoch(epoch / EPOCHS)
         spent = []
-        for step, (x, labels) in enumerate(images.shuffled(100_003 * SEED + epoch)):
-            output = net(x)
-            entropy = -output.logits.log_softmax(1)[torch.arange(len(labels)), labels].mean()
+        for step, batch in enumerate(images.shuffled(100_003 * SEED + epoch)):
+            output = net(batch.x)
+            entropy = -output.logits.log_softmax(1)[torch.arange(len(batch.labels)), batch.labels].mean()
             progress = max(0.0, min(1.0, (epoch + step / len(images) - rule.start_epoch) / rule.warmup_epochs))
             costs = torch.tensor([float(unit.macs) for unit in net.units]) if rule.of == "macs" else torch.ones(len(net.units))
             mean = (output.gates * costs / costs.sum()).sum(1).mean()

@@ -12,9 +12,17 @@ from .catalogue import list_
 from .pareto import pareto
 from .profile_latency import profile_latency
 from .report import report
+from .sweep_lambda import sweep_lambda
 from .train import train
 
-COMMANDS = {"train": train, "profile-latency": profile_latency, "pareto": pareto, "report": report, "list": list_}
+COMMANDS = {
+    "train": train,
+    "profile-latency": profile_latency,
+    "sweep-lambda": sweep_lambda,
+    "pareto": pareto,
+    "report": report,
+    "list": list_,
+}
 app = typer.Typer(name="gatebench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)

@@ -29,6 +29,8 @@ def list_(kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="Wha
         for name, named in CATALOGUE.items():
             here = "yes" if is_on_disk(name, root) else "no"
             table.add_row(name, str(named.classes), "x".join(map(str, named.shape)), f"{named.train:,}", f"{named.test:,}", here)
+        here = "yes" if is_on_disk("intel-scenes", root) else "no"
+        table.add_row("intel-scenes", "6", "128x128x3", "up to 14,034", "up to 3,000", here)
         here = "yes" if (root / "indian-pines").is_dir() else "no"
         table.add_row("indian-pines", "16", "9x9x200", "patches", "patches", here)
         table.add_row("shapes", "any", "any", "any", "any", "procedural, known difficulty")

@@ -3,14 +3,17 @@
 Shapes: N images, B of them in a batch, C channels, H x W pixels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from ..losses import Batch
+from .corruption import DRAWN, corrupt_each, noise_keys
 from .images import Images
+from .settings import Corruption
 
 ALIKE = 8
 """Images of a shuffled batch that share one draw of RandAugment and one of erasing: one at a time, drawing costs more than training."""
@@ -24,17 +27,25 @@ class Batches:
     """
 
     def __init__(self, images: Images, mean, std, *, batch_size: int, device: torch.device, crop: bool = False, flip: bool = False,
-                 rand: bool = False):  # fmt: skip
+                 rand: bool = False, corruptions: Sequence[Corruption] = (), outputs: Tensor | None = None):  # fmt: skip
         """`rand` adds RandAugment and random erasing to a batch's crops and flips, drawn from torch's global generator.
 
-        Raises UsageError where the images are not grey or RGB of 8 bits, which RandAugment is for.
+        Of `corruptions`, an image gets one drawn at random, after crops and flips. `outputs` are cached logits [N, P, classes] of frozen
+        networks on these images as stored; batches carry their rows. Raises UsageError where the images are not grey or RGB of 8 bits,
+        which RandAugment is for, and where images would change whose outputs are cached.
         """
+        if outputs is not None and (crop or flip or rand or corruptions):
+            raise UsageError(
+                "Cached outputs of parents are those of the images as they are. Give --set data.augment=none, and a data.training_severity"
+                " other than random."
+            )
         if rand and (images.pixels.dtype != np.uint8 or images.pixels.shape[3] not in (1, 3)):
             channels = images.pixels.shape[3]
             raise UsageError(
                 f"data.augment: rand-augment is for grey or RGB images of 8 bits, not {channels} channels of {images.pixels.dtype}."
             )
-        self.batch_size, self.crop, self.flip, self.rand = batch_size, crop, flip, _rand() if rand else None
+        self.batch_size, self.crop, self.flip, self.corruptions = batch_size, crop, flip, tuple(corruptions)
+        self.rand = _rand() if rand else None
         self.height, self.width = images.pixels.shape[1:3]
         self.pad = max(self.height, self.width) // 8 if crop else 0
         pixels = torch.from_numpy(images.pixels).to(device)
@@ -43,23 +54,29 @@ class Batches:
         self.image_length = padded.shape[1] * padded.shape[2]
         self.pixels = padded.flatten(0, 2)
         self.labels = torch.from_numpy(images.labels).to(device)
+        self.outputs = None if outputs is None else outputs.to(device)
         self.scale = 1 / (torch.iinfo(pixels.dtype).max * torch.tensor(std, device=device))
         self.shift = torch.tensor(mean, device=device) / torch.tensor(std, device=device)
 
     def __len__(self) -> int:
         return len(self._sizes())
 
-    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def in_order(self) -> Iterator[Batch]:
         """Every image once, as stored, not augmented: x float32 [B, C, H, W] channels_last, labels [B]."""
         for chosen in torch.arange(len(self.labels), device=self.labels.device).split(self._sizes()):
-            yield self._batch(chosen, *self._centred())
+            yield self._batch(chosen, self.pixels[self._places(chosen, *self._centred())])
 
-    def shuffled(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def shuffled(self, seed: int) -> Iterator[Batch]:
         """Every image once, in an order and with an augmentation that `seed` decides."""
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.labels), generator=generator)
+        keys = noise_keys(torch.arange(len(self.labels)), DRAWN + seed % DRAWN).to(self.labels.device)
         for chosen in order.to(self.labels.device).split(self._sizes()):
-            yield self._batch(chosen, *self._augmented(len(chosen), generator), change=self.rand)
+            pixels = self.pixels[self._places(chosen, *self._augmented(len(chosen), generator))]
+            if self.corruptions:
+                drawn = torch.randint(len(self.corruptions), (len(chosen),), generator=generator)
+                pixels = corrupt_each(pixels, self.corruptions, drawn, keys[chosen])
+            yield self._batch(chosen, pixels, change=self.rand)
 
     def _sizes(self) -> list[int]:
         """Of the batches; a single image left over joins the last one, since batch norm cannot take the variance of one."""
@@ -68,17 +85,19 @@ class Batches:
             return [self.batch_size] * (whole - 1) + [self.batch_size + 1]
         return [self.batch_size] * whole + [rest] * (rest > 0)
 
-    def _batch(self, chosen: Tensor, rows: Tensor, columns: Tensor, change: "tuple | None" = None) -> tuple[Tensor, Tensor]:
-        """The images `chosen` [B] at rows [B or 1, H] and columns [B or 1, W] of their padded selves."""
-        places = chosen[:, None, None] * self.image_length + rows[:, :, None] * self.row_length + columns[:, None, :]
-        pixels = self.pixels[places]
+    def _places(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Where the pixels [B, H, W] of images `chosen` [B] lie, at rows [B or 1, H] and columns [B or 1, W] of their padded selves."""
+        return chosen[:, None, None] * self.image_length + rows[:, :, None] * self.row_length + columns[:, None, :]
+
+    def _batch(self, chosen: Tensor, pixels: Tensor, change: "tuple | None" = None) -> Batch:
+        """The images `chosen` [B], of these pixels [B, H, W, C], normalised."""
         if change:
             groups = pixels.permute(0, 3, 1, 2).contiguous().split(ALIKE)
             pixels = torch.cat([change[0](group) for group in groups]).permute(0, 2, 3, 1)
         x = pixels.float().mul_(self.scale).sub_(self.shift).permute(0, 3, 1, 2)
         if change:
             x = torch.cat([change[1](group) for group in x.split(ALIKE)]).contiguous(memory_format=torch.channels_last)
-        return x, self.labels[chosen]
+        return Batch(x, self.labels[chosen], None if self.outputs is None else self.outputs[chosen])
 
     def _centred(self) -> tuple[Tensor, Tensor]:
         rows, columns = (torch.arange(size, device=self.labels.device)[None] + self.pad for size in (self.height, self.width))

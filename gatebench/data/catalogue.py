@@ -10,7 +10,9 @@ import numpy as np
 from ..errors import GatebenchError, MissingData, UsageError, first_line, nearest
 from .images import Dataset, Images, channel_statistics
 from .indian_pines import load_indian_pines
+from .intel_scenes import find_splits, load_intel_scenes
 from .settings import Data
+from .severities import check_severities, in_severities, numbered
 from .shapes import class_names, make_shapes
 
 
@@ -40,7 +42,7 @@ CATALOGUE = {
     "fashion-mnist": Named("FashionMNIST", 10, (28, 28, 1), 60_000, 10_000, "FashionMNIST/raw"),
     "svhn": Named("SVHN", 10, (32, 32, 3), 73_257, 26_032, "train_32x32.mat", mirrors=False),
 }
-NAMES = [*CATALOGUE, "indian-pines", "shapes"]
+NAMES = [*CATALOGUE, "intel-scenes", "indian-pines", "shapes"]
 
 
 def data_root(data_dir: Path | None) -> Path:
@@ -49,7 +51,9 @@ def data_root(data_dir: Path | None) -> Path:
 
 
 def is_on_disk(name: str, root: Path) -> bool:
-    """Whether a named set lies below the root, in torchvision's layout or as `<name>.npz`."""
+    """Whether a named set lies below the root, in its own layout (torchvision's, of its names) or as `<name>.npz`."""
+    if name == "intel-scenes":
+        return find_splits(root) is not None
     return _has_files(root / CATALOGUE[name].folder) or (root / f"{name}.npz").is_file()
 
 
@@ -61,11 +65,28 @@ def _has_files(path: Path) -> bool:
 def load(data: Data, root: Path) -> Dataset:
     """The data set a recipe names, from disk, or downloaded where torchvision can.
 
-    Raises UsageError for an unknown name, a path that does not hold images, and a part to be scored that is empty, MissingData for
-    a named set that is neither on disk nor downloadable.
+    Raises UsageError for an unknown name, a path that does not hold images, a part to be scored or trained on that is empty and
+    severities that are not defined, MissingData for a named set that is neither on disk nor downloadable.
     """
+    check_severities(data)
+    if data.train_on == "holdout" and not data.holdout:
+        raise UsageError("data.train_on = 'holdout' wants data.holdout, the number of images of that part.")
     if data.scored == "validation" and not data.validation:
         raise UsageError("data.scored = 'validation' wants data.validation, the number of images of that part.")
+    dataset = _source(data, root)
+    if data.severities:
+        dataset = numbered(dataset)
+    validation = 0 if dataset.validation else data.validation  # a set's own part stays as it is; that it is wanted is all that counts
+    if validation or data.holdout:
+        _check_carved(validation, data.holdout, len(dataset.train), data.name)
+        dataset = dataset.carve(validation, data.holdout, data.train_on)
+    if data.scored == "validation":
+        dataset = dataset.score_validation()
+    return in_severities(dataset, data) if data.severities else dataset
+
+
+def _source(data: Data, root: Path) -> Dataset:
+    """The data set as it comes, with a validation part only where it ships one."""
     if data.name == "shapes":
         shapes = data.shapes
         train, test = (
@@ -73,6 +94,8 @@ def load(data: Data, root: Path) -> Dataset:
             for part, count in enumerate((shapes.train, shapes.test))
         )
         dataset = Dataset("shapes", class_names(shapes.classes), train, test, *channel_statistics(train.pixels))
+    elif data.name == "intel-scenes":
+        dataset = load_intel_scenes(root, data.image_size)
     elif data.name == "indian-pines":
         dataset = load_indian_pines(root)
     elif data.name in CATALOGUE:
@@ -84,14 +107,17 @@ def load(data: Data, root: Path) -> Dataset:
             f"data.image_size = {data.image_size} scales a folder's images; those of {data.name} are"
             f" {dataset.input_shape[1]} x {dataset.input_shape[2]}." + (" Use data.shapes.image_size." if data.name == "shapes" else "")
         )
-    if dataset.validation and data.validation:  # the set's own part, of which `data.validation` only says that it is wanted
-        return dataset.score_validation() if data.scored == "validation" else dataset
-    if data.validation >= len(dataset.train):
-        raise UsageError(
-            f"data.validation = {data.validation} leaves nothing of the {len(dataset.train)} training images of {data.name}."
-            f" Give --set data.validation={len(dataset.train) // 10}."
-        )
-    return dataset.carve_validation(data.validation, data.scored == "validation") if data.validation else dataset
+    return dataset
+
+
+def _check_carved(validation: int, holdout: int, count: int, name: str) -> None:
+    """Raises UsageError where these parts of `count` training images leave nothing of them."""
+    if validation + holdout < count:
+        return
+    wanted = [f"data.{part} = {number}" for part, number in (("validation", validation), ("holdout", holdout)) if number]
+    tenths = " and ".join(f"--set {each.split()[0]}={count // 10}" for each in wanted)
+    verb = "leave" if len(wanted) > 1 else "leaves"
+    raise UsageError(f"{' and '.join(wanted)} {verb} nothing of the {count} training images of {name}. Give {tenths}.")
 
 
 def _load_path(name: str, image_size: int | None) -> Dataset:

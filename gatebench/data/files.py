@@ -52,12 +52,14 @@ def _checked(pixels: np.ndarray, labels: np.ndarray, path: Path, split: str) -> 
     return Images(pixels if pixels.ndim == 4 else pixels[..., None], labels.astype(np.int64))
 
 
-def load_folder(path: Path, image_size: int | None) -> Dataset:
+def load_folder(path: Path, image_size: int | None, splits: tuple[str, str] = ("train", "test")) -> Dataset:
     """`train/<class>/*` and `test/<class>/*`, decoded to RGB; scaled and centre-cropped to `image_size` where one is given.
+
+    `splits` are folders in their place.
 
     Raises UsageError for a folder of another shape, classes that differ, an unreadable image, and sizes that differ.
     """
-    for split in ("train", "test"):
+    for split in splits:
         if not (path / split).is_dir():
             raise UsageError(f"{path} has no folder {split!r}; wanted are train/<class>/* and test/<class>/*.")
     from torchvision.datasets import ImageFolder
@@ -74,7 +76,7 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
             return names, {name: index for index, name in enumerate(names)}
 
     try:
-        folders = [VisibleImages(path / split, is_valid_file=visible, allow_empty=True) for split in ("train", "test")]
+        folders = [VisibleImages(path / split, is_valid_file=visible, allow_empty=True) for split in splits]
     except ValueError:
         raise UsageError(f"{path} has no class folders; wanted are train/<class>/* and test/<class>/*, a folder for each class.") from None
     except OSError as error:
@@ -84,16 +86,16 @@ def load_folder(path: Path, image_size: int | None) -> Dataset:
         odd = sorted(set(train.classes) ^ set(test.classes))
         raise UsageError(f"{path}: class folders differ between train and test: {', '.join(odd)}.")
     if len(train.classes) < 2:
-        raise UsageError(f"{path / 'train'} has {len(train.classes)} class folders with images; a classifier wants two or more.")
+        raise UsageError(f"{path / splits[0]} has {len(train.classes)} class folders with images; a classifier wants two or more.")
     for folder in folders:
         empty = sorted(set(range(len(train.classes))) - set(folder.targets))
         if empty:
             endings = ", ".join(IMG_EXTENSIONS)
             raise UsageError(f"{Path(folder.root) / train.classes[empty[0]]} holds no images ({endings}); add some or remove the folder.")
-    splits = [_decode(folder.samples, image_size) for folder in folders]
-    if splits[0].pixels.shape[1:] != splits[1].pixels.shape[1:]:
+    train_images, test_images = (_decode(folder.samples, image_size) for folder in folders)
+    if train_images.pixels.shape[1:] != test_images.pixels.shape[1:]:
         raise UsageError(f"{path}: train and test images differ in size; give one with --set data.image_size=...")
-    return Dataset(path.resolve().name, train.classes, *splits, *channel_statistics(splits[0].pixels))
+    return Dataset(path.resolve().name, train.classes, train_images, test_images, *channel_statistics(train_images.pixels))
 
 
 def _decode(samples: list[tuple[str, int]], image_size: int | None) -> Images:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -18,13 +19,16 @@ class Images:
     """int64 [N]."""
     difficulty: np.ndarray | None = None
     """Known difficulty in [0, 1], float32 [N]; None where nobody knows it."""
+    severity: np.ndarray | None = None
+    """Index of each image's corruption in the data set's severities, int64 [N]; None where images come as they are."""
+    source: np.ndarray | None = None
+    """Number of the underlying image within its part, the same in every severity, int64 [N]; None without severities."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index) -> "Images":
-        difficulty = None if self.difficulty is None else self.difficulty[index]
-        return Images(self.pixels[index], self.labels[index], difficulty)
+        return Images(*(None if array is None else array[index] for array in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,12 @@ class Dataset:
     """A part carved from train, to choose something on."""
     scored: str = "test"
     """What `test` is: "test", or "validation" where that part is scored itself, and the test split not looked at."""
+    severities: tuple[str, ...] = ()
+    """Names of the corruptions in which images come, in the order of severity; empty: images come as they are."""
+    drawn: tuple[tuple[float, float], ...] = ()
+    """Blur and noise of the corruptions of which a training image gets one drawn anew every epoch; empty: none is drawn."""
+    holdout: int = 0
+    """Images put aside from train, for what is trained on the outputs of networks that were trained on the rest."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -69,14 +79,17 @@ class Dataset:
             "mirrors": self.mirrors, "train": len(self.train), "scored": self.scored, self.scored: len(self.test),
             "fingerprint": self.fingerprint(), **({"validation": len(self.validation)} if self.validation else {}),
         }  # fmt: skip
+        described |= {name: getattr(self, name) for name in ("severities", "drawn", "holdout") if getattr(self, name)}
         return {**described, "digest": digest(described)}
 
-    def carve_validation(self, count: int, scored: bool) -> "Dataset":
-        """The data set with `count` training images, drawn without replacement by a fixed seed, put aside; or scored instead of test."""
+    def carve(self, validation: int, holdout: int = 0, train_on: Literal["rest", "holdout"] = "rest") -> "Dataset":
+        """The data set with that many training images put aside, in an order drawn by a fixed seed: validation from its beginning, the
+        holdout from its end. So no two of rest, holdout and validation share an image, whichever of rest and holdout is trained on."""
         order = np.random.default_rng(0).permutation(len(self.train))
-        kept, carved = self.train[np.sort(order[count:])], self.train[np.sort(order[:count])]
-        split = replace(self, train=kept, validation=carved)
-        return split.score_validation() if scored else split
+        end = len(order) - holdout
+        chosen = order[end:] if train_on == "holdout" else order[validation:end]
+        carved = replace(self, train=self.train[np.sort(chosen)], holdout=holdout)
+        return replace(carved, validation=self.train[np.sort(order[:validation])]) if validation else carved
 
     def score_validation(self) -> "Dataset":
         """The validation part in the place of test, which is not looked at."""
@@ -84,15 +97,21 @@ class Dataset:
 
 
 def digest(described: dict) -> str:
-    """Eight hexadecimal digits of what of data.json decides a run's numbers: pixels, labels, split, statistics, flips; not the names."""
+    """Eight hexadecimal digits of what of data.json decides a run's numbers: pixels, labels, split, statistics, flips, corruptions
+    that training draws from; not the names."""
     decisive = [described[key] for key in ("fingerprint", "input_shape", "scored", "mean", "std", "mirrors")]
+    decisive += [described["drawn"]] if "drawn" in described else []
     return hashlib.sha256(json.dumps([*decisive, len(described["classes"])]).encode()).hexdigest()[:8]
 
 
 def channel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of pixels [N, H, W, C], scaled to [0, 1]."""
     most = np.iinfo(pixels.dtype).max
-    counts = [np.bincount(pixels[..., channel].ravel(), minlength=most + 1) for channel in range(pixels.shape[-1])]
+    chunk = max(1, 2**18 // pixels[0, ..., 0].size)  # bincount makes int64 of them, which then stay in the cache
+    counts = [
+        sum(np.bincount(pixels[start : start + chunk, ..., channel].ravel(), minlength=most + 1) for start in range(0, len(pixels), chunk))
+        for channel in range(pixels.shape[-1])
+    ]
     levels = np.arange(most + 1) / most
     means = [float(np.average(levels, weights=count)) for count in counts]
     deviations = [float(np.sqrt(np.average((levels - mean) ** 2, weights=count))) for count, mean in zip(counts, means, strict=True)]

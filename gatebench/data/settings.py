@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from ..settings import Part
+from ..settings import Part, unset
 
 
 class Shapes(Part):
@@ -15,6 +15,15 @@ class Shapes(Part):
     train: int = Field(8000, ge=2)
     test: int = Field(2000, ge=2)
     seed: NonNegativeInt = 0
+
+
+class Corruption(Part):
+    """Gaussian blur, then Gaussian noise."""
+
+    blur: NonNegativeFloat = 0.0
+    """Standard deviation in pixels."""
+    noise: NonNegativeFloat = 0.0
+    """Standard deviation of pixels in [0, 1]."""
 
 
 class Data(Part):
@@ -30,5 +39,17 @@ class Data(Part):
     scored: Literal["test", "validation"] = Field("test", exclude_if=lambda value: value == "test")
     """validation: that part is scored, and test is left alone, as for trying settings out."""
     image_size: PositiveInt | None = None
-    """Side to which a folder's images are scaled and cropped; none: they must all be of one size."""
+    """Side to which a folder's images are scaled and cropped; none: they must all be of one size (intel-scenes: 128)."""
+    severities: dict[str, Corruption] = Field({}, exclude_if=unset)
+    """Corruptions by name, in the order of severity; every image of the validation and scored parts comes in all of them."""
+    training_severity: str = Field("all", exclude_if=lambda value: value == "all")
+    """In which severities training images come. all: each in every one. The name of one: only in that. random: each once an epoch, in
+    one drawn at random, with noise of its own."""
+    holdout: NonNegativeInt = Field(0, exclude_if=unset)
+    """Images put aside from train by a fixed seed, for what is trained on the outputs of networks that were trained on the rest."""
+    train_on: Literal["rest", "holdout"] = Field("rest", exclude_if=lambda value: value == "rest")
+    """Which of these two parts is trained on."""
     shapes: Shapes = Shapes()
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())

@@ -3,6 +3,7 @@
 Shapes: N inputs, S switches, U units.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,10 @@ class Outcome:
         """Percent."""
         return 100 * float(self.correct.mean())
 
+    def subset(self, chosen: np.ndarray) -> "Outcome":
+        """What the network did on the chosen inputs, a boolean mask [N] or their numbers."""
+        return Outcome(**{name: None if column is None else column[chosen] for name, column in vars(self).items()})
+
     def gate_means(self) -> dict[str, float | None]:
         """Both forms of the mean gate over inputs and switches (CosineGate, Eq. 17): soft, and hard as Eq. 16 decides."""
         hard = float(self.decisions.mean()) if self.decisions.size else None
@@ -62,18 +67,31 @@ class Outcome:
 
 
 def collect(model: GatedModel, batches: Batches, precision: str, execution: Execution = "sparse") -> Outcome:
-    """Run every image of a split through hard decisions."""
+    """Run every image of a split through hard decisions; where its parents' outputs are cached, they are replayed, not run."""
     model.eval()
     device = batches.labels.device
     columns: dict[str, list] = {name: [] for name in ("labels", "predictions", "confidence", "gates", "decisions", "executed_macs")}
     with torch.inference_mode(), autocast(device, precision):
-        for x, labels in batches.in_order():
-            output: Output = model.infer(x, execution)
+        for batch in batches.in_order():
+            cached = batch.outputs is not None
+            output: Output = model.replay(batch.x, batch.outputs) if cached else model.infer(batch.x, execution)
             confidence, predictions = torch.softmax(output.logits.float(), 1).max(1)
             for name, value in (
-                ("labels", labels), ("predictions", predictions), ("confidence", confidence),
+                ("labels", batch.labels), ("predictions", predictions), ("confidence", confidence),
                 ("gates", output.gates), ("decisions", output.decisions), ("executed_macs", output.executed_macs),
             ):  # fmt: skip
                 if value is not None:
                     columns[name].append((value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy())  # numpy has no bf16
     return Outcome(**{name: np.concatenate(parts) if parts else None for name, parts in columns.items()})
+
+
+def answers(network: GatedModel, batches: Batches, precision: str, after_batch: Callable[[int], None]) -> np.ndarray:
+    """Logits [N, C] of a network on every image, float32; `after_batch` is called with the number of images that are done."""
+    network.eval()
+    parts, done = [], 0
+    with torch.inference_mode(), autocast(batches.labels.device, precision):
+        for batch in batches.in_order():
+            parts.append(network.infer(batch.x).logits.float().cpu().numpy())
+            done += len(batch.labels)
+            after_batch(done)
+    return np.concatenate(parts)

@@ -21,5 +21,5 @@ def count_macs(module: nn.Module, *shapes: tuple[int, ...]) -> int:
 
 
 def count_params(module: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+    """Number of weights and biases, frozen ones too."""
+    return sum(parameter.numel() for parameter in module.parameters())

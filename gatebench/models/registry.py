@@ -45,6 +45,11 @@ class Entry:
     """What can be chosen once it is trained."""
     parents: tuple[str, ...] = ()
     """Roles of the parent runs that a recipe must name; it may name others."""
+    measured: str | None = None
+    """Option that is "measured" or a list of numbers: the milliseconds of each parent, one input at a time."""
+    pretrained: str | None = None
+    """"module:function" that finds the file of weights it starts from: its options, the data root, what to call with a sentence -> path
+    or None."""
     columns: tuple[Column, ...] = ()
     """Columns that its rows have besides the common ones."""
     pictures: str | None = None

@@ -4,6 +4,7 @@ RUN is a run folder, or a folder of them; MODEL a registered name, or FILE.py[:F
 called with the number of classes.
 """
 
+import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,7 +48,14 @@ class Network:
     def batch(self, numbers: np.ndarray, device: torch.device) -> Tensor:
         """The scored inputs of these numbers, normalised: float32 [B, C, H, W], channels_last."""
         batches = Batches(self.data.test[numbers], *self.statistics, batch_size=len(numbers), device=device)
-        return next(batches.in_order())[0]
+        return next(batches.in_order()).x
+
+
+    def at(self, row: dict) -> "Network":
+        """The same network, deciding as another operating point of its run."""
+        model = copy.deepcopy(self.model)
+        model.operate(row)
+        return replace(self, label=f"{self.label}, trade-off {row['tradeoff']:g}", model=model, row=row)
 
 
 def with_distinct_labels(networks: list[Network]) -> list[Network]:

@@ -1,8 +1,9 @@
-"""A method beside the training that it claims to beat, seed by seed: at the same budget, was it more accurate, and was it cheaper?"""
+"""A method beside the training that it claims to beat, seed by seed: at the same trade-off, was it more accurate, and was it cheaper?"""
 
 import statistics
 
-from .claims import COMPARABLE, budget_cell, name_of
+from .claims import COMPARABLE, name_of
+from .declared import tradeoff_cell, tradeoff_heading
 from .groups import Group
 from .quantities import over_seeds, value_of
 from .reading import plain
@@ -12,9 +13,9 @@ QUANTITIES = ("accuracy", "macs_pct")
 """What is compared, in percent."""
 MOST = 5
 """Baselines of one recipe."""
+NAMES = (Heading("data", "data"), Heading("epochs", "epochs", digits=0), Heading("network", "network"), Heading("policy", "policy"))
 HEADINGS = (
-    Heading("data", "data"), Heading("epochs", "epochs", digits=0), Heading("network", "network"), Heading("policy", "policy"),
-    Heading("tradeoff", "budget", "share", 0), Heading("seeds", "seeds"), Heading("baseline", "baseline"),
+    Heading("seeds", "seeds"), Heading("baseline", "baseline"),
     Heading("accuracy", "accuracy", "%", 2), Heading("baseline_accuracy", "baseline's accuracy", "%", 2),
     Heading("accuracy_gain", "more accurate by", "points", 2, signed=True),
     Heading("macs_pct", "executed MACs", "%", 1), Heading("baseline_macs_pct", "baseline's MACs", "%", 1),
@@ -24,20 +25,22 @@ NOTHING = (None,) * (3 * len(QUANTITIES))
 
 
 def baseline_sheet(groups: list[Group]) -> Sheet | None:
-    """A line for each operating point whose recipe names baselines, and each of theirs at those budgets; nothing where none does.
+    """A line for each operating point whose recipe names baselines, and each of theirs at those trade-offs; nothing where none does.
 
-    Means over the seeds that both have, and the mean of the differences within a seed with Student's 95 % interval.
+    Means over the seeds that both have, and the mean of the differences within a seed with Student's 95 % interval. Rows of one severity
+    of corruption are left out.
     """
-    lines = []
+    groups, lines = [group for group in groups if "severity" not in group.row], []
+    tradeoff = tradeoff_heading(group.tradeoff for group in groups if group.tradeoffs and _baselines(group))
     for group in sorted(groups, key=_order):
         start = (group.row["dataset"], group.row["epochs"], name_of(group), group.row.get("policy"))
         for name in _baselines(group):
             rivals = [each for each in groups if each.row["recipe"] == name and _alike(each, group)]
-            lines += [(*start, *_beside(group, rival)) for rival in rivals] or [
-                (*start, budget_cell(group.budgets), "not measured", name, *NOTHING)
-            ]
+            lines += [
+                (*start, tradeoff_cell(tradeoff, group.tradeoff, _shared(group, rival)), *_beside(group, rival)) for rival in rivals
+            ] or [(*start, tradeoff_cell(tradeoff, group.tradeoff, group.tradeoffs), "not measured", name, *NOTHING)]
     note = "Differences in percentage points, seed by seed, with Student's 95 % interval over seeds."
-    return make_sheet("baselines", "Beside the training that it is to beat", HEADINGS, lines, note) if lines else None
+    return make_sheet("baselines", "Beside the training that it is to beat", (*NAMES, tradeoff, *HEADINGS), lines, note) if lines else None
 
 
 def _baselines(group: Group) -> list[str]:
@@ -47,20 +50,20 @@ def _baselines(group: Group) -> list[str]:
 
 
 def _order(group: Group) -> tuple:
-    """The headline's way at every budget, then the others."""
+    """The headline's way at every trade-off, then the others."""
     row = group.row
     return (
         row["dataset"],
         row["epochs"],
         row.get("policy") != group.runs[0].headline.get("policy"),
         row.get("policy", ""),
-        group.budgets,
+        group.tradeoffs,
         group.label,
     )
 
 
 def _alike(first: Group, second: Group) -> bool:
-    """Whether two differ in their losses alone, at one budget or more."""
+    """Whether two differ in their losses alone, at one trade-off or more that was chosen after training."""
     if any(first.row.get(key) != second.row.get(key) for key in (*COMPARABLE, "policy")):
         return False
     if any(first.runs[0].setting(part) != second.runs[0].setting(part) for part in ("model", "data")):
@@ -68,21 +71,21 @@ def _alike(first: Group, second: Group) -> bool:
     ours, theirs = (set(each.row.get("changes", [])) for each in (first, second))
     if not all(change.startswith("losses.") for change in ours ^ theirs):
         return False
-    return not first.budgets or bool(_shared(first, second))
+    return "policy" not in first.row or not first.tradeoffs or bool(_shared(first, second))
 
 
 def _shared(first: Group, second: Group) -> tuple[float, ...]:
-    """The budgets that are those of both."""
-    return tuple(budget for budget in first.budgets if budget in second.budgets)
+    """The trade-offs of both; of one that is a setting of the run, the first's own."""
+    return tuple(value for value in first.tradeoffs if "policy" not in first.row or value in second.tradeoffs)
 
 
 def _beside(group: Group, rival: Group) -> tuple:
-    """The budgets of both, seeds, the rival's recipe, and for each quantity both means and the difference."""
+    """Seeds, the rival's recipe, and for each quantity both means and the difference."""
     ours, theirs = _by_seed(group), _by_seed(rival)
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
-        return budget_cell(_shared(group, rival)), "none in common", name_of(rival), *NOTHING
-    cells = [budget_cell(_shared(group, rival)), ", ".join(map(str, seeds)), name_of(rival)]
+        return "none in common", name_of(rival), *NOTHING
+    cells = [", ".join(map(str, seeds)), name_of(rival)]
     for key in QUANTITIES:
         pairs = [(ours[seed][key], theirs[seed][key]) for seed in seeds]
         apart = [one - other for one, other in pairs]

@@ -6,18 +6,18 @@ Only rows of one table compare, so every data set, schedule and device has table
 from collections import defaultdict
 
 from . import latency_table
-from .declared import cell_of_group, heading_of, shares_heading, shares_of_group
+from .declared import cell_of_group, heading_of, shares_heading, shares_of_group, tradeoff_cell, tradeoff_heading
 from .groups import Group
 from .quantities import mean, spread
 from .results import Run
-from .sheet import Cell, Heading, Sheet, make_sheet
+from .sheet import Heading, Sheet, make_sheet
 
-COMPARABLE = ("dataset", "split", "epochs", "schedule", "device", "precision")
+COMPARABLE = ("dataset", "split", "severity", "epochs", "schedule", "device", "precision")
 """Rows that agree in these are in one table."""
 SHOWN_APART = ("training.schedule", "training.learning_rate", "data.name")
 """Changes that the title of a table names."""
 HEADINGS = (
-    Heading("run", "run"), Heading("tradeoff", "budget", "share", 0), Heading("seeds", "seeds"),
+    Heading("seeds", "seeds"),
     Heading("accuracy", "accuracy (last epoch)", "%", 2), Heading("accuracy_peak", "peak", "%", 2), Heading("f1", "F1", "%", 1),
     Heading("precision_macro", "precision", "%", 1), Heading("recall_macro", "recall", "%", 1),
     Heading("mean_gate_soft", "mean gate, soft", digits=3), Heading("mean_gate_hard", "mean gate, hard", digits=3),
@@ -29,10 +29,10 @@ AUDIT = Heading("audit", "audit")
 
 
 def point_sheets(groups: list[Group]) -> list[Sheet]:
-    """A line for each network and budget, means over its seeds; static networks first, then by budget."""
+    """A line for each network and trade-off, means over its seeds; static networks first, then by trade-off."""
     settings = defaultdict(list)
     for group in groups:
-        settings[tuple(group.row.get(key, "?") for key in COMPARABLE), group.columns].append(group)
+        settings[tuple(group.row.get(key, "") for key in COMPARABLE), group.columns].append(group)
     ordered = sorted(settings.items(), key=lambda item: (item[0][0], [column.name for column in item[0][1]]))
     return [_points(f"points-{number}", setting, members) for number, ((setting, _), members) in enumerate(ordered, start=1)]
 
@@ -77,34 +77,32 @@ def seeds_of(group: Group) -> str:
     return ", ".join(map(str, group.seeds))
 
 
-def budget_cell(budgets: tuple[float, ...]) -> Cell:
-    """From the least to the most where several led to one operating point."""
-    return Cell(budgets[0]) if len(budgets) == 1 else Cell(low=min(budgets), high=max(budgets)) if budgets else Cell()
-
-
 def _points(name: str, setting: tuple, members: list[Group]) -> Sheet:
-    dataset, split, epochs, schedule, device, precision = setting
-    title = f"{dataset} ({split}), {epochs} epochs, {schedule}, {precision} on {str(device).upper()}"
-    members = sorted(members, key=lambda group: (group.budgets, group.row["adaptive"], name_of(group)))
+    dataset, split, severity, epochs, schedule, device, precision = setting
+    part = f"{split}, {severity}" if severity else split
+    title = f"{dataset} ({part}), {epochs} epochs, {schedule}, {precision} on {str(device).upper()}"
+    members = sorted(members, key=lambda group: (group.tradeoffs, group.row["adaptive"], name_of(group)))
     rows = [row for group in members for row in group.rows]
     shares, columns = shares_heading(rows), members[0].columns
     extra = [heading_of(column, rows) for column in columns]
+    tradeoff = tradeoff_heading(group.tradeoff for group in members if group.tradeoffs)
     lines = [
         (
-            *_common(group), shares_of_group(shares, group),
+            name_of(group), tradeoff_cell(tradeoff, group.tradeoff, group.tradeoffs), *_common(group), shares_of_group(shares, group),
             *(cell_of_group(column, heading, group) for column, heading in zip(columns, extra, strict=True)), audit_of(group),
         )
         for group in members
     ]  # fmt: skip
-    note = "Audited is each run's headline, at the first budget of its recipe." if any(group.budgets for group in members) else ""
-    return make_sheet(name, title, (*HEADINGS, shares, *extra, AUDIT), lines, note)
+    chosen = any("policy" in row for row in rows)
+    note = f"Audited is each run's headline, at the first {tradeoff.text} of its recipe." if chosen else ""
+    return make_sheet(name, title, (Heading("run", "run"), tradeoff, *HEADINGS, shares, *extra, AUDIT), lines, note)
 
 
 def _common(group: Group) -> tuple:
     return (
-        name_of(group), budget_cell(group.budgets), seeds_of(group), spread(group, "accuracy"), mean(group, "accuracy_peak"),
+        seeds_of(group), spread(group, "accuracy"), mean(group, "accuracy_peak"),
         mean(group, "f1"), mean(group, "precision_macro"), mean(group, "recall_macro"), mean(group, "mean_gate_soft"),
         mean(group, "mean_gate_hard"), mean(group, "skip_pct"), mean(group, "macs_executed"),
-        spread(group, "macs_pct") if group.budgets else None,  # beside the budget, which is in the same unit
+        spread(group, "macs_pct") if group.tradeoffs and group.tradeoff.unit == "share" else None,  # beside a budget in the same unit
         mean(group, "saved_pct"), spread(group, "adaptivity_gain"),
     )  # fmt: skip

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from ..row import Column
-from .groups import Group
+from ..row import TRADEOFF, Column
+from .groups import Group, tradeoff_text
 from .quantities import estimate, mean, spread
 from .sheet import Cell, Heading
 
@@ -22,6 +22,22 @@ def heading_of(column: Column, rows: Iterable[dict]) -> Heading:
         parts = tuple(names or map(str, range(1, count + 1)))[:MOST_ENTRIES]
         text += f" ({' / '.join(parts)})" if parts else ""
     return Heading(column.name, text, column.unit, column.digits, column.signed, parts)
+
+
+def tradeoff_heading(columns: Iterable[Column]) -> Heading:
+    """Of the trade-offs of networks, each as its family declares it; "trade-off" where families differ: the cells then say what it is."""
+    different = {(column.heading, column.unit, column.digits) for column in columns}
+    (heading, unit, digits), *others = different or {(TRADEOFF.heading, "", None)}
+    return Heading("tradeoff", TRADEOFF.heading) if others else Heading("tradeoff", heading, unit, digits)
+
+
+def tradeoff_cell(heading: Heading, column: Column, values: tuple[float, ...]) -> Cell:
+    """From the least to the most where several led to one operating point."""
+    if not values:
+        return Cell()
+    if heading.text != column.heading:
+        return Cell(tradeoff_text(column, values))
+    return Cell(values[0]) if len(values) == 1 else Cell(low=min(values), high=max(values))
 
 
 def cell_of_group(column: Column, heading: Heading, group: Group) -> Cell:

@@ -180,7 +180,7 @@ def _of(most: int, members: Sized) -> str:
 
 def _destinations(groups: list[Group]) -> list[Picture]:
     members = [group for group in groups if "shares" in group.row]
-    members.sort(key=lambda group: (group.row["dataset"], group.row["model"], group.row["recipe"], group.budgets))
+    members.sort(key=lambda group: (group.row["dataset"], group.row["model"], group.row["recipe"], group.tradeoffs))
     if not members:
         return []
     return [Picture("destinations", "Where inputs go" + _of(MOST_BARS, members), destinations(members[:MOST_BARS]))]

@@ -4,13 +4,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ..row import Column
+from ..row import BUDGET, Column
 from .results import Run
+from .sheet import SHOWN_UNITS
 
-SETTING = ("dataset", "digest", "split", "device", "precision", "tradeoff", "policy", "severity", "execution", "rival")
-"""Operating points that agree in these differ in the seed, or in the machine and its number of threads."""
+SETTING = ("dataset", "digest", "split", "device", "precision", "policy", "severity", "execution", "rival")
+"""Operating points that agree in these, and in a trade-off that was chosen after training, differ in the seed, or in the machine and its
+number of threads."""
 BEHAVIOUR = ("accuracy", "macs_executed", "timed_macs_executed", "shares")
-"""Budgets that lead to the same of these, for every seed, lead to the same operating point."""
+"""Trade-offs that lead to the same of these, for every seed, lead to the same operating point."""
 
 
 @dataclass
@@ -20,9 +22,9 @@ class Group:
     runs: list[Run] = field(default_factory=list)
     rows: list[dict] = field(default_factory=list)
     label: str = ""
-    """Model and recipe, the budgets where there is a choice, and what else tells it from others of that name."""
-    budgets: tuple[float, ...] = ()
-    """All budgets that led to this operating point: a larger one is not always used."""
+    """Model and recipe, the trade-off where it was chosen after training, and what else tells it from others of that name."""
+    tradeoffs: tuple[float, ...] = ()
+    """All values of the trade-off that led to this operating point: a larger budget is not always used."""
 
     @property
     def row(self) -> dict:
@@ -31,7 +33,12 @@ class Group:
     @property
     def columns(self) -> tuple[Column, ...]:
         """Extra columns that tables show."""
-        return tuple(column for column in self.runs[0].columns if column.heading)
+        return shown_columns(self.runs[0].columns)
+
+    @property
+    def tradeoff(self) -> Column:
+        """What its trade-off is."""
+        return tradeoff_of(self.runs[0].columns)
 
     def matches(self, wanted: dict) -> bool:
         """Whether every value wanted is that of the row, or a setting of its model; a severity only where it is wanted."""
@@ -46,9 +53,20 @@ class Group:
         return sorted({row["seed"] for row in self.rows})
 
 
-def percent(shares: Iterable[float]) -> str:
-    """Shares as a text: "50, 65"."""
-    return ", ".join(f"{100 * share:.0f}" for share in shares)
+def tradeoff_of(columns: Iterable[Column]) -> Column:
+    """What the trade-off is, of the columns that a family declares; a budget where it does not say."""
+    return next((column for column in columns if column.name == "tradeoff"), BUDGET)
+
+
+def shown_columns(columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Those that tables show besides the common ones, of which the trade-off is one."""
+    return tuple(column for column in columns if column.heading and column.name != "tradeoff")
+
+
+def tradeoff_text(column: Column, values: Iterable[float]) -> str:
+    """ "budget 50, 65 %" or "lambda 0.9"."""
+    unit, scale = SHOWN_UNITS.get(column.unit, (column.unit, 1.0))
+    return f"{column.heading} {', '.join(f'{round(scale * value, 6):g}' for value in values)} {unit}".strip()
 
 
 def groups(runs: Iterable[Run]) -> list[Group]:
@@ -80,37 +98,38 @@ def gather(members: Iterable[tuple[Run, dict]]) -> list[Group]:
     """Rows that agree in all but seed and machine, together and with a label."""
     made, times_seen = defaultdict(Group), Counter()
     for run, row in members:
-        setting = tuple(row.get(key) for key in SETTING)
+        setting = (*(row.get(key) for key in SETTING), row.get("tradeoff") if "policy" in row else None)
         group = made[setting, times_seen[setting, row.get("seed")]]
         times_seen[setting, row.get("seed")] += 1
         group.runs.append(run)
         group.rows.append(row)
-    different = _merge_budgets(made.values())
+    different = _merge(made.values())
     _name(different)
     return different
 
 
-def _merge_budgets(made: Iterable[Group]) -> list[Group]:
-    """Groups of budgets that led to the same operating point, with every seed, as one."""
+def _merge(made: Iterable[Group]) -> list[Group]:
+    """Groups of trade-offs that led to the same operating point, with every seed, as one."""
     alike: dict[tuple, list[Group]] = defaultdict(list)
     for group in made:
-        setting = tuple(group.row.get(key) for key in SETTING if key != "tradeoff")
+        setting = tuple(group.row.get(key) for key in SETTING)
         same = tuple((run.name, *(str(row.get(key)) for key in BEHAVIOUR)) for run, row in zip(group.runs, group.rows, strict=True))
         alike[setting, same].append(group)
     for members in alike.values():
-        members[0].budgets = tuple(sorted(group.row["tradeoff"] for group in members if "tradeoff" in group.row))
+        members[0].tradeoffs = tuple(sorted(group.row["tradeoff"] for group in members if "tradeoff" in group.row))
     return [first for first, *_ in alike.values()]
 
 
 DIFFERENCES = {
-    "epochs": lambda row: f"{row['epochs']} epochs",
-    "changes": lambda row: ", ".join(row.get("changes", [])),
-    "digest": lambda row: row["digest"],
-    "device": lambda row: row.get("device", ""),
-    "precision": lambda row: row.get("precision", ""),
-    "machine": lambda row: row.get("machine", ""),
-    "threads": lambda row: f"{row.get('threads')} threads",
-    "rival": lambda row: f"over {row.get('rival')}",
+    "epochs": lambda group: f"{group.row['epochs']} epochs",
+    "tradeoff": lambda group: tradeoff_text(group.tradeoff, group.tradeoffs) if group.tradeoffs else "",
+    "changes": lambda group: ", ".join(group.row.get("changes", [])),
+    "digest": lambda group: group.row["digest"],
+    "device": lambda group: group.row.get("device", ""),
+    "precision": lambda group: group.row.get("precision", ""),
+    "machine": lambda group: group.row.get("machine", ""),
+    "threads": lambda group: f"{group.row.get('threads')} threads",
+    "rival": lambda group: f"over {group.row.get('rival')}",
 }
 """In what groups of one label may differ, and how that is said."""
 
@@ -127,7 +146,7 @@ def _name(made: list[Group]) -> None:
             group.label += f", {group.runs[0].name.rpartition(seed)[2]}"
 
 
-def _distinguish(made: list[Group], differences: list[tuple[str, Callable[[dict], str]]]) -> None:
+def _distinguish(made: list[Group], differences: list[tuple[str, Callable[[Group], str]]]) -> None:
     alike = defaultdict(list)
     for group in made:
         alike[group.label, group.row["dataset"], group.row.get("split")].append(group)
@@ -137,15 +156,15 @@ def _distinguish(made: list[Group], differences: list[tuple[str, Callable[[dict]
         (key, said), *others = differences
         if len({str(group.row.get(key)) for group in members}) > 1:
             for group in members:
-                group.label = ", ".join(part for part in (group.label, said(group.row)) if part)
+                group.label = ", ".join(part for part in (group.label, said(group)) if part)
         _distinguish(members, others)
 
 
 def _label(group: Group) -> str:
     row = group.row
     parts = [f"{row['model']} {row['recipe']}"]
-    if group.budgets:
-        parts.append(f"budget {percent(group.budgets)} %")
+    if group.tradeoffs and "policy" in row:
+        parts.append(tradeoff_text(group.tradeoff, group.tradeoffs))
     parts += [row["severity"]] if "severity" in row else []
     parts += ["masked"] if row.get("execution") == "masked" else []
     return ", ".join(parts)

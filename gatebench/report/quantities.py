@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 from ..row import Row, TimeRow
 from .groups import Group
 from .reading import is_number
-from .results import SAME_POINT, Run
+from .results import Run, same_point
 from .sheet import Cell
 
 PLACE = ("machine", "device", "runtime", "threads", "batch_size")
@@ -81,7 +81,7 @@ def value_of(run: Run, row: dict, key: str) -> float | None:
     if number.isdigit():
         return _entry(row, name, int(number))
     if key in TIMED and key not in row:
-        times = [each for each in run.times if each["batch_size"] == 1 and all(each.get(name) == row.get(name) for name in SAME_POINT)]
+        times = [each for each in run.times if each["batch_size"] == 1 and same_point(each, row)]
         times = [each for each in times if each["execution"] != "masked"]
         row = times[0] if len({place(each) for each in times}) == 1 else {}
     value = run.setting(key) if "." in key else row.get(key)

@@ -27,8 +27,8 @@ MOST_EVENTS = 5_000
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Many times as fast, where PyYAML was built with it."""
 DECLARATIONS = TypeAdapter(list[Column])
-COMMON = frozenset([*Row.model_fields, *TimeRow.model_fields, "run", "seeds", "macs_pct", "saved_pct"])
-"""Columns that no family may declare again: of rows and of their table."""
+COMMON = frozenset([*Row.model_fields, *TimeRow.model_fields, "run", "seeds", "macs_pct", "saved_pct"]) - {"tradeoff"}
+"""Columns that no family may declare again: of rows and of their table. What its trade-off is, it may say."""
 OTHER_VERSION = "another version of gatebench? benchmarks/convert_results.py carries over folders of the first one"
 
 

@@ -17,9 +17,9 @@ from .reading import plain, read_columns, read_epochs, read_recipe, read_rows
 NEEDED_OF_TIMES = ("machine", "device", "runtime", "threads", "batch_size", "execution")
 """Without which a time compares with no other."""
 SAME_TIMING = ("dataset", *NEEDED_OF_TIMES, "rival")
-"""Of timings of one run that agree in these the newest counts."""
+"""Of timings of one operating point that agree in these the newest counts."""
 SAME_POINT = ("policy", "tradeoff", "severity")
-"""What names an operating point of a run."""
+"""What names an operating point of a run; a trade-off where it was chosen after training: otherwise it is a setting of the run."""
 SCORED = ("split", "adaptive", "accuracy", "accuracy_low", "accuracy_high", "macs_dense", "shares", "share_names")
 """Columns of an operating point that tables set beside its times."""
 MOST_TIMINGS = 200
@@ -72,8 +72,7 @@ class Run:
 
     def _scores(self, row: dict) -> dict:
         """Of the operating point that a row of times is of; nothing where it was timed on other inputs."""
-        same = (*SAME_POINT, "digest")
-        points = [each for each in self.points if all(each.get(key) == row.get(key) for key in same)]
+        points = [each for each in self.points if same_point(each, row) and each.get("digest") == row.get("digest")]
         if not points or not row.get("scored_inputs"):
             return {}
         scored_in = points[0].get("precision", "")
@@ -134,11 +133,20 @@ def read_runs(results: Path) -> tuple[list[Run], list[str]]:
     return runs, reader.left_out
 
 
+def same_point(first: dict, second: dict) -> bool:
+    """Whether two rows of a run are of one operating point."""
+    return _point(first) == _point(second)
+
+
+def _point(row: dict) -> tuple:
+    return tuple(row.get(key) for key in SAME_POINT if key != "tradeoff" or "policy" in row)
+
+
 def newest(rows: Iterable[dict]) -> list[dict]:
     """The timing that counts of each network, place and execution: the newest complete one; an interrupted one where there is no other."""
     kept: dict[tuple, dict] = {}
     for row in rows:
-        key = tuple(row.get(name) for name in SAME_TIMING)
+        key = (*_point(row), *(row.get(name) for name in SAME_TIMING))
         if key not in kept or _rank(row) >= _rank(kept[key]):
             kept[key] = row
     return list(kept.values())

@@ -4,7 +4,8 @@ from rich.console import Console
 
 from ..row import Column
 from . import terminal
-from .declared import cell_of_row, heading_of, shares_heading, shares_of_row
+from .declared import cell_of_row, heading_of, shares_heading, shares_of_row, tradeoff_heading
+from .groups import shown_columns, tradeoff_of
 from .quantities import estimate
 from .sheet import Heading, Sheet, make_sheet, shown
 
@@ -18,10 +19,10 @@ CLAIMS = (
     Heading("saved_pct", "executed saving", "%", 1),
 )  # fmt: skip
 POINTS = (
-    Heading("policy", "policy"), Heading("tradeoff", "budget", "share", 0), Heading("accuracy", "acc.", "%", 2),
-    Heading("f1", "F1", "%", 1),
+    Heading("accuracy", "acc.", "%", 2), Heading("f1", "F1", "%", 1),
     Heading("saved_pct", "saving", "%", 1), Heading("adaptivity_gain", "gain", digits=2, signed=True),
 )  # fmt: skip
+SEVERITIES = (Heading("severity", "severity"), Heading("accuracy", "accuracy % (95 %)", digits=2))
 BREAKDOWN = (
     Heading("by", "by"), Heading("group", "group"), Heading("inputs", "inputs", digits=0), Heading("accuracy", "accuracy", "%", 2),
     Heading("mean_gate_hard", "mean gate", digits=3), Heading("macs_executed", "MACs executed", digits=0),
@@ -45,17 +46,29 @@ def show(console: Console, headlines: list[dict], points: list[dict], columns: t
 
 
 def run_tables(rows: list[dict], columns: tuple[Column, ...]) -> list[Sheet]:
-    """The operating points of one run; no table where it has one alone.
+    """The operating points of one run, where it has several, and the headline's by severity of corruption, where that was scored."""
+    of_all = [row for row in rows if "severity" not in row]
+    points = [_points_sheet(of_all, columns)] if len(of_all) > 1 else []
+    return points + ([severity_sheet(rows)] if len(of_all) < len(rows) else [])
 
-    In this order: the headline, its way at other budgets, other ways at its budget.
-    """
-    if len(rows) == 1:
-        return []
+
+def severity_sheet(rows: list[dict]) -> Sheet:
+    """Accuracy and destinations of the headline's way on images of each severity of corruption, in the order of the rows."""
+    first, *_ = rows
+    listed = [row for row in rows if "severity" in row and all(row.get(key) == first.get(key) for key in ("policy", "tradeoff"))]
+    shares = shares_heading(listed)
+    lines = [(row["severity"], estimate(row, "accuracy"), shares_of_row(shares, row)) for row in listed]
+    return make_sheet("severities", "by severity of corruption", (*SEVERITIES, shares), lines)
+
+
+def _points_sheet(rows: list[dict], columns: tuple[Column, ...]) -> Sheet:
+    """In this order: the headline, its way at other trade-offs, other ways at its trade-off."""
     first, *others = rows
-    other_budgets = [row for row in others if row.get("policy") == first.get("policy")]
+    other_values = [row for row in others if row.get("policy") == first.get("policy")]
     other_ways = [row for row in others if row.get("policy") != first.get("policy") and row.get("tradeoff") == first.get("tradeoff")]
-    listed = [first, *other_budgets, *other_ways]
-    own = [column for column in columns if column.heading and not column.of_run]
+    listed = [first, *other_values, *other_ways]
+    own = [column for column in shown_columns(columns) if not column.of_run]
+    tradeoff = tradeoff_heading([tradeoff_of(columns)])
     extra, shares = [heading_of(column, listed) for column in own], shares_heading(listed)
     lines = [
         (
@@ -64,16 +77,17 @@ def run_tables(rows: list[dict], columns: tuple[Column, ...]) -> list[Sheet]:
         )
         for row in listed
     ]  # fmt: skip
-    return [make_sheet("points", "operating points: chosen on validation, scored once", (*POINTS, shares, *extra), lines)]
+    headings = (Heading("policy", "policy"), tradeoff, *POINTS, shares, *extra)
+    return make_sheet("points", "operating points: chosen on validation, scored once", headings, lines)
 
 
 def run_note(row: dict, columns: tuple[Column, ...]) -> str:
     """What is the same for all operating points of a run, in a line: "oracle's accuracy %: 95.71; ..."; empty where there is nothing."""
     parts = []
-    for column in columns:
+    for column in shown_columns(columns):
         heading = heading_of(column, [row])
         cell = cell_of_row(column, heading, row)
-        if column.of_run and column.heading and not cell.empty:
+        if column.of_run and not cell.empty:
             value, ends = shown(cell, heading)
             parts.append(f"{heading.shown}: {value}" + (f" ({' to '.join(ends)})" if ends else ""))
     return "; ".join(parts)

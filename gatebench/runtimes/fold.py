@@ -19,8 +19,9 @@ def folded(model: nn.Module) -> nn.Module:
         children = list(parent.named_children())
         for (name, module), (next_name, following) in zip(children, children[1:], strict=False):
             if isinstance(module, nn.Conv2d) and isinstance(following, nn.BatchNorm2d) and module.out_channels == following.num_features:
+                activation = following.act if hasattr(following, "act") else nn.Identity()  # timm has norms that hold an activation
                 setattr(parent, name, fuse_conv_bn_eval(module, following))
-                setattr(parent, next_name, nn.Identity())
+                setattr(parent, next_name, activation)
             elif isinstance(module, nn.BatchNorm1d) and isinstance(following, nn.Linear) and module.num_features == following.in_features:
                 setattr(parent, name, nn.Identity())
                 setattr(parent, next_name, _fuse_bn_linear(module, following))

@@ -57,11 +57,11 @@ class Trainer:
     def learning_rate(self) -> float:
         return self.optimizer.param_groups[0]["lr"]
 
-    def step(self, x: Tensor, labels: Tensor, epoch: float) -> tuple[Tensor, dict[str, Tensor], Output]:
+    def step(self, batch: Batch, epoch: float) -> tuple[Tensor, dict[str, Tensor], Output]:
         """One batch: the loss, its weighted parts by kind and the model's output. `epoch` counts from 0, with the share of this one."""
-        batch, clock = Batch(x, labels), Clock(epoch, self.settings.epochs)
-        with autocast(x.device, self.precision):
-            output = self.forward(x)
+        clock = Clock(epoch, self.settings.epochs)
+        with autocast(batch.x.device, self.precision):
+            output = self.forward(batch.x) if batch.outputs is None else self.forward(batch.x, batch.outputs)
             parts = {kind: loss(output, batch, clock) for kind, loss in self.losses.items()}
             loss = torch.stack(list(parts.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -127,34 +127,39 @@ def fit(
         trainer.train()
         model.begin_epoch(epoch / epochs)
         meter = Meter(model)
-        for step, (x, labels) in enumerate(train.shuffled(epoch_seed)):
-            meter.add(*trainer.step(x, labels, epoch + step / len(train)), labels)
+        for step, batch in enumerate(train.shuffled(epoch_seed)):
+            meter.add(*trainer.step(batch, epoch + step / len(train)), batch.labels)
             if view.wants_update():
                 view.update(epoch, step + 1, meter.images, _finite(meter.means(), epoch, folder))
         means = _finite(meter.means(), epoch, folder)
         seconds = time.perf_counter() - started
-        outcome = collect(model, test, precision)
-        if not np.isfinite(outcome.confidence).all():  # the epoch's last step broke what its losses had not seen
-            _finite({"loss": math.nan}, epoch, folder)
-        progress.epochs.append(
-            {
-                "epoch": epoch + 1,
-                "learning_rate": trainer.learning_rate,
-                "train_loss": means.pop("loss"),
-                "train_accuracy": means.pop("accuracy"),
-                "train_mean_gate": means.pop("gate", None),
-                "train_macs_share": means.pop("macs_share", None),
-                f"{scored}_accuracy": outcome.accuracy,
-                **outcome.gate_means(),
-                **{f"loss_{name}": value for name, value in means.items()},
-                "images_per_second": meter.images / seconds,
-                "seconds": seconds,
-                **outcome.gate_means_by_unit(model),
-            }
-        )
+        row = {
+            "epoch": epoch + 1,
+            "learning_rate": trainer.learning_rate,
+            "train_loss": means.pop("loss"),
+            "train_accuracy": means.pop("accuracy"),
+            "train_mean_gate": means.pop("gate", None),
+            "train_macs_share": means.pop("macs_share", None),
+            **_scores(model, test, scored, precision, epoch, settings, folder),
+            **{f"loss_{name}": value for name, value in means.items()},
+            "images_per_second": meter.images / seconds,
+            "seconds": seconds,
+        }
+        progress.epochs.append(row)
         checkpoint.save(folder, progress, **state)
         folder.write_text("epochs.csv", progress.table())
         view.epoch_done(progress.epochs[-1])
+
+
+def _scores(model: GatedModel, test: Batches, scored: str, precision: str, epoch: int, settings: Training, folder: RunFolder) -> dict:
+    """What an epoch's row says of the scored part; nothing where this epoch is not scored. Raises as `fit`."""
+    every = settings.score_every
+    if not every or ((epoch + 1) % every and epoch + 1 < settings.epochs):
+        return {f"{scored}_accuracy": None, "mean_gate_soft": None, "mean_gate_hard": None}
+    outcome = collect(model, test, precision)
+    if not np.isfinite(outcome.confidence).all():  # the epoch's last step broke what its losses had not seen
+        _finite({"loss": math.nan}, epoch, folder)
+    return {f"{scored}_accuracy": outcome.accuracy, **outcome.gate_means(), **outcome.gate_means_by_unit(model)}
 
 
 class Meter:

@@ -17,4 +17,6 @@ def make_schedule(training: Training, optimizer: Optimizer, steps_per_epoch: int
         return lr_scheduler.OneCycleLR(
             optimizer, training.learning_rate, total_steps=steps + 1, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False
         )
+    if training.schedule == "constant":
+        return lr_scheduler.ConstantLR(optimizer, factor=1.0)
     return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ..settings import IN_EPOCHS, Part, unset
 
@@ -10,7 +10,8 @@ from ..settings import IN_EPOCHS, Part, unset
 class Training(Part):
     """How a network is trained."""
 
-    epochs: PositiveInt = 160
+    epochs: NonNegativeInt = 160
+    """0: nothing is trained by gradients."""
     batch_size: int = Field(128, ge=2)
     """At least two: batch norm takes the variance over the batch."""
     optimizer: Literal["sgd", "adam", "adamw"] = Field("sgd", exclude_if=lambda value: value == "sgd")
@@ -18,7 +19,7 @@ class Training(Part):
     momentum: float = Field(0.9, ge=0, lt=1)
     """Of SGD; the first beta of Adam and AdamW."""
     weight_decay: NonNegativeFloat = 5e-4
-    schedule: Literal["cosine", "warm-restarts", "one-cycle", "steps"] = "cosine"
+    schedule: Literal["cosine", "warm-restarts", "one-cycle", "steps", "constant"] = "cosine"
     """Learning rate, stepped every batch. cosine: from the rate to 0. warm-restarts: the same again and again.
     one-cycle: linearly up to the rate in the first fifth, then linearly down to 0. steps: a tenth after each of the milestones."""
     milestones: Annotated[tuple[PositiveFloat, ...], IN_EPOCHS] = Field((), exclude_if=unset)
@@ -32,6 +33,8 @@ class Training(Part):
     nesterov: bool = Field(False, exclude_if=unset)
     freeze: tuple[str, ...] = Field((), exclude_if=unset)
     """Parts of the model, by name (`segments`, `heads.2`), that are not trained; their batch norm keeps its statistics."""
+    score_every: NonNegativeInt = Field(1, exclude_if=lambda value: value == 1)
+    """Epochs between two scorings of the test part while it trains, of which the last epoch is one; 0: it is scored once trained."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the device multiplies it natively, else fp32."""
     compile: bool = False

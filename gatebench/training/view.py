@@ -4,6 +4,8 @@ On a terminal two lines live and move; elsewhere (a log file, a pipe) every epoc
 """
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -47,6 +49,18 @@ class View:
         """A line about the run."""
         self.console.print(f"{self.title}: {what}", markup=False, highlight=False, soft_wrap=True)
 
+    @contextmanager
+    def counting(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Work besides training: yields what is called with the number of units that are done; bar, rate and time left on a terminal."""
+        if not self.console.is_terminal:
+            self.say(f"{what}: {total:,} {unit}")
+            yield lambda done: None
+            return
+        columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn(unit)
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, transient=True) as progress:
+            task = progress.add_task(f"{self.title}: {what}", total=total)
+            yield lambda done: progress.update(task, completed=done)
+
     def wants_update(self) -> bool:
         """True at most twice a second: reading a loss waits for the device."""
         if time.perf_counter() < self.next_update:
@@ -89,8 +103,8 @@ class View:
             return ""
         gates = [value for name, value in self.last.items() if name.startswith("gate_")]
         bars = "".join(BARS[min(7, int(8 * gate))] for gate in gates)
-        score = self.last[f"{self.scored}_accuracy"]
-        return f", {self.scored} {score:.2f} %" + (f", gates {bars} {sum(gates) / len(gates):.2f}" if gates else "")
+        score = self.last.get(f"{self.scored}_accuracy")
+        return (f", {self.scored} {score:.2f} %" if score is not None else "") + (f", gates {bars} {sum(gates) / len(gates):.2f}" if gates else "")
 
     def _time_left(self) -> str:
         seconds = (time.perf_counter() - self.epoch_started) * (self.epochs - self.last["epoch"])

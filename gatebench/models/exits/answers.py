@@ -39,7 +39,7 @@ def ask_all(model: EarlyExit, batches: Batches, precision: str) -> Answers:
     model.eval()
     labels, logits = [], []
     with torch.inference_mode(), autocast(batches.labels.device, precision):
-        for x, label in batches.in_order():
-            logits.append(model.infer(x, "masked").details["exits"].float().cpu())
-            labels.append(label.cpu().numpy())
+        for batch in batches.in_order():
+            logits.append(model.infer(batch.x, "masked").details["exits"].float().cpu())
+            labels.append(batch.labels.cpu().numpy())
     return Answers(np.concatenate(labels), torch.cat(logits).clone())

@@ -1,8 +1,9 @@
 """Columns of rows that only networks with exits have. Nothing here imports torch."""
 
-from ...row import Column
+from ...row import BUDGET, Column
 
 COLUMNS = (
+    BUDGET,
     Column(name="thresholds", kind="numbers", meaning="of every exit but the last; null: nothing leaves there"),
     Column(name="temperatures", kind="numbers", meaning="that each exit's logits are divided by before they are scored; absent: none"),
     Column(

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ...contract import Execution, Output
+from ...gating import first_sure
 from ..backbones.feature_maps import take_rows
-from .policy import ExitPolicy, Scores, all_scores, first_sure
+from .policy import ExitPolicy, Scores, all_scores
 
 if TYPE_CHECKING:
     from .network import EarlyExit

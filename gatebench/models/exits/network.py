@@ -7,8 +7,8 @@ Shapes: N inputs, E exits, C channels or classes, H x W pixels.
 """
 
 import copy
-from collections.abc import Sequence
-from typing import Annotated, get_args
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import torch
@@ -121,6 +121,11 @@ class EarlyExit(GatedModel):
         reached = decisions[:, ::2]
         further = torch.cat([reached[:, 1:], torch.zeros_like(reached[:, :1])], 1)
         return torch.stack([reached, reached & ~further], 2).flatten(1)
+
+    def operate(self, row: Mapping[str, Any]) -> None:
+        """By the rule, thresholds and temperatures of the row."""
+        thresholds = tuple(NEVER if each is None else each for each in row["thresholds"])
+        self.policy = ExitPolicy(row["policy"].partition(",")[0], thresholds, tuple(row.get("temperatures", ())) or None)
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: ExitPolicy | None) -> Output:
         return run_exits(self, x, execution, decisions, policy or self.policy)

@@ -1,7 +1,7 @@
 """When an input leaves a network that has several exits: a score of its answers so far, and a threshold for each exit.
 
-max-softmax: the largest probability (CGT). entropy: 1 - H / log C (BranchyNet, arXiv 1709.01686, scaled to [0, 1]). margin: the largest
-probability minus the second. patience: exits in a row that agree (PABEE, arXiv 2006.04152), 1 for the first.
+max-softmax (CGT), entropy and margin: see `gating.sureness`. patience: exits in a row that agree (PABEE, arXiv 2006.04152), 1 for the
+first.
 
 Shapes: N inputs, E exits, C classes. A score is higher the surer the answer; an input leaves at the first exit whose score
 reaches its threshold, and at the last one whatever its score.
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...gating import sureness
 from .settings import Rule
 
 NEVER = math.inf
@@ -75,14 +76,7 @@ class Scores:
                 self.agreed = torch.where(answers == self.answers, self.agreed + 1, 1)
             self.answers = answers
             return self.agreed.float()
-        if self.rule == "entropy":
-            logs = logits.log_softmax(1)
-            return 1 + (logs.exp() * logs).sum(1) / math.log(logits.shape[1])
-        probabilities = logits.softmax(1)
-        if self.rule == "max-softmax":
-            return probabilities.amax(1)
-        first, second = probabilities.topk(2, dim=1).values.unbind(1)
-        return first - second
+        return sureness(logits, self.rule)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows (numbers or a mask) alone."""
@@ -94,10 +88,3 @@ def all_scores(exits: Tensor, rule: Rule, temperatures: Sequence[float] | None =
     """Scores [N, E] of every exit, had every input gone to the end, from the logits [N, E, C]."""
     scores = Scores(rule, temperatures)
     return torch.stack([scores.of(logits) for logits in exits.unbind(1)], 1)
-
-
-def first_sure(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
-    """Numbers [N] of the exits at which inputs of these scores [N, E] leave."""
-    sure = scores[:, :-1] >= scores.new_tensor(thresholds)
-    leaving = torch.cat([sure, torch.ones_like(scores[:, :1], dtype=torch.bool)], 1)
-    return leaving.int().argmax(1)

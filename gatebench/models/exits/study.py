@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...data.batches import Batches
+from ...evaluation.fixed import Mix
 from ...evaluation.scores import scores
 from ...runs import RunFolder
 from . import thresholds
@@ -40,6 +41,8 @@ class Choice:
 
 class ExitStudy:
     """Policies chosen on validation, and what they and all others are worth on the scored split; the model is left with the headline's."""
+
+    outcomes = ()
 
     def __init__(self, model: EarlyExit, settings: ExitChoice, validation: Batches, scored: Batches, precision: str):
         self.model, self.settings = model, settings
@@ -125,14 +128,8 @@ def fixed_accuracy(validation: Answers, scored: Answers, costs: np.ndarray, macs
 
     Which two, and how often, is chosen on validation.
     """
-
-    def mixed(right: np.ndarray, first: int, second: int) -> float:
-        share = 0.0 if costs[second] == costs[first] else np.clip((macs - costs[first]) / (costs[second] - costs[first]), 0, 1)
-        return 100 * float((1 - share) * right[:, first].mean() + share * right[:, second].mean())
-
-    within = [number for number, cost in enumerate(costs) if number == 0 or cost <= macs]
-    pairs = [(first, second) for first in within for second in range(first, len(costs)) if second == first or second not in within]
-    return mixed(scored.right, *max(pairs, key=lambda pair: mixed(validation.right, *pair)))
+    mix = Mix.chosen_on(validation.right.mean(0), costs)
+    return 100 * mix.accuracy(scored.right.mean(0), costs, macs)
 
 
 def overthinking(answers: Answers) -> float:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .policy import NEVER, first_sure
+from ...gating import first_sure
+from .policy import NEVER
 
 CANDIDATES = 1000
 """Thresholds that are tried where there is one for all exits: quantiles of the scores."""

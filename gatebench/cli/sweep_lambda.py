@@ -1,0 +1,145 @@
+"""`gatebench sweep-lambda`."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UsageError
+from .console import DataDir, finishing, handle_errors, say, stderr, stdout, whole_numbers
+from .training import Config, DatasetName, DeviceName, Epochs, Fresh, Json, Out, Prepared, Seeds, Set, Threads, prepare
+
+if TYPE_CHECKING:
+    from ..report.results import Run
+    from ..sweep.points import Where
+
+
+@handle_errors
+def sweep_lambda(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model whose recipe names its trade-off.")] = "router",
+    values: Annotated[str, typer.Option(help="Of the trade-off: one or several, as 0.7,0.8,0.9,1.0.")] = ...,
+    config: Config = None,
+    dataset: DatasetName = None,
+    data_dir: DataDir = None,
+    epochs: Epochs = None,
+    seed: Seeds = "0",
+    device: DeviceName = "auto",
+    threads: Threads = None,
+    set_: Set = None,
+    out: Out = Path("results"),
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Train MODEL at every value of its trade-off, time all of them together, and show accuracy against latency.
+
+    What is done is skipped, and an interrupted sweep goes on where it was. Where a study chooses for several values of the trade-off
+    after training, a seed is trained once.
+    """
+    numbers = _numbers(values)
+    seeds = whole_numbers(seed, "--seed", 0, 2**32 - 1)
+    prepared = prepare(model, config, dataset, data_dir, epochs, device, threads, set_)
+    from .. import stages
+    from ..sweep import local, timing
+    from ..sweep.grid import grid, jobs
+    from ..sweep.points import read
+    from ..training.view import View
+
+    members = grid(prepared.recipe, numbers)
+    for recipe in members:
+        stages.check(recipe)
+    planned = jobs(members, seeds, **prepared.place)
+    wanted, runs = [job for job in planned if job.wanted], []
+    where = timing.here(prepared.place["device"], prepared.place["threads"])
+    try:
+        _say_progress(wanted, 0)
+        for job, folder in local.run(planned, stages.Place(out, fresh), lambda title: View(stderr, title)):
+            if job.wanted:
+                runs.append(read(folder, job.plan.tradeoff_value(), where))
+                _say_progress(wanted, len(runs))
+        runs, interrupted = _timed(runs, prepared, where)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:  # whatever went wrong, what was measured is shown
+        if runs:
+            _show(runs, out, f"{model} {prepared.recipe.name}", as_json)
+    if interrupted:
+        say("gatebench: interrupted; the same command (without --fresh) goes on where it was.")
+        raise typer.Exit(130)
+
+
+def _numbers(text: str) -> list[float]:
+    """Values of the trade-off, each once. Raises UsageError for anything else."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"--values wants numbers such as 0.7,0.8,0.9,1.0, not {text!r}.") from None
+    twice = next((number for number in numbers if numbers.count(number) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--values has {twice:g} twice; give each value once.")
+    return numbers
+
+
+def _say_progress(wanted: list, done: int) -> None:
+    """ "2 of 4 done; lambda 0.9, seed 0 next"."""
+    from ..models import registry
+    from ..report.groups import tradeoff_of, tradeoff_text
+
+    line = f"{done} of {len(wanted)} done"
+    if done < len(wanted):
+        recipe = wanted[done].plan
+        setting = recipe.tradeoff_setting()
+        what = tradeoff_text(tradeoff_of(registry.entry(recipe.model.name).columns), setting if isinstance(setting, list) else [setting])
+        line += f"; {what}, seed {wanted[done].seed} next"
+    stderr.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _timed(runs: list["Run"], prepared: Prepared, where: "Where") -> tuple[list["Run"], bool]:
+    """The runs, all timed together unless all were before; and whether that was interrupted."""
+    from ..profiling.view import rounds_bar
+    from ..sweep import timing
+    from ..sweep.points import read, untimed
+
+    points = untimed(runs)
+    if not points:
+        return runs, False
+    plan, count = timing.plan(where), len(runs) + sum(map(len, points))
+    stderr.print(f"timing {count} network{'s' * (count > 1)}, for {plan.max_seconds:g} s at most", highlight=False)
+    with rounds_bar(stderr, plan) as after_round:
+        interrupted = timing.take(
+            runs, points, plan, prepared.place["data_root"], after_round, finishing,
+            lambda: say("gatebench: another timing runs on this machine; waiting for its end."),
+        )  # fmt: skip
+    return [read(run.folder, _value(run, prepared), where) for run in runs], interrupted
+
+
+def _value(run: "Run", prepared: Prepared) -> float | None:
+    """The trade-off of a run where it is a setting of it."""
+    return None if isinstance(prepared.recipe.tradeoff_setting(), list) else run.headline["tradeoff"]
+
+
+def _show(runs: list["Run"], out: Path, title: str, as_json: bool) -> None:
+    """Write the table and the picture, and print the table, by severity too."""
+    from ..figures import save
+    from ..report import terminal
+    from ..report.formats import to_csv
+    from ..report.sheet import slug
+    from ..runs import RunFolder
+    from ..sweep import table
+
+    headline = runs[0].headline
+    folder, name = RunFolder(out), f"sweep-{slug(title)}-{slug(headline['dataset'])}"
+    title = f"{title} on {headline['dataset']} ({headline['split']})"
+    folder.write_text(f"{name}.csv", to_csv(table.sheet(runs, title, every=True)))
+    folder.write(f"{name}.png", lambda stream: save(table.picture(runs), stream))
+    if as_json:
+        typer.echo(json.dumps([row for run in runs for row in table.joined(run)], indent=2, allow_nan=False))
+        return
+    terminal.show(stdout, table.sheet(runs, title))
+    for severity in table.severities(runs):
+        terminal.show(stdout, table.sheet(runs, f"{title}, {severity}", severity))
+    for kind in ("csv", "png"):
+        stdout.print(f"written to {out / name}.{kind}", markup=False, highlight=False, soft_wrap=True)

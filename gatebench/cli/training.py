@@ -1,0 +1,110 @@
+"""Options of the commands that train, and the recipe, data and place that they stand for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import MissingData
+from .console import say, stderr
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
+
+FALLBACK_EPOCHS = 7
+"""Of `shapes`, where a recipe's own data set is missing: one to three minutes of CosineGate on 2 cores."""
+
+Config = Annotated[str | None, typer.Option(help="A recipe's name or a YAML file. Default: the model's own.", show_default=False)]
+DatasetName = Annotated[
+    str | None,
+    typer.Option(help="Instead of the recipe's: a name, a folder train/<class>/* test/<class>/*, or an .npz.", show_default=False),
+]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, help="Instead of the recipe's; everything it counts in epochs scales along.", show_default=False)
+]
+Seeds = Annotated[str, typer.Option(help="One seed or several, as 0,1,2.")]
+DeviceName = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: all cores.", show_default=False)]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.learning_rate=0.05")]
+Out = Annotated[Path, typer.Option(help="Where run folders are written.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over in a new folder; what is there is kept.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is to be trained, and where; its data are read."""
+
+    recipe: "Recipe"
+    place: dict[str, Any]
+    """The other arguments of `plan.plan`, but for the seeds."""
+
+
+def prepare(
+    model: str,
+    config: str | None,
+    dataset: str | None,
+    data_dir: Path | None,
+    epochs: int | None,
+    device: str,
+    threads: int | None,
+    changes: list[str] | None,
+) -> Prepared:
+    """The recipe of a command's options, checked, with its data set read. Raises UsageError for what is wrong or does not fit together.
+
+    A data set that cannot be had and was not named with --dataset is loudly replaced.
+    """
+    from .. import recipe as recipes
+    from ..data.catalogue import data_root
+    from ..models import registry
+
+    registered = registry.entry(model)
+    recipe = recipes.load(registered.recipes, model, registered.default if config is None else config, changes)
+    with stderr.status("loading torch"):
+        from .. import stages
+        from ..device import choose_device, choose_precision, default_threads, set_threads
+
+    stages.check(recipe)  # refuses what does not fit together before data are loaded
+    recipe = recipe if dataset is None else recipe.with_dataset(dataset)
+    recipe = recipe.with_epochs(epochs) if epochs else recipe
+    computer = choose_device(device)
+    set_threads(threads)
+    root = data_root(data_dir)
+    try:
+        _read_data(recipe, root)
+    except MissingData as missing:
+        if dataset is not None:
+            raise
+        say(str(missing))
+        wanted, other = recipe.data.name, f", recipe {recipe.fallback}," if recipe.fallback else ""
+        recipe = _instead(recipe, registered.recipes, changes, epochs)
+        _read_data(recipe, root)
+        length = f"{recipe.training.epochs} epoch{'s' * (recipe.training.epochs != 1)}"
+        say(
+            f"NOT {wanted}: going on with the procedural set `{recipe.data.name}`{other} for {length}."
+            f" The numbers below say nothing about {wanted}."
+        )
+    precision = choose_precision("auto", computer)
+    place = {"data_root": root, "device": computer.type, "precision": precision, "threads": threads or default_threads()}
+    return Prepared(recipe, place)
+
+
+def _read_data(recipe: "Recipe", root: Path) -> None:
+    from ..stages import read_data
+
+    with stderr.status(f"loading {recipe.data.name}"):
+        read_data(recipe.data, root)
+
+
+def _instead(recipe: "Recipe", family: str, changes: list[str] | None, epochs: int | None) -> "Recipe":
+    """What is trained where a recipe's data set cannot be had: the recipe that it names, else itself on `shapes`, for a few epochs."""
+    from .. import recipe as recipes
+    from ..stages import check
+
+    if recipe.fallback:
+        other = recipes.load(family, recipe.model.name, recipe.fallback, changes)
+        check(other)
+        return other.with_epochs(epochs) if epochs else other
+    other = recipe.with_dataset("shapes")
+    return other if epochs else other.with_epochs(min(FALLBACK_EPOCHS, other.training.epochs))

@@ -1,0 +1,41 @@
+"""Chooses by how complex an image is, without learning: in the place of ICNet-9600, which phase 1 of Routing Beats Latency tried.
+
+Shapes: N images, C channels, H x W pixels.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from .intervals import ByIntervals
+
+SOBEL = ((-0.25, 0.0, 0.25), (-0.5, 0.0, 0.5), (-0.25, 0.0, 0.25))
+"""Gives the difference of two pixels that lie two apart: [-1, 1] for an image in [0, 1]."""
+
+
+class ByComplexity(ByIntervals):
+    """Scores [N, 1] in [0, 1]: `spatial_information`."""
+
+    name = "complexity"
+
+    def __init__(self, experts: int, channels: int):
+        super().__init__(experts)
+        self.statistics = (0.0,) * channels, (1.0,) * channels
+        sobel = torch.tensor(SOBEL)
+        self.register_buffer("kernels", torch.stack([sobel, sobel.T])[:, None], persistent=False)
+        self.keep(self.everything_to_the_last())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return spatial_information(x, self.kernels)[:, None]
+
+
+def spatial_information(x: Tensor, kernels: Tensor) -> Tensor:
+    """Mean gradient magnitude [N] of images [N, C, H, W] in [0, 1], their channels averaged, over the largest there can be, sqrt 2.
+
+    Mean spatial information goes with how well an image compresses (Yu and Winkler 2013, "Image complexity and spatial information",
+    QoMEX); the gradient is Sobel's, as in ITU-T P.910.
+    """
+    across, down = conv2d(x.mean(1, keepdim=True), kernels.to(x.dtype)).float().unbind(1)
+    return torch.hypot(across, down).mean((1, 2)) / math.sqrt(2)

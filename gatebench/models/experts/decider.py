@@ -1,0 +1,92 @@
+"""What every way of choosing an expert before one is run has in common.
+
+Shapes: N images, K scores of an image, E experts, C classes, H x W pixels.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...losses import Batch
+from ...measure.macs import count_macs
+
+Policy = tuple[float, ...]
+"""What is chosen after training, such as thresholds; the method says what each number is."""
+
+
+class Chooser(nn.Module):
+    """Base of what has numbers to choose after training: they are kept with its weights."""
+
+    chooses = False
+    """Whether there is anything to choose."""
+
+    def keep(self, policy: Policy) -> None:
+        """Called once, with what holds until a study chooses."""
+        self.register_buffer("chosen", torch.tensor(policy, dtype=torch.float32))
+        self.register_load_state_dict_post_hook(_settle)
+        _settle(self)
+
+    @property
+    def policy(self) -> Policy | None:
+        """Single-precision numbers, as scores are; None: there is nothing to choose."""
+        return self._policy if self.chooses else None
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        if len(policy) != len(self.chosen):
+            raise ValueError(f"the policy has {len(policy)} numbers, wanted are {len(self.chosen)}")
+        self.chosen.copy_(torch.tensor(policy, dtype=torch.float32))
+        _settle(self)
+
+
+def _settle(chooser: Chooser, *_: Any) -> None:
+    """Keep the policy as plain numbers, which no inference has to fetch from the device."""
+    chooser._policy = tuple(chooser.chosen.tolist())
+
+
+class Decider(Chooser):
+    """Maps images [N, C, H, W] to scores [N, K], and scores to experts. What takes time is in `forward`."""
+
+    name: str
+    """As rows name it."""
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and deviation that its images are normalised by; None: as the strongest expert's."""
+    trainable = False
+    """Whether `soft` gives shares that a loss can move."""
+
+    def choose(self, scores: Tensor, policy: Policy | None) -> Tensor:
+        """Numbers of the chosen experts [N]."""
+        raise NotImplementedError
+
+    def macs(self, input_shape: Sequence[int]) -> int:
+        """MACs of the scores of one input [C, H, W]."""
+        return count_macs(self, (1, *input_shape))
+
+    def gates(self, scores: Tensor) -> Tensor | None:
+        """Shares [N, E] without noise; None for a rule that has none."""
+        return None
+
+    def soft(self, scores: Tensor) -> Tensor:
+        """Shares [N, E] in training, differentiable."""
+        raise NotImplementedError
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Take what it starts from out of pretrained weights. Raises ValueError naming what does not fit."""
+        raise ValueError("this way of deciding starts from no weights")
+
+    def learn(self, train: Iterable[Batch], prepared: Callable[[Tensor], Tensor]) -> None:
+        """Learn without gradients from the training batches, which have the experts' outputs; `prepared` normalises their images for it."""
+
+    def policies(
+        self, scores: np.ndarray, losses: np.ndarray, times: np.ndarray, weights: Sequence[float], scale: float
+    ) -> list[Policy]:  # fmt: skip
+        """For each weight (lambda) the policy with the least `replay.objective` on a part with scores [N, K], cross-entropies [N, E]
+        and normalised times [E]."""
+        raise NotImplementedError
+
+    def columns(self, scores: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+        """Further columns of a row, from its scores [N, K] of a part and the experts' outputs [N, E, C] there."""
+        return {}

@@ -1,0 +1,55 @@
+"""Chooses by the predicted entropy of the experts' answers: phase 1 of Routing Beats Latency, which found it useless.
+
+Shapes: N images, E experts, C classes, F features.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from scipy.special import entr, softmax
+from torch import Tensor
+
+from ...losses import Batch
+from .features import FEATURES, Pooled, standardise
+from .intervals import ByIntervals
+from .settings import Entropy
+
+RIDGE = 1e-2
+"""Penalty of the regression, over standardised features and the mean over images."""
+
+
+class EntropyPredictor(ByIntervals, Pooled):
+    """Scores [N, 1]: the mean entropy (nats) of the experts' answers, by ridge regression on pooled features."""
+
+    name = "predicted entropy"
+
+    def __init__(self, settings: Entropy, experts: int, input_shape: tuple[int, int, int]):
+        Pooled.__init__(self, settings.size, settings.pretrained, input_shape)
+        self.experts = experts
+        self.head = torch.nn.Linear(FEATURES, 1).requires_grad_(False)
+        self.keep(self.everything_to_the_last())
+
+    @torch.no_grad()
+    def learn(self, train: Iterable[Batch], prepared: Callable[[Tensor], Tensor]) -> None:
+        features, entropies = [], []
+        for batch in train:
+            features.append(self.pooled(prepared(batch.x)).double())
+            logs = batch.outputs.double().log_softmax(2)
+            entropies.append(-(logs.exp() * logs).sum(2).mean(1))
+        features, entropies = torch.cat(features), torch.cat(entropies)
+        mean, deviation = standardise(features)
+        standard = (features - mean) / deviation
+        gram = standard.T @ standard / len(standard) + RIDGE * torch.eye(FEATURES, dtype=standard.dtype, device=standard.device)
+        slopes = torch.linalg.solve(gram, standard.T @ (entropies - entropies.mean()) / len(standard)) / deviation
+        self.head.weight.copy_(slopes[None])
+        self.head.bias.copy_(entropies.mean() - slopes @ mean)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pooled(x))
+
+    def columns(self, scores: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+        """R2 of the prediction."""
+        entropies = entr(softmax(outputs.astype(np.float64), axis=2)).sum(2).mean(1)
+        spread = ((entropies - entropies.mean()) ** 2).sum()
+        return {"entropy_r2": float(1 - ((entropies - scores[:, 0]) ** 2).sum() / spread)} if spread else {}

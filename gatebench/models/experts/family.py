@@ -1,0 +1,21 @@
+"""Experts, networks of timm and torchvision, and what routes between them. Nothing here imports torch."""
+
+from ..registry import register
+from .columns import COLUMNS
+from .settings import RoutingLoss
+
+register(
+    "expert",
+    "gatebench.models.experts.expert:expert",
+    default="squeezenet",
+    pretrained="gatebench.models.experts.weights:find",
+)
+
+register(
+    "router",
+    "gatebench.models.experts.router:router",
+    losses=(RoutingLoss,),
+    measured="latency_ms",
+    pretrained="gatebench.models.experts.weights:find_for_gater",
+    columns=COLUMNS,
+)

@@ -1,0 +1,59 @@
+"""A gater that is trained: a part of SqueezeNet on a small copy of the image (Routing Beats Latency, Algorithm 1).
+
+Shapes: N images, E experts, C classes, H x W pixels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ...contract import Output
+from ...gating import gumbel_like
+from .features import FEATURES, Pooled
+from .settings import Learned
+
+
+class LearnedGater(Pooled):
+    """Logits [N, E] of the experts, from images [N, C, H, W]."""
+
+    name = "learned gater"
+    trainable = True
+
+    def __init__(self, settings: Learned, experts: int, input_shape: tuple[int, int, int]):
+        super().__init__(settings.size, settings.pretrained, input_shape)
+        self.temperature = settings.temperature
+        self.head = nn.Linear(FEATURES, experts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pooled(x))
+
+    def soft(self, logits: Tensor) -> Tensor:
+        """Shares [N, E] with fresh Gumbel noise, at the temperature (section 3.4)."""
+        return torch.softmax((logits + gumbel_like(logits)) / self.temperature, 1)
+
+    def choose(self, logits: Tensor, policy: None) -> Tensor:
+        """Numbers of the chosen experts [N], without noise."""
+        return logits.argmax(1)
+
+    def gates(self, logits: Tensor) -> Tensor:
+        """Shares [N, E] without noise."""
+        return torch.softmax(logits.float(), 1)
+
+
+def one_hot_through(soft: Tensor) -> Tensor:
+    """One-hot of the largest share forward, the shares' gradient backward: the straight-through estimator (section 3.4), [N, E]."""
+    hard = torch.zeros_like(soft).scatter_(1, soft.argmax(1, keepdim=True), 1.0)
+    return hard - soft.detach() + soft
+
+
+def routing_loss(output: Output, labels: Tensor, milliseconds: Sequence[float], weight: float, scale: float) -> Tensor:
+    """weight x CE / scale + (1 - weight) x mean((expected time - least) / (most - least)) (section 3.5).
+
+    `output` has the chosen experts' logits [N, C] and the soft shares [N, E]; `milliseconds` is of each expert.
+    """
+    times = output.gates.new_tensor(milliseconds, dtype=torch.float32)
+    expected = output.gates.float() @ times
+    normalised = ((expected - times.min()) / (times.max() - times.min())).mean()
+    return weight * cross_entropy(output.logits.float(), labels) / scale + (1 - weight) * normalised

@@ -1,0 +1,79 @@
+"""Chooses the expert that did best, at its price, on the most similar training images: a router that is hard to beat and learns nothing.
+
+Shapes: N images, M training images, E experts, F features.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+from ...losses import Batch
+from .decider import Policy
+from .features import FEATURES, Pooled, standardise
+from .replay import normalised, objective
+from .settings import Neighbours
+
+SCALE = 3.0
+"""s of section 3.5."""
+
+
+class NearestNeighbours(Pooled):
+    """Scores [N, E]: the mean cross-entropy of every expert on the k nearest training images, by the cosine of standardised features.
+
+    The policy is lambda.
+    """
+
+    chooses = True
+
+    def __init__(self, settings: Neighbours, costs: Sequence[float], input_shape: tuple[int, int, int]):
+        super().__init__(settings.size, settings.pretrained, input_shape)
+        self.count, self.name = settings.neighbours, f"{settings.neighbours} nearest neighbours"
+        times = torch.tensor(normalised(np.array(costs, np.float64)), dtype=torch.float32)
+        self.register_buffer("times", times, persistent=False)
+        self.register_buffer("mean", torch.zeros(FEATURES))
+        self.register_buffer("deviation", torch.ones(FEATURES))
+        self.register_buffer("known", torch.zeros(1, FEATURES))
+        self.register_buffer("losses", torch.zeros(1, len(costs)))
+        self.keep((0.7,))
+
+    def macs(self, input_shape: Sequence[int]) -> int:
+        """Of the features, and of the comparison with every training image."""
+        return super().macs(input_shape)
+
+    @torch.no_grad()
+    def learn(self, train: Iterable[Batch], prepared: Callable[[Tensor], Tensor]) -> None:
+        features, losses = [], []
+        for batch in train:
+            features.append(self.pooled(prepared(batch.x)).float())
+            outputs = batch.outputs.float().transpose(1, 2)
+            losses.append(cross_entropy(outputs, batch.labels[:, None].expand(-1, outputs.shape[2]), reduction="none"))
+        features = torch.cat(features)
+        self.mean, self.deviation = standardise(features)
+        self.known, self.losses = self._unit(features), torch.cat(losses)
+
+    def forward(self, x: Tensor) -> Tensor:
+        similar = self._unit(self.pooled(x).float()) @ self.known.T
+        return self.losses[similar.topk(min(self.count, len(self.known)), 1).indices].mean(1)
+
+    def _unit(self, features: Tensor) -> Tensor:
+        return normalize((features - self.mean) / self.deviation)
+
+    def choose(self, scores: Tensor, policy: Policy) -> Tensor:
+        (weight,) = policy
+        return objective(scores, self.times, weight, SCALE).argmin(1)
+
+    def policies(
+        self, scores: np.ndarray, losses: np.ndarray, times: np.ndarray, weights: Sequence[float], scale: float
+    ) -> list[Policy]:  # fmt: skip
+        return [(weight,) for weight in weights]
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        """The number of training images is that of the state."""
+        for name in ("known", "losses"):
+            if prefix + name in state:
+                setattr(self, name, getattr(self, name).new_empty(state[prefix + name].shape))
+        super()._load_from_state_dict(state, prefix, *args)

@@ -1,0 +1,239 @@
+"""Routers: each image goes to one of several frozen networks, which differ in time and in what they withstand.
+
+Routing Beats Latency (OpenReview ACUpdwBIxi). A gater looks at the image first and names the expert; `cascade.py` has those that ask
+experts in turn. What decides is a module of its own for each way: `learned.py`, `neighbours.py`, ...
+
+Shapes: N images, E experts (the switches, and the units), C classes, H x W pixels.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from ...contract import Execution, GatedModel, Output, Prepare, Probe, Unit
+from ...losses import Batch
+from ...measure.macs import count_macs, count_params
+from ..backbones.feature_maps import take_rows
+from .decider import Decider
+from .learned import LearnedGater, one_hot_through
+from .settings import Gater, Learned, Milliseconds
+
+
+class Prepared(nn.Module):
+    """A network on images that were normalised for another one: [N, C, H, W] -> what the network gives, its logits where it is a model."""
+
+    def __init__(self, network: nn.Module, given: Prepare | None, wanted: Prepare | None):
+        super().__init__()
+        self.network, self.converts = network, bool(given and wanted and given != wanted)
+        if self.converts:
+            mean, std, own_mean, own_std = (torch.tensor(each)[:, None, None] for each in (given.mean, given.std, wanted.mean, wanted.std))
+            self.register_buffer("scale", std / own_std, persistent=False)
+            self.register_buffer("shift", (mean - own_mean) / own_std, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.converts:
+            x = torch.addcmul(self.shift, x, self.scale)
+        return self.network.infer(x).logits if isinstance(self.network, GatedModel) else self.network(x)
+
+
+class Experts(GatedModel):
+    """Base of what is made of experts: their cost, what they are compared with, and weights without theirs."""
+
+    replays = True
+    macs_outside = 0
+
+    def __init__(
+        self, experts: Mapping[str, GatedModel], num_classes: int, input_shape: tuple[int, int, int], milliseconds: Milliseconds
+    ):
+        """`experts` by role, the strongest last; `milliseconds` is of each."""
+        super().__init__()
+        check_experts(experts, milliseconds)
+        self.roles, self.num_classes, self.input_shape = tuple(experts), num_classes, tuple(input_shape)
+        self.milliseconds = None if milliseconds == "measured" else tuple(milliseconds)
+        self.prepare = list(experts.values())[-1].prepare
+        self.experts = nn.ModuleList(Prepared(each, self.prepare, each.prepare) for each in experts.values())
+        self.experts.requires_grad_(False)
+        self.units = [Unit(role, "expert", 1, int(each.macs_static), count_params(each)) for role, each in experts.items()]
+        self.macs_static = self.units[-1].macs
+        self.register_state_dict_post_hook(_without_experts)
+        self.register_load_state_dict_post_hook(_experts_are_elsewhere)
+
+    def train(self, mode: bool = True) -> "Experts":
+        """Experts are frozen: their batch norm keeps its statistics."""
+        super().train(mode)
+        self.experts.eval()
+        return self
+
+    def answers(self, x: Tensor) -> Tensor:
+        """Logits [N, E, C] of all experts."""
+        return torch.stack([each(x) for each in self.experts], 1)
+
+    def least(self) -> Tensor:
+        return torch.arange(len(self.units)) == int(np.argmin([unit.macs for unit in self.units]))
+
+    def references(self) -> dict[str, nn.Module]:
+        """Each expert alone, the strongest first."""
+        return {f"{role} alone": each for role, each in reversed(list(zip(self.roles, self.experts, strict=True)))}
+
+    def claimed(self, decisions: np.ndarray, gates: np.ndarray | None = None) -> float:
+        """Percent of the strongest expert's time that the chosen experts' own times save: looked up, the gater left out."""
+        return 100 * (1 - float((decisions @ np.array(self.costs)).mean()) / self.costs[-1])
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """Milliseconds of each expert, where they were given or measured; else its MACs."""
+        return self.milliseconds or tuple(float(unit.macs) for unit in self.units)
+
+    def answering(self, decisions: np.ndarray) -> np.ndarray:
+        """Numbers [N] of the experts whose answers are taken under decisions [N, E]."""
+        return decisions.argmax(1)
+
+    def measured(self, outcome: Any) -> dict[str, Any]:
+        taken = np.bincount(self.answering(outcome.decisions), minlength=len(self.roles)) / len(outcome.labels)
+        columns = {"shares": taken.tolist(), "share_names": list(self.roles)}
+        if self.milliseconds:
+            columns["expected_ms"] = float((outcome.decisions @ np.array(self.milliseconds)).mean())
+        return columns
+
+
+class Router(Experts):
+    """A gater names one expert for each image."""
+
+    def __init__(
+        self,
+        gater: Decider,
+        experts: Mapping[str, GatedModel],
+        num_classes: int,
+        input_shape: tuple[int, int, int],
+        milliseconds: Milliseconds,
+    ):
+        super().__init__(experts, num_classes, input_shape, milliseconds)
+        wanted = gater.statistics and self.prepare and Prepare(self.prepare.size, *gater.statistics)
+        self.gater, self.soft_gates = Prepared(gater, self.prepare, wanted or None), gater.trainable
+        self.macs_gate = count_macs(gater, (1, *self.input_shape))
+
+    @property
+    def method(self) -> Decider:
+        """What decides."""
+        return self.gater.network
+
+    @property
+    def policy(self) -> Any:
+        return self.method.policy
+
+    @policy.setter
+    def policy(self, policy: Any) -> None:
+        self.method.policy = policy
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        self.method.start_from(state)
+
+    def forward(self, x: Tensor, outputs: Tensor | None = None) -> Output:
+        """The chosen expert's logits, differentiable in the choice (Algorithm 1); `outputs` [N, E, C] are the experts', where known."""
+        soft = self.method.soft(self.gater(x))
+        outputs = self.answers(x) if outputs is None else outputs
+        return Output((one_hot_through(soft)[:, :, None] * outputs).sum(1), soft)
+
+    def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
+        deciding = decisions is None
+        scores = self.gater(x) if deciding else None
+        chosen = self.method.choose(scores, self.policy if policy is None else policy) if deciding else _chosen(decisions)
+        gates = self.method.gates(scores) if deciding else None
+        on = one_hot(chosen, len(self.roles)).bool() if deciding else decisions
+        if execution == "masked":
+            logits = self.answers(x)[torch.arange(len(x), device=x.device), chosen]
+            return Output(logits, gates, on, count=self.counting_all(len(x), deciding))
+        return Output(self._run_groups(x, chosen), gates, on, count=self.counting(on, deciding))
+
+    def replay(self, x: Tensor, outputs: Tensor) -> Output:
+        scores = self.gater(x)
+        chosen = self.method.choose(scores, self.policy)
+        on = one_hot(chosen, len(self.roles)).bool()
+        return Output(outputs[torch.arange(len(x), device=x.device), chosen], self.method.gates(scores), on, count=self.counting(on))
+
+    def _run_groups(self, x: Tensor, chosen: Tensor) -> Tensor:
+        """Logits [N, C]: each expert runs once, on the images that chose it."""
+        if len(x) == 1:
+            return self.experts[int(chosen)](x)
+        logits = None
+        for number, expert in enumerate(self.experts):
+            rows = (chosen == number).nonzero().squeeze(1)
+            if len(rows) == len(x):
+                return expert(x)
+            if len(rows):
+                answers = expert(take_rows(x, rows))
+                logits = answers.new_empty(len(x), answers.shape[1]) if logits is None else logits
+                logits[rows] = answers.to(logits.dtype)
+        return logits
+
+    def legal(self, decisions: Tensor) -> Tensor:
+        return decisions.sum(1) == 1
+
+    def most(self) -> Tensor:
+        return torch.arange(len(self.units)) == int(np.argmax([unit.macs for unit in self.units]))
+
+    def random_decisions(self, count: int, draw: np.random.Generator) -> Tensor:
+        """[N, E]: one expert each, out of shares that are drawn first."""
+        shares = draw.dirichlet(np.full(len(self.roles), 0.5))
+        return one_hot(torch.from_numpy(draw.choice(len(self.roles), count, p=shares)), len(self.roles)).bool()
+
+    def probes(self) -> dict[str, Probe]:
+        """The gater, and each expert on the images that were sent to it."""
+
+        def group(number: int, x: Tensor, own: Output) -> Any:
+            rows = own.decisions[:, number].nonzero().squeeze(1)
+            return partial(self.experts[number], x if len(rows) == len(x) else take_rows(x, rows)) if len(rows) else None
+
+        parts = {role: Probe(partial(group, number), part=True) for number, role in enumerate(self.roles)}
+        return {"gater": Probe(lambda x, own: partial(self.gater, x), part=True), **parts}
+
+    def learn(self, train: Iterable[Batch]) -> None:
+        self.method.learn(train, self.gater)
+
+
+def _chosen(decisions: Tensor) -> Tensor:
+    """Numbers [N] of the experts of imposed decisions. Raises ValueError where one is not one-hot."""
+    if not bool((decisions.sum(1) == 1).all()):
+        raise ValueError("legal decisions send every image to one expert")
+    return decisions.int().argmax(1)
+
+
+def check_experts(experts: Mapping[str, GatedModel], milliseconds: Milliseconds) -> None:
+    """Raises ValueError where they are too few, have gates of their own, or are not as many as the times."""
+    if len(experts) < 2:
+        raise ValueError("a router needs two experts or more; name them in the recipe below parents")
+    for role, each in experts.items():
+        if not isinstance(each, GatedModel) or each.units:
+            raise ValueError(f"parents.{role} has gates of its own; a router's experts are networks without gates")
+    if milliseconds != "measured" and len(milliseconds) != len(experts):
+        raise ValueError(f"latency_ms has {len(milliseconds)} times for {len(experts)} experts; give one for each")
+
+
+def _without_experts(model: Experts, state: dict, prefix: str, metadata: Any) -> None:
+    """A router's weights are its gater's: its experts' are in their own runs."""
+    for name in [name for name in state if name.startswith(f"{prefix}experts.")]:
+        del state[name]
+
+
+def _experts_are_elsewhere(model: Experts, keys: Any) -> None:
+    keys.missing_keys[:] = [name for name in keys.missing_keys if not name.startswith("experts.")]
+
+
+def router(
+    num_classes: int = 10,
+    input_shape: tuple[int, int, int] = (3, 128, 128),
+    parents: Mapping[str, nn.Module] = {},  # noqa: B006 (read only)
+    gater: Gater = Learned(),
+    latency_ms: Milliseconds = "measured",
+) -> Experts:
+    """A router between the networks of its parent runs, in their order: the cheapest first, the strongest last.
+
+    `latency_ms` are the milliseconds of each for one image. Raises ValueError for experts that do not fit.
+    """
+    check_experts(parents, latency_ms)
+    return Router(LearnedGater(gater, len(parents), input_shape), parents, num_classes, input_shape, latency_ms)

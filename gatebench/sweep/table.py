@@ -1,0 +1,115 @@
+"""The table of a sweep: a line a value of the trade-off, means over seeds; the whole scored part, then every severity of corruption.
+
+Nothing here imports torch.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from ..measure.statistics import mean_latency
+from ..report import front, front_figure
+from ..report.claims import seeds_of
+from ..report.declared import cell_of_group, heading_of, shares_heading, shares_of_group, tradeoff_heading
+from ..report.groups import Group, groups
+from ..report.quantities import mean, spread
+from ..report.results import Run
+from ..report.sheet import Heading, Sheet, make_sheet
+from .points import beside, swept, timed
+
+NAMES = (Heading("policy", "policy"), Heading("severity", "severity"), Heading("seeds", "seeds"))
+MEASURED = (
+    Heading("accuracy", "accuracy % (95 %)", digits=2), Heading("latency_ms", "latency ms (95 %)", digits=3),
+    Heading("speedup", "speed-up (95 %)", digits=2), Heading("skip_pct", "claimed skip", "%", 1),
+    Heading("saved_pct", "executed saving", "%", 1),
+)  # fmt: skip
+TIMES = ("latency_ms", "latency_ms_low", "latency_ms_high", "speedup", "speedup_low", "speedup_high", "rival")
+"""What an operating point's row takes from its times."""
+
+
+def joined(run: Run) -> list[dict]:
+    """The rows of a sweep's run, and of what it is to be compared with, with the times of the sweep's operating points."""
+    return [row | _times(run, row) for row in (*swept(run), *beside(run))]
+
+
+def sheet(runs: Sequence[Run], title: str, severity: str | None = None, every: bool = False) -> Sheet:
+    """The lines of one severity, or of the whole scored part; with `every` both. Student's intervals where there are several seeds.
+
+    In this order: values of the trade-off from the least on, then what has none.
+    """
+    members = [each for each in _members(runs) if every or each.row.get("severity") == severity]
+    columns = runs[0].columns
+    rows = [row for group in members for row in group.rows]
+    shares, own = shares_heading(rows), members[0].columns if members else ()
+    extra, tradeoff = [heading_of(column, rows) for column in own], tradeoff_heading(each for each in columns if each.name == "tradeoff")
+    several = len({row.get("policy") for row in rows}) > 1
+    lines = [
+        (
+            group.row.get("tradeoff"), group.row.get("policy") if several else None, group.row.get("severity"), seeds_of(group),
+            spread(group, "accuracy"), spread(group, "latency_ms"), spread(group, "speedup"), mean(group, "skip_pct"),
+            mean(group, "saved_pct"), shares_of_group(shares, group),
+            *(cell_of_group(column, heading, group) for column, heading in zip(own, extra, strict=True)),
+        )
+        for group in members
+    ]  # fmt: skip
+    return make_sheet("sweep", title, (tradeoff, *NAMES, *MEASURED, shares, *extra), lines)
+
+
+def severities(runs: Sequence[Run]) -> list[str]:
+    """Those that were scored, in their order."""
+    return list(dict.fromkeys(row["severity"] for run in runs for row in run.points if "severity" in row))
+
+
+def picture(runs: Sequence[Run]):
+    """The front of the whole scored part, as a figure: accuracy against latency where all was timed, else against executed MACs."""
+    complete = [replace(run, points=[row for row in run.points if "severity" not in row]) for run in runs]
+    timed_all = all(timed(run, row) for run in complete for row in swept(run))
+    return front_figure.front(front.panels(complete, groups(complete), "latency_ms" if timed_all else "macs_executed"))
+
+
+def _members(runs: Sequence[Run]) -> list[Group]:
+    """Rows that differ in the seed alone; what has no trade-off is in every run of a seed, and counts once."""
+    made: dict[tuple, Group] = defaultdict(Group)
+    order = [None, *severities(runs)]
+    for run in runs:
+        for row in joined(run):
+            group = made[row.get("severity"), row.get("tradeoff"), row.get("policy")]
+            if row["seed"] not in group.seeds:
+                group.runs.append(run)
+                group.rows.append(row)
+    return [made[key] for key in sorted(made, key=lambda key: (order.index(key[0]), key[1] is None, key[1] or 0))]
+
+
+def _times(run: Run, row: dict) -> dict:
+    """Of an operating point; on images of one severity the mean latency of those among the timed inputs."""
+    times = timed(run, {key: value for key, value in row.items() if key != "severity"})
+    if times is None:
+        return {}
+    if "severity" not in row:
+        return {key: times[key] for key in TIMES if key in times}
+    seconds = _seconds(run, times)
+    if seconds is None or row["severity"] not in seconds.columns.get_level_values(0):
+        return {}
+    estimate = mean_latency(seconds[row["severity"]].to_numpy())
+    return {"latency_ms": 1e3 * estimate.value, "latency_ms_low": 1e3 * estimate.low, "latency_ms_high": 1e3 * estimate.high}
+
+
+def _seconds(run: Run, times: dict) -> pd.DataFrame | None:
+    """Seconds of every round and timed input, below its severity; None where raw times or severities were not kept."""
+    raw, inputs = run.folder / "times" / f"{times['session']}.csv", run.folder / "inputs.parquet"
+    severity = _severity(inputs)
+    if severity is None or not raw.exists() or not times.get("scored_inputs"):
+        return None
+    table = pd.read_csv(raw)
+    same = (table["threads"] == times["threads"]) & (table["batch_size"] == 1) & (table["subject"] == times["execution"])
+    table = table[same].assign(severity=lambda each: severity[each["input"]].to_numpy())
+    return table.pivot_table(index="round", columns=["severity", "call"], values="seconds")
+
+
+def _severity(inputs: Path) -> pd.Series | None:
+    """The severity of each scored input, by its number."""
+    table = pd.read_parquet(inputs) if inputs.exists() else pd.DataFrame()
+    return table["severity"].astype(str) if "severity" in table else None

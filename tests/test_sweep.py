@@ -1,0 +1,236 @@
+"""Sweeps over a trade-off: the grid, its runs and times, the table, and what an interruption leaves."""
+
+import csv
+import json
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import GATED, SMALL
+
+from gatebench import recipe as recipes
+from gatebench import stages
+from gatebench.errors import GatebenchError, UsageError
+from gatebench.report.results import Run
+from gatebench.runs import RunFolder
+from gatebench.sweep import points, timing
+from gatebench.sweep.grid import grid, jobs
+from gatebench.sweep.points import Where, untimed
+from gatebench.sweep.table import joined, sheet
+
+BLOCKS = ["sweep-lambda", "cosinegate", *GATED]
+EXITS = ["sweep-lambda", "cgt", "--config", "hard", *SMALL, "--epochs", "1", "--set", "data.validation=40"]
+PLACE = {"device": "cpu", "precision": "fp32", "threads": 1}
+
+
+@pytest.fixture(autouse=True)
+def short_times(monkeypatch):
+    for name, value in (("INPUTS", 8), ("ROUNDS", 5), ("SECONDS", 1.0)):
+        monkeypatch.setattr(timing, name, value)
+
+
+@pytest.fixture
+def untimed_sweeps(monkeypatch):
+    """Sweeps that stop before they time anything."""
+    monkeypatch.setattr(points, "untimed", lambda runs: [])
+
+
+def lines(out, name):
+    """The lines of a sweep's CSV."""
+    with open(out / f"sweep-{name}-shapes.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_number_makes_a_recipe_for_each_value_and_a_list_one_for_all():
+    balanced = grid(recipes.load("cosinegate", "cosinegate", "balanced"), [0.5, 4.0])
+    assert [each.losses["budget"].weight for each in balanced] == [each.tradeoff_value() for each in balanced] == [0.5, 4.0]
+    assert [each.changes for each in balanced] == [["losses.budget.weight=0.5"], ["losses.budget.weight=4.0"]]
+    (hard,) = grid(recipes.load("cgt", "cgt", "hard"), [0.4, 0.9])
+    assert hard.study.budgets == (0.4, 0.9) and hard.tradeoff_value() is None
+
+
+def test_parents_of_several_values_are_made_once(tmp_path):
+    child = recipes.changed(recipes.load("cgt", "cgt", "hard"), ["parents.weights={config: joint}", "tradeoff=losses.exits.confidence"])
+    planned = jobs(grid(child, [0.5, 0.9]), [0, 1], data_root=tmp_path, **PLACE)
+    assert [(job.recipe["name"], job.seed, job.wanted) for job in planned] == [
+        ("joint", 0, False), ("hard", 0, True), ("joint", 1, False), ("hard", 1, True), ("hard", 0, True), ("hard", 1, True)
+    ]  # fmt: skip
+    assert len({job.key for job in planned}) == 6
+
+
+def test_the_trade_off_does_not_enter_a_run_s_identity():
+    named = recipes.load("cosinegate", "cosinegate", "balanced")
+    assert named.digest() == named.model_copy(update={"tradeoff": None}).digest()
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("losses.budget.wieght", "there is no setting 'losses.budget.wieght'. Did you mean 'weight'"),
+        ("losses.budget", "is neither a number nor a list of numbers"),
+        ("data.name", "data.name = 'cifar10' is neither a number"),
+    ],
+)
+def test_a_trade_off_that_is_no_number_is_refused(path, said):
+    with pytest.raises(UsageError, match="In recipe balanced: tradeoff: ") as refusal:
+        recipes.load("cosinegate", "cosinegate", "balanced", [f"tradeoff={path}"])
+    assert said in str(refusal.value)
+
+
+def test_a_recipe_whose_study_is_left_out_has_no_trade_off():
+    left_out = recipes.load("cgt", "cgt", "hard", ["study=null"])
+    assert left_out.tradeoff_setting() is None
+    with pytest.raises(UsageError, match="Recipe hard of cgt names no trade-off .*cosinegate balanced"):
+        grid(left_out, [0.5])
+
+
+def test_a_sweep_over_a_number_trains_times_and_shows_each_value(gatebench, tmp_path):
+    command = [*BLOCKS, "--values", "1,5", "--seed", "0,1", "--out", str(tmp_path)]
+    done = gatebench(*command)
+    assert done.returncode == 0, done.stderr
+    progress = ["0 of 4 done; budget weight 1, seed 0 next", "3 of 4 done; budget weight 5, seed 1 next", "4 of 4 done", "timing 4 "]
+    where = [done.stderr.index(line) for line in progress]
+    assert where == sorted(where) and "budget" in done.stdout and "sweep-cosinegate-balanced-shapes.csv" in done.stdout
+    table = lines(tmp_path, "cosinegate-balanced")
+    assert [(line["tradeoff"], line["seeds"]) for line in table] == [("1", "0, 1"), ("5", "0, 1")]
+    assert all(float(line["latency_ms"]) > 0 and line["accuracy_sd"] for line in table)
+    assert (tmp_path / "sweep-cosinegate-balanced-shapes.png").read_bytes()[:4] == b"\x89PNG"
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-s[01]-*/**/*")}
+    rows = gatebench.json(*command)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-s[01]-*/**/*")} == files
+    assert lines(tmp_path, "cosinegate-balanced") == table
+    assert sorted((row["tradeoff"], row["seed"]) for row in rows) == list(product((1.0, 5.0), (0, 1)))
+    assert all(row["latency_ms_low"] <= row["latency_ms"] <= row["latency_ms_high"] for row in rows)
+
+
+def test_a_sweep_over_a_list_trains_once_and_times_every_value(gatebench, tmp_path):
+    done = gatebench(*EXITS, "--values", "0.5,0.9", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("cgt-hard-*")
+    trained = (run / "epochs.csv").stat().st_mtime_ns
+    times = [json.loads(line) for path in sorted(run.glob("times/*.jsonl")) for line in path.read_text().splitlines()]
+    assert sorted(row["tradeoff"] for row in times) == [0.5, 0.9] and len({row["policy"] for row in times}) == 1
+    assert "budget" in done.stdout and [line["tradeoff"] for line in lines(tmp_path, "cgt-hard")] == ["0.5", "0.9"]
+    again = gatebench(*EXITS, "--values", "0.5,0.7,0.9", "--out", str(tmp_path))
+    assert again.returncode == 0, again.stderr
+    table = lines(tmp_path, "cgt-hard")
+    assert [line["tradeoff"] for line in table] == ["0.5", "0.7", "0.9"] and all(line["latency_ms"] for line in table)
+    assert list(tmp_path.glob("cgt-hard-*")) == [run] and (run / "epochs.csv").stat().st_mtime_ns == trained
+    rows = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+    assert {(row["tradeoff"], f"{row['accuracy']:.10g}") for row in rows if row["policy"] == rows[0]["policy"]} == {
+        (float(line["tradeoff"]), line["accuracy"]) for line in table
+    }
+
+
+@pytest.mark.usefixtures("untimed_sweeps")
+def test_a_sweep_that_was_killed_goes_on_and_ends_with_the_same_table(gatebench, gatebench_forks, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    command = [*BLOCKS, "--values", "1,5"]
+    assert gatebench(*command, "--out", str(whole)).returncode == 0
+    first = ["train", "cosinegate", *GATED, "--set", "losses.budget.weight=1", "--out", str(broken)]
+    assert gatebench(*first).returncode == 0
+    (done,) = broken.iterdir()
+    killed = gatebench_forks.start(*command, "--out", str(broken), dies_writing="model.safetensors")
+    killed.communicate()
+    assert killed.returncode == -9 and len(list(broken.glob("cosinegate-*"))) == 2
+    kept = (done / "summary.json").stat().st_mtime_ns
+    again = gatebench(*command, "--out", str(broken))
+    assert again.returncode == 0, again.stderr
+    assert (done / "summary.json").stat().st_mtime_ns == kept
+    assert lines(broken, "cosinegate-balanced") == lines(whole, "cosinegate-balanced")
+
+
+@pytest.mark.usefixtures("untimed_sweeps")
+def test_what_is_done_is_shown_where_a_later_value_fails(gatebench, tmp_path, monkeypatch):
+    evaluate = stages.evaluate
+
+    def full(run, view):
+        if run.job.plan.tradeoff_value() == 5:
+            raise GatebenchError("the disk is full")
+        evaluate(run, view)
+
+    monkeypatch.setattr(stages, "evaluate", full)
+    command = [*BLOCKS, "--values", "1,5", "--out", str(tmp_path)]
+    assert "the disk is full" in gatebench.refused(*command, code=1)
+    assert [line["tradeoff"] for line in lines(tmp_path, "cosinegate-balanced")] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([*BLOCKS, "--values", "a,b"], "--values wants numbers such as 0.7,0.8,0.9,1.0, not 'a,b'."),
+        ([*BLOCKS, "--values", ""], "--values wants numbers such as 0.7,0.8,0.9,1.0, not ''."),
+        ([*BLOCKS, "--values", "nan"], "--values wants numbers"),
+        ([*BLOCKS, "--values", "0.7,0.8,0.70"], "--values has 0.7 twice"),
+        ([*BLOCKS, "--values=-1"], "losses.budget.weight = -1.0 is not allowed: input should be greater than or equal to 0"),
+        ([*EXITS, "--values", "0.5,2"], "study.budgets.1 = 2.0 is not allowed: input should be less than or equal to 1"),
+        (["sweep-lambda", "rooter", "--values", "1"], "No model is named 'rooter'. Did you mean 'router'?"),
+        (["sweep-lambda", "resnet8", *SMALL, "--values", "1"], "Recipe default of resnet8 names no trade-off to sweep over"),
+        (["sweep-lambda", "cgt", "--dataset", "cifar10", "--values", "1"], "cifar10 is not below"),
+        (["sweep-lambda", "cosinegate"], "Missing option '--values'"),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence(gatebench, tmp_path, arguments, said):
+    refused = gatebench(*arguments, "--out", str(tmp_path / "out"))
+    assert refused.returncode in (1, 2) and "Traceback" not in refused.stderr
+    assert said in " ".join(refused.stderr.replace("│", " ").split())
+    assert not (tmp_path / "out").exists()
+
+
+ROW = {
+    "model": "router", "recipe": "made-up", "changes": [], "digest": "0a", "seed": 0, "epochs": 1, "dataset": "scenes", "split": "test",
+    "device": "cpu", "precision": "fp32", "execution": "sparse", "adaptive": True, "tradeoff": 0.9, "accuracy": 80.0, "accuracy_low": 75.0,
+    "accuracy_high": 85.0, "macs_executed": 1e6, "shares": [0.6, 0.4], "share_names": ["small", "large"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def severe(tmp_path):
+    """A run on clean and severely corrupted images, of which every second one was timed: 1 ms where clean, 3 ms where severe."""
+    rounds, calls = np.indices((5, 8))
+    inputs = 2 * calls.ravel()
+    seconds = np.where(inputs < 8, 1e-3, 3e-3) * (1 + 0.01 * rounds.ravel())
+    (tmp_path / "times").mkdir()
+    raw = {"threads": 1, "batch_size": 1, "subject": "sparse", "round": rounds.ravel(), "call": calls.ravel(), "input": inputs}
+    pd.DataFrame({**raw, "seconds": seconds}).to_csv(tmp_path / "times" / "desk.csv", index=False)
+    pd.DataFrame({"severity": ["clean"] * 8 + ["severe"] * 8}).to_parquet(tmp_path / "inputs.parquet")
+    parts = [{**ROW, "severity": name, "accuracy": accuracy} for name, accuracy in (("clean", 90.0), ("severe", 70.0))]
+    reference = {**ROW, "policy": "small alone", "accuracy": 60.0}
+    del reference["tradeoff"]
+    times = {**ROW, "machine": "desk", "threads": 1, "batch_size": 1, "session": "desk", "scored_inputs": True, "latency_ms": 2.0,
+             "latency_ms_low": 1.0, "latency_ms_high": 3.0}  # fmt: skip
+    return Run(RunFolder(tmp_path), [ROW, *parts, reference], [times])
+
+
+def test_latency_by_severity_is_that_of_the_timed_inputs_of_that_severity(severe):
+    by_severity = {row.get("severity"): row for row in joined(severe) if "policy" not in row}
+    assert by_severity[None]["latency_ms"] == 2.0
+    assert by_severity["clean"]["latency_ms"] == pytest.approx(1.02) and by_severity["severe"]["latency_ms"] == pytest.approx(3.06)
+    assert by_severity["severe"]["latency_ms_low"] < 3.06 < by_severity["severe"]["latency_ms_high"]
+
+
+def test_a_table_holds_one_severity_and_what_has_no_trade_off_stands_last(severe):
+    other = Run(severe.folder, [{**row, "tradeoff": 0.7} if "tradeoff" in row else row for row in severe.points], [])
+    whole = sheet([severe, other], "title")
+    assert [(line.get("tradeoff"), line.get("policy"), line["accuracy"]) for line in whole.records] == [
+        (0.7, None, 80.0), (0.9, None, 80.0), (None, "small alone", 60.0)
+    ]  # fmt: skip
+    assert [line["accuracy"] for line in sheet([severe], "title", "severe").records] == [70.0]
+    every = sheet([severe], "title", every=True).records
+    assert [line.get("severity") for line in every] == [None, None, "clean", "severe"]
+
+
+def test_a_run_is_timed_again_where_one_operating_point_was_not(severe):
+    assert untimed([severe]) == []
+    assert untimed([Run(severe.folder, severe.points, [])]) == [[]]
+    chosen = [{**ROW, "policy": "entropy", "tradeoff": value} for value in (0.5, 0.8)]
+    half = Run(severe.folder, chosen, [{**severe.times[0], "policy": "entropy", "tradeoff": 0.5}])
+    assert untimed([half]) == [[chosen[1]]]
+
+
+def test_only_times_of_this_place_count():
+    here = {"machine": "desk", "device": "cpu", "threads": 1, "batch_size": 1, "execution": "sparse"}
+    others = ({"machine": "rack"}, {"threads": 2}, {"batch_size": 8}, {"execution": "masked"}, {"interrupted": True})
+    assert Where("desk", "cpu", 1).took(here)
+    assert not any(Where("desk", "cpu", 1).took({**here, **other}) for other in others)
