@@ -95,7 +95,7 @@ def run(jobs: list[Job], place: Place, view: Callable[[str], View]) -> Iterator[
 
     `view` makes the live view of a run from its title. A parent is made only where a child still has to be trained.
     """
-    assigned = Assignment(jobs, place, view("weights").say)
+    assigned = Assignment(jobs, place, lambda what: view("pretrained weights").say(what))
     for job in assigned.needed():
         each = assigned.runs.get(job.key) or complete(job, assigned, view)
         shown = view(each.title)
@@ -205,7 +205,13 @@ def read_data(data: Data, root: Path) -> Dataset:
     return _read(data.model_copy(update={"augment": "none"}), root)  # which says nothing of what is read
 
 
-_read = functools.lru_cache(maxsize=2)(catalogue.load)
+@functools.lru_cache(maxsize=4)  # a router's and those of its experts
+def _read(data: Data, root: Path) -> Dataset:
+    catalogue.check(data)
+    return catalogue.split(_source(data.name, data.image_size, data.shapes, root), data)
+
+
+_source = functools.lru_cache(maxsize=1)(catalogue.source)
 
 
 def digests(job: Job, parents: Mapping[str, list], start: Path | None) -> tuple[str, str]:

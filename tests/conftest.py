@@ -185,6 +185,10 @@ class Silent:
     def say(self, what: str) -> None:
         self.said.append(what)
 
+    @contextlib.contextmanager
+    def counting(self, what: str, total: int, unit: str) -> Iterator:
+        yield lambda done: None
+
     def end(self) -> None:
         pass
 

@@ -54,3 +54,14 @@ def test_how_far_the_profiler_can_be_trusted(monkeypatch):
     with torch.inference_mode():
         assert trust.against_itself(1).startswith("A/A: ") and trust.planted(1).startswith("planted 5 %")
         assert "attributed to the inputs" in trust.by_input()
+
+
+def test_how_complex_images_are(tmp_path):
+    import complexity
+
+    from gatebench.data.settings import Corruption, Data, Shapes
+
+    data = Data(name="shapes", shapes=Shapes(train=20, test=30, image_size=16), severities={"clean": Corruption(), "noisy": Corruption(noise=0.3)})
+    table = complexity.table([data], tmp_path)
+    assert list(table.index) == ["shapes, all", "shapes, clean", "shapes, noisy"]
+    assert table.loc["shapes, noisy", "median"] > table.loc["shapes, clean", "d9"]

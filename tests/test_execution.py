@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_models import settle_norms
+from test_models import parents_of, settle_norms
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -17,6 +17,7 @@ from gatebench.models.blocks.cosinegate import CosineGate
 from gatebench.models.blocks.network import BlockGatedResNet
 from gatebench.models.blocks.order import BatchOrder
 from gatebench.models.exits.policy import ExitPolicy, all_scores
+from gatebench.models.experts.router import Router
 from gatebench.models.registry import create, entry, list_models
 from gatebench.runtimes.fold import folded, same_answers
 
@@ -151,12 +152,13 @@ REGISTERED = {
     "before": ("cosinegate", {"gate": {"kind": "predictive", "decides": "before"}, "shortcut": "projection"}),
     "exits": ("cgt", {"backbone": {"kind": "resnet18", "widths": [8, 16, 32]}, "threshold": 0.3}),
     "exits, margin": ("cgt", {"backbone": {"kind": "cnn"}, "rule": "margin"}),
+    "router": ("router", {"gater": {"kind": "learned", "size": SIZE, "pretrained": False}}),
     "exits, patience": ("cgt", {"backbone": {"kind": "cnn", "widths": [8, 8, 8, 8, 8]}, "rule": "patience"}),
 }
 
 
 def test_every_registered_gated_model_is_tried():
-    assert {name for name in list_models() if entry(name).recipes != "resnet"} == {name for name, _ in REGISTERED.values()}
+    assert {name for name in list_models() if entry(name).recipes not in ("resnet", "expert")} == {name for name, _ in REGISTERED.values()}
 
 
 def make(kind):
@@ -166,7 +168,7 @@ def make(kind):
         net = OWN[kind]()
     else:
         name, options = REGISTERED[kind]
-        net = create(name, 10, (3, SIZE, SIZE), **options)
+        net = create(name, 10, (3, SIZE, SIZE), parents_of(name, 10, (3, SIZE, SIZE)), **options)
         for part, parameter in net.named_parameters():
             if "controllers" in part or "forecast" in part:
                 torch.nn.init.normal_(parameter)
@@ -176,7 +178,18 @@ def make(kind):
         net.centre(inputs(200))
     if has_exits(net):
         leave_everywhere(net, inputs(200))
+    if isinstance(net, Router):
+        send_everywhere(net, inputs(200))
     return net
+
+
+def send_everywhere(net, x):
+    """Scores by which every expert gets some images."""
+    head = net.method.head
+    with torch.no_grad():
+        torch.nn.init.normal_(head.weight, 0.0, 3.0)
+        head.bias -= net.gater(x).median(0).values
+    assert net.infer(x).decisions.any(0).all(), "the tests want images at every expert"
 
 
 def has_exits(net):
@@ -214,6 +227,8 @@ def lean(net):
 def some_on(net, count, share, seed=0):
     """Legal decisions [N, S], in which about this share is on."""
     generator = torch.Generator().manual_seed(seed)
+    if isinstance(net, Router):
+        return net.random_decisions(count, np.random.default_rng(seed))
     if not has_exits(net):
         return torch.rand(count, net.switches, generator=generator) < share
     last = (torch.rand(count, net.exits - 1, generator=generator) < share).sum(1)
@@ -414,7 +429,7 @@ def test_folding_changes_no_answer_and_leaves_no_norm(net, lean):
 
 def test_the_twin_is_the_network_with_everything_on(net):
     x = inputs(8)
-    (twin,) = net.references().values()
+    twin = next(iter(net.references().values()))
     if type(net) in (Spatial, LooksBack, Unrectified):
         return  # of which a block that is on is not the twin's
     with torch.inference_mode():
@@ -427,6 +442,8 @@ def test_a_static_network_has_no_twin():
 
 def test_fixed_policies_evaluate_the_gates_and_always_get_the_same_answer(net):
     x = inputs(8)
+    if not net.fixed_policies:
+        return
     with torch.inference_mode():
         for execution in ("masked", "sparse"):
             assert net.infer(x, execution, policy=net.fixed_policies["all on"]).decisions.all()

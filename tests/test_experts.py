@@ -102,6 +102,7 @@ def test_weights_with_the_same_head_are_taken_whole():
     [
         (lambda state: state.pop("features.0.bias"), "they have no features.0.bias"),
         (lambda state: state.update(extra=torch.zeros(1)), "they have extra too"),
+        (lambda state: state.update(epoch=3), "they are not tensors by name"),
         (lambda state: state.update({"features.0.weight": torch.zeros(64, 1, 3, 3)}), r"features.0.weight is \[64, 1, 3, 3\], wanted is"),
         (lambda state: state.update({"classifier.1.weight": torch.zeros(9, 99, 1, 1)}), r"classifier.1.weight is \[9, 99, 1, 1\]"),
     ],
@@ -163,14 +164,18 @@ def test_recipes_fit_their_networks(name):
     assert recipe.data.holdout == 900 and list(recipe.data.severities) == ["clean", "mild", "moderate", "severe"]
 
 
+ARGUMENTS = (
+    "train", "expert", "--dataset", "shapes", "--epochs", "1", "--threads", "1",
+    *(part for setting in (
+        "data.shapes.train=60", "data.shapes.test=20", "data.shapes.image_size=32", "data.validation=10", "data.holdout=10",
+        f"model.network={SMALL}", "model.size=32",
+    ) for part in ("--set", setting)),
+)  # fmt: skip
+"""A run of about a second."""
+
+
 def run(gatebench, out: Path, *more: str) -> dict:
-    (row,) = gatebench.json(
-        "train", "expert", "--dataset", "shapes", "--epochs", "1", "--threads", "1", "--out", str(out),
-        *(part for setting in (
-            "data.shapes.train=60", "data.shapes.test=20", "data.shapes.image_size=32", "data.validation=10", "data.holdout=10",
-            f"model.network={SMALL}", "model.size=32",
-        ) for part in ("--set", setting)), *more,
-    )  # fmt: skip
+    (row,) = gatebench.json(*ARGUMENTS, "--out", str(out), *more)
     return row
 
 
@@ -184,6 +189,16 @@ def test_weights_enter_the_identity_of_a_run(gatebench, tmp_path):
     for value in (0.0, 1.0):
         state = build(classes=1000).network.state_dict()
         state["classifier.1.bias"] += value
-        save_file(state, tmp_path / f"{value}.safetensors")
-        digests.add(run(gatebench, tmp_path / "results", "--weights", str(tmp_path / f"{value}.safetensors"))["digest"])
+        path = tmp_path / f"{value}" / "experts" / "squeezenet1_1.safetensors"
+        path.parent.mkdir(parents=True)
+        save_file(state, path)
+        digests.add(run(gatebench, tmp_path / "results", "--data-dir", str(path.parents[1]))["digest"])
     assert len(digests) == 2
+
+
+def test_weights_of_another_network_end_a_run_with_a_sentence(gatebench, tmp_path):
+    path = tmp_path / "experts" / "squeezenet1_1.safetensors"
+    path.parent.mkdir()
+    save_file({"fc.weight": torch.zeros(1)}, path)
+    said = gatebench.refused(*ARGUMENTS, "--data-dir", str(tmp_path), "--out", str(tmp_path / "results"), code=1)
+    assert f"{path} holds the weights of another network: they have no features.0.weight" in said

@@ -321,7 +321,7 @@ def test_a_parent_that_a_run_contains_counts_with_what_was_chosen_for_it(exits_r
     recipe = recipes.read(exits_run / "recipe.yaml")
     changed = recipe.model_copy(update={"study": recipe.study.model_copy(update={"temperature": True})})
     parent, other = (
-        stages.Run(Job(each.content(), 0, str(tmp_path), "cpu", "fp32", 1), "digest", RunFolder(exits_run), exact=True)
+        stages.Run(Job(each.content(), 0, str(tmp_path), "cpu", "fp32", 1), "digest", RunFolder(exits_run), exact=True, parents={})
         for each in (recipe, changed)
     )
     assert stages._identity("expert", parent) != stages._identity("expert", other)

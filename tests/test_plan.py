@@ -101,7 +101,8 @@ def test_a_parent_of_another_model_has_its_own_recipe_on_the_same_data(tmp_path)
     assert parent.recipe["model"]["name"] == "cosinegate" and parent.recipe["model"]["depth"] == 8
     assert parent.recipe["training"]["momentum"] == 0.9 and parent.recipe["data"]["augment"] == "crop-flip"
     assert parent.recipe["data"]["name"] == "shapes" and parent.recipe["data"]["shapes"] == child.recipe["data"]["shapes"]
-    assert parent.recipe["data"]["validation"] == 0 and parent.recipe["training"]["epochs"] == 1, "what a parent chooses is its own"
+    assert parent.recipe["data"]["validation"] == 20, "a parent is not trained on what its child chooses on"
+    assert parent.recipe["training"]["epochs"] == 1
     assert {"data.name=shapes", "model.depth=8"} <= set(parent.recipe["changes"])
 
 
@@ -139,15 +140,15 @@ def staged(tmp_path_factory):
     place = tmp_path_factory.mktemp("staged")
     (job,) = jobs_of(recipe("cosinegate", "predictive", ["model.depth=8"], epochs=2), place)
     folder, seen = RunFolder(place / "run"), []
-    for stage in (lambda: stages.train(run_of(job, folder), {}, Silent()), lambda: stages.evaluate(job, folder)):
-        stage()
+    for stage in (stages.train, stages.evaluate):
+        stage(run_of(job, folder), Silent())
         seen.append({path.name for path in folder.path.iterdir()})
     return job, folder, seen
 
 
 def run_of(job, folder):
     """A job without parents, to be trained in a folder."""
-    return stages.Run(job, stages.digests(job, {})[0], folder, exact=True)
+    return stages.Run(job, stages.digests(job, {}, None)[0], folder, exact=True, parents={})
 
 
 def test_each_stage_can_be_run_alone(staged, tmp_path):
@@ -179,12 +180,12 @@ def test_the_stage_that_times(staged, tmp_path):
 def test_a_stage_without_the_one_before_it_says_so(staged, tmp_path):
     job, folder, _ = staged
     with pytest.raises(GatebenchError, match="cannot be evaluated: epochs.csv is damaged or not there"):
-        stages.evaluate(job, RunFolder(tmp_path / "nothing"))
+        stages.evaluate(run_of(job, RunFolder(tmp_path / "nothing")), Silent())
     (tmp_path / "epochs").mkdir()
     for name in ("epochs.csv", "recipe.yaml", "data.json", "identity.json"):
         (tmp_path / "epochs" / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(GatebenchError, match="model.safetensors"):
-        stages.evaluate(job, RunFolder(tmp_path / "epochs"))
+        stages.evaluate(run_of(job, RunFolder(tmp_path / "epochs")), Silent())
     with pytest.raises(GatebenchError, match="is not finished; train it to its end before it is published"):
         stages.publish(RunFolder(tmp_path / "epochs"), tmp_path / "published")
     assert not (tmp_path / "published").exists()
@@ -193,7 +194,7 @@ def test_a_stage_without_the_one_before_it_says_so(staged, tmp_path):
 def test_what_a_finished_stage_left_is_not_made_again(staged):
     job, folder, _ = staged
     before = {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir()}
-    stages.train(run_of(job, folder), {}, Silent())
+    stages.train(run_of(job, folder), Silent())
     assert {path.name: path.stat().st_mtime_ns for path in folder.path.iterdir()} == before
 
 

@@ -11,7 +11,7 @@ from ..errors import GatebenchError, MissingData, UsageError, first_line, neares
 from .images import Dataset, Images, channel_statistics
 from .indian_pines import load_indian_pines
 from .intel_scenes import find_splits, load_intel_scenes
-from .settings import Data
+from .settings import Data, Shapes
 from .severities import check_severities, in_severities, numbered
 from .shapes import class_names, make_shapes
 
@@ -68,12 +68,21 @@ def load(data: Data, root: Path) -> Dataset:
     Raises UsageError for an unknown name, a path that does not hold images, a part to be scored or trained on that is empty and
     severities that are not defined, MissingData for a named set that is neither on disk nor downloadable.
     """
+    check(data)
+    return split(source(data.name, data.image_size, data.shapes, root), data)
+
+
+def check(data: Data) -> None:
+    """Raises UsageError where settings contradict each other, before anything is read."""
     check_severities(data)
     if data.train_on == "holdout" and not data.holdout:
         raise UsageError("data.train_on = 'holdout' wants data.holdout, the number of images of that part.")
     if data.scored == "validation" and not data.validation:
         raise UsageError("data.scored = 'validation' wants data.validation, the number of images of that part.")
-    dataset = _source(data, root)
+
+
+def split(dataset: Dataset, data: Data) -> Dataset:
+    """A data set as it comes, with the parts and severities that the settings want. Raises as `load`."""
     if data.severities:
         dataset = numbered(dataset)
     validation = 0 if dataset.validation else data.validation  # a set's own part stays as it is; that it is wanted is all that counts
@@ -85,27 +94,26 @@ def load(data: Data, root: Path) -> Dataset:
     return in_severities(dataset, data) if data.severities else dataset
 
 
-def _source(data: Data, root: Path) -> Dataset:
-    """The data set as it comes, with a validation part only where it ships one."""
-    if data.name == "shapes":
-        shapes = data.shapes
+def source(name: str, image_size: int | None, shapes: Shapes, root: Path) -> Dataset:
+    """A data set as it comes, with a validation part only where it ships one. Raises as `load`."""
+    if name == "shapes":
         train, test = (
             make_shapes(count, shapes.classes, shapes.image_size, 2 * shapes.seed + part)
             for part, count in enumerate((shapes.train, shapes.test))
         )
         dataset = Dataset("shapes", class_names(shapes.classes), train, test, *channel_statistics(train.pixels))
-    elif data.name == "intel-scenes":
-        dataset = load_intel_scenes(root, data.image_size)
-    elif data.name == "indian-pines":
+    elif name == "intel-scenes":
+        dataset = load_intel_scenes(root, image_size)
+    elif name == "indian-pines":
         dataset = load_indian_pines(root)
-    elif data.name in CATALOGUE:
-        dataset = _load_named(data.name, root)
+    elif name in CATALOGUE:
+        dataset = _load_named(name, root)
     else:
-        dataset = _load_path(data.name, data.image_size)
-    if data.image_size and dataset.input_shape[1:] != (data.image_size, data.image_size):
+        dataset = _load_path(name, image_size)
+    if image_size and dataset.input_shape[1:] != (image_size, image_size):
         raise UsageError(
-            f"data.image_size = {data.image_size} scales a folder's images; those of {data.name} are"
-            f" {dataset.input_shape[1]} x {dataset.input_shape[2]}." + (" Use data.shapes.image_size." if data.name == "shapes" else "")
+            f"data.image_size = {image_size} scales a folder's images; those of {name} are"
+            f" {dataset.input_shape[1]} x {dataset.input_shape[2]}." + (" Use data.shapes.image_size." if name == "shapes" else "")
         )
     return dataset
 

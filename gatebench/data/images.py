@@ -30,6 +30,22 @@ class Images:
     def __getitem__(self, index) -> "Images":
         return Images(*(None if array is None else array[index] for array in vars(self).values()))
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        return self.pixels.shape[1:]
+
+    @property
+    def type(self) -> np.dtype:
+        """Of the pixels."""
+        return self.pixels.dtype
+
+    def checksum(self, value: int = 0) -> int:
+        """CRC-32 of pixels and labels, going on from `value`."""
+        for array in (self.pixels, self.labels):
+            value = zlib.crc32(np.ascontiguousarray(array), value)
+        return value
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -58,15 +74,14 @@ class Dataset:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        height, width, channels = self.train.pixels.shape[1:]
+        height, width, channels = self.train.shape
         return channels, height, width
 
     def fingerprint(self) -> str:
         """Eight hexadecimal digits of the pixels and labels of all splits."""
         value = 0
         for part in filter(None, (self.train, self.test, self.validation)):
-            for array in (part.pixels, part.labels):
-                value = zlib.crc32(np.ascontiguousarray(array), value)
+            value = part.checksum(value)
         return f"{value:08x}"
 
     def describe(self) -> dict:

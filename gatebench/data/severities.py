@@ -3,8 +3,10 @@
 Shapes: N images, S severities, H x W pixels, C channels.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -51,42 +53,64 @@ def in_severities(dataset: Dataset, data: Data) -> Dataset:
 
     Raises UsageError where the pixels are not of 8 bits.
     """
-    if dataset.train.pixels.dtype != np.uint8:
-        raise UsageError(f"data.severities are for images of 8 bits a channel, not for the {dataset.train.pixels.dtype} of {dataset.name}.")
+    if dataset.train.type != np.uint8:
+        raise UsageError(f"data.severities are for images of 8 bits a channel, not for the {dataset.train.type} of {dataset.name}.")
     corruptions = list(data.severities.values())
     every, drawn = range(len(corruptions)), data.training_severity == "random"
     if drawn:
         train = replace(dataset.train, source=np.arange(len(dataset.train)))
     else:
         wanted = every if data.training_severity == "all" else [list(data.severities).index(data.training_severity)]
-        train = corrupted(dataset.train, corruptions, wanted)
+        train = Corrupted(dataset.train, corruptions, wanted)
     return replace(
         dataset,
         train=train,
-        test=corrupted(dataset.test, corruptions, every),
-        validation=corrupted(dataset.validation, corruptions, every) if dataset.validation else None,
+        test=Corrupted(dataset.test, corruptions, every),
+        validation=Corrupted(dataset.validation, corruptions, every) if dataset.validation else None,
         severities=tuple(data.severities),
         drawn=tuple((each.blur, each.noise) for each in corruptions) if drawn else (),
     )
 
 
-def corrupted(images: Images, corruptions: Sequence[Corruption], wanted: Sequence[int]) -> Images:
-    """Numbered images in each of the wanted severities: [S * N], all images of one severity after all of another.
+class Corrupted:
+    """Numbered images in each of the wanted severities, as `Images`: [S * N], all images of one severity after all of another.
 
-    The noise of an image is decided by its number and the index of the severity.
+    Pixels are computed when they are asked for. The noise of an image is decided by its number and the index of the severity.
     """
-    count = len(images)
-    pixels = np.empty((len(wanted) * count, *images.pixels.shape[1:]), np.uint8)
-    for place, index in enumerate(wanted):
-        keys = noise_keys(torch.from_numpy(images.source), index)
-        for start in range(0, count, _CHUNK):
-            chunk = slice(start, min(start + _CHUNK, count))
-            changed = corrupt(torch.from_numpy(images.pixels[chunk]), corruptions[index], keys[chunk])
-            pixels[place * count + chunk.start : place * count + chunk.stop] = changed.numpy()
-    return Images(
-        pixels,
-        np.tile(images.labels, len(wanted)),
-        None if images.difficulty is None else np.tile(images.difficulty, len(wanted)),
-        severity=np.repeat(np.asarray(wanted, np.int64), count),
-        source=np.tile(np.arange(count), len(wanted)),
-    )
+
+    def __init__(self, images: Images, corruptions: Sequence[Corruption], wanted: Sequence[int]):
+        self.clean, self.corruptions = images, tuple(corruptions)
+        count, times = len(images), len(wanted)
+        self.severity, self.source = np.repeat(np.asarray(wanted, np.int64), count), np.tile(np.arange(count), times)
+        self.labels = np.tile(images.labels, times)
+        self.difficulty = None if images.difficulty is None else np.tile(images.difficulty, times)
+        self.shape, self.type = images.shape, images.type
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index) -> Images:
+        places = np.arange(len(self))[index]
+        difficulty = None if self.difficulty is None else self.difficulty[places]
+        return Images(self._pixels(places), self.labels[places], difficulty, self.severity[places], self.source[places])
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """uint8 [S * N, H, W, C]."""
+        return self._pixels(np.arange(len(self)))
+
+    def checksum(self, value: int = 0) -> int:
+        """CRC-32 of all that decides pixels and labels, going on from `value`: clean images, their numbers, and the corruptions."""
+        corruptions = [(each.blur, each.noise) for each in self.corruptions]
+        decisive = self.clean.source.tobytes() + self.severity.tobytes() + repr(corruptions).encode()
+        return zlib.crc32(decisive, self.clean.checksum(value))
+
+    def _pixels(self, places: np.ndarray) -> np.ndarray:
+        pixels = np.empty((len(places), *self.shape), np.uint8)
+        for index, corruption in enumerate(self.corruptions):
+            chosen = np.flatnonzero(self.severity[places] == index)
+            for rows in np.split(chosen, range(_CHUNK, len(chosen), _CHUNK)) if len(chosen) else []:
+                sources = self.source[places[rows]]
+                keys = noise_keys(torch.from_numpy(self.clean.source[sources]), index)
+                pixels[rows] = corrupt(torch.from_numpy(self.clean.pixels[sources]), corruption, keys).numpy()
+        return pixels

@@ -23,12 +23,17 @@ class ByComplexity(ByIntervals):
     def __init__(self, experts: int, channels: int):
         super().__init__(experts)
         self.statistics = (0.0,) * channels, (1.0,) * channels
-        sobel = torch.tensor(SOBEL)
-        self.register_buffer("kernels", torch.stack([sobel, sobel.T])[:, None], persistent=False)
+        self.register_buffer("kernels", sobel(), persistent=False)
         self.keep(self.everything_to_the_last())
 
     def forward(self, x: Tensor) -> Tensor:
         return spatial_information(x, self.kernels)[:, None]
+
+
+def sobel() -> Tensor:
+    """Kernels [2, 1, 3, 3] of the gradient across and down."""
+    across = torch.tensor(SOBEL)
+    return torch.stack([across, across.T])[:, None]
 
 
 def spatial_information(x: Tensor, kernels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every way of choosing an expert before one is run has in common.
+"""What every way of choosing between experts has in common.
 
 Shapes: N images, K scores of an image, E experts, C classes, H x W pixels.
 """
@@ -11,20 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from ...losses import Batch
-from ...measure.macs import count_macs
 
 Policy = tuple[float, ...]
 """What is chosen after training, such as thresholds; the method says what each number is."""
 
 
 class Chooser(nn.Module):
-    """Base of what has numbers to choose after training: they are kept with its weights."""
+    """Base of every way of choosing. What is chosen after training, its policy, is kept with its weights."""
 
+    name: str
+    """As rows name it."""
     chooses = False
-    """Whether there is anything to choose."""
+    """Whether there is anything to choose after training."""
 
     def keep(self, policy: Policy) -> None:
-        """Called once, with what holds until a study chooses."""
+        """Called once by what chooses, with the policy that holds until then."""
         self.register_buffer("chosen", torch.tensor(policy, dtype=torch.float32))
         self.register_load_state_dict_post_hook(_settle)
         _settle(self)
@@ -36,38 +37,43 @@ class Chooser(nn.Module):
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
+        """Raises ValueError for another number of numbers."""
         if len(policy) != len(self.chosen):
             raise ValueError(f"the policy has {len(policy)} numbers, wanted are {len(self.chosen)}")
         self.chosen.copy_(torch.tensor(policy, dtype=torch.float32))
         _settle(self)
 
+    def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
+        """For each weight (lambda) the policy with the least mean `replay.objective`, on a part with scores [N, K] and cross-entropies
+        [N, E], for experts that cost [E]."""
+        raise NotImplementedError
 
-def _settle(chooser: Chooser, *_: Any) -> None:
-    """Keep the policy as plain numbers, which no inference has to fetch from the device."""
-    chooser._policy = tuple(chooser.chosen.tolist())
+    def described(self, policy: Policy) -> dict[str, Any]:
+        """Columns of a row that say what was chosen."""
+        return {}
+
+    def gates(self, scores: Tensor) -> Tensor | None:
+        """Shares [N, E] without noise; None for a rule that has none."""
+        return None
+
+    def columns(self, scores: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+        """Further columns of a row, from the scores [N, K] of a part and the experts' outputs [N, E, C] there."""
+        return {}
 
 
 class Decider(Chooser):
-    """Maps images [N, C, H, W] to scores [N, K], and scores to experts. What takes time is in `forward`."""
+    """Chooses before an expert is run: maps images [N, C, H, W] to scores [N, K], and scores to experts."""
 
-    name: str
-    """As rows name it."""
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Mean and deviation that its images are normalised by; None: as the strongest expert's."""
+    macs_learned = 0
+    """MACs of the scores of one input that come of what was learned, and are not there before."""
     trainable = False
     """Whether `soft` gives shares that a loss can move."""
 
     def choose(self, scores: Tensor, policy: Policy | None) -> Tensor:
         """Numbers of the chosen experts [N]."""
         raise NotImplementedError
-
-    def macs(self, input_shape: Sequence[int]) -> int:
-        """MACs of the scores of one input [C, H, W]."""
-        return count_macs(self, (1, *input_shape))
-
-    def gates(self, scores: Tensor) -> Tensor | None:
-        """Shares [N, E] without noise; None for a rule that has none."""
-        return None
 
     def soft(self, scores: Tensor) -> Tensor:
         """Shares [N, E] in training, differentiable."""
@@ -80,13 +86,7 @@ class Decider(Chooser):
     def learn(self, train: Iterable[Batch], prepared: Callable[[Tensor], Tensor]) -> None:
         """Learn without gradients from the training batches, which have the experts' outputs; `prepared` normalises their images for it."""
 
-    def policies(
-        self, scores: np.ndarray, losses: np.ndarray, times: np.ndarray, weights: Sequence[float], scale: float
-    ) -> list[Policy]:  # fmt: skip
-        """For each weight (lambda) the policy with the least `replay.objective` on a part with scores [N, K], cross-entropies [N, E]
-        and normalised times [E]."""
-        raise NotImplementedError
 
-    def columns(self, scores: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-        """Further columns of a row, from its scores [N, K] of a part and the experts' outputs [N, E, C] there."""
-        return {}
+def _settle(chooser: Chooser, *_: Any) -> None:
+    """Keep the policy as plain numbers, which no inference has to fetch from the device."""
+    chooser._policy = tuple(chooser.chosen.tolist())

@@ -51,8 +51,10 @@ class Expert(GatedModel):
         The head is left as it is where the weights are for another number of classes. Raises ValueError naming the first tensor that
         does not fit.
         """
+        if not (isinstance(state, Mapping) and all(isinstance(each, Tensor) for each in state.values())):
+            raise ValueError("they are not tensors by name, as a state_dict is")
         own = self.network.state_dict()
-        given = {str(name).removeprefix("network."): tensor for name, tensor in dict(state).items()}
+        given = {name.removeprefix("network."): tensor for name, tensor in state.items()}
         for name, tensor in own.items():
             if name not in given:
                 if not name.endswith("num_batches_tracked"):

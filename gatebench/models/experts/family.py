@@ -2,7 +2,7 @@
 
 from ..registry import register
 from .columns import COLUMNS
-from .settings import RoutingLoss
+from .settings import RoutingLoss, RoutingStudy
 
 register(
     "expert",
@@ -15,6 +15,7 @@ register(
     "router",
     "gatebench.models.experts.router:router",
     losses=(RoutingLoss,),
+    study=RoutingStudy,
     measured="latency_ms",
     pretrained="gatebench.models.experts.weights:find_for_gater",
     columns=COLUMNS,

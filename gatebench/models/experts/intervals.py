@@ -5,13 +5,14 @@ Shapes: N images, E experts, B bins.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .decider import Decider, Policy
-from .replay import objective
+from .replay import normalised, objective
 
 BINS = 64
 """Of equally many validation images; intervals begin where a bin does."""
@@ -38,17 +39,21 @@ class ByIntervals(Decider):
         interval = torch.bucketize(scores[:, 0].float(), scores.new_tensor(thresholds, dtype=torch.float32), right=True)
         return scores.new_tensor(chosen, dtype=torch.long)[interval]
 
-    def policies(
-        self, scores: np.ndarray, losses: np.ndarray, times: np.ndarray, weights: Sequence[float], scale: float
-    ) -> list[Policy]:  # fmt: skip
+    def described(self, policy: Policy) -> dict[str, Any]:
+        thresholds, chosen = policy[: self.experts - 1], policy[self.experts - 1 :]
+        return {"thresholds": [each if math.isfinite(each) else None for each in thresholds], "interval_experts": list(chosen)}
+
+    def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
         edges = np.unique(np.quantile(scores[:, 0], np.linspace(0, 1, BINS + 1)[1:-1], method="higher").astype(np.float32))
         bins = np.searchsorted(edges, scores[:, 0], side="right")
+        times = normalised(costs)
+        bounds = np.concatenate([[-np.inf], edges, [np.inf]])
         chosen = []
         for weight in weights:
-            costs = np.zeros((len(edges) + 1, self.experts))
-            np.add.at(costs, bins, objective(losses, times, weight, scale))
-            cuts, experts = cheapest_cut(costs, self.experts)
-            thresholds = [float(edges[cut - 1]) if 0 < cut <= len(edges) else math.inf for cut in cuts]
+            worth = np.zeros((len(edges) + 1, self.experts))
+            np.add.at(worth, bins, objective(losses, times, weight))
+            cuts, experts = cheapest_cut(worth, self.experts)
+            thresholds = [float(bounds[cut]) for cut in cuts]
             chosen.append((*thresholds, *map(float, experts)))
         return chosen
 
@@ -66,7 +71,7 @@ def cheapest_cut(costs: np.ndarray, most: int) -> tuple[list[int], list[int]]:
     total, begins = best[0].copy(), []
     for _ in range(most - 1):
         tried = np.where(np.tri(bins + 1, dtype=bool).T, total[:, None] + best, np.inf)
-        begins.append(tried.argmin(0))
+        begins.append(bins - tried[::-1].argmin(0))  # the last of equal ones, so that empty intervals come last
         total = tried.min(0)
     cuts, end = [], bins
     for begin in reversed(begins):

@@ -17,9 +17,6 @@ from .features import FEATURES, Pooled, standardise
 from .replay import normalised, objective
 from .settings import Neighbours
 
-SCALE = 3.0
-"""s of section 3.5."""
-
 
 class NearestNeighbours(Pooled):
     """Scores [N, E]: the mean cross-entropy of every expert on the k nearest training images, by the cosine of standardised features.
@@ -36,13 +33,14 @@ class NearestNeighbours(Pooled):
         self.register_buffer("times", times, persistent=False)
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("deviation", torch.ones(FEATURES))
-        self.register_buffer("known", torch.zeros(1, FEATURES))
-        self.register_buffer("losses", torch.zeros(1, len(costs)))
+        self.register_buffer("known", torch.zeros(0, FEATURES))
+        self.register_buffer("losses", torch.zeros(0, len(costs)))
         self.keep((0.7,))
 
-    def macs(self, input_shape: Sequence[int]) -> int:
-        """Of the features, and of the comparison with every training image."""
-        return super().macs(input_shape)
+    @property
+    def macs_learned(self) -> int:
+        """Of the comparison with every training image."""
+        return self.known.numel()
 
     @torch.no_grad()
     def learn(self, train: Iterable[Batch], prepared: Callable[[Tensor], Tensor]) -> None:
@@ -64,11 +62,9 @@ class NearestNeighbours(Pooled):
 
     def choose(self, scores: Tensor, policy: Policy) -> Tensor:
         (weight,) = policy
-        return objective(scores, self.times, weight, SCALE).argmin(1)
+        return objective(scores, self.times, weight).argmin(1)
 
-    def policies(
-        self, scores: np.ndarray, losses: np.ndarray, times: np.ndarray, weights: Sequence[float], scale: float
-    ) -> list[Policy]:  # fmt: skip
+    def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
         return [(weight,) for weight in weights]
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -4,14 +4,21 @@ Shapes: N images, E experts, C classes, R resamples. Costs [E] are milliseconds 
 the experts whose answers are taken, `on` [N, E] the experts that run.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax
+from torch import Tensor
 
 from ...evaluation.fixed import Mix
+from ...evaluation.outcome import Outcome
 from ...measure.statistics import RESAMPLES, Estimate, interval
+
+SCALE = 3.0
+"""s of section 3.5, by which cross-entropy is divided."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,21 @@ class Known:
         return cross_entropies(self.outputs, self.labels)
 
 
+@dataclass
+class Routed(Outcome):
+    """What a router did on inputs on which all of its experts' outputs are known, so that it can be set beside other choices."""
+
+    inputs: np.ndarray
+    """Numbers [N] of these inputs among those of the part."""
+    beside: Callable[["Routed"], dict[str, Any]]
+    """The columns of a row that come of that."""
+
+    def subset(self, chosen: np.ndarray) -> "Routed":
+        columns = {each.name: getattr(self, each.name) for each in fields(Outcome)}
+        columns = {name: None if column is None else column[chosen] for name, column in columns.items()}
+        return Routed(**columns, inputs=self.inputs[chosen], beside=self.beside)
+
+
 def cross_entropies(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Cross-entropy [N, E] of every expert, from logits [N, E, C] and labels [N]."""
     logs = log_softmax(outputs.astype(np.float64), axis=2)
@@ -57,9 +79,9 @@ def normalised(costs: np.ndarray) -> np.ndarray:
     return (costs - costs.min()) / span if span else np.zeros_like(costs)
 
 
-def objective(losses: np.ndarray, times: np.ndarray, weight: float, scale: float) -> np.ndarray:
-    """weight x cross-entropy / scale + (1 - weight) x normalised time (section 3.5), of arrays that fit each other."""
-    return weight * losses / scale + (1 - weight) * times
+def objective(losses: "np.ndarray | Tensor", times: "np.ndarray | Tensor", weight: float) -> "np.ndarray | Tensor":
+    """weight x cross-entropy / s + (1 - weight) x normalised time (section 3.5), of arrays that fit each other."""
+    return weight * losses / SCALE + (1 - weight) * times
 
 
 def oracle(right: np.ndarray, costs: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ Shapes: N images, E experts (the switches, and the units), C classes, H x W pixe
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,9 +20,13 @@ from ...contract import Execution, GatedModel, Output, Prepare, Probe, Unit
 from ...losses import Batch
 from ...measure.macs import count_macs, count_params
 from ..backbones.feature_maps import take_rows
-from .decider import Decider
+from .complexity import ByComplexity
+from .decider import Chooser, Decider, Policy
+from .entropy import EntropyPredictor
 from .learned import LearnedGater, one_hot_through
-from .settings import Gater, Learned, Milliseconds
+from .neighbours import NearestNeighbours
+from .replay import Routed
+from .settings import Cascade, Complexity, Entropy, Gater, Learned, Milliseconds, Neighbours
 
 
 class Prepared(nn.Module):
@@ -35,9 +40,12 @@ class Prepared(nn.Module):
             self.register_buffer("scale", std / own_std, persistent=False)
             self.register_buffer("shift", (mean - own_mean) / own_std, persistent=False)
 
+    def convert(self, x: Tensor) -> Tensor:
+        """The images as the network wants them."""
+        return torch.addcmul(self.shift, x, self.scale) if self.converts else x
+
     def forward(self, x: Tensor) -> Tensor:
-        if self.converts:
-            x = torch.addcmul(self.shift, x, self.scale)
+        x = self.convert(x)
         return self.network.infer(x).logits if isinstance(self.network, GatedModel) else self.network(x)
 
 
@@ -73,6 +81,37 @@ class Experts(GatedModel):
         """Logits [N, E, C] of all experts."""
         return torch.stack([each(x) for each in self.experts], 1)
 
+    @property
+    def method(self) -> Chooser:
+        """What decides."""
+        raise NotImplementedError
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is anything to choose once it is trained."""
+        return self.method.chooses
+
+    @property
+    def policy(self) -> Policy | None:
+        return self.method.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.method.policy = policy
+
+    def scores(self, x: Tensor, outputs: Tensor) -> Tensor:
+        """What decisions are made by, [N, K], for inputs on which the experts give `outputs` [N, E, C]."""
+        raise NotImplementedError
+
+    def decide(self, scores: Tensor, policy: Policy | None) -> Tensor:
+        """Decisions [N, E]."""
+        raise NotImplementedError
+
+    def replay(self, x: Tensor, outputs: Tensor) -> Output:
+        scores = self.scores(x, outputs)
+        on = self.decide(scores, self.policy)
+        return Output(outputs[torch.arange(len(x), device=x.device), last_on(on)], self.method.gates(scores), on, count=self.counting(on))
+
     def least(self) -> Tensor:
         return torch.arange(len(self.units)) == int(np.argmin([unit.macs for unit in self.units]))
 
@@ -91,14 +130,23 @@ class Experts(GatedModel):
 
     def answering(self, decisions: np.ndarray) -> np.ndarray:
         """Numbers [N] of the experts whose answers are taken under decisions [N, E]."""
-        return decisions.argmax(1)
+        return last_on(torch.from_numpy(decisions)).numpy()
 
     def measured(self, outcome: Any) -> dict[str, Any]:
         taken = np.bincount(self.answering(outcome.decisions), minlength=len(self.roles)) / len(outcome.labels)
         columns = {"shares": taken.tolist(), "share_names": list(self.roles)}
         if self.milliseconds:
             columns["expected_ms"] = float((outcome.decisions @ np.array(self.milliseconds)).mean())
-        return columns
+        return columns | outcome.beside(outcome) if isinstance(outcome, Routed) else columns
+
+    def parts(self) -> dict[str, Probe]:
+        """Each expert on the images that reach it."""
+
+        def group(number: int, x: Tensor, own: Output) -> Any:
+            rows = own.decisions[:, number].nonzero().squeeze(1)
+            return partial(self.experts[number], x if len(rows) == len(x) else take_rows(x, rows)) if len(rows) else None
+
+        return {role: Probe(partial(group, number), part=True) for number, role in enumerate(self.roles)}
 
 
 class Router(Experts):
@@ -115,20 +163,21 @@ class Router(Experts):
         super().__init__(experts, num_classes, input_shape, milliseconds)
         wanted = gater.statistics and self.prepare and Prepare(self.prepare.size, *gater.statistics)
         self.gater, self.soft_gates = Prepared(gater, self.prepare, wanted or None), gater.trainable
-        self.macs_gate = count_macs(gater, (1, *self.input_shape))
+        self.macs_scores = count_macs(gater, (1, *self.input_shape))
+
+    @property
+    def macs_gate(self) -> int:
+        return self.macs_scores + self.method.macs_learned
 
     @property
     def method(self) -> Decider:
-        """What decides."""
         return self.gater.network
 
-    @property
-    def policy(self) -> Any:
-        return self.method.policy
+    def scores(self, x: Tensor, outputs: Tensor) -> Tensor:
+        return self.gater(x)
 
-    @policy.setter
-    def policy(self, policy: Any) -> None:
-        self.method.policy = policy
+    def decide(self, scores: Tensor, policy: Policy | None) -> Tensor:
+        return one_hot(self.method.choose(scores, policy), len(self.roles)).bool()
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         self.method.start_from(state)
@@ -149,12 +198,6 @@ class Router(Experts):
             logits = self.answers(x)[torch.arange(len(x), device=x.device), chosen]
             return Output(logits, gates, on, count=self.counting_all(len(x), deciding))
         return Output(self._run_groups(x, chosen), gates, on, count=self.counting(on, deciding))
-
-    def replay(self, x: Tensor, outputs: Tensor) -> Output:
-        scores = self.gater(x)
-        chosen = self.method.choose(scores, self.policy)
-        on = one_hot(chosen, len(self.roles)).bool()
-        return Output(outputs[torch.arange(len(x), device=x.device), chosen], self.method.gates(scores), on, count=self.counting(on))
 
     def _run_groups(self, x: Tensor, chosen: Tensor) -> Tensor:
         """Logits [N, C]: each expert runs once, on the images that chose it."""
@@ -184,16 +227,16 @@ class Router(Experts):
 
     def probes(self) -> dict[str, Probe]:
         """The gater, and each expert on the images that were sent to it."""
-
-        def group(number: int, x: Tensor, own: Output) -> Any:
-            rows = own.decisions[:, number].nonzero().squeeze(1)
-            return partial(self.experts[number], x if len(rows) == len(x) else take_rows(x, rows)) if len(rows) else None
-
-        parts = {role: Probe(partial(group, number), part=True) for number, role in enumerate(self.roles)}
-        return {"gater": Probe(lambda x, own: partial(self.gater, x), part=True), **parts}
+        return {"gater": Probe(lambda x, own: partial(self.gater, x), part=True), **self.parts()}
 
     def learn(self, train: Iterable[Batch]) -> None:
-        self.method.learn(train, self.gater)
+        known = (batch if batch.outputs is not None else replace(batch, outputs=self.answers(batch.x)) for batch in train)
+        self.method.learn(known, self.gater.convert)
+
+
+def last_on(decisions: Tensor) -> Tensor:
+    """Numbers [N] of the last experts that are on."""
+    return decisions.shape[1] - 1 - decisions.flip(1).int().argmax(1)
 
 
 def _chosen(decisions: Tensor) -> Tensor:
@@ -227,7 +270,7 @@ def _experts_are_elsewhere(model: Experts, keys: Any) -> None:
 def router(
     num_classes: int = 10,
     input_shape: tuple[int, int, int] = (3, 128, 128),
-    parents: Mapping[str, nn.Module] = {},  # noqa: B006 (read only)
+    parents: Mapping[str, nn.Module] = {},
     gater: Gater = Learned(),
     latency_ms: Milliseconds = "measured",
 ) -> Experts:
@@ -235,5 +278,21 @@ def router(
 
     `latency_ms` are the milliseconds of each for one image. Raises ValueError for experts that do not fit.
     """
+    from .cascade import CascadeRouter  # which is made of what is here
+
     check_experts(parents, latency_ms)
-    return Router(LearnedGater(gater, len(parents), input_shape), parents, num_classes, input_shape, latency_ms)
+    if isinstance(gater, Cascade):
+        return CascadeRouter(gater, parents, num_classes, input_shape, latency_ms)
+    return Router(_decider(gater, parents, input_shape, latency_ms), parents, num_classes, input_shape, latency_ms)
+
+
+def _decider(gater: Gater, experts: Mapping[str, GatedModel], input_shape: tuple[int, int, int], milliseconds: Milliseconds) -> Decider:
+    """What decides before an expert is run."""
+    if isinstance(gater, Neighbours):
+        costs = [each.macs_static for each in experts.values()] if milliseconds == "measured" else milliseconds
+        return NearestNeighbours(gater, costs, input_shape)
+    if isinstance(gater, Entropy):
+        return EntropyPredictor(gater, len(experts), input_shape)
+    if isinstance(gater, Complexity):
+        return ByComplexity(len(experts), input_shape[0])
+    return LearnedGater(gater, len(experts), input_shape)
