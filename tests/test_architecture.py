@@ -21,12 +21,12 @@ def classes_of(family: str) -> set[str]:
 
 
 def columns_of(family: str) -> set[str]:
-    """Names of the columns that a family's models declare."""
+    """Names of the columns that a family's models declare, but for the common one of which they say what it is."""
     from gatebench.models.registry import entry, list_models
 
     prefix = f"gatebench.models.{family}."
     entries = [each for each in map(entry, list_models()) if isinstance(each.source, str) and each.source.startswith(prefix)]
-    return {column.name for each in entries for column in each.columns}
+    return {column.name for each in entries for column in each.columns} - {"tradeoff"}
 
 
 def names_in(path: Path) -> tuple[set[str], set[str]]:

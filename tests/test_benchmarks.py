@@ -61,7 +61,8 @@ def test_how_complex_images_are(tmp_path):
 
     from gatebench.data.settings import Corruption, Data, Shapes
 
-    data = Data(name="shapes", shapes=Shapes(train=20, test=30, image_size=16), severities={"clean": Corruption(), "noisy": Corruption(noise=0.3)})
+    severities = {"clean": Corruption(), "noisy": Corruption(noise=0.3)}
+    data = Data(name="shapes", shapes=Shapes(train=20, test=30, image_size=16), severities=severities)
     table = complexity.table([data], tmp_path)
     assert list(table.index) == ["shapes, all", "shapes, clean", "shapes, noisy"]
     assert table.loc["shapes, noisy", "median"] > table.loc["shapes, clean", "d9"]

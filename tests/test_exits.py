@@ -478,7 +478,7 @@ def test_what_an_evaluation_needs_is_weights_and_epochs(gatebench, hard, tmp_pat
 def test_budgets_of_one_operating_point_share_a_line_of_the_report(hard):
     (row, *_) = rows_of(hard)
     exits = groups(read_runs(hard)[0])
-    assert sorted(budget for each in exits for budget in each.budgets) == [0.35, 0.5, 0.65, 0.8]
+    assert sorted(budget for each in exits for budget in each.tradeoffs) == [0.35, 0.5, 0.65, 0.8]
     (sheet,) = point_sheets(exits)
     (half,) = [record for record in sheet.records if record.get("tradeoff", record.get("tradeoff_low")) <= 0.5 <= upper(record)]
     assert half["run"].startswith("cgt hard (recipe: 30 epochs") and half["accuracy"] == row["accuracy"]

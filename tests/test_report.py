@@ -475,6 +475,59 @@ def test_images_of_one_severity_are_a_part_of_their_own(tmp_path):
     assert measured == {"2": ["80.00"], "3": ["94.00"]}
 
 
+def test_each_family_s_trade_off_stands_under_its_own_heading(tmp_path):
+    """One heading where all networks of a table share it; else a common one, and every value says what it is."""
+    weight = Column(name="tradeoff", kind="number", heading="budget weight", digits=1, meaning="of a loss")
+    for number, value in enumerate((3.0, 10.0)):
+        path = write_run(tmp_path / f"blocks-{number}", tradeoff=value, digest=str(number), changes=[f"losses.budget.weight={value}"])
+        (path / "columns.json").write_text(json.dumps([weight.model_dump()]))
+    (sheet,) = point_sheets(groups(read_runs(tmp_path)[0]))
+    assert [(line["tradeoff"], sheet.headings[1].shown) for line in lines_of(sheet)] == [("3.0", "budget weight"), ("10.0", "budget weight")]
+    exit_run(tmp_path, "soft", 0, 92.0, 0.5, recipe_epochs=160)
+    write_run(tmp_path / "static", model="resnet20", recipe="default", digest="0b", adaptive=False)
+    members = groups(read_runs(tmp_path)[0])
+    labels = ["cgt soft, budget 50 %", "cosinegate balanced, budget weight 10", "cosinegate balanced, budget weight 3", "resnet20 default"]
+    assert sorted(group.label for group in members) == labels
+    (sheet,) = point_sheets(members)
+    assert sheet.headings[1].shown == "trade-off"
+    assert [line["tradeoff"] for line in lines_of(sheet)] == ["-", "budget 50 %", "budget weight 3", "budget weight 10"]
+
+
+def test_a_trade_off_that_is_a_setting_of_the_run_does_not_part_seeds(tmp_path):
+    """Those of an earlier version, whose rows do not hold it, and today's."""
+    write_run(tmp_path / "earlier", [{}], seed=0)
+    write_run(tmp_path / "today", [{}], seed=1, tradeoff=3.0)
+    runs, _ = read_runs(tmp_path)
+    (group,) = groups(runs)
+    assert group.seeds == [0, 1] and group.label == "cosinegate balanced"
+    assert [value_of(run, run.headline, "latency_ms") for run in runs] == [2.0, 2.0]
+
+
+def test_the_newest_times_of_each_operating_point_count(tmp_path):
+    own = {"policy": "max-softmax, one threshold", "model": "cgt", **EXITS}
+    path = write_run(tmp_path / "a", [{"tradeoff": 0.5}, {"tradeoff": 0.8, "latency_ms": 3.0}], [{"tradeoff": 0.8}], tradeoff=0.5, **own)
+    write_times(path, {"tradeoff": 0.8, "latency_ms": 4.0, "when": "2026-01-01"}, session="later")
+    (run,) = read_runs(tmp_path)[0]
+    assert {row["tradeoff"]: row["latency_ms"] for row in run.times} == {0.5: 2.0, 0.8: 4.0}
+
+
+def test_rows_of_one_severity_stand_apart_from_those_of_all(tmp_path):
+    parts = [{"severity": name, "accuracy": accuracy} for name, accuracy in (("clean", 94.0), ("severe", 70.0))]
+    exit_run(tmp_path, "joint", 0, 80.0, 0.5)
+    write_run(tmp_path / "soft", others=parts, model="cgt", recipe="soft", policy="max-softmax, one threshold", tradeoff=0.5, digest="1", **EXITS)
+    (tmp_path / "soft" / "recipe.yaml").write_text("baseline: joint\n")
+    (run,) = (run for run in read_runs(tmp_path)[0] if run.headline["recipe"] == "soft")
+    members = groups(read_runs(tmp_path)[0])
+    assert [sheet.title.split(",")[:2] for sheet in point_sheets(members)] == [
+        ["cifar10 (test)", " 160 epochs"], ["cifar10 (test", " clean)"], ["cifar10 (test", " severe)"]
+    ]  # fmt: skip
+    assert [len(sheet.lines) for sheet in point_sheets(members)] == [2, 1, 1] and len(baseline_sheet(every_way([run])).lines) == 1
+    (table,) = train_table.run_tables(run.points, ())
+    assert [(line["severity"], line["accuracy"][:5], line["shares"]) for line in lines_of(table)] == [
+        ("clean", "94.00", "60.0 / 40.0"), ("severe", "70.00", "60.0 / 40.0")
+    ]  # fmt: skip
+
+
 def test_networks_are_told_apart_by_the_wider_of_seeds_and_each_run_s_own_interval(tmp_path):
     """Two seeds that happen to agree do not make an interval of nothing."""
     for name, digest, accuracy in (("a", "0a", 88.01), ("b", "0b", 88.0)):

@@ -17,6 +17,7 @@ from gatebench.models.experts import replay
 from gatebench.models.experts.cascade import candidates
 from gatebench.models.experts.complexity import spatial_information
 from gatebench.models.experts.intervals import ByIntervals, cheapest_cut
+from gatebench.models.experts.pictures import pictures
 from gatebench.models.registry import create
 from gatebench.recipe import available
 from gatebench.recipe import load as recipe_of
@@ -354,6 +355,8 @@ def test_a_rule_is_chosen_and_scored_without_training(gatebench, home, gater):
     assert set(table["severity"]) == {"all", "clean", "severe"}
     shown = table[(table["curve"] == "router") & (table["severity"] == "all")]
     assert shown["accuracy"].tolist() == pytest.approx([row["accuracy"] for row in whole])
+    (axes,) = pictures(folder)["routing"].axes
+    assert {"resnet8 alone", "oracle", "random mix of experts"} <= {line.get_label() for line in axes.lines}
     assert (folder / "scores.csv").exists() == (gater in ("entropy", "complexity"))
     model, _, _ = load_run(folder)
     assert len(model.policy) == {"neighbours": 1, "cascade": 2}.get(gater, 5)

@@ -19,4 +19,5 @@ register(
     measured="latency_ms",
     pretrained="gatebench.models.experts.weights:find_for_gater",
     columns=COLUMNS,
+    pictures="gatebench.models.experts.pictures:pictures",
 )
