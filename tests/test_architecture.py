@@ -21,12 +21,16 @@ def classes_of(family: str) -> set[str]:
 
 
 def columns_of(family: str) -> set[str]:
-    """Names of the columns that a family's models declare, but for the common one of which they say what it is."""
+    """Names of the columns that the models of this family declare, and those of no other."""
     from gatebench.models.registry import entry, list_models
 
-    prefix = f"gatebench.models.{family}."
-    entries = [each for each in map(entry, list_models()) if isinstance(each.source, str) and each.source.startswith(prefix)]
-    return {column.name for each in entries for column in each.columns} - {"tradeoff"}
+    declared = {}
+    for each in map(entry, list_models()):
+        if isinstance(each.source, str):
+            name = each.source.removeprefix("gatebench.models.").split(".")[0]
+            declared.setdefault(name, set()).update(column.name for column in each.columns)
+    others = (columns for name, columns in declared.items() if name != family)
+    return declared[family].difference(*others, {"tradeoff"})
 
 
 def names_in(path: Path) -> tuple[set[str], set[str]]:

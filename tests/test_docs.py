@@ -33,7 +33,8 @@ EXAMPLES = ("contrast-gate", "--model-file")
 TRAINING = [words for words in COMMANDS if words[0] == "train" and words[1] not in EXAMPLES]
 FIRST = ("profile-latency", "results/"), ("profile-latency", "results/", "--batch-size", "1,64", "--threads", "1")
 """Times what the other commands read: the runs of `home`, and the example's."""
-OTHERS = [words for words in COMMANDS if words[0] != "train" and words[1] not in EXAMPLES and words not in FIRST]
+SWEEPS = [words for words in COMMANDS if words[0] == "sweep-lambda"]
+OTHERS = [words for words in COMMANDS if words[0] not in ("train", "sweep-lambda") and words[1] not in EXAMPLES and words not in FIRST]
 QUICK = {"profile-latency": ["--inputs", "8", "--repeats", "5", "--max-seconds", "1", "--threads", "1"]}
 """Options that a command is given besides those of the page."""
 
@@ -118,6 +119,22 @@ def test_a_training_command_is_planned(there, home, words, monkeypatch):
     assert done.returncode == 0, done.stderr
     seeds = words[words.index("--seed") + 1] if "--seed" in words else "0"
     assert [job.seed for job in planned if job.wanted] == [int(seed) for seed in seeds.split(",")]
+
+
+@pytest.mark.parametrize("words", SWEEPS, ids=" ".join)
+def test_a_sweep_is_planned(there, home, words, monkeypatch):
+    """All of it but the data and the training."""
+    planned = []
+    monkeypatch.setattr(stages, "read_data", lambda *settings: None)
+    monkeypatch.setattr(stages, "run", lambda jobs, *others: planned.extend(jobs) or iter(()))
+    done = there(*words, "--threads", "1", "--out", str(home / "planned"))
+    assert done.returncode == 0, done.stderr
+    values, seeds = (words[words.index(option) + 1].split(",") if option in words else ["0"] for option in ("--values", "--seed"))
+    wanted = [job for job in planned if job.wanted]
+    chosen = [job.plan.tradeoff_setting() for job in wanted]
+    if isinstance(chosen[0], list):  # a study chooses for every value
+        chosen = chosen[0]
+    assert sorted(set(chosen)) == sorted(map(float, values)) and {job.seed for job in wanted} == set(map(int, seeds))
 
 
 @pytest.mark.parametrize("words", OTHERS, ids=" ".join)

@@ -482,7 +482,7 @@ def test_each_family_s_trade_off_stands_under_its_own_heading(tmp_path):
         path = write_run(tmp_path / f"blocks-{number}", tradeoff=value, digest=str(number), changes=[f"losses.budget.weight={value}"])
         (path / "columns.json").write_text(json.dumps([weight.model_dump()]))
     (sheet,) = point_sheets(groups(read_runs(tmp_path)[0]))
-    assert [(line["tradeoff"], sheet.headings[1].shown) for line in lines_of(sheet)] == [("3.0", "budget weight"), ("10.0", "budget weight")]
+    assert [line["tradeoff"] for line in lines_of(sheet)] == ["3.0", "10.0"] and sheet.headings[1].shown == "budget weight"
     exit_run(tmp_path, "soft", 0, 92.0, 0.5, recipe_epochs=160)
     write_run(tmp_path / "static", model="resnet20", recipe="default", digest="0b", adaptive=False)
     members = groups(read_runs(tmp_path)[0])
@@ -514,7 +514,8 @@ def test_the_newest_times_of_each_operating_point_count(tmp_path):
 def test_rows_of_one_severity_stand_apart_from_those_of_all(tmp_path):
     parts = [{"severity": name, "accuracy": accuracy} for name, accuracy in (("clean", 94.0), ("severe", 70.0))]
     exit_run(tmp_path, "joint", 0, 80.0, 0.5)
-    write_run(tmp_path / "soft", others=parts, model="cgt", recipe="soft", policy="max-softmax, one threshold", tradeoff=0.5, digest="1", **EXITS)
+    policy = {"policy": "max-softmax, one threshold", "tradeoff": 0.5}
+    write_run(tmp_path / "soft", others=parts, model="cgt", recipe="soft", digest="1", **policy, **EXITS)
     (tmp_path / "soft" / "recipe.yaml").write_text("baseline: joint\n")
     (run,) = (run for run in read_runs(tmp_path)[0] if run.headline["recipe"] == "soft")
     members = groups(read_runs(tmp_path)[0])

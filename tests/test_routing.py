@@ -402,3 +402,11 @@ def test_the_study_is_for_routers_alone():
 
     with pytest.raises(UsageError, match="for a router"):
         RoutingStudy(values=(0.5,)).check(create("resnet8", CLASSES, SHAPE), Data(validation=10), sized=True)
+
+
+@pytest.mark.parametrize("gater", ["neighbours", "entropy", "complexity"])
+def test_scores_keep_their_digits_where_networks_run_in_bf16(gater):
+    model, _ = learned(gater)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        scores = model.scores(images(50, seed=2), None)
+    assert scores.dtype == torch.float32 and not torch.equal(scores, scores.bfloat16().float())

@@ -156,6 +156,21 @@ def test_what_is_done_is_shown_where_a_later_value_fails(gatebench, tmp_path, mo
     assert [line["tradeoff"] for line in lines(tmp_path, "cosinegate-balanced")] == ["1"]
 
 
+@pytest.mark.usefixtures("untimed_sweeps")
+def test_ctrl_c_says_how_to_go_on_and_shows_what_is_done(gatebench, tmp_path, monkeypatch):
+    evaluate = stages.evaluate
+
+    def interrupted(run, view):
+        if run.job.plan.tradeoff_value() == 5:
+            raise KeyboardInterrupt
+        evaluate(run, view)
+
+    monkeypatch.setattr(stages, "evaluate", interrupted)
+    said = gatebench.refused(*BLOCKS, "--values", "1,5", "--out", str(tmp_path), code=130)
+    assert "interrupted; the same command (without --fresh) goes on where it was" in said
+    assert [line["tradeoff"] for line in lines(tmp_path, "cosinegate-balanced")] == ["1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

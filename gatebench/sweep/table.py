@@ -48,7 +48,7 @@ def sheet(runs: Sequence[Run], title: str, severity: str | None = None, every: b
     several = len({row.get("policy") for row in rows}) > 1
     lines = [
         (
-            group.row.get("tradeoff"), group.row.get("policy") if several else None, group.row.get("severity"), seeds_of(group),
+            group.row.get("tradeoff"), group.row.get("policy") if several else None, group.row.get("severity") if every else None, seeds_of(group),
             spread(group, "accuracy"), spread(group, "latency_ms"), spread(group, "speedup"), mean(group, "skip_pct"),
             mean(group, "saved_pct"), shares_of_group(shares, group),
             *(cell_of_group(column, heading, group) for column, heading in zip(own, extra, strict=True)),

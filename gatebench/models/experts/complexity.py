@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from .decider import in_fp32
 from .intervals import ByIntervals
 
 SOBEL = ((-0.25, 0.0, 0.25), (-0.5, 0.0, 0.5), (-0.25, 0.0, 0.25))
@@ -42,5 +43,6 @@ def spatial_information(x: Tensor, kernels: Tensor) -> Tensor:
     Mean spatial information goes with how well an image compresses (Yu and Winkler 2013, "Image complexity and spatial information",
     QoMEX); the gradient is Sobel's, as in ITU-T P.910.
     """
-    across, down = conv2d(x.mean(1, keepdim=True), kernels.to(x.dtype)).float().unbind(1)
+    with in_fp32(x):
+        across, down = conv2d(x.float().mean(1, keepdim=True), kernels).unbind(1)
     return torch.hypot(across, down).mean((1, 2)) / math.sqrt(2)

@@ -4,6 +4,7 @@ Shapes: N images, K scores of an image, E experts, C classes, H x W pixels.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,11 @@ class Decider(Chooser):
 
     def learn(self, train: Iterable[Batch], prepared: Callable[[Tensor], Tensor]) -> None:
         """Learn without gradients from the training batches, which have the experts' outputs; `prepared` normalises their images for it."""
+
+
+def in_fp32(x: Tensor) -> AbstractContextManager:
+    """Within it, what follows from `x` is computed in its own precision where networks run in bf16, whose three digits make ties."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def _settle(chooser: Chooser, *_: Any) -> None:

@@ -11,6 +11,7 @@ from scipy.special import entr, softmax
 from torch import Tensor
 
 from ...losses import Batch
+from .decider import in_fp32
 from .features import FEATURES, Pooled, standardise
 from .intervals import ByIntervals
 from .settings import Entropy
@@ -46,7 +47,9 @@ class EntropyPredictor(ByIntervals, Pooled):
         self.head.bias.copy_(entropies.mean() - slopes @ mean)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pooled(x))
+        features = self.pooled(x).float()
+        with in_fp32(x):
+            return self.head(features)
 
     def columns(self, scores: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
         """R2 of the prediction."""

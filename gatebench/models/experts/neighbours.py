@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from ...losses import Batch
-from .decider import Policy
+from .decider import Policy, in_fp32
 from .features import FEATURES, Pooled, standardise
 from .replay import normalised, objective
 from .settings import Neighbours
@@ -54,7 +54,9 @@ class NearestNeighbours(Pooled):
         self.known, self.losses = self._unit(features), torch.cat(losses)
 
     def forward(self, x: Tensor) -> Tensor:
-        similar = self._unit(self.pooled(x).float()) @ self.known.T
+        features = self._unit(self.pooled(x).float())
+        with in_fp32(x):
+            similar = features @ self.known.T
         return self.losses[similar.topk(min(self.count, len(self.known)), 1).indices].mean(1)
 
     def _unit(self, features: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from .replay import Routed
 from .settings import Cascade, Complexity, Entropy, Gater, Learned, Milliseconds, Neighbours
 
 
-class Prepared(nn.Module):
+class Converted(nn.Module):
     """A network on images that were normalised for another one: [N, C, H, W] -> what the network gives, its logits where it is a model."""
 
     def __init__(self, network: nn.Module, given: Prepare | None, wanted: Prepare | None):
@@ -64,7 +64,7 @@ class Experts(GatedModel):
         self.roles, self.num_classes, self.input_shape = tuple(experts), num_classes, tuple(input_shape)
         self.milliseconds = None if milliseconds == "measured" else tuple(milliseconds)
         self.prepare = list(experts.values())[-1].prepare
-        self.experts = nn.ModuleList(Prepared(each, self.prepare, each.prepare) for each in experts.values())
+        self.experts = nn.ModuleList(Converted(each, self.prepare, each.prepare) for each in experts.values())
         self.experts.requires_grad_(False)
         self.units = [Unit(role, "expert", 1, int(each.macs_static), count_params(each)) for role, each in experts.items()]
         self.macs_static = self.units[-1].macs
@@ -162,7 +162,7 @@ class Router(Experts):
     ):
         super().__init__(experts, num_classes, input_shape, milliseconds)
         wanted = gater.statistics and self.prepare and Prepare(self.prepare.size, *gater.statistics)
-        self.gater, self.soft_gates = Prepared(gater, self.prepare, wanted or None), gater.trainable
+        self.gater, self.soft_gates = Converted(gater, self.prepare, wanted or None), gater.trainable
         self.macs_scores = count_macs(gater, (1, *self.input_shape))
 
     @property

@@ -36,7 +36,7 @@ OF_EPOCHS = ("accuracy_peak", "peak_epoch")
 
 
 @dataclass(frozen=True)
-class Part:
+class Seen:
     """What experts answer and what decisions are made by, on a part of the data."""
 
     known: Known
@@ -46,7 +46,7 @@ class Part:
     """Numbers of the images' severities [N]; None where there are none."""
 
 
-def look(model: Experts, batches: Batches, precision: str) -> Part:
+def look(model: Experts, batches: Batches, precision: str) -> Seen:
     """The scores of every image of a part, with the experts' outputs that are known there."""
     model.eval()
     scores = []
@@ -55,7 +55,7 @@ def look(model: Experts, batches: Batches, precision: str) -> Part:
             scores.append(model.scores(batch.x, batch.outputs).float().cpu())
     labels = batches.labels.cpu().numpy()
     source = np.arange(len(labels)) if batches.source is None else batches.source
-    return Part(Known(labels, batches.outputs.float().cpu().numpy(), source), torch.cat(scores).clone(), batches.severity)
+    return Seen(Known(labels, batches.outputs.float().cpu().numpy(), source), torch.cat(scores).clone(), batches.severity)
 
 
 class Routing:
@@ -171,11 +171,11 @@ class Routing:
             "curve_area_mix": curve_area(*alone, low, high),
         }
 
-    def _alone(self, part: Part, rows: np.ndarray | slice) -> np.ndarray:
+    def _alone(self, part: Seen, rows: np.ndarray | slice) -> np.ndarray:
         """Looked-up time and accuracy (%) of each expert, [E, 2]."""
         return np.column_stack([self.costs, 100 * part.known.right[rows].mean(0)])
 
-    def _points(self, part: Part, rows: np.ndarray | slice) -> np.ndarray:
+    def _points(self, part: Seen, rows: np.ndarray | slice) -> np.ndarray:
         """Looked-up time and accuracy (%) of the router at each lambda, [K, 2]."""
         points, right = [], part.known.right[rows]
         for policy in self.policies:
@@ -186,7 +186,7 @@ class Routing:
     def _choose(self, weights: list[float] | tuple[float, ...]) -> list[Policy]:
         return self.model.method.policies(self.validation.scores.numpy(), self.validation.known.losses, self.costs, weights)
 
-    def _decide(self, part: Part, policy: Policy | None) -> np.ndarray:
+    def _decide(self, part: Seen, policy: Policy | None) -> np.ndarray:
         """Decisions [N, E] on a part."""
         device = next(self.model.experts.parameters()).device
         return self.model.decide(part.scores.to(device), policy).cpu().numpy()
