@@ -204,8 +204,14 @@ def choose_folder(out: Path, name: str, machine: str, fresh: bool, take_over: bo
     for folder in [] if fresh else reversed(taken):
         begun = (folder / "machine.json").exists()
         if folder.finished:
-            if begun and folder.read_json("machine.json").get("name") == machine and (folder / "model.safetensors").exists():
+            if begun and _made_for(machine, folder) and (folder / "model.safetensors").exists():
                 return folder
-        elif not begun or take_over or folder.read_json("machine.json").get("name") == machine:  # not begun: killed before its first file
+        elif not begun or take_over or _made_for(machine, folder):  # not begun: killed before its first file
             return folder
     return RunFolder(out / (f"{name}-{len(taken) + 1}" if taken else name))
+
+
+def _made_for(machine: str, folder: RunFolder) -> bool:
+    """Whether a machine made a run, or had it made by another one of its cluster."""
+    made = folder.read_json("machine.json")
+    return machine in (made.get("name"), made.get("driver"))

@@ -95,29 +95,28 @@ def run(jobs: list[Job], place: Place, view: Callable[[str], View]) -> Iterator[
 
     `view` makes the live view of a run from its title. A parent is made only where a child still has to be trained.
     """
-    assigned = Assignment(jobs, place, lambda what: view("pretrained weights").say(what))
+    assigned = Assignment(jobs, place, view)
     for job in assigned.needed():
         each = assigned.runs.get(job.key) or complete(job, assigned, view)
         shown = view(each.title)
         try:
-            if place.take_over and job.wanted and not each.folder.path.exists():
-                shown.say("there is no unfinished run with these settings, threads, device and precision to take over; it starts anew")
-            if needs_work(each, shown):
+            if needs_work(each, place, shown):
                 with each.folder.locked():
                     each.folder.remove_leftovers()
                     train(each, shown)
                     evaluate(each, shown)
         finally:
             shown.end()
-        yield each.job, each.folder
+        yield job, each.folder
 
 
 class Assignment:
     """The runs of a plan by the keys of their jobs; a run is known once everything is that its identity depends on."""
 
-    def __init__(self, jobs: list[Job], place: Place, say: Callable[[str], None]):
-        """`say` is told where a run cannot start from the weights that its model wants."""
-        self.jobs, self.place, self.say = jobs, place, functools.cache(say)  # once each
+    def __init__(self, jobs: list[Job], place: Place, view: Callable[[str], View]):
+        """`view` makes a view from its title; one says where a run cannot start from the weights that its model wants."""
+        self.jobs, self.place = jobs, place
+        self.say = functools.cache(lambda what: view("pretrained weights").say(what))  # once each
         self.contained = {key for job in jobs for role, key in job.parents.items() if role != WEIGHTS}
         self.machine = describe(torch.device(jobs[0].device))["name"]
         self.runs: dict[str, Run] = {}
@@ -237,12 +236,14 @@ def _identity(role: str, parent: Run) -> list:
     return [parent.digest, study] if study and role != WEIGHTS else [parent.digest]
 
 
-def needs_work(run: Run, view: View) -> bool:
-    """Whether anything is left to do for a run; says where the code has changed since it was begun.
+def needs_work(run: Run, place: Place, view: View) -> bool:
+    """Whether anything is left to do for a run; says where the code has changed since it was begun, or nothing can be taken over.
 
     Raises GatebenchError where the folder holds the results of another run.
     """
     job, folder = run.job, run.folder
+    if place.take_over and job.wanted and not folder.path.exists():
+        view.say("there is no unfinished run with these settings, threads, device and precision to take over; it starts anew")
     if other_code(job.recipe["model"]["name"], folder):
         view.say(f"{'finished' if folder.finished else 'begun'} by other code than today's; --fresh trains it anew")
     if not folder.finished:
@@ -349,6 +350,41 @@ def evaluate(run: Run, view: View) -> None:
     write_results(folder, model, dataset, outcome, rows)
 
 
+def answer(run: Run, view: View) -> None:
+    """Run the parents of a run on the parts of its data where `lacks_answers` misses something; kept in their pool."""
+    device = choose_device(run.job.device)
+    set_threads(run.job.threads)
+    networks = _networks(run, device)
+    model = create(run.job.plan, dataset=load_data(run.job), parents={role: networks[role] for role in run.inside})
+    outputs = Outputs(run, model, networks, view)
+    for part, images in _answered(run.job).items():
+        outputs.of(part, images)
+
+
+def lacks_answers(run: Run) -> bool:
+    """Whether outputs of a run's parents that can stand for running them have still to be computed."""
+    if not run.inside or not check(run.job.plan).replays:
+        return False
+    pool = pool_of(run.inside, run.job, run.folder.path.parent)
+    return not all(pool.has(part) for part in _answered(run.job))
+
+
+def _answered(job: Job) -> dict[str, Images]:
+    """The parts of the data whose images are the same every time: what a run is trained, chosen and scored on."""
+    recipe, dataset = job.plan, load_data(job)
+    parts = {dataset.scored: dataset.test}
+    if recipe.study and dataset.validation:
+        parts["validation"] = dataset.validation
+    if _fixed(recipe.data):
+        parts["train"] = dataset.train
+    return parts
+
+
+def _fixed(data: Data) -> bool:
+    """Whether every epoch has the same training images."""
+    return data.augment == "none" and data.training_severity != "random"
+
+
 class Outputs:
     """What a run's parents answer on the parts of its data, where that can stand for running them; kept in their pool."""
 
@@ -390,7 +426,8 @@ def time(
     """Time finished runs together, each beside its static twin, while no other timing runs on this machine; writes and returns the rows.
 
     `points` are the rows of each run that are timed besides its headline. `after_round` is called with the number of rounds that are
-    done, `wait` where another timing has to end first; `finishing` as in `profiling.together.Together`. Raises as `profiling.networks.Loader.enter`.
+    done, `wait` where another timing has to end first; `finishing` as in `profiling.together.Together`. Raises as
+    `profiling.networks.Loader.enter`.
     """
     loader = Loader(data_root, dataset)
     networks = loader.enter([str(folder.path) for folder in folders])
@@ -449,7 +486,7 @@ def _training_batches(model: GatedModel, recipe: Recipe, dataset: Dataset, devic
     return Batches(
         dataset.train, model.prepare.mean, model.prepare.std, batch_size=recipe.training.batch_size, device=device,
         crop=crop, flip=crop and dataset.mirrors, rand=rand, corruptions=tuple(recipe.data.severities.values()) if random else (),
-        outputs=None if crop or random else outputs.of("train", dataset.train),
+        outputs=outputs.of("train", dataset.train) if _fixed(recipe.data) else None,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,9 @@ import typer
 
 from ..errors import UsageError
 from .console import DataDir, finishing, handle_errors, say, stderr, stdout, whole_numbers
-from .training import Config, DatasetName, DeviceName, Epochs, Fresh, Json, Out, Prepared, Seeds, Set, Threads, prepare
+from .training import (
+    Address, Config, DatasetName, DeviceName, Epochs, Executor, Fresh, Json, Out, Prepared, Seeds, Set, Threads, choose_executor, prepare,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from ..report.results import Run
@@ -30,6 +33,8 @@ def sweep_lambda(
     set_: Set = None,
     out: Out = Path("results"),
     fresh: Fresh = False,
+    executor: Executor = "local",
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Train MODEL at every value of its trade-off, time all of them together, and show accuracy against latency.
@@ -39,9 +44,10 @@ def sweep_lambda(
     """
     numbers = _numbers(values)
     seeds = whole_numbers(seed, "--seed", 0, 2**32 - 1)
+    execute = choose_executor(executor, address)
     prepared = prepare(model, config, dataset, data_dir, epochs, device, threads, set_)
     from .. import stages
-    from ..sweep import local, timing
+    from ..sweep import timing
     from ..sweep.grid import grid, jobs
     from ..sweep.points import read
     from ..training.view import View
@@ -50,20 +56,21 @@ def sweep_lambda(
     for recipe in members:
         stages.check(recipe)
     planned = jobs(members, seeds, **prepared.place)
-    wanted, runs = [job for job in planned if job.wanted], []
+    wanted, made = [job for job in planned if job.wanted], {}
     where = timing.here(prepared.place["device"], prepared.place["threads"])
     try:
-        _say_progress(wanted, 0)
-        for job, folder in local.run(planned, stages.Place(out, fresh), lambda title: View(stderr, title)):
+        _say_progress(wanted, made)
+        for job, folder in execute(planned, stages.Place(out, fresh), lambda title: View(stderr, title)):
             if job.wanted:
-                runs.append(read(folder, job.plan.tradeoff_value(), where))
-                _say_progress(wanted, len(runs))
-        runs, interrupted = _timed(runs, prepared, where)
+                made[job.key] = read(folder, job.plan.tradeoff_value(), where)
+                _say_progress(wanted, made)
+        runs, interrupted = _timed(_in_order(wanted, made), prepared, where)
+        made = {job.key: run for job, run in zip(wanted, runs, strict=True)}
     except KeyboardInterrupt:
         interrupted = True
     finally:  # whatever went wrong, what was measured is shown
-        if runs:
-            _show(runs, out, f"{model} {prepared.recipe.name}", as_json)
+        if made:
+            _show(_in_order(wanted, made), out, f"{model} {prepared.recipe.name}", as_json)
     if interrupted:
         say("gatebench: interrupted; the same command (without --fresh) goes on where it was.")
         raise typer.Exit(130)
@@ -83,17 +90,23 @@ def _numbers(text: str) -> list[float]:
     return numbers
 
 
-def _say_progress(wanted: list, done: int) -> None:
+def _in_order(wanted: list, made: dict[str, "Run"]) -> list["Run"]:
+    """The runs that are there, in the order of the plan: on a cluster they are finished in any."""
+    return [made[job.key] for job in wanted if job.key in made]
+
+
+def _say_progress(wanted: list, made: Container[str]) -> None:
     """ "2 of 4 done; lambda 0.9, seed 0 next"."""
     from ..models import registry
     from ..report.groups import tradeoff_of, tradeoff_text
 
-    line = f"{done} of {len(wanted)} done"
-    if done < len(wanted):
-        recipe = wanted[done].plan
+    left = [job for job in wanted if job.key not in made]
+    line = f"{len(wanted) - len(left)} of {len(wanted)} done"
+    if left:
+        recipe = left[0].plan
         setting = recipe.tradeoff_setting()
         what = tradeoff_text(tradeoff_of(registry.entry(recipe.model.name).columns), setting if isinstance(setting, list) else [setting])
-        line += f"; {what}, seed {wanted[done].seed} next"
+        line += f"; {what}, seed {left[0].seed} next"
     stderr.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

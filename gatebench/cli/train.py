@@ -9,7 +9,10 @@ import typer
 
 from ..errors import GatebenchError
 from .console import DataDir, handle_errors, say, stderr, stdout, whole_numbers
-from .training import Config, DatasetName, DeviceName, Epochs, Fresh, Json, Out, Seeds, Set, Threads, prepare
+from .training import (
+    Address, Config, DatasetName, DeviceName, Epochs, Executor, Fresh, Json, Out, Seeds, Set, Threads, Weights, choose_executor,
+    prepare,
+)  # fmt: skip
 
 
 @handle_errors
@@ -23,9 +26,12 @@ def train(
     device: DeviceName = "auto",
     threads: Threads = None,
     set_: Set = None,
+    weights: Weights = None,
     out: Out = Path("results"),
     fresh: Fresh = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="Go on with an unfinished run of another machine.")] = False,
+    executor: Executor = "local",
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Train MODEL by a recipe, evaluate it, and show what its gates claim beside what is executed.
@@ -33,27 +39,28 @@ def train(
     Stopped at any moment and started again with the same command, it goes on after the last whole epoch.
     """
     seeds = whole_numbers(seed, "--seed", 0, 2**32 - 1)
+    execute = choose_executor(executor, address)
     prepared = prepare(model, config, dataset, data_dir, epochs, device, threads, set_)
     from .. import stages
     from ..changed_code import other_code
     from ..plan import plan
     from ..training.view import View
 
-    jobs = plan(prepared.recipe, seeds, **prepared.place)
-    finished, started = [], time.time()
+    jobs = plan(prepared.recipe, seeds, weights=weights, **prepared.place)
+    finished, started = {}, time.time()
     try:
-        for job, folder in stages.run(jobs, stages.Place(out, fresh, take_over), lambda title: View(stderr, title)):
+        for job, folder in execute(jobs, stages.Place(out, fresh, take_over), lambda title: View(stderr, title)):
             if job.wanted:
                 before = (folder / "summary.json").stat().st_mtime < started
                 end = f"{folder.path} was finished before; nothing was trained" if before else f"written to {folder.path}"
                 end += "; the code has changed since it began: --fresh trains a second run beside it" * other_code(model, folder)
-                finished.append((folder, folder.read_json("summary.json"), end))
+                finished[job.key] = folder, folder.read_json("summary.json"), end
     except KeyboardInterrupt:
         say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
         raise typer.Exit(130) from None
     finally:  # whatever happened to a later seed, those that are done are shown
         if finished:
-            _show_runs(finished, as_json)
+            _show_runs([finished[job.key] for job in jobs if job.key in finished], as_json)
 
 
 def _show_runs(finished: list, as_json: bool) -> None:

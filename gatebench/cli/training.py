@@ -1,13 +1,15 @@
 """Options of the commands that train, and the recipe, data and place that they stand for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import MissingData
-from .console import say, stderr
+from ..errors import MissingData, UsageError
+from .console import one_of, say, stderr
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
@@ -27,8 +29,16 @@ Seeds = Annotated[str, typer.Option(help="One seed or several, as 0,1,2.")]
 DeviceName = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: all cores.", show_default=False)]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.learning_rate=0.05")]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="File of weights to start from: .safetensors, or a torch file.", show_default=False),
+]
 Out = Annotated[Path, typer.Option(help="Where run folders are written.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over in a new folder; what is there is kept.")]
+Executor = Annotated[str, typer.Option(metavar="local|ray", help="Where runs are made: in this process, or on a Ray cluster.")]
+Address = Annotated[
+    str | None, typer.Option(help="Of the Ray cluster: auto, or host:port. Default: this machine alone.", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")]
 
 
@@ -88,6 +98,21 @@ def prepare(
     precision = choose_precision("auto", computer)
     place = {"data_root": root, "device": computer.type, "precision": precision, "threads": threads or default_threads()}
     return Prepared(recipe, place)
+
+
+def choose_executor(name: str, address: str | None) -> Callable:
+    """`sweep.local.run` or `sweep.ray.run`. Raises UsageError for another name, and where Ray is not installed or --address is of no use."""
+    one_of(name, "--executor", ("local", "ray"))
+    if name == "local":
+        if address:
+            raise UsageError("--address is that of a Ray cluster. Add --executor ray, or leave it out.")
+        from ..sweep import local
+
+        return local.run
+    from ..sweep import cluster, ray
+
+    cluster.check(address)
+    return partial(ray.run, address=address)
 
 
 def _read_data(recipe: "Recipe", root: Path) -> None:

@@ -56,8 +56,9 @@ class Batches:
         self.labels = torch.from_numpy(images.labels).to(device)
         self.outputs = None if outputs is None else outputs.to(device)
         self.source, self.severity = images.source, images.severity
-        self.scale = 1 / (torch.iinfo(pixels.dtype).max * torch.tensor(std, device=device))
-        self.shift = torch.tensor(mean, device=device) / torch.tensor(std, device=device)
+        scale = 1 / (torch.iinfo(pixels.dtype).max * torch.tensor(std, device=device))
+        shift = torch.tensor(mean, device=device) / torch.tensor(std, device=device)
+        self.scale, self.shift = (each.repeat(self.height * self.width) for each in (scale, shift))  # one long row is fast
 
     def __len__(self) -> int:
         return len(self._sizes())
@@ -65,7 +66,7 @@ class Batches:
     def in_order(self) -> Iterator[Batch]:
         """Every image once, as stored, not augmented: x float32 [B, C, H, W] channels_last, labels [B]."""
         for chosen in torch.arange(len(self.labels), device=self.labels.device).split(self._sizes()):
-            yield self._batch(chosen, self.pixels[self._places(chosen, *self._centred())])
+            yield self._batch(chosen, self._stored(chosen))
 
     def shuffled(self, seed: int) -> Iterator[Batch]:
         """Every image once, in an order and with an augmentation that `seed` decides."""
@@ -73,7 +74,8 @@ class Batches:
         order = torch.randperm(len(self.labels), generator=generator)
         keys = noise_keys(torch.arange(len(self.labels)), DRAWN + seed % DRAWN).to(self.labels.device)
         for chosen in order.to(self.labels.device).split(self._sizes()):
-            pixels = self.pixels[self._places(chosen, *self._augmented(len(chosen), generator))]
+            moved = self.crop or self.flip
+            pixels = self.pixels[self._places(chosen, *self._augmented(len(chosen), generator))] if moved else self._stored(chosen)
             if self.corruptions:
                 drawn = torch.randint(len(self.corruptions), (len(chosen),), generator=generator)
                 pixels = corrupt_each(pixels, self.corruptions, drawn, keys[chosen])
@@ -86,6 +88,12 @@ class Batches:
             return [self.batch_size] * (whole - 1) + [self.batch_size + 1]
         return [self.batch_size] * whole + [rest] * (rest > 0)
 
+    def _stored(self, chosen: Tensor) -> Tensor:
+        """Pixels [B, H, W, C] of images as they are stored."""
+        if self.pad:
+            return self.pixels[self._places(chosen, *self._centred())]
+        return self.pixels.view(len(self.labels), self.height, self.width, -1).index_select(0, chosen)
+
     def _places(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Where the pixels [B, H, W] of images `chosen` [B] lie, at rows [B or 1, H] and columns [B or 1, W] of their padded selves."""
         return chosen[:, None, None] * self.image_length + rows[:, :, None] * self.row_length + columns[:, None, :]
@@ -95,7 +103,7 @@ class Batches:
         if change:
             groups = pixels.permute(0, 3, 1, 2).contiguous().split(ALIKE)
             pixels = torch.cat([change[0](group) for group in groups]).permute(0, 2, 3, 1)
-        x = pixels.float().mul_(self.scale).sub_(self.shift).permute(0, 3, 1, 2)
+        x = pixels.flatten(1).float().mul_(self.scale).sub_(self.shift).view(pixels.shape).permute(0, 3, 1, 2)
         if change:
             x = torch.cat([change[1](group) for group in x.split(ALIKE)]).contiguous(memory_format=torch.channels_last)
         return Batch(x, self.labels[chosen], None if self.outputs is None else self.outputs[chosen])

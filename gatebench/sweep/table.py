@@ -6,11 +6,12 @@ Nothing here imports torch.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
-from ..measure.statistics import mean_latency
+from ..measure.statistics import Estimate, mean_latency
 from ..report import front, front_figure
 from ..report.claims import seeds_of
 from ..report.declared import cell_of_group, heading_of, shares_heading, shares_of_group, tradeoff_heading
@@ -48,8 +49,8 @@ def sheet(runs: Sequence[Run], title: str, severity: str | None = None, every: b
     several = len({row.get("policy") for row in rows}) > 1
     lines = [
         (
-            group.row.get("tradeoff"), group.row.get("policy") if several else None, group.row.get("severity") if every else None, seeds_of(group),
-            spread(group, "accuracy"), spread(group, "latency_ms"), spread(group, "speedup"), mean(group, "skip_pct"),
+            group.row.get("tradeoff"), group.row.get("policy") if several else None, group.row.get("severity") if every else None,
+            seeds_of(group), spread(group, "accuracy"), spread(group, "latency_ms"), spread(group, "speedup"), mean(group, "skip_pct"),
             mean(group, "saved_pct"), shares_of_group(shares, group),
             *(cell_of_group(column, heading, group) for column, heading in zip(own, extra, strict=True)),
         )
@@ -90,23 +91,26 @@ def _times(run: Run, row: dict) -> dict:
         return {}
     if "severity" not in row:
         return {key: times[key] for key in TIMES if key in times}
-    seconds = _seconds(run, times)
-    if seconds is None or row["severity"] not in seconds.columns.get_level_values(0):
+    if not times.get("scored_inputs"):
         return {}
-    estimate = mean_latency(seconds[row["severity"]].to_numpy())
+    raw, inputs = run.folder / "times" / f"{times['session']}.csv", run.folder / "inputs.parquet"
+    estimate = _latencies(raw, inputs, times["threads"], times["execution"]).get(row["severity"])
+    if estimate is None:
+        return {}
     return {"latency_ms": 1e3 * estimate.value, "latency_ms_low": 1e3 * estimate.low, "latency_ms_high": 1e3 * estimate.high}
 
 
-def _seconds(run: Run, times: dict) -> pd.DataFrame | None:
-    """Seconds of every round and timed input, below its severity; None where raw times or severities were not kept."""
-    raw, inputs = run.folder / "times" / f"{times['session']}.csv", run.folder / "inputs.parquet"
+@lru_cache(maxsize=256)
+def _latencies(raw: Path, inputs: Path, threads: int, execution: str) -> dict[str, Estimate]:
+    """Seconds of an input of each severity, from raw times at batch 1; nothing where these or the severities were not kept."""
     severity = _severity(inputs)
-    if severity is None or not raw.exists() or not times.get("scored_inputs"):
-        return None
+    if severity is None or not raw.exists():
+        return {}
     table = pd.read_csv(raw)
-    same = (table["threads"] == times["threads"]) & (table["batch_size"] == 1) & (table["subject"] == times["execution"])
+    same = (table["threads"] == threads) & (table["batch_size"] == 1) & (table["subject"] == execution)
     table = table[same].assign(severity=lambda each: severity[each["input"]].to_numpy())
-    return table.pivot_table(index="round", columns=["severity", "call"], values="seconds")
+    seconds = table.pivot_table(index="round", columns=["severity", "call"], values="seconds")
+    return {name: mean_latency(seconds[name].to_numpy()) for name in seconds.columns.get_level_values(0).unique()}
 
 
 def _severity(inputs: Path) -> pd.Series | None:

@@ -13,7 +13,7 @@ register(
 
 register(
     "router",
-    "gatebench.models.experts.router:router",
+    "gatebench.models.experts.build:router",
     losses=(RoutingLoss,),
     study=RoutingStudy,
     measured="latency_ms",

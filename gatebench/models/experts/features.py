@@ -48,8 +48,8 @@ class Pooled(Decider):
 
     def pooled(self, x: Tensor) -> Tensor:
         """The embedding h [N, 128]."""
-        if x.shape[2:] != self.size:
-            x = interpolate(x, self.size, mode="bilinear", antialias=self.size[0] < x.shape[2])
+        if x.shape[2:] != self.size:  # contiguous: torch takes half as long again to scale channels_last images down
+            x = interpolate(x.contiguous(), self.size, mode="bilinear", antialias=self.size[0] < x.shape[2])
         return self.features(x).mean((2, 3))
 
 

@@ -20,13 +20,10 @@ from ...contract import Execution, GatedModel, Output, Prepare, Probe, Unit
 from ...losses import Batch
 from ...measure.macs import count_macs, count_params
 from ..backbones.feature_maps import take_rows
-from .complexity import ByComplexity
 from .decider import Chooser, Decider, Policy
-from .entropy import EntropyPredictor
-from .learned import LearnedGater, one_hot_through
-from .neighbours import NearestNeighbours
+from .learned import one_hot_through
 from .replay import Routed
-from .settings import Cascade, Complexity, Entropy, Gater, Learned, Milliseconds, Neighbours
+from .settings import Milliseconds
 
 
 class Converted(nn.Module):
@@ -265,34 +262,3 @@ def _without_experts(model: Experts, state: dict, prefix: str, metadata: Any) ->
 
 def _experts_are_elsewhere(model: Experts, keys: Any) -> None:
     keys.missing_keys[:] = [name for name in keys.missing_keys if not name.startswith("experts.")]
-
-
-def router(
-    num_classes: int = 10,
-    input_shape: tuple[int, int, int] = (3, 128, 128),
-    parents: Mapping[str, nn.Module] = {},
-    gater: Gater = Learned(),
-    latency_ms: Milliseconds = "measured",
-) -> Experts:
-    """A router between the networks of its parent runs, in their order: the cheapest first, the strongest last.
-
-    `latency_ms` are the milliseconds of each for one image. Raises ValueError for experts that do not fit.
-    """
-    from .cascade import CascadeRouter  # which is made of what is here
-
-    check_experts(parents, latency_ms)
-    if isinstance(gater, Cascade):
-        return CascadeRouter(gater, parents, num_classes, input_shape, latency_ms)
-    return Router(_decider(gater, parents, input_shape, latency_ms), parents, num_classes, input_shape, latency_ms)
-
-
-def _decider(gater: Gater, experts: Mapping[str, GatedModel], input_shape: tuple[int, int, int], milliseconds: Milliseconds) -> Decider:
-    """What decides before an expert is run."""
-    if isinstance(gater, Neighbours):
-        costs = [each.macs_static for each in experts.values()] if milliseconds == "measured" else milliseconds
-        return NearestNeighbours(gater, costs, input_shape)
-    if isinstance(gater, Entropy):
-        return EntropyPredictor(gater, len(experts), input_shape)
-    if isinstance(gater, Complexity):
-        return ByComplexity(len(experts), input_shape[0])
-    return LearnedGater(gater, len(experts), input_shape)
