@@ -125,7 +125,10 @@ class GatedModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} does not define _infer()")
 
     def replay(self, x: Tensor, outputs: Tensor) -> Output:
-        """What `infer` gives for inputs [N, C, H, W] on which its frozen parents give `outputs` [N, parents, classes]: none of them is run."""
+        """What `infer` gives for inputs [N, C, H, W] on which its frozen parents give `outputs` [N, parents, classes].
+
+        None of the parents is run.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define replay()")
 
     def checked(self, x: Tensor, execution: Execution, decisions: Tensor | None) -> Tensor | None:

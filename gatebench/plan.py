@@ -63,7 +63,8 @@ def plan(
 ) -> list[Job]:
     """The jobs of a recipe for these seeds, in an order in which every parent comes before its children.
 
-    `weights` is a file that the runs start from, their parents not. `precision` is what `auto` stands for on that device. Raises UsageError where a parent starts from itself in the end.
+    `weights` is a file that the runs start from, their parents not. `precision` is what `auto` stands for on that device. Raises
+    UsageError where a parent starts from itself in the end.
     """
     place = {"data_root": str(data_root), "device": device, "threads": threads}
     jobs: dict[str, Job] = {}

@@ -86,7 +86,8 @@ class Pool:
             return self.folder.read_json("pool.json", "times")
         members = {role: member.path.name for role, member in self.members.items()}
         described = self.dataset.describe()
-        return {"data": described["name"], "data_digest": described["digest"], "classes": self.dataset.classes, "members": members, "times": []}
+        about = {"data": described["name"], "data_digest": described["digest"], "classes": self.dataset.classes}
+        return {**about, "members": members, "times": []}
 
     def _keep(self) -> None:
         if not (self.folder / "pool.json").exists():

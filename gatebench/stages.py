@@ -283,7 +283,8 @@ def train(run: Run, view: View) -> None:
     _record_machine(folder, machine)
     folder.write_json("data.json", dataset.describe())
     folder.write_text("recipe.yaml", recipe.dump())
-    folder.write_json("identity.json", {"digest": run.digest, "parents": {role: each.folder.path.name for role, each in run.parents.items()}})
+    parents = {role: each.folder.path.name for role, each in run.parents.items()}
+    folder.write_json("identity.json", {"digest": run.digest, "parents": parents})
     outputs = Outputs(run, model, networks, view)
     train_batches = _training_batches(model, recipe, dataset, device, outputs)
     model.learn(train_batches.in_order())

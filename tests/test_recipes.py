@@ -103,7 +103,7 @@ def test_overrides_and_the_hash():
     [
         ("training.learning_rat=1", "unknown key 'training.learning_rat'. Did you mean 'learning_rate'.*Allowed here: epochs"),
         ("trainin.epochs=1", "unknown key 'trainin'. Did you mean 'training'"),
-        ("training.schedule=cosin", "training.schedule = 'cosin' is not allowed.*'one-cycle', 'steps' or 'constant'.*Did you mean 'cosine'"),
+        ("training.schedule=cosin", "training.schedule = 'cosin' is not allowed.*'steps' or 'constant'.*Did you mean 'cosine'"),
         ("training.learning_rate=-1", "training.learning_rate = -1 is not allowed.*greater than 0"),
         ("training.batch_size=many", "training.batch_size = 'many' is not allowed.*valid integer"),
         ("training={epochs: 15}", "use --epochs"),

@@ -11,8 +11,22 @@ import typer
 from ..errors import UsageError
 from .console import DataDir, finishing, handle_errors, say, stderr, stdout, whole_numbers
 from .training import (
-    Address, Config, DatasetName, DeviceName, Epochs, Executor, Fresh, Json, Out, Prepared, Seeds, Set, Threads, choose_executor, prepare,
-)  # fmt: skip
+    Address,
+    Config,
+    DatasetName,
+    DeviceName,
+    Epochs,
+    Executor,
+    Fresh,
+    Json,
+    Out,
+    Prepared,
+    Seeds,
+    Set,
+    Threads,
+    choose_executor,
+    prepare,
+)
 
 if TYPE_CHECKING:
     from ..report.results import Run

@@ -10,9 +10,22 @@ import typer
 from ..errors import GatebenchError
 from .console import DataDir, handle_errors, say, stderr, stdout, whole_numbers
 from .training import (
-    Address, Config, DatasetName, DeviceName, Epochs, Executor, Fresh, Json, Out, Seeds, Set, Threads, Weights, choose_executor,
+    Address,
+    Config,
+    DatasetName,
+    DeviceName,
+    Epochs,
+    Executor,
+    Fresh,
+    Json,
+    Out,
+    Seeds,
+    Set,
+    Threads,
+    Weights,
+    choose_executor,
     prepare,
-)  # fmt: skip
+)
 
 
 @handle_errors

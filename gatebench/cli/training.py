@@ -101,7 +101,7 @@ def prepare(
 
 
 def choose_executor(name: str, address: str | None) -> Callable:
-    """`sweep.local.run` or `sweep.ray.run`. Raises UsageError for another name, and where Ray is not installed or --address is of no use."""
+    """`sweep.local.run` or `sweep.ray.run`. Raises UsageError for another name, where Ray is not installed, or --address is wrong."""
     one_of(name, "--executor", ("local", "ray"))
     if name == "local":
         if address:

@@ -9,10 +9,8 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from ..errors import UsageError, nearest
-from .corruption import corrupt, noise_keys
 from .images import Dataset, Images
 from .settings import Corruption, Data
 
@@ -106,6 +104,10 @@ class Corrupted:
         return zlib.crc32(decisive, self.clean.checksum(value))
 
     def _pixels(self, places: np.ndarray) -> np.ndarray:
+        import torch  # not when data sets are only listed
+
+        from .corruption import corrupt, noise_keys
+
         pixels = np.empty((len(places), *self.shape), np.uint8)
         for index, corruption in enumerate(self.corruptions):
             chosen = np.flatnonzero(self.severity[places] == index)

@@ -80,7 +80,7 @@ class Driver:
             raise GatebenchError(f"{self._title(key)}: {sentence}{others}")
 
     def _begin(self, job: Job) -> RunFolder | None:
-        """Send a job's task if it can be sent; returns the folder where nothing is left to do. Raises GatebenchError where it cannot be done."""
+        """Send a job's task if it can be sent; returns the folder where nothing is left to do. Raises GatebenchError where it fails."""
         if any(each.job is job and not each.pool for each in self.sent.values()) or self.waiting.keys() & set(job.parents.values()):
             return None
         lost = [self._title(key) for key in job.parents.values() if key in self.failed]

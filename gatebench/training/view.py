@@ -104,7 +104,8 @@ class View:
         gates = [value for name, value in self.last.items() if name.startswith("gate_")]
         bars = "".join(BARS[min(7, int(8 * gate))] for gate in gates)
         score = self.last.get(f"{self.scored}_accuracy")
-        return (f", {self.scored} {score:.2f} %" if score is not None else "") + (f", gates {bars} {sum(gates) / len(gates):.2f}" if gates else "")
+        line = f", {self.scored} {score:.2f} %" if score is not None else ""
+        return line + (f", gates {bars} {sum(gates) / len(gates):.2f}" if gates else "")
 
     def _time_left(self) -> str:
         seconds = (time.perf_counter() - self.epoch_started) * (self.epochs - self.last["epoch"])

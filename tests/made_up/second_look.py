@@ -25,6 +25,8 @@ class Contrast(Study):
 
 
 class Chosen(float):
+    outcomes = ()
+
     def rows(self, headline):
         return [{**headline, "policy": "best contrast", "contrast": float(self)}]
 
