@@ -321,11 +321,10 @@ def evaluate(run: Run, view: View) -> None:
     outcome = collect(model, test, job.precision)
     for name in recipe.training.freeze:
         model.get_submodule(name).requires_grad_(False)
-    findings = []
-    if epochs:
-        batch = next(_training_batches(model, recipe, dataset, device, outputs).in_order())
-        with autocast(device, job.precision):
-            findings = audit(model, recipe.losses.values(), outcome, epochs[-1], recipe.training.epochs, batch)
+    batch = next(_training_batches(model, recipe, dataset, device, outputs).in_order())
+    losses = recipe.losses.values() if epochs else ()
+    with autocast(device, job.precision):
+        findings = audit(model, losses, outcome, epochs[-1] if epochs else {}, recipe.training.epochs, batch)
     machine = folder.read_json("machine.json", "name")
     row = make_row(
         model, outcome, epochs, [*findings, *(f"taken over: trained on {each} before" for each in machine.get("earlier", []))],

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import GATED, Silent, copied
+from conftest import GATED, Command, Silent, copied
 
 from gatebench import recipe as recipes
 from gatebench import stages
@@ -24,10 +24,21 @@ from gatebench.sweep import cluster, parcel, points, worker
 
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'gatebench[ray]'")
 BLOCKS = ["sweep-lambda", "cosinegate", *GATED, "--values", "1,5"]
-ROUTER = ["sweep-lambda", "--config", "small", "--values", "0.6,0.9", "--threads", "1", "--epochs", "1"]
+ROUTER = ["sweep-lambda", "--config", "small", "--values", "0.6,0.9", "--threads", "1", "--epochs", "2"]
 for change in ("data.shapes.train=160", "data.shapes.test=30", "data.shapes.image_size=20", "data.validation=20", "data.holdout=40",
                "model.gater.size=20", "training.batch_size=16", "model.latency_ms=[1.0, 2.0, 4.0]"):  # fmt: skip
     ROUTER += ["--set", change]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Home of all commands in this process: there Ray keeps a token, which it reads once."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def gatebench(home) -> Command:
+    return Command(home)
 
 
 @pytest.fixture(autouse=True)
@@ -200,11 +211,8 @@ def parent(process: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory):
+def local(home):
     """A sweep in this process, by which those on a cluster are judged."""
-    from conftest import Command
-
-    home = tmp_path_factory.mktemp("local")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(points, "untimed", lambda runs: [])
         done = Command(home)(*BLOCKS, "--out", str(home / "results"))

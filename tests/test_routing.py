@@ -360,6 +360,10 @@ def test_a_rule_is_chosen_and_scored_without_training(gatebench, home, gater):
     assert (folder / "scores.csv").exists() == (gater in ("entropy", "complexity"))
     model, _, _ = load_run(folder)
     assert len(model.policy) == {"neighbours": 1, "cascade": 2}.get(gater, 5)
+    policy = model.policy
+    model.operate(whole[1])
+    model.operate(whole[0])
+    assert model.policy == policy, "a row says how to decide as it did"
 
 
 def test_a_learned_router_is_set_beside_mix_and_oracle(gatebench, home):

@@ -41,6 +41,9 @@ class Confidence(Chooser):
     def described(self, policy: Policy) -> dict[str, Any]:
         return {"thresholds": [each if math.isfinite(each) else None for each in policy]}
 
+    def policy_of(self, row: Mapping[str, Any]) -> Policy:
+        return tuple(math.inf if each is None else each for each in row["thresholds"])
+
     def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
         tried, worth = candidates(scores), []
         spent = (np.cumsum(costs) - costs.min()) / (np.ptp(costs) or 1.0)

@@ -53,6 +53,10 @@ class Chooser(nn.Module):
         """Columns of a row that say what was chosen."""
         return {}
 
+    def policy_of(self, row: Mapping[str, Any]) -> Policy:
+        """The policy of a row of the study: the inverse of `described`."""
+        raise NotImplementedError
+
     def gates(self, scores: Tensor) -> Tensor | None:
         """Shares [N, E] without noise; None for a rule that has none."""
         return None

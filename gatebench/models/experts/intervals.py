@@ -4,7 +4,7 @@ Shapes: N images, E experts, B bins.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,9 @@ class ByIntervals(Decider):
     def described(self, policy: Policy) -> dict[str, Any]:
         thresholds, chosen = policy[: self.experts - 1], policy[self.experts - 1 :]
         return {"thresholds": [each if math.isfinite(each) else None for each in thresholds], "interval_experts": list(chosen)}
+
+    def policy_of(self, row: Mapping[str, Any]) -> Policy:
+        return (*[math.inf if each is None else each for each in row["thresholds"]], *map(float, row["interval_experts"]))
 
     def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
         edges = np.unique(np.quantile(scores[:, 0], np.linspace(0, 1, BINS + 1)[1:-1], method="higher").astype(np.float32))

@@ -3,7 +3,7 @@
 Shapes: N images, M training images, E experts, F features.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,9 @@ class NearestNeighbours(Pooled):
     def choose(self, scores: Tensor, policy: Policy) -> Tensor:
         (weight,) = policy
         return objective(scores, self.times, weight).argmin(1)
+
+    def policy_of(self, row: Mapping[str, Any]) -> Policy:
+        return (row["tradeoff"],)
 
     def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
         return [(weight,) for weight in weights]

@@ -125,6 +125,10 @@ class Experts(GatedModel):
         """Milliseconds of each expert, where they were given or measured; else its MACs."""
         return self.milliseconds or tuple(float(unit.macs) for unit in self.units)
 
+    def operate(self, row: Mapping[str, Any]) -> None:
+        """By what the study chose for the row."""
+        self.policy = self.method.policy_of(row)
+
     def answering(self, decisions: np.ndarray) -> np.ndarray:
         """Numbers [N] of the experts whose answers are taken under decisions [N, E]."""
         return last_on(torch.from_numpy(decisions)).numpy()
