@@ -3,9 +3,11 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +27,7 @@ from gatebench.sweep import cluster, parcel, points, worker
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'gatebench[ray]'")
 BLOCKS = ["sweep-lambda", "cosinegate", *GATED, "--values", "1,5"]
 ROUTER = ["sweep-lambda", "--config", "small", "--values", "0.6,0.9", "--threads", "1", "--epochs", "2"]
-for change in ("data.shapes.train=160", "data.shapes.test=30", "data.shapes.image_size=20", "data.validation=20", "data.holdout=40",
+for change in ("data.shapes.train=320", "data.shapes.test=30", "data.shapes.image_size=20", "data.validation=20", "data.holdout=40",
                "model.gater.size=20", "training.batch_size=16", "model.latency_ms=[1.0, 2.0, 4.0]"):  # fmt: skip
     ROUTER += ["--set", change]
 
@@ -273,16 +275,24 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(gatebench, gatebench_forks
 @pytest.mark.slow
 @with_ray
 def test_ctrl_c_leaves_nothing_half_written(gatebench_process, tmp_path):
-    out = tmp_path / "out"
+    out, workplace = tmp_path / "out", Path(tempfile.mkdtemp())  # Ray wants a short path
+    gatebench_process.environment["TMPDIR"] = str(workplace)
+
+    def scratch():
+        return list(workplace.glob("gatebench-*/"))
+
     command = [*BLOCKS, "--epochs", "500", "--executor", "ray", "--out", str(out)]
     process = gatebench_process.start(*command)
     until = time.monotonic() + 80
     while not list(out.glob("*/resume.pt")) and time.monotonic() < until:
         time.sleep(0.2)
+    assert scratch()
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted; the same command (without --fresh) goes on where it was" in said
     assert not [path for path in out.glob("*/.*") if path.name != ".lock"] and not list(out.glob("*/summary.json"))
+    assert not scratch()
+    shutil.rmtree(workplace)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from gatebench.data.shapes import make_shapes
 from gatebench.models import registry
 from gatebench.report import latency_table, train_table
 from gatebench.report.results import read_runs
+from gatebench.sweep import cluster, ray
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -104,17 +105,24 @@ def test_an_option_exists():
     group = typer.main.get_command(cli.app)
     options = {option for command in group.commands.values() for parameter in command.params for option in parameter.opts}
     options |= {option for path in (ROOT / "benchmarks").glob("*.py") for option in re.findall(r'"(--[\w-]+)"', path.read_text())}
-    options |= {"--force", "--editable"}  # of git add and pip install
+    options |= {"--force", "--editable", "--head"}  # of git add, pip install and ray start
     for name, page in PAGES.items():
         for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", page):
             assert option in options, (name, option)
+
+
+def plan_only(planned: list, monkeypatch) -> None:
+    """Keep the jobs of a command in `planned`, here and on a cluster, and make none."""
+    for module in (stages, ray):
+        monkeypatch.setattr(module, "run", lambda jobs, *others, **options: planned.extend(jobs) or iter(()))
+    monkeypatch.setattr(cluster, "check", lambda address: None)  # Ray need not be installed
 
 
 @pytest.mark.parametrize("words", TRAINING, ids=" ".join)
 def test_a_training_command_is_planned(there, home, words, monkeypatch):
     """All of it but the training: recipe, settings, data and network fit together."""
     planned = []
-    monkeypatch.setattr(stages, "run", lambda jobs, *others: planned.extend(jobs) or iter(()))
+    plan_only(planned, monkeypatch)
     done = there(*small(words), "--out", str(home / "planned"))
     assert done.returncode == 0, done.stderr
     seeds = words[words.index("--seed") + 1] if "--seed" in words else "0"
@@ -126,7 +134,7 @@ def test_a_sweep_is_planned(there, home, words, monkeypatch):
     """All of it but the data and the training."""
     planned = []
     monkeypatch.setattr(stages, "read_data", lambda *settings: None)
-    monkeypatch.setattr(stages, "run", lambda jobs, *others: planned.extend(jobs) or iter(()))
+    plan_only(planned, monkeypatch)
     done = there(*words, "--threads", "1", "--out", str(home / "planned"))
     assert done.returncode == 0, done.stderr
     values, seeds = (words[words.index(option) + 1].split(",") if option in words else ["0"] for option in ("--values", "--seed"))

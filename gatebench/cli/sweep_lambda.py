@@ -79,7 +79,7 @@ def sweep_lambda(
                 made[job.key] = read(folder, job.plan.tradeoff_value(), where)
                 _say_progress(wanted, made)
         runs, interrupted = _timed(_in_order(wanted, made), prepared, where)
-        made = {job.key: run for job, run in zip(wanted, runs, strict=True)}
+        made = dict(zip((job.key for job in wanted if job.key in made), runs, strict=True))
     except KeyboardInterrupt:
         interrupted = True
     finally:  # whatever went wrong, what was measured is shown

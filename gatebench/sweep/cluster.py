@@ -28,11 +28,15 @@ def check(address: str | None) -> None:
         raise UsageError(f"--address wants auto or host:port of the cluster's head, as 10.0.0.1:6379, not {address!r}.")
 
 
+class ClusterError(GatebenchError):
+    """There is no cluster that could do anything."""
+
+
 @contextlib.contextmanager
 def joined(address: str | None, jobs: Iterable[Job]) -> Iterator[None]:
     """The cluster at `address`, else one of this machine alone, until the end.
 
-    Raises GatebenchError where it does not answer, or none of its machines has what a job needs.
+    Raises ClusterError where it does not answer, or none of its machines has what a job needs.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -60,33 +64,37 @@ def needs(job: Job) -> dict[str, int]:
 
 
 def _check_machines(job: Job) -> None:
-    """Raises GatebenchError where a job would wait for ever."""
+    """Raises ClusterError where a job would wait for ever."""
     import ray
 
     wanted = needs(job)
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     fitting = [each for each in machines if each.get("GPU", 0) >= wanted["num_gpus"]]
     if not fitting:
-        raise GatebenchError("No machine of the cluster has a GPU. Use --device cpu, or add one that has.")
+        raise ClusterError("No machine of the cluster has a GPU. Use --device cpu, or add one that has.")
     most = int(max(each.get("CPU", 0) for each in fitting))
     if most < job.threads:
-        raise GatebenchError(f"A run wants {job.threads} CPUs, and the largest machine of the cluster has {most}. Use --threads {most}.")
+        raise ClusterError(f"A run wants {job.threads} CPUs, and the largest machine of the cluster has {most}. Use --threads {most}.")
 
 
 def _join(address: str, options: dict) -> None:
-    """Raises GatebenchError where no cluster answers: asked first, for Ray itself tries for minutes."""
+    """Raises ClusterError where no cluster answers: asked first, for Ray itself tries for minutes."""
     import ray
 
+    where = "on this machine" if address == "auto" else f"at {address}"
     try:
         if address != "auto":
             socket.create_connection(_host_and_port(address), timeout=5).close()
-            asked = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
-            subprocess.run(asked, capture_output=True, timeout=SECONDS, check=True)
+        asked = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
+        status = subprocess.run(asked, capture_output=True, text=True, timeout=SECONDS)
+        if "AuthenticationError" in status.stderr:
+            mend = "Copy ~/.ray/auth_token from its head to this machine, and set RAY_AUTH_MODE=token"
+            raise ClusterError(f"The Ray cluster {where} wants its token. {mend}.")
+        status.check_returncode()
         ray.init(address=address, **options)
     except (OSError, subprocess.SubprocessError):
-        where = "on this machine" if address == "auto" else f"at {address}"
         mend = "Start one with `ray start --head`, or leave --address out for this machine alone"
-        raise GatebenchError(f"No Ray cluster answers {where}. {mend}.") from None
+        raise ClusterError(f"No Ray cluster answers {where}. {mend}.") from None
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from .. import stages
 from ..changed_code import code_digest
 from ..errors import GatebenchError, first_line
+from ..models import registry
 from ..plan import Job
+from ..report.groups import tradeoff_of, tradeoff_text
 from ..runs import RunFolder
 from ..training.view import View
 from . import cluster, worker
@@ -18,12 +21,14 @@ from .parcel import Parcel, pack, unpack
 
 ATTEMPTS = 2
 """How often a task is begun whose machine or process is lost."""
+PATIENCE = 10.0
+"""Seconds for cancelled tasks to end."""
 
 
 def run(jobs: list[Job], place: stages.Place, view: Callable[[str], View], address: str | None = None) -> Iterator[tuple[Job, RunFolder]]:
     """Train and evaluate the jobs of a plan on a cluster; yields each with its folder below `place.out` as it is finished.
 
-    A job that fails does not stop the others. Raises GatebenchError for them once all else is done.
+    A job that fails does not stop the others. Raises GatebenchError for them once all else is done, ClusterError at once.
     """
     with contextlib.ExitStack() as stack:
         yield from Driver(jobs, place, view, lambda: stack.enter_context(cluster.joined(address, jobs))).run()
@@ -64,6 +69,8 @@ class Driver:
                 for job in list(self.waiting.values()):
                     try:
                         finished = self._begin(job)
+                    except cluster.ClusterError:
+                        raise
                     except GatebenchError as error:
                         self._fail(job, str(error))
                     else:
@@ -71,9 +78,7 @@ class Driver:
                             yield job, finished
                 yield from self._hear()
         finally:
-            for each in self.sent.values():
-                each.held.close()
-            self.sent, self.refs = {}, {}
+            self._stop()
         if self.failed:
             count, (key, sentence) = len(self.failed), next(iter(self.failed.items()))
             others = f" ({count} of {self.total} runs failed or could not begin; the others are done.)"
@@ -90,7 +95,7 @@ class Driver:
         if run is None:
             return None
         if job.key not in self.shown:
-            self.shown[job.key] = self.view(run.title)
+            self.shown[job.key] = self.view(self._title(job.key))
             if not stages.needs_work(run, self.place, self.shown[job.key]):
                 return self._finish(job, run)
         pool = stages.pool_of(run.inside, run.job, self.place.out).folder.path.name
@@ -158,7 +163,7 @@ class Driver:
                     if not sent.pool:
                         yield sent.job, self._finish(sent.job, sent.run)
             except GatebenchError as error:  # the disk is full here
-                ray.cancel(task, force=True)
+                ray.cancel(task)
                 self._close(task)
                 self._fail(sent.job, str(error))
             except ray.exceptions.RayTaskError as error:  # before it began: gatebench is not there
@@ -178,8 +183,30 @@ class Driver:
             self._fail(sent.job, f"its worker was lost {ATTEMPTS} times; it may have had too little memory. The same command goes on.")
 
     def _close(self, task: Any) -> None:
-        """A task that has ended."""
+        """After a task's last news: wait until it has removed its scratch folder."""
+        import ray
+
+        with contextlib.suppress(ray.exceptions.RayError):
+            for _ in task:
+                pass
         self.sent.pop(task).held.close()
+
+    def _stop(self) -> None:
+        """Cancel what runs; give it some seconds to remove its scratch folders."""
+        import ray
+
+        for task, sent in self.sent.items():
+            ray.cancel(task)
+            sent.held.close()
+        until = time.monotonic() + PATIENCE
+        while self.sent and time.monotonic() < until:
+            ready, _ = ray.wait(list(self.sent), timeout=1.0)
+            for task in ready:
+                try:
+                    ray.get(next(task))
+                except (StopIteration, ray.exceptions.RayError):
+                    del self.sent[task]
+        self.sent, self.refs = {}, {}
 
     def _finish(self, job: Job, run: stages.Run) -> RunFolder:
         self.waiting.pop(job.key)
@@ -206,9 +233,11 @@ class Driver:
         self.shown[job.key].say(f"{what} ({self.done} of {self.total} done, {len(self.sent)} with the cluster)")
 
     def _title(self, key: str) -> str:
-        """A job for people, whether its run is known or not."""
+        """A job for people, whether its run is known or not: "router small, lambda 0.7, seed 0"."""
         job = next(job for job in self.assigned.jobs if job.key == key)
-        return f"{job.recipe['model']['name']} {job.recipe['name']}, seed {job.seed}"
+        model, value = job.recipe["model"]["name"], job.plan.tradeoff_value()
+        tradeoff = [] if value is None else [tradeoff_text(tradeoff_of(registry.entry(model).columns), [value])]
+        return ", ".join([f"{model} {job.recipe['name']}", *tradeoff, f"seed {job.seed}"])
 
 
 def _ancestors(run: stages.Run) -> list[RunFolder]:

@@ -51,14 +51,18 @@ def perform(task: Task, *parcels: Parcel, start: Parcel | None = None) -> Iterat
     Yields lines as they come, after each epoch what was written, and at the end the rest.
     """
     news: queue.SimpleQueue[News] = queue.SimpleQueue()
-    with tempfile.TemporaryDirectory(prefix="gatebench-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="gatebench-", ignore_cleanup_errors=True) as scratch:
         here = Path(scratch)
         for each in parcels if start is None else (*parcels, start):
             unpack(each, here)
         run = moved(task.run, here, start)
         threading.Thread(target=_report, args=(task, run, news.put), daemon=True).start()
         while True:
-            yield (each := news.get())
+            try:
+                each = news.get(timeout=1.0)  # now and then it must be possible to cancel it
+            except queue.Empty:
+                continue
+            yield each
             if each.failed or each.done:
                 return
 
