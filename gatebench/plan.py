@@ -132,7 +132,7 @@ def _parent_data(child: Data, own: Data) -> Data:
         "augment": own.augment,
         "training_severity": severity if child.severities and severity in (*child.severities, "random") else "all",
         "train_on": "rest",
-        "validation": max(child.validation, own.validation),
-        "holdout": max(child.holdout, own.holdout),
     }
+    if not child.holdout:  # with one, how train is split is the child's to say
+        changes |= {"validation": max(child.validation, own.validation), "holdout": own.holdout}
     return child.model_copy(update=changes)

@@ -48,7 +48,20 @@ def test_the_loss_against_numbers_by_hand():
     entropy = np.log1p(np.exp(-2)), np.log1p(np.exp(1))
     for weight in (0.0, 0.7, 1.0):
         by_hand = weight * np.mean(entropy) / 3 + (1 - weight) * np.mean((expected - 2.14) / 8.45)
-        assert float(routing_loss(Output(logits, soft), labels, PRINTED, weight, 3.0)) == pytest.approx(by_hand, rel=1e-6)
+        loss = routing_loss(Output(logits, soft), labels, PRINTED, RoutingLoss(weight=weight))
+        assert float(loss) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_the_expected_loss_is_the_mean_of_every_experts_under_the_soft_choice():
+    """Whatever was sampled; its gradient is each expert's loss, however large its logits are."""
+    soft, labels = torch.tensor([[0.7, 0.3], [0.4, 0.6]], requires_grad=True), torch.tensor([0, 1])
+    outputs = torch.tensor([[[2.0, 0.0], [0.0, 9.0]], [[0.0, 0.0], [1.0, 3.0]]])
+    losses = torch.tensor([[np.log1p(np.exp(-2)), np.log1p(np.exp(9))], [np.log(2), np.log1p(np.exp(-2))]], dtype=torch.float32)
+    sampled = Output(torch.randn(2, 2), soft, details={"outputs": outputs})
+    loss = routing_loss(sampled, labels, (1.0, 2.0), RoutingLoss(weight=1.0, estimator="expected"))
+    assert loss.item() == pytest.approx(float((soft.detach() * losses).sum(1).mean()) / 3, rel=1e-6)
+    (gradient,) = torch.autograd.grad(loss, soft)
+    assert torch.allclose(gradient, losses / 6)
 
 
 def test_straight_through_is_one_hot_forward_and_soft_backward():
@@ -205,7 +218,7 @@ def test_the_pool_holds_what_another_router_can_be_replayed_on(pooled):
     (*_, folder), out = pooled
     (pool,) = out.glob("pool-*")
     content = json.loads((pool / "pool.json").read_text())
-    assert list(content["members"]) == ["resnet8", "resnet14", "resnet32"] and content["times"] == []
+    assert list(content["members"]) == ["resnet8", "resnet14", "resnet26"] and content["times"] == []
     for part, count in (("train", 4 * 40), ("test", 4 * 30)):
         table = pq.read_table(pool / f"{part}.parquet")
         assert table.column_names == ["image", "severity", "label", *content["members"]] and len(table) == count
@@ -241,9 +254,9 @@ def test_measured_times_are_kept_and_enter_the_identity(pooled):
     assert milliseconds == list(measured["latency_ms"].values()) and all(value > 0 for value in milliseconds)
     assert (measured["device"], measured["threads"]) == ("cpu", 1)
     assert first.path != folder.path and run(job(out), out)[-1].path == first.path, "they are measured once"
-    expert = out / json.loads((pool / "pool.json").read_text())["members"]["resnet32"]
+    expert = out / json.loads((pool / "pool.json").read_text())["members"]["resnet26"]
     (times,) = (expert / "times").glob("*.jsonl")
-    assert json.loads(times.read_text())["latency_ms"] == pytest.approx(measured["latency_ms"]["resnet32"], rel=0.01)
+    assert json.loads(times.read_text())["latency_ms"] == pytest.approx(measured["latency_ms"]["resnet26"], rel=0.01)
 
 
 def test_a_pool_of_other_images_is_refused(pooled, tmp_path):

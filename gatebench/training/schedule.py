@@ -14,8 +14,9 @@ def make_schedule(training: Training, optimizer: Optimizer, steps_per_epoch: int
     if training.schedule == "steps":
         return lr_scheduler.MultiStepLR(optimizer, [round(epoch * steps_per_epoch) for epoch in training.milestones], gamma=0.1)
     if training.schedule == "one-cycle":
+        total = steps + 1 + (steps == 4)  # torch divides by zero where the first fifth is one step
         return lr_scheduler.OneCycleLR(
-            optimizer, training.learning_rate, total_steps=steps + 1, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False
+            optimizer, training.learning_rate, total_steps=total, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False
         )
     if training.schedule == "constant":
         return lr_scheduler.ConstantLR(optimizer, factor=1.0)

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from ...contract import Output
 from ...gating import gumbel_like
 from .features import FEATURES, Pooled
-from .settings import Learned
+from .settings import Learned, RoutingLoss
 
 
 class LearnedGater(Pooled):
@@ -48,12 +48,18 @@ def one_hot_through(soft: Tensor) -> Tensor:
     return hard - soft.detach() + soft
 
 
-def routing_loss(output: Output, labels: Tensor, milliseconds: Sequence[float], weight: float, scale: float) -> Tensor:
+def routing_loss(output: Output, labels: Tensor, milliseconds: Sequence[float], settings: RoutingLoss) -> Tensor:
     """weight x CE / scale + (1 - weight) x mean((expected time - least) / (most - least)) (section 3.5).
 
-    `output` has the chosen experts' logits [N, C] and the soft shares [N, E]; `milliseconds` is of each expert.
+    `output` has the sampled experts' logits [N, C], the soft shares [N, E] and, in its details, all experts' `outputs` [N, E, C];
+    `milliseconds` is of each expert.
     """
-    times = output.gates.new_tensor(milliseconds, dtype=torch.float32)
-    expected = output.gates.float() @ times
-    normalised = ((expected - times.min()) / (times.max() - times.min())).mean()
-    return weight * cross_entropy(output.logits.float(), labels) / scale + (1 - weight) * normalised
+    shares = output.gates.float()
+    times = shares.new_tensor(milliseconds)
+    normalised = ((shares @ times - times.min()) / (times.max() - times.min())).mean()
+    if settings.estimator == "expected":
+        losses = cross_entropy(output.details["outputs"].float().transpose(1, 2), labels[:, None].expand(shares.shape), reduction="none")
+        loss = (shares * losses).sum(1).mean()
+    else:
+        loss = cross_entropy(output.logits.float(), labels)
+    return settings.weight * loss / settings.scale + (1 - settings.weight) * normalised

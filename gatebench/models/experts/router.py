@@ -187,7 +187,7 @@ class Router(Experts):
         """The chosen expert's logits, differentiable in the choice (Algorithm 1); `outputs` [N, E, C] are the experts', where known."""
         soft = self.method.soft(self.gater(x))
         outputs = self.answers(x) if outputs is None else outputs
-        return Output((one_hot_through(soft)[:, :, None] * outputs).sum(1), soft)
+        return Output((one_hot_through(soft)[:, :, None] * outputs).sum(1), soft, details={"outputs": outputs})
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
         deciding = decisions is None

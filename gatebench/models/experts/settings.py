@@ -88,6 +88,9 @@ class RoutingLoss(Loss):
     """lambda: 1 looks at accuracy alone, 0 at time alone."""
     scale: PositiveFloat = 3.0
     """s, by which cross-entropy is divided."""
+    estimator: Literal["straight-through", "expected"] = Field("straight-through", exclude_if=lambda value: value == "straight-through")
+    """Of cross-entropy. straight-through: that of the sampled expert's logits, as printed, whose gradient also grows with the size of an
+    expert's logits. expected: of every expert, weighted by its soft share, as the time is (ours)."""
 
     def check(self, model: Router) -> None:
         if not getattr(model, "replays", False):
@@ -100,7 +103,7 @@ class RoutingLoss(Loss):
     def bind(self, model: Router, parents: Mapping[str, nn.Module]) -> Bound:
         from .learned import routing_loss
 
-        return lambda output, batch, clock: routing_loss(output, batch.labels, model.milliseconds, self.weight, self.scale)
+        return lambda output, batch, clock: routing_loss(output, batch.labels, model.milliseconds, self)
 
 
 class RoutingStudy(Study):
