@@ -16,7 +16,11 @@ from .settings import Learned, RoutingLoss
 
 
 class LearnedGater(Pooled):
-    """Logits [N, E] of the experts, from images [N, C, H, W]."""
+    """Logits [N, E] of the experts, from images [N, C, H, W].
+
+    Every expert begins with an equal share: the head begins at zero. The paper does not say. With torch's own start the features, which
+    are large, give logits of 10 and more, so that chance decides which expert is never tried.
+    """
 
     name = "learned gater"
     trainable = True
@@ -25,6 +29,8 @@ class LearnedGater(Pooled):
         super().__init__(settings.size, settings.pretrained, input_shape)
         self.temperature = settings.temperature
         self.head = nn.Linear(FEATURES, experts)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.pooled(x))
