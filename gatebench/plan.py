@@ -42,7 +42,7 @@ class Job:
     @property
     def key(self) -> str:
         """Names the job in a plan."""
-        content = {name: value for name, value in asdict(self).items() if name != "wanted"}
+        content = {name: value for name, value in asdict(self).items() if name != "wanted"} | {"parents": list(self.parents.items())}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property

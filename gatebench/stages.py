@@ -79,6 +79,9 @@ class Run:
     """By role."""
     start: Path | None = None
     """File of weights that it starts from."""
+    again: str = ""
+    """What its folder's name has after that of the first run with this identity, such as "-2": a run that was made again has other
+    weights."""
 
     @property
     def inside(self) -> dict[str, "Run"]:
@@ -131,10 +134,11 @@ class Assignment:
         filled = replace(job, recipe=job.plan.with_times(times).content()) if times else job
         parents = self.parents(job)
         start = _start(filled, self.say)
-        digest, here = digests(filled, {role: _identity(role, each) for role, each in parents.items()}, start)
+        digest, here = digests(filled, {role: _identity(role, each, job) for role, each in parents.items()}, start)
         name = f"{job.recipe['model']['name']}-{job.recipe['name']}-{load_data(job).name}-s{job.seed}-{here}"
         folder = choose_folder(self.place.out, name, self.machine, self.place.fresh and job.wanted, self.place.take_over)
-        self.runs[job.key] = Run(filled, digest, folder, job.wanted or job.key in self.contained, parents, start)
+        again = folder.path.name.removeprefix(name)
+        self.runs[job.key] = Run(filled, digest, folder, job.wanted or job.key in self.contained, parents, start, again)
         return self.runs[job.key]
 
     def needed(self) -> list[Job]:
@@ -157,7 +161,10 @@ class Assignment:
 def pool_of(inside: Mapping[str, Run], job: Job, out: Path) -> Pool:
     """The pool of these runs on the job's data."""
     dataset = load_data(job)
-    members = {role: [each.digest, each.job.seed, each.job.device, each.job.precision, each.job.threads] for role, each in inside.items()}
+    members = [
+        [role, each.digest, each.again, each.job.seed, each.job.device, each.job.precision, each.job.threads]
+        for role, each in inside.items()
+    ]
     name = pool_digest(members=members, data=dataset.describe()["digest"], device=job.device, precision=job.precision)
     return Pool(RunFolder(out / f"pool-{dataset.name}-{name}"), {role: each.folder for role, each in inside.items()}, dataset)
 
@@ -216,7 +223,8 @@ _source = functools.lru_cache(maxsize=1)(catalogue.source)
 def digests(job: Job, parents: Mapping[str, list], start: Path | None) -> tuple[str, str]:
     """The identity of a job: of recipe, data, its parents' identities and the weights it starts from; and the same with device,
     precision and threads."""
-    recipe, decisive = job.plan, {"data": load_data(job).describe()["digest"], "parents": dict(parents)}
+    ordered = [*map(list, parents.items())] if len(parents) > 1 else dict(parents)  # a router's experts have an order
+    recipe, decisive = job.plan, {"data": load_data(job).describe()["digest"], "parents": ordered}
     if start:
         decisive["start"] = file_digest(start)
     return recipe.digest(**decisive), recipe.digest(**decisive, device=job.device, precision=job.precision, threads=job.threads)
@@ -230,10 +238,16 @@ def _start(job: Job, say: Callable[[str], None]) -> Path | None:
     return registry.imported(finder)(job.plan.model.options, Path(job.data_root), say) if finder else None
 
 
-def _identity(role: str, parent: Run) -> list:
-    """What of a parent run decides a child's numbers: its digest, and what is chosen with its network where the child contains that."""
-    study = parent.job.recipe.get("study")
-    return [parent.digest, study] if study and role != WEIGHTS else [parent.digest]
+def _identity(role: str, parent: Run, child: Job) -> list:
+    """What of a parent run decides a child's numbers.
+
+    Its digest; what is chosen with its network where the child contains that; its seed where the child's recipe names it; which of several
+    runs it is.
+    """
+    study, seed = parent.job.recipe.get("study"), child.recipe["parents"][role].get("seed")
+    further = {"seed": seed} if seed is not None else {}
+    further |= {"again": parent.again} if parent.again else {}
+    return [parent.digest, *([study] if study and role != WEIGHTS else []), *([further] if further else [])]
 
 
 def needs_work(run: Run, place: Place, view: View) -> bool:

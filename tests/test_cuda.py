@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, Silent
+from test_models import parents_of
 
+from gatebench import recipe, stages
 from gatebench.models import registry
+from gatebench.plan import plan
 from gatebench.runtimes.fold import folded
 from gatebench.runtimes.graphs import Recorder
 
@@ -25,10 +28,12 @@ def test_a_run_on_the_gpu(gatebench, tmp_path, config):
     ("cosinegate", {"depth": 14, "gate": {"kind": "cir"}}),
     ("cosinegate", {"depth": 14, "gate": {"kind": "predictive"}}),
     ("cgt", {"input_shape": (3, 32, 32)}),
+    ("router", {"gater": {"kind": "learned", "size": 24, "pretrained": False}, "latency_ms": (1.0, 2.0)}),
+    ("router", {"gater": {"kind": "cascade"}, "latency_ms": (1.0, 2.0)}),
 ])  # fmt: skip
 def test_the_gpu_answers_as_the_cpu_does(name, options):
     torch.manual_seed(0)
-    net = registry.create(name, **options).eval()
+    net = registry.create(name, parents=parents_of(name, 10, (3, 32, 32)), **options).eval()
     x = torch.randn(16, 3, 32, 32)
     decisions = net.random_decisions(16, np.random.default_rng(0))
     with torch.no_grad():
@@ -68,3 +73,23 @@ def test_a_profile_on_the_gpu_uses_its_events(gatebench, tmp_path):
     assert {row["batch_size"] for row in json.loads(done.stdout)} == {1, 8}
     conditions = json.loads(next(tmp_path.glob("*/times/*.json")).read_text())
     assert conditions["sessions"][0]["clock"]["name"] == "cuda events" and conditions["sessions"][0]["measured_on"]["gpu"]
+
+
+@pytest.mark.parametrize("config", ["small", "neighbours-small", "entropy-small", "cascade-small"])
+def test_a_router_on_the_gpu_is_trained_on_what_its_experts_answer_there(tmp_path, config):
+    """Outputs are computed on the GPU, times measured with its events, and a replay says what running the experts says."""
+    changes = ["data.shapes.train=200", "data.shapes.test=40", "data.validation=20", "data.holdout=40"]
+    chosen = recipe.load("router", "router", config, changes)
+    for role, parent in chosen.parents.items():
+        chosen.parents[role] = parent.model_copy(update={"epochs": 1})
+    jobs = plan(chosen.with_epochs(1), [0], data_root=tmp_path, device="cuda", precision="fp32", threads=1)
+    (*_, folder) = [each for _, each in stages.run(jobs, stages.Place(tmp_path), Silent)]
+    (pool,) = tmp_path.glob("pool-*")
+    (times,) = json.loads((pool / "pool.json").read_text())["times"]
+    assert times["device"] == "cuda" and torch.cuda.get_device_name() in times["machine"]
+    model, _, _ = stages.load_run(folder)
+    model.cuda()
+    x = torch.randn(32, *model.input_shape, device="cuda").contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        ran, replayed = model.infer(x), model.replay(x, model.answers(x))
+    assert torch.equal(ran.decisions, replayed.decisions) and torch.allclose(ran.logits, replayed.logits, rtol=1e-3, atol=1e-3)

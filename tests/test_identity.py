@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -324,8 +325,13 @@ def test_a_parent_that_a_run_contains_counts_with_what_was_chosen_for_it(exits_r
         stages.Run(Job(each.content(), 0, str(tmp_path), "cpu", "fp32", 1), "digest", RunFolder(exits_run), exact=True, parents={})
         for each in (recipe, changed)
     )
-    assert stages._identity("expert", parent) != stages._identity("expert", other)
-    assert stages._identity("weights", parent) == stages._identity("weights", other)
+    child = Job({"parents": {"expert": {}, "weights": {}}}, 0, str(tmp_path), "cpu", "fp32", 1)
+    assert stages._identity("expert", parent, child) != stages._identity("expert", other, child)
+    assert stages._identity("weights", parent, child) == stages._identity("weights", other, child)
+    again = replace(parent, again="-2")
+    assert stages._identity("weights", parent, child) != stages._identity("weights", again, child), "it has other weights"
+    fixed = replace(child, recipe={"parents": {"weights": {"seed": 0}}})
+    assert stages._identity("weights", parent, child) != stages._identity("weights", parent, fixed)
 
 
 def test_a_run_keeps_its_own_preparation(exits_run):

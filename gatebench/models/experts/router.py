@@ -62,7 +62,7 @@ class Experts(GatedModel):
         self.milliseconds = None if milliseconds == "measured" else tuple(milliseconds)
         self.prepare = list(experts.values())[-1].prepare
         self.experts = nn.ModuleList(Converted(each, self.prepare, each.prepare) for each in experts.values())
-        self.experts.requires_grad_(False)
+        self.experts.requires_grad_(False).eval()
         self.units = [Unit(role, "expert", 1, int(each.macs_static), count_params(each)) for role, each in experts.items()]
         self.macs_static = self.units[-1].macs
         self.register_state_dict_post_hook(_without_experts)
