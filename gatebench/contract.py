@@ -109,6 +109,8 @@ class GatedModel(nn.Module):
     """Whether `forward` gives gates that a budget can hold down."""
     policy: Any = None
     """How it decides where that is chosen once it is trained; kept with the weights."""
+    trainable: bool = True
+    """Whether gradients can train it; what is not is trained for 0 epochs."""
     replays: bool = False
     """Whether known outputs of its parents can stand for running them: `forward` then takes them too, and there is a `replay`."""
 

@@ -7,9 +7,10 @@ network.
 Shapes: N images, P networks, C classes.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -60,8 +61,9 @@ class Pool:
 
     def has(self, part: str) -> bool:
         """Whether every network's outputs on a part are there."""
-        path = self.folder / f"{part}.parquet"
-        return path.exists() and set(self.members) <= set(pq.read_schema(path).names)
+        with self._explained(part):
+            path = self.folder / f"{part}.parquet"
+            return path.exists() and set(self.members) <= set(pq.read_schema(path).names)
 
     def outputs(self, part: str, images: Images, answer: Callable[[str], np.ndarray]) -> np.ndarray:
         """Logits [N, P, C] of every network on a part of the data, from the part's table.
@@ -101,13 +103,20 @@ class Pool:
             if images.severity is not None:
                 columns["severity"] = np.array(self.dataset.severities)[images.severity]
             return pa.table({**columns, "label": images.labels})
-        try:
+        with self._explained(part):
             table = pq.read_table(path)
             if not np.array_equal(table["label"].to_numpy(), images.labels):
                 raise ValueError("its labels are not those of the data")
             return table
+
+    @contextlib.contextmanager
+    def _explained(self, part: str) -> Iterator[None]:
+        """Turn what is wrong with a table into a sentence."""
+        try:
+            yield
         except (OSError, KeyError, ValueError) as error:
-            raise GatebenchError(f"{path} is damaged ({first_line(error)}). Remove it, and it is computed again.") from None
+            reason = first_line(error)
+            raise GatebenchError(f"{self.folder / part}.parquet is damaged ({reason}). Remove it, and it is computed again.") from None
 
 
 def digest(**decisive: object) -> str:

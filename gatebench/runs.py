@@ -128,12 +128,12 @@ class RunFolder:
             raise GatebenchError(f"{self / name} cannot be read ({error}). Remove the folder or train into another with --fresh.") from None
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, mend: str = "Wait for it, or train into a folder of its own with --fresh") -> Iterator[None]:
         """The folder for this process alone, until it is done or ends in any way; an empty folder is removed again.
 
-        Raises GatebenchError naming the process that has it.
+        Raises GatebenchError naming the process that has it, and what to do: `mend`.
         """
-        with self._lock() as stream:
+        with self._lock(mend) as stream:
             stream.truncate(0)
             stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M:%S on %Y-%m-%d}")
             stream.flush()
@@ -144,7 +144,7 @@ class RunFolder:
                     (self / LOCK).unlink()
                     self.path.rmdir()  # fails where anything was written
 
-    def _lock(self) -> TextIO:
+    def _lock(self, mend: str) -> TextIO:
         """The open lock file, which no other process has locked. Raises as `locked`."""
         while True:
             with self._explained(LOCK):
@@ -162,9 +162,7 @@ class RunFolder:
             except BlockingIOError:
                 with stream:
                     holder = stream.read().strip() or "another process"
-                raise GatebenchError(
-                    f"{self.path} is being written by {holder}. Wait for it, or train into a folder of its own with --fresh."
-                ) from None
+                raise GatebenchError(f"{self.path} is being written by {holder}. {mend}.") from None
             except FileNotFoundError:  # its holder removed it before it was locked
                 pass
             stream.close()

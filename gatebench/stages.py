@@ -49,6 +49,7 @@ EVALUATION_BATCH = 250
 THUMBNAILS = 48
 TIMED_INPUTS, TIMED_ROUNDS, TIMED_SECONDS = 48, 20, 90.0
 """How the networks are timed that a router chooses from."""
+POOL_IS_SHARED = "Wait for it, then give the command again: runs of the same experts share this folder"
 PER_RUN = ("model.safetensors", "decisions.npz", "examples.npz", "inputs.parquet")
 """Kept of seed 0 alone where a run is published."""
 
@@ -182,12 +183,17 @@ def complete(job: Job, assigned: Assignment, view: Callable[[str], View]) -> Run
     if not job.plan.measured:
         return assigned.add(job)
     pool, shown = assigned.pool(job), view(f"times of {', '.join(job.parents)}")
-    with pool.folder.locked():
+    with pool.folder.locked(POOL_IS_SHARED):
         times = pool.times(conditions(job))  # by another process meanwhile
         if times is None:
             plan = session.Plan(torch.device(job.device), job.threads, 1, ("sparse",), TIMED_INPUTS, TIMED_ROUNDS, TIMED_SECONDS)
             with shown.counting("timed", TIMED_ROUNDS, "rounds") as done:
-                rows = time(list(pool.members.values()), [plan], Path(job.data_root), after_round=done)
+                rows = time(
+                    list(pool.members.values()), [plan], Path(job.data_root), after_round=done,
+                    wait=lambda: shown.say("another timing runs on this machine; waiting for its end"),
+                )  # fmt: skip
+            if any(row["interrupted"] for row in rows):  # times of a few rounds would decide the numbers of every router
+                raise KeyboardInterrupt
             times = pool.store_times(conditions(job), [row["latency_ms"] for row in rows])
     shown.say(", ".join(f"{role} {each:g} ms" for role, each in zip(pool.members, times, strict=True)))
     return assigned.add(job, times)
@@ -234,8 +240,14 @@ def _start(job: Job, say: Callable[[str], None]) -> Path | None:
     """File of weights that a job starts from: the one that was named, else what its model finds."""
     if job.weights:
         return Path(job.weights)
-    finder = registry.entry(job.recipe["model"]["name"]).pretrained
-    return registry.imported(finder)(job.plan.model.options, Path(job.data_root), say) if finder else None
+    model = job.recipe["model"]
+    options = {key: value for key, value in model.items() if key != "name"}
+    return _found(registry.entry(model["name"]).pretrained, json.dumps(options), Path(job.data_root), say)
+
+
+@functools.cache  # a download that fails takes its time
+def _found(finder: str | None, options: str, data_root: Path, say: Callable[[str], None]) -> Path | None:
+    return registry.imported(finder)(json.loads(options), data_root, say) if finder else None
 
 
 def _identity(role: str, parent: Run, child: Job) -> list:
@@ -418,7 +430,7 @@ class Outputs:
 
         if self.pool.has(part):
             return torch.from_numpy(self.pool.outputs(part, images, answer))
-        with self.pool.folder.locked():
+        with self.pool.folder.locked(POOL_IS_SHARED):
             return torch.from_numpy(self.pool.outputs(part, images, answer))
 
 

@@ -37,6 +37,8 @@ def create(recipe: Recipe, dataset: Dataset | None = None, parents: Mapping[str,
         )
     if dataset and model.prepare is None:
         model.prepare = prepare(dataset)
+    if recipe.training.epochs and not model.trainable:
+        raise UsageError(f"training.epochs: gradients cannot train this {recipe.model.name}; its recipe needs training: {{epochs: 0}}.")
     check_freeze(recipe.training.freeze, model)
     for loss in recipe.losses.values():
         loss.check(model)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -79,6 +80,10 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Eight hexadecimal digits of the pixels and labels of all splits."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         value = 0
         for part in filter(None, (self.train, self.test, self.validation)):
             value = part.checksum(value)

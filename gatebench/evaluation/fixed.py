@@ -30,14 +30,20 @@ class Mix:
 
     def accuracy(self, accuracies: np.ndarray, costs: np.ndarray, spent: float) -> float:
         """At mean cost `spent`, from accuracies [K] and costs [K] on any part; beyond the dearest corner, that of the dearest."""
-        return float(np.interp(spent, costs[self.corners], accuracies[self.corners]))
+        at, worth = self._line(accuracies, costs)
+        return float(np.interp(spent, at, worth))
 
     def mean_accuracy(self, accuracies: np.ndarray, costs: np.ndarray, low: float, high: float) -> float:
-        """Mean over all mean costs from `low` to `high`: the area under the chord over its width."""
-        at, worth = costs[self.corners], accuracies[self.corners]
+        """Mean over all mean costs from `low` to `high`, which differ: the area under the chord over its width."""
+        at, worth = self._line(accuracies, costs)
         inside = at[(at > low) & (at < high)]
         places = np.concatenate([[low], inside, [high]])
         return float(trapezoid(np.interp(places, at, worth), places) / (high - low))
+
+    def _line(self, accuracies: np.ndarray, costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Costs and accuracies of the corners in the order of their cost, which need not be that on validation."""
+        order = self.corners[np.argsort(costs[self.corners], kind="stable")]
+        return costs[order], accuracies[order]
 
 
 def _turns_down(first: int, second: int, third: int, accuracies: np.ndarray, costs: np.ndarray) -> bool:

@@ -69,7 +69,7 @@ def candidates(scores: np.ndarray) -> list[Policy]:
 class CascadeRouter(Experts):
     """Experts that answer where those before were not sure. On are all that ran; the last one that is on answers."""
 
-    soft_gates = False
+    soft_gates = trainable = False
 
     def __init__(
         self,

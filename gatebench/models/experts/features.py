@@ -39,11 +39,11 @@ class Pooled(Decider):
         """Take the five modules out of weights of torchvision's squeezenet1_1. Raises ValueError naming what does not fit."""
         own = self.features.state_dict()
         for name, tensor in own.items():
-            given = state.get(f"features.{name}")
+            given = state.get(f"features.{name}") if isinstance(state, Mapping) else None
             if given is None:
                 raise ValueError(f"they have no features.{name}")
-            if given.shape != tensor.shape:
-                raise ValueError(f"features.{name} is {list(given.shape)}, wanted is {list(tensor.shape)}")
+            if getattr(given, "shape", None) != tensor.shape:
+                raise ValueError(f"features.{name} is {list(getattr(given, 'shape', []))}, wanted is {list(tensor.shape)}")
         self.features.load_state_dict({name: state[f"features.{name}"] for name in own})
 
     def pooled(self, x: Tensor) -> Tensor:

@@ -163,7 +163,8 @@ class Router(Experts):
     ):
         super().__init__(experts, num_classes, input_shape, milliseconds)
         wanted = gater.statistics and self.prepare and Prepare(self.prepare.size, *gater.statistics)
-        self.gater, self.soft_gates = Converted(gater, self.prepare, wanted or None), gater.trainable
+        self.gater = Converted(gater, self.prepare, wanted or None)
+        self.soft_gates = self.trainable = gater.trainable
         self.macs_scores = count_macs(gater, (1, *self.input_shape))
 
     @property

@@ -95,8 +95,8 @@ class RoutingLoss(Loss):
     def check(self, model: Router) -> None:
         if not getattr(model, "replays", False):
             raise UsageError("losses.routing: it is for a router between experts; leave it out.")
-        if not model.soft_gates:
-            raise UsageError("losses.routing: this router learns nothing by gradients; leave it out and set training.epochs = 0.")
+        if not model.trainable:
+            raise UsageError("losses.routing: gradients cannot train this router; leave it out.")
         if model.milliseconds and max(model.milliseconds) == min(model.milliseconds):
             raise UsageError("losses.routing: all experts take the same time, so there is nothing to weigh. Name experts that differ.")
 

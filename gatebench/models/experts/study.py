@@ -77,6 +77,8 @@ class Routing:
         """The headline row with what its routing is worth, and a row for each further lambda."""
         if self.values:
             headline = {key: value for key, value in headline.items() if key not in OF_EPOCHS}
+        if "audit" in headline:
+            headline = {**headline, "audit": [*headline["audit"], *self._degenerate()]}
         rows = []
         for number, (policy, outcome) in enumerate(zip(self.policies, self.outcomes, strict=True)):
             row = {key: value for key, value in headline.items() if not (number and key == "audit")}
@@ -85,6 +87,16 @@ class Routing:
             row |= {**quality(outcome.labels, outcome.predictions), **decided(self.model, outcome)}
             rows.append({key: value for key, value in row.items() if value is not None})
         return rows
+
+    def _degenerate(self) -> list[str]:
+        """Findings where dearer experts are no better, on validation: then there is nothing to route for."""
+        accuracies, found = 100 * self.validation.known.right.mean(0), []
+        order = np.argsort(self.costs, kind="stable")
+        for cheap, dear in zip(order, order[1:], strict=False):
+            if accuracies[dear] <= accuracies[cheap]:
+                names = self.model.roles[dear], self.model.roles[cheap]
+                found.append(f"degenerate pool: {names[0]} takes longer than {names[1]} and is no more accurate on validation")
+        return found
 
     def write(self, folder: RunFolder) -> None:
         """routing.csv; scores.csv where decisions are made by one number of an image."""
@@ -158,9 +170,9 @@ class Routing:
     def _areas(self, inputs: np.ndarray) -> dict[str, float]:
         """Mean accuracy over all times between the cheapest and the dearest expert: of the router, its lambdas mixed at random; of the
         best single expert; of the random mix."""
-        if len(self.values) < 2:
-            return {}
         low, high = float(self.costs.min()), float(self.costs.max())
+        if len(self.values) < 2 or low == high:
+            return {}
         alone = [self._alone(part, rows) for part, rows in ((self.validation, slice(None)), (self.scored, inputs))]
         routed = [self._points(self.validation, slice(None)), self._points(self.scored, inputs)]
         cheapest = int(self.costs.argmin())

@@ -1,0 +1,161 @@
+"""Write the tables of results/routing.md anew: what routing is worth beside experts alone, their random mix and the oracle.
+
+    python benchmarks/worth.py [RESULTS]
+
+Reads the runs of `router` and their pool. Times of a router are end to end: what the gater takes, as `profile-latency` measured it, and the
+own times of the experts that run, as they are stored in the pool. Beside them stands the time that was measured of the whole. Each table
+stands on the page between `<!-- table: NAME -->` and `<!-- end -->`.
+"""
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.integrate import trapezoid
+
+from gatebench.evaluation.fixed import Mix
+from gatebench.report.results import read_runs, same_point
+
+RESULTS = Path(__file__).parents[1] / "results"
+DATA = "intel-scenes"
+PART = re.compile(r"(<!-- table: (.*?) -->\n).*?(<!-- end -->)", re.S)
+
+
+class Pool:
+    """Accuracies and times of the experts."""
+
+    def __init__(self, folder: Path):
+        content = json.loads((folder / "pool.json").read_text())
+        self.roles, self.machine = list(content["members"]), content["times"][0]["machine"]
+        self.times = np.array([content["times"][0]["latency_ms"][role] for role in self.roles])
+        tables = {part: pd.read_parquet(folder / f"{part}.parquet") for part in ("validation", "test")}
+        self.severity = tables["test"]["severity"].to_numpy()
+        self.right = {part: self._right(table) for part, table in tables.items()}
+        self.mix = Mix.chosen_on(self.right["validation"].mean(0), self.times)
+
+    def _right(self, table: pd.DataFrame) -> np.ndarray:
+        return np.stack([np.stack(table[role]).argmax(1) == table["label"] for role in self.roles], 1)
+
+    def mixed(self, milliseconds: float) -> float:
+        """Accuracy (%) of the random mix at this mean time."""
+        return 100 * self.mix.accuracy(self.right["test"].mean(0), self.times, milliseconds)
+
+
+def operating_points(runs: list, pool: Pool) -> pd.DataFrame:
+    """Every router at every lambda and seed: accuracy, end-to-end times and the gain over the mix at equal time."""
+    gater = {}  # by recipe: milliseconds
+    for run in runs:
+        gater[run.headline["recipe"]] = max([0.0, *(row["gate_ms"] for row in run.times if row["batch_size"] == 1 and "gate_ms" in row)])
+    lines = []
+    for run in runs:
+        recipe = run.headline["recipe"]
+        looked_at = 0.0 if recipe.startswith("cascade") else gater[recipe] or max(gater.values())
+        for row in run.points:
+            if "severity" in row:
+                continue
+            time = looked_at + row["expected_ms"]
+            measured = next((each for each in run.times if each["batch_size"] == 1 and same_point(each, row)), {})
+            shift = pool.mixed(row["expected_ms"]) - pool.mixed(time)
+            severities = {each["severity"]: each["accuracy"] for each in run.points if "severity" in each and _same(each, row)}
+            lines.append(
+                {
+                    "recipe": recipe, "lambda": row["tradeoff"], "seed": row["seed"], "accuracy": row["accuracy"], "ms": time, **severities,
+                    "shares": np.array(row["shares"]), "measured": measured.get("latency_ms"), "low": measured.get("latency_ms_low"),
+                    "high": measured.get("latency_ms_high"), "efficiency": measured.get("dispatch_efficiency"),
+                    "gain": row["mix_gain"] + shift, "gain_low": row["mix_gain_low"] + shift, "gain_high": row["mix_gain_high"] + shift,
+                    "agreement": row["oracle_agreement_pct"], "r2": row.get("entropy_r2"),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(lines).sort_values(["recipe", "lambda", "seed"])
+
+
+def _same(first: dict, second: dict) -> bool:
+    return (first.get("policy"), first.get("tradeoff")) == (second.get("policy"), second.get("tradeoff"))
+
+
+def experts(pool: Pool) -> list[list[str]]:
+    names = list(dict.fromkeys(pool.severity))
+    lines = [["", *names, "all", "ms"]]
+    right = pool.right["test"]
+
+    def line(name: str, good: np.ndarray, time: float) -> list[str]:
+        return [name, *(f"{100 * good[pool.severity == each].mean():.1f}" for each in names), f"{100 * good.mean():.1f}", f"{time:.1f}"]
+
+    lines += [line(f"{role} alone", right[:, number], pool.times[number]) for number, role in enumerate(pool.roles)]
+    order = np.argsort(pool.times)
+    ideal = order[right[:, order].argmax(1)]
+    return [*lines, line("oracle: the cheapest that is right", right.any(1), pool.times[ideal].mean())]
+
+
+def points(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
+    names = list(dict.fromkeys(pool.severity))
+    shares = [f"to {role} %" for role in pool.roles]
+    lines = [["router", "lambda", "seeds", "accuracy %", *names, *shares, "ms", "measured ms", "gain over mix (95 %)", "as the oracle %"]]
+    for (recipe, weight), group in table.groupby(["recipe", "lambda"], sort=False):
+        first = group.iloc[0]
+        several = len(group) > 1
+
+        def spread(column: str, digits: int = 1, group=group, several=several) -> str:
+            return f"{group[column].mean():.{digits}f}" + (f" ± {group[column].std():.{digits}f}" if several else "")
+
+        part = np.stack(group["shares"])
+        sent = [
+            f"{100 * share:.0f}" + (f" ± {100 * deviation:.0f}" if several else "")
+            for share, deviation in zip(part.mean(0), part.std(0, ddof=1) if several else part.mean(0), strict=True)
+        ]
+        measured = group.dropna(subset="measured")
+        timed = "{measured:.1f} ({low:.1f} to {high:.1f})".format(**measured.iloc[0]) if len(measured) else "-"
+        gain = f"{first['gain']:+.1f} ({first['gain_low']:+.1f} to {first['gain_high']:+.1f})" + (
+            f"; seeds {group['gain'].min():+.1f} to {group['gain'].max():+.1f}" if several else ""
+        )
+        lines.append(
+            [recipe, f"{weight:g}", ", ".join(map(str, group["seed"])), spread("accuracy"),
+             *(f"{group[each].mean():.1f}" for each in names), *sent, spread("ms"), timed, gain, f"{group['agreement'].mean():.0f}"]
+        )  # fmt: skip
+    return lines
+
+
+def curves(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
+    """Mean accuracy over all times from the cheapest to the dearest expert, straight lines between a method's lambdas."""
+    low, high = pool.times.min(), pool.times.max()
+    alone = 100 * pool.right["test"].mean(0)
+    grid = np.linspace(low, high, 500)
+
+    def area(times: np.ndarray, accuracies: np.ndarray) -> float:
+        order = np.argsort(times)
+        return float(trapezoid(np.interp(grid, times[order], accuracies[order]), grid) / (high - low))
+
+    rows = {"random mix": area(pool.times[pool.mix.corners], alone[pool.mix.corners])}
+    ends = [int(pool.times.argmin()), int(pool.times.argmax())]
+    for recipe, group in table.groupby("recipe"):
+        each = [
+            area(np.append(pool.times[ends], one["ms"]), np.append(alone[ends], one["accuracy"])) for _, one in group.groupby("seed")
+        ]
+        rows[recipe] = float(np.mean(each))
+    return [["", "mean accuracy %"], *([name, f"{value:.1f}"] for name, value in sorted(rows.items(), key=lambda pair: -pair[1]))]
+
+
+def markdown(lines: list[list[str]]) -> str:
+    head, *rows = lines
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="?", default=RESULTS, metavar="RESULTS")
+    options = parser.parse_args()
+    runs, _ = read_runs(options.results)
+    (folder,) = options.results.glob(f"pool-{DATA}-*")
+    pool = Pool(folder)
+    table = operating_points([run for run in runs if (run.headline["model"], run.headline["dataset"]) == ("router", DATA)], pool)
+    tables = {"experts": experts(pool), "points": points(table, pool), "curves": curves(table, pool)}
+    page = options.results / "routing.md"
+    text = page.read_text() if page.exists() else "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in tables)
+    page.write_text(PART.sub(lambda part: f"{part[1]}\n{markdown(tables[part[2]])}\n\n{part[3]}", text))
+
+
+if __name__ == "__main__":
+    main()
