@@ -55,7 +55,8 @@ def small(words: tuple[str, ...]) -> list[str]:
     """A training command with little data and one epoch."""
     words = ["shapes" if before == "--dataset" and word in CATALOGUE else word for before, word in zip(("", *words), words, strict=False)]
     data = SMALL[2:] if "--dataset" in words else SMALL
-    return [*words, *data, "--epochs", "1", *(["--set", "data.validation=40"] if words[1] == "cgt" else [])]
+    parts = {"cgt": ["data.validation=40"], **dict.fromkeys(("expert", "router"), ["data.validation=20", "data.holdout=20"])}
+    return [*words, *data, "--epochs", "1", *(word for each in parts.get(words[1], []) for word in ("--set", each))]
 
 
 def few(words: tuple[str, ...]) -> list[str]:
