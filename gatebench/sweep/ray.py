@@ -162,13 +162,13 @@ class Driver:
                     self._close(task)
                     if not sent.pool:
                         yield sent.job, self._finish(sent.job, sent.run)
+            except ray.exceptions.RayTaskError as error:  # before it began: gatebench is not there
+                self._close(task)
+                self._fail(sent.job, f"a worker could not begin: {first_line(error.cause or error)}. Install gatebench on all machines.")
             except GatebenchError as error:  # the disk is full here
                 ray.cancel(task)
                 self._close(task)
                 self._fail(sent.job, str(error))
-            except ray.exceptions.RayTaskError as error:  # before it began: gatebench is not there
-                self._close(task)
-                self._fail(sent.job, f"a worker could not begin: {first_line(error.cause or error)}. Install gatebench on all machines.")
             except (ray.exceptions.RayError, StopIteration):
                 self._again(task)
 

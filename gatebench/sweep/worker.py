@@ -51,20 +51,32 @@ def perform(task: Task, *parcels: Parcel, start: Parcel | None = None) -> Iterat
     Yields lines as they come, after each epoch what was written, and at the end the rest.
     """
     news: queue.SimpleQueue[News] = queue.SimpleQueue()
-    with tempfile.TemporaryDirectory(prefix="gatebench-", ignore_cleanup_errors=True) as scratch:
-        here = Path(scratch)
-        for each in parcels if start is None else (*parcels, start):
-            unpack(each, here)
-        run = moved(task.run, here, start)
-        threading.Thread(target=_report, args=(task, run, news.put), daemon=True).start()
-        while True:
-            try:
-                each = news.get(timeout=1.0)  # now and then it must be possible to cancel it
-            except queue.Empty:
-                continue
-            yield each
-            if each.failed or each.done:
-                return
+    stop = threading.Event()
+    try:
+        with tempfile.TemporaryDirectory(prefix="gatebench-", ignore_cleanup_errors=True) as scratch:
+            here = Path(scratch)
+            for each in parcels if start is None else (*parcels, start):
+                unpack(each, here)
+            run = moved(task.run, here, start)
+            thread = threading.Thread(target=_report, args=(task, run, news.put, stop), daemon=True)
+            thread.start()
+            yield from _until_done(news)
+    except (GatebenchError, OSError) as error:
+        yield News(failed=f"On {socket.gethostname()}: {first_line(error)}")
+    finally:
+        stop.set()  # a task that was cancelled trains no further
+
+
+def _until_done(news: "queue.SimpleQueue[News]") -> Iterator[News]:
+    """All news up to the last."""
+    while True:
+        try:
+            each = news.get(timeout=1.0)  # now and then it must be possible to cancel it
+        except queue.Empty:
+            continue
+        yield each
+        if each.failed or each.done:
+            return
 
 
 def moved(run: stages.Run, out: Path, start: Parcel | None = None) -> stages.Run:
@@ -77,9 +89,15 @@ def moved(run: stages.Run, out: Path, start: Parcel | None = None) -> stages.Run
 class Reporter(View):
     """A view whose lines, and what each epoch wrote, go to the driver."""
 
-    def __init__(self, send: Callable[[News], None], changes: Changes):
+    def __init__(self, send: Callable[[News], None], changes: Changes, stop: threading.Event):
         super().__init__(Console(file=io.StringIO()), "")
-        self.send, self.changes = send, changes
+        self.send, self.changes, self.stop = send, changes, stop
+
+    def wants_update(self) -> bool:
+        """Raises GatebenchError once nobody waits for the task any more."""
+        if self.stop.is_set():
+            raise GatebenchError("The task was cancelled.")
+        return super().wants_update()
 
     def say(self, what: str) -> None:
         self.send(News(line=what))
@@ -89,13 +107,13 @@ class Reporter(View):
         self.send(News(parcel=self.changes.pack()))
 
 
-def _report(task: Task, run: stages.Run, send: Callable[[News], None]) -> None:
+def _report(task: Task, run: stages.Run, send: Callable[[News], None], stop: threading.Event) -> None:
     """Do the task; whatever happens, the last news says how it ended."""
     try:
         _check(task, run)
         out = run.folder.path.parent
         changes = Changes(stages.pool_of(run.inside, run.job, out).folder if task.answers else run.folder)
-        view = Reporter(send, changes)
+        view = Reporter(send, changes, stop)
         if task.answers:
             stages.answer(run, view)
         else:
