@@ -9,8 +9,10 @@ TRAIN = $(BIN)/gatebench train
 SHORT = --epochs 15 --set training.schedule=one-cycle --set training.learning_rate=0.2 --threads 1
 PRINTED = aggressive balanced conservative sign-corrected
 EXITS = deepest exit-wise joint annealed hard soft soft-printed
+RULES = neighbours entropy complexity cascade cascade-entropy cascade-margin
+LAMBDAS = 0.5,0.6,0.7,0.8,0.9,0.95,1.0
 RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
-	$(EXITS:%=fashion-mnist-%) cifar100-exits
+	$(EXITS:%=fashion-mnist-%) cifar100-exits intel-routers $(RULES:%=intel-%)
 
 .PHONY: demo test test-slow lint results clean $(RESULTS)
 
@@ -70,6 +72,14 @@ $(EXITS:%=fashion-mnist-%): fashion-mnist-%: $(VENV)/installed
 # A few epochs of 300, for the network's times
 cifar100-exits: $(VENV)/installed
 	$(TRAIN) cgt --config cifar100 --epochs 3 --set training.schedule=one-cycle --set training.batch_size=125 --threads 1
+
+# Intel scenes and the pretrained experts/*.safetensors must lie below the data root
+intel-routers: $(VENV)/installed
+	$(BIN)/gatebench sweep-lambda router --values $(LAMBDAS) --seed 0,1,2 --threads 1
+	$(BIN)/gatebench sweep-lambda router --config expected --values $(LAMBDAS) --threads 1
+
+$(RULES:%=intel-%): intel-%: intel-routers  # whose pool they take
+	$(TRAIN) router --config $* --threads 1
 
 clean:
 	rm -rf $(VENV) demo-results

@@ -4,7 +4,8 @@
 
 Tables are those of the first section of `gatebench report RESULTS`. Each stands in the README between `<!-- tables: BEGINNING -->` and
 `<!-- end -->`: all tables whose titles begin so, or with one of several beginnings set apart by semicolons. Pictures go to
-RESULTS/pictures/: the front of executed MACs, and the curves of the runs in `CURVES`.
+RESULTS/pictures/: the front of executed MACs, and the curves of the runs in `CURVES`. Experts and routers stand on a page of their own,
+routing.md, which benchmarks/worth.py writes.
 """
 
 import argparse
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="?", default=RESULTS, metavar="RESULTS")
     options = parser.parse_args()
     runs, left_out = read_runs(options.results)
+    runs = [run for run in runs if run.headline["model"] not in ("expert", "router")]
     for line in left_out:
         print(f"left out: {line}")
     claims, *_ = compose(runs, {}, left_out).sections
