@@ -28,6 +28,12 @@ CURVES = {"exits-joint.png": ("cgt", "joint"), "exits-hard.png": ("cgt", "hard")
 PART = re.compile(r"(<!-- tables: (.*?) -->\n).*?(<!-- end -->)", re.S)
 
 
+def shown(results: Path) -> tuple[list[Run], list[str]]:
+    """The runs whose tables the README shows, and a line for each folder that could not be read."""
+    runs, left_out = read_runs(results)
+    return [run for run in runs if run.headline["model"] not in ("expert", "router")], left_out
+
+
 def with_tables(text: str, sheets: list[Sheet]) -> str:
     """The README's text with today's tables. Raises ValueError for a table that no part or more than one takes."""
     taken = []
@@ -60,8 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="?", default=RESULTS, metavar="RESULTS")
     options = parser.parse_args()
-    runs, left_out = read_runs(options.results)
-    runs = [run for run in runs if run.headline["model"] not in ("expert", "router")]
+    runs, left_out = shown(options.results)
     for line in left_out:
         print(f"left out: {line}")
     claims, *_ = compose(runs, {}, left_out).sections

@@ -145,18 +145,21 @@ def markdown(lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, nargs="?", default=RESULTS, metavar="RESULTS")
-    options = parser.parse_args()
-    runs, _ = read_runs(options.results)
-    (folder,) = options.results.glob(f"pool-{DATA}-*")
+def with_tables(text: str, results: Path) -> str:
+    """The page's text with today's tables of the runs in a folder."""
+    runs, _ = read_runs(results)
+    (folder,) = results.glob(f"pool-{DATA}-*")
     pool = Pool(folder)
     table = operating_points([run for run in runs if (run.headline["model"], run.headline["dataset"]) == ("router", DATA)], pool)
     tables = {"experts": experts(pool), "points": points(table, pool), "curves": curves(table, pool)}
-    page = options.results / "routing.md"
-    text = page.read_text() if page.exists() else "".join(f"<!-- table: {name} -->\n<!-- end -->\n" for name in tables)
-    page.write_text(PART.sub(lambda part: f"{part[1]}\n{markdown(tables[part[2]])}\n\n{part[3]}", text))
+    return PART.sub(lambda part: f"{part[1]}\n{markdown(tables[part[2]])}\n\n{part[3]}", text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="?", default=RESULTS, metavar="RESULTS")
+    page = parser.parse_args().results / "routing.md"
+    page.write_text(with_tables(page.read_text(), page.parent))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from gatebench.data import catalogue
 from gatebench.data.shapes import make_shapes
 from gatebench.report.document import compose
 from gatebench.report.reading import read_columns
-from gatebench.report.results import read_runs
 from gatebench.row import Row, TimeRow
 from gatebench.runs import RunFolder
 from gatebench.stages import PER_RUN
@@ -43,14 +42,22 @@ def committed():
 
 def test_the_tables_are_those_of_the_committed_runs(committed):
     """As `python benchmarks/results.py` writes them."""
-    from results import with_tables
+    from results import shown, with_tables
 
-    runs, left_out = read_runs(RESULTS)
+    runs, left_out = shown(RESULTS)
     assert runs and not left_out
     claims, *_ = compose(runs, {}, left_out).sections
     assert with_tables(MEASURED, claims.sheets) == MEASURED
     with pytest.raises(ValueError, match="0 parts of the README take the table"):
         with_tables("", claims.sheets)
+
+
+def test_the_tables_of_routing_are_those_of_the_committed_runs(committed):
+    """As `python benchmarks/worth.py` writes them."""
+    from worth import with_tables
+
+    text = (RESULTS / "routing.md").read_text()
+    assert "| neighbours | 0.7 |" in text and with_tables(text, RESULTS) == text
 
 
 def test_the_pictures_are_there():
@@ -69,8 +76,11 @@ def test_a_committed_run_is_complete(committed, path):
     names = {file.name for file in path.iterdir()}
     assert {"machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "breakdown.csv"} <= names
     summary = json.loads((path / "summary.json").read_text())
-    expected = set(PER_RUN) if summary["seed"] == 0 else set()
-    assert names & set(PER_RUN) == expected - ({"model.safetensors"} if summary["params"] >= MOST_PARAMS else set())
+    if summary["dataset"] == "intel-scenes":  # the pool's tables say what each expert answers; a router cannot be run without experts
+        assert not names & {"model.safetensors", "examples.npz"}
+    else:
+        expected = set(PER_RUN) if summary["seed"] == 0 else set()
+        assert names & set(PER_RUN) == expected - ({"model.safetensors"} if summary["params"] >= MOST_PARAMS else set())
     assert not list(path.rglob("*.png")) and not list(path.rglob("*.svg")) and not list(path.glob("times/*.csv"))
     content = yaml.safe_load((path / "recipe.yaml").read_text())
     assert content["training"]["epochs"] == len((path / "epochs.csv").read_text().splitlines()) - 1
