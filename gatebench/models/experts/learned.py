@@ -19,7 +19,7 @@ class LearnedGater(Pooled):
     """Logits [N, E] of the experts, from images [N, C, H, W].
 
     Every expert begins with an equal share: the head begins at zero. The paper does not say. With torch's own start the features, which
-    are large, give logits of 10 and more, so that chance decides which expert is never tried.
+    are large, give large logits, and an expert that begins with a tiny share is hardly ever tried.
     """
 
     name = "learned gater"
