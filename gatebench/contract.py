@@ -46,14 +46,25 @@ class Prepare:
     """Per channel, of pixels scaled to [0, 1]."""
     std: tuple[float, ...]
 
-    def convert(self, x: Tensor, other: "Prepare") -> Tensor:
-        """Images [N, C, H, W] that were prepared so, as another network wants them: another size, mean and deviation."""
-        if self.size != other.size:
-            x = torch.nn.functional.interpolate(x, other.size, mode="bilinear", antialias=True)
-        if (self.mean, self.std) == (other.mean, other.std):
-            return x
-        mean, std, its_mean, its_std = (x.new_tensor(each)[:, None, None] for each in (self.mean, self.std, other.mean, other.std))
-        return (x * std + mean - its_mean) / its_std
+
+class Conversion(nn.Module):
+    """Images [N, C, H, W] that were prepared for one network as another wants them: another size, mean and deviation."""
+
+    def __init__(self, given: Prepare | None, wanted: Prepare | None):
+        """None: no preparation is set, and images stay as they are."""
+        super().__init__()
+        both = given is not None and wanted is not None
+        self.size = wanted.size if both and wanted.size != given.size else None
+        self.normalises = both and (given.mean, given.std) != (wanted.mean, wanted.std)
+        if self.normalises:
+            mean, std, own_mean, own_std = (torch.tensor(each)[:, None, None] for each in (given.mean, given.std, wanted.mean, wanted.std))
+            self.register_buffer("scale", std / own_std, persistent=False)
+            self.register_buffer("shift", (mean - own_mean) / own_std, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.size:
+            x = nn.functional.interpolate(x, self.size, mode="bilinear", antialias=True)
+        return torch.addcmul(self.shift, x, self.scale) if self.normalises else x
 
 
 @dataclass
@@ -111,6 +122,8 @@ class GatedModel(nn.Module):
     """How it decides where that is chosen once it is trained; kept with the weights."""
     trainable: bool = True
     """Whether gradients can train it; what is not is trained for 0 epochs."""
+    scoring: Execution = "sparse"
+    """Execution in which epochs are scored during training: masked for what sparse execution runs one input after the other."""
     replays: bool = False
     """Whether known outputs of its parents can stand for running them: `forward` then takes them too, and there is a `replay`."""
 

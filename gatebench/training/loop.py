@@ -156,7 +156,7 @@ def _scores(model: GatedModel, test: Batches, scored: str, precision: str, epoch
     every = settings.score_every
     if not every or ((epoch + 1) % every and epoch + 1 < settings.epochs):
         return {f"{scored}_accuracy": None, "mean_gate_soft": None, "mean_gate_hard": None}
-    outcome = collect(model, test, precision)
+    outcome = collect(model, test, precision, model.scoring)
     if not np.isfinite(outcome.confidence).all():  # the epoch's last step broke what its losses had not seen
         _finite({"loss": math.nan}, epoch, folder)
     return {f"{scored}_accuracy": outcome.accuracy, **outcome.gate_means(), **outcome.gate_means_by_unit(model)}

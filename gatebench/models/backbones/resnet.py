@@ -12,6 +12,10 @@ from ...contract import GatedModel
 from ...measure.macs import count_macs
 from .feature_maps import global_average
 from .settings import Shortcut, Widths
+from .static_path import StaticPath
+
+UNEVEN = {34: (3, 4, 6, 3)}
+"""Blocks of each stage by depth, for four stages that have not equally many (He et al., table 1)."""
 
 
 class ZeroPadShortcut(nn.Module):
@@ -79,19 +83,15 @@ class ResidualTrunk(GatedModel):
         widths: Widths = (16, 32, 64),
         shortcut: Shortcut = "zero-pad",
     ):
-        """Raises ValueError for a depth that is not 2 + 2 x stages x a whole number of blocks (three stages: 6n + 2)."""
+        """Raises ValueError for a depth that its stages do not divide."""
         super().__init__()
-        per_stage, rest = divmod(depth - 2, 2 * len(widths))
-        if rest or per_stage < 1:
-            step = 2 * len(widths)
-            nearest = 2 + step * max(1, round((depth - 2) / step))
-            raise ValueError(f"depth {depth} is not 2 + {step} x blocks per stage; the nearest is {nearest}")
+        counts = blocks_of_stages(depth, len(widths))
         self.input_shape = tuple(input_shape)
         stem = nn.Conv2d(input_shape[0], widths[0], 3, 1, 1, bias=False)
         self.stem = nn.Sequential(stem, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))
         blocks, in_channels = [], widths[0]
-        for stage, width in enumerate(widths):
-            for index in range(per_stage):
+        for stage, (width, count) in enumerate(zip(widths, counts, strict=True)):
+            for index in range(count):
                 blocks.append(ResidualBlock(in_channels, width, 2 if stage and not index else 1, shortcut))
                 in_channels = width
         self.blocks = nn.ModuleList(blocks)
@@ -132,12 +132,13 @@ class ResidualTrunk(GatedModel):
         return self.classify(x)
 
 
-class StaticPath(nn.Module):
-    """The static twin of a residual network, gated or not, over the same weights."""
-
-    def __init__(self, net: ResidualTrunk):
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net.static_logits(x)
+def blocks_of_stages(depth: int, stages: int) -> tuple[int, ...]:
+    """Number of blocks of each stage. Raises ValueError for a depth that is not 2 + 2 x stages x a whole number (three stages: 6n + 2)."""
+    if stages == 4 and depth in UNEVEN:
+        return UNEVEN[depth]
+    step = 2 * stages
+    per_stage, rest = divmod(depth - 2, step)
+    if rest or per_stage < 1:
+        nearest = 2 + step * max(1, round((depth - 2) / step))
+        raise ValueError(f"depth {depth} is not 2 + {step} x blocks per stage; the nearest is {nearest}")
+    return (per_stage,) * stages

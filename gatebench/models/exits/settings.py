@@ -14,7 +14,7 @@ from ...errors import UsageError
 from ...losses import Bound, Loss
 from ...settings import IN_EPOCHS, Part, each_once, unset
 from ...studies import Study
-from ..backbones.settings import Shortcut, Widths
+from ..backbones.settings import WIDE, Shortcut, Widths
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +57,7 @@ class ResNet18(Part):
     """ResNet-18 with a stride-1 stem and no first pooling, an exit after each stage, attention heads: the one of CGT's released code."""
 
     kind: Literal["resnet18"]
-    widths: Widths = (64, 128, 256, 512)
+    widths: Widths = WIDE
 
 
 Backbone = Annotated[Cnn | Spectral | SmallResNet | ResNet18, Field(discriminator="kind")]

@@ -1,24 +1,17 @@
-"""Residual networks without gates: the static twins of block-gated ones, trained by themselves.
+"""Residual networks without gates: the static twins of gated ones, trained by themselves."""
 
-Shapes: N inputs, C channels, H x W pixels.
-"""
-
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from ...contract import Execution, Output
 from ..backbones.resnet import ResidualTrunk
+from ..backbones.settings import WIDE, Width, scaled
+from .network import Static
 
 
-class ResNet(ResidualTrunk):
-    """A residual network that decides nothing; it has no units."""
+class ResNet(Static, ResidualTrunk):
+    """The residual network for small images (He et al., section 4.2)."""
 
-    def forward(self, x: Tensor) -> Output:
-        return Output(self.static_logits(x))
 
-    def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
-        """There is nothing to decide: every execution is the dense one."""
-        nothing = torch.zeros(len(x), 0, dtype=torch.bool, device=x.device)
-        return Output(self.static_logits(x), decisions=nothing, count=self.counting(nothing))
+class WideResNet(Static, ResidualTrunk):
+    """The residual network of He et al.'s table 1, as it is run on small images: a 3x3 stem with stride 1 and no pooling behind it."""
+
+    def __init__(self, num_classes: int = 10, input_shape: tuple[int, int, int] = (3, 32, 32), depth: int = 18, width: Width = 1.0):
+        """`width` scales the channels of every layer. Raises ValueError as `ResidualTrunk`."""
+        super().__init__(num_classes, input_shape, depth, scaled(WIDE, width), "projection")

@@ -1,0 +1,61 @@
+"""VGG for small images (Simonyan and Zisserman 2015, arXiv 1409.1556, table 1, A and B), with batch norm and one linear layer as head.
+
+Shapes: N inputs, C channels, H x W pixels.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...contract import GatedModel
+from ...measure.macs import count_macs
+from .feature_maps import global_average
+from .settings import scaled
+from .static_path import StaticPath
+
+STAGES = {11: ((64,), (128,), (256, 256), (512, 512), (512, 512)), 13: ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512))}
+"""Channels of the convolutions by depth; a stage ends with a pooling."""
+
+
+class VggTrunk(GatedModel):
+    """Convolutions with batch norm and ReLU, a pooling by two after each stage, a linear head on the mean over what is left."""
+
+    def __init__(self, num_classes: int, input_shape: tuple[int, int, int], depth: int, width: float):
+        """`width` scales the channels of every layer. Raises ValueError for another depth and for images too small."""
+        super().__init__()
+        if depth not in STAGES:
+            raise ValueError(f"depth {depth} is not one of {', '.join(map(str, STAGES))}")
+        stages = [scaled(stage, width) for stage in STAGES[depth]]
+        channels, *size = input_shape
+        if min(size) >> len(stages) == 0:
+            raise ValueError(f"images of {size[0]}x{size[1]} are too small to be halved {len(stages)} times; give 32x32 or larger")
+        self.input_shape = tuple(input_shape)
+        layers, self.pooled = [], []
+        for stage in stages:
+            for index, out in enumerate(stage):
+                layers.append(nn.Sequential(nn.Conv2d(channels, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out)))
+                self.pooled.append(index == len(stage) - 1)
+                channels = out
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.Linear(channels, num_classes)
+        for layer in layers:
+            nn.init.kaiming_normal_(layer[0].weight, mode="fan_out", nonlinearity="relu")
+        self.macs_static = count_macs(StaticPath(self), (1, *self.input_shape))
+
+    def activate(self, index: int, z: Tensor) -> Tensor:
+        """What the next layer reads, from a layer's normalised output [N, C, H, W]; may overwrite it."""
+        x = F.relu(z, inplace=True)
+        if not self.pooled[index]:
+            return x
+        if not x.shape[1]:  # which torch does not pool
+            return x[:, :, ::2, ::2]
+        return F.max_pool2d(x, 2)
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits [N, classes] from the last layer's output."""
+        return self.head(global_average(x))
+
+    def static_logits(self, x: Tensor) -> Tensor:
+        """Logits of the network without gates."""
+        for index, layer in enumerate(self.layers):
+            x = self.activate(index, layer(x))
+        return self.classify(x)

@@ -1,0 +1,165 @@
+"""How a gated convolution is computed: relaxed in training, masked, or sliced to the channels that are on.
+
+A network walks through its layers once (`network.ChannelGated.walk`) and leaves each convolution to one of these engines.
+Shapes: N inputs, C channels, K channels that are held, H x W pixels.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbones.feature_maps import global_average
+from . import gates
+
+if TYPE_CHECKING:
+    from .network import ChannelGated
+
+
+class Part(NamedTuple):
+    """A feature map, or those of its channels that are not zero."""
+
+    x: Tensor
+    """[N, K, H, W]."""
+    channels: Tensor | None = None
+    """Numbers of the held channels [K], ascending; None: all are."""
+
+
+class Engine:
+    """Computes every channel of every layer; `gate` says what a convolution's normalised output is multiplied by."""
+
+    def __init__(self, net: "ChannelGated"):
+        self.net = net
+
+    def gate(self, index: int, part: Part) -> Tensor:
+        """Factors [N, C] or [1, C] of the channels of a gated convolution, from its input."""
+        raise NotImplementedError
+
+    def convolve(self, index: int, part: Part, layer: Sequence[nn.Module]) -> Part:
+        """The gated output of a layer: a convolution and its norm, unless that is folded."""
+        factors = self.gate(index, part)
+        conv, norm = conv_and_norm(layer)
+        z = norm(conv(part.x))
+        return Part(z * factors.to(z.dtype)[:, :, None, None])
+
+    def project(self, part: Part, shortcut: nn.Sequential) -> Part:
+        """The output of a shortcut with a convolution, which has no gate."""
+        return Part(shortcut(part.x))
+
+    def add(self, shortcut: Part, residual: Part) -> Part:
+        """The sum of a block's two paths; may overwrite the second."""
+        return Part(residual.x.add_(shortcut.x))
+
+    def classify(self, part: Part, head: nn.Linear) -> Tensor:
+        """Logits [N, classes]."""
+        return head(global_average(part.x))
+
+
+class Relaxed(Engine):
+    """Training: every channel is scaled by its gate. `gates` are those of the layers so far."""
+
+    def __init__(self, net: "ChannelGated"):
+        super().__init__(net)
+        self.gates: list[Tensor] = []
+
+    def gate(self, index: int, part: Part) -> Tensor:
+        soft = gates.relaxed(self.net.settings, self.net.logits(index, part), self.net.temperature)
+        self.gates.append(soft.expand(len(part.x), -1))
+        return soft
+
+    def add(self, shortcut: Part, residual: Part) -> Part:
+        return Part(shortcut.x + residual.x)
+
+
+class Masked(Engine):
+    """Inference: everything is computed, then multiplied by the decisions. `decided` and `gates` are those of the layers so far."""
+
+    def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None):
+        """`imposed` are decisions [N, S]."""
+        super().__init__(net)
+        self.inference, self.imposed = inference, None if imposed is None else net.by_layer(imposed)
+        self.gates: list[Tensor] = []
+        self.decided: list[Tensor] = []
+
+    def gate(self, index: int, part: Part) -> Tensor:
+        on, soft = self.net.decide(index, part, self.inference, self.imposed and self.imposed[index])
+        self.decided.append(on)
+        if soft is not None:
+            self.gates.append(soft)
+        return on if self.inference == "hard" else on * soft
+
+
+class Sliced(Engine):
+    """Inference of inputs that share their decisions: only the active filters are computed, on the active inputs."""
+
+    def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None):
+        """`imposed` are decisions [1, S]. Without them there must be one input, or gates that do not depend on it."""
+        super().__init__(net)
+        self.inference, self.imposed = inference, None if imposed is None else net.by_layer(imposed)
+        self.gates: list[Tensor] = []
+        self.decided: list[Tensor] = []
+
+    def convolve(self, index: int, part: Part, layer: Sequence[nn.Module]) -> Part:
+        conv, norm = conv_and_norm(layer)
+        on, soft = self.net.decide(index, part, self.inference, self.imposed and self.imposed[index])
+        self.decided.append(on)
+        if soft is not None:
+            self.gates.append(soft)
+        active = on[0].nonzero().flatten()
+        if len(active) == conv.out_channels:
+            active = None
+        z = sliced(part, conv, norm, active)
+        if self.inference != "hard":
+            scale = soft if active is None else soft[:, active]
+            z = z * scale.to(z.dtype)[:, :, None, None]
+        return Part(z, active)
+
+    def project(self, part: Part, shortcut: nn.Sequential) -> Part:
+        return Part(sliced(part, *conv_and_norm(shortcut), None))
+
+    def add(self, shortcut: Part, residual: Part) -> Part:
+        if residual.channels is None and shortcut.channels is None:
+            return super().add(shortcut, residual)
+        channels = None
+        if shortcut.channels is not None and residual.channels is not None:
+            channels = torch.cat([shortcut.channels, residual.channels]).unique()
+        if channels is None and shortcut.channels is None:  # the stream is complete, and nobody reads it again
+            return Part(shortcut.x.index_add_(1, residual.channels, residual.x))
+        if channels is None:
+            return Part(residual.x.index_add_(1, shortcut.channels, shortcut.x))
+        shape = (len(residual.x), len(channels), *residual.x.shape[2:])
+        total = residual.x.new_zeros(shape)
+        for each in (shortcut, residual):
+            total.index_add_(1, torch.searchsorted(channels, each.channels), each.x)
+        return Part(total, channels)
+
+    def classify(self, part: Part, head: nn.Linear) -> Tensor:
+        weight = head.weight if part.channels is None else head.weight[:, part.channels]
+        return F.linear(global_average(part.x), weight, head.bias)
+
+
+def conv_and_norm(layer: Sequence[nn.Module]) -> tuple[nn.Conv2d, nn.Module]:
+    """The convolution of a layer and its norm, which is the identity where it was folded."""
+    conv, *rest = layer
+    return conv, rest[0] if rest and isinstance(rest[0], nn.BatchNorm2d) else nn.Identity()
+
+
+def sliced(part: Part, conv: nn.Conv2d, norm: nn.Module, active: Tensor | None) -> Tensor:
+    """norm(conv(x)) for the active filters alone (None: all), from the held channels of x."""
+    weight = conv.weight if active is None else conv.weight.index_select(0, active)
+    if part.channels is not None:
+        weight = weight.index_select(1, part.channels)
+    bias = conv.bias if conv.bias is None or active is None else conv.bias[active]
+    if part.x.shape[1] and len(weight):
+        y = F.conv2d(part.x, weight, bias, conv.stride, conv.padding)
+    else:  # nothing to read or to compute
+        height, width = (-(-size // step) for size, step in zip(part.x.shape[2:], conv.stride, strict=True))
+        y = part.x.new_zeros(len(part.x), len(weight), height, width)
+        y = y if bias is None else y + bias[:, None, None]
+    if not isinstance(norm, nn.BatchNorm2d) or not len(weight):
+        return y
+    columns = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    mean, variance, scale, shift = columns if active is None else (each[active] for each in columns)
+    return F.batch_norm(y, mean, variance, scale, shift, eps=norm.eps)

@@ -1,0 +1,25 @@
+"""Channel gates: channels of convolutions that are left out per input. Nothing here imports torch."""
+
+from ...row import Column
+from ..registry import register
+from .settings import ChannelEvaluation, Sparsity
+
+COLUMNS = (
+    Column(
+        name="tradeoff", kind="number", heading="L1 weight", digits=5,
+        meaning="weight of the sum of the gates in the loss",
+    ),
+)  # fmt: skip
+
+for kind, depths in (("vgg", (11, 13)), ("resnet", (18, 34))):
+    for depth in depths:
+        register(
+            f"lag-{kind}{depth}",
+            f"gatebench.models.channels.{kind}:Gated{'Vgg' if kind == 'vgg' else 'ResNet'}",
+            recipes=f"lag-{kind}",
+            default="released",
+            preset={"depth": depth},
+            losses=(Sparsity,),
+            study=ChannelEvaluation,
+            columns=COLUMNS,
+        )

@@ -1,0 +1,159 @@
+"""Networks with a gate on every output channel of their convolutions: after batch norm, before ReLU (LAG).
+
+Shapes: N inputs, L gated convolutions, C channels of a convolution, S channels of all of them, U units, H x W pixels.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...contract import Execution, GatedModel, Output, Unit
+from ...measure.macs import count_macs, count_params
+from ..backbones.static_path import StaticPath
+from . import gates
+from .engines import Engine, Part, Relaxed
+from .execution import run_channels
+from .settings import Gate, Inference
+
+if TYPE_CHECKING:
+    from ...evaluation.outcome import Outcome
+
+NORM = 2
+"""Weights that batch norm has for each channel."""
+
+
+class Layer(NamedTuple):
+    """A convolution or linear layer of the network."""
+
+    name: str
+    module: nn.Conv2d | nn.Linear
+    gated: bool
+
+
+class ChannelGated(GatedModel):
+    """What channel-gated networks share. A trunk mixed in gives `weighted_layers`, `inputs` and `walk`."""
+
+    scoring: Execution = "masked"
+
+    def add_gates(self, settings: Gate, inference: Inference) -> None:
+        """Called once the trunk is built."""
+        self.settings, self.policy = settings, inference
+        layers = self.weighted_layers()
+        gated = [each.module for each in layers if each.gated]
+        self.gates = nn.ModuleList(gates.build(settings, conv.in_channels, conv.out_channels) for conv in gated)
+        self.register_buffer("temperature", torch.tensor(settings.temperature.at(0.0)))
+        self.of_input = self.gates[0].of_input
+        macs = self._layer_macs(layers)
+        self.units = [
+            Unit(name, "channels" if has_gate else "dense", module.out_channels if has_gate else 0, macs[name], count_params(module))
+            for name, module, has_gate in layers
+        ]
+        self.widths = [conv.out_channels for conv in gated]
+        if self.of_input:
+            self.macs_gate = sum(count_macs(each, (1, conv.in_channels)) for each, conv in zip(self.gates, gated, strict=True))
+
+    # What a trunk gives
+
+    def gated_layers(self) -> list[Sequence[nn.Module]]:
+        """The convolution and norm of every gated layer; without the norm where it was folded."""
+        raise NotImplementedError
+
+    def weighted_layers(self) -> list[Layer]:
+        """Every convolution and linear layer, in the order of the computation."""
+        raise NotImplementedError
+
+    def inputs(self, on: list[Tensor]) -> list[Tensor]:
+        """Active inputs [N] that each of these layers reads, from the gates [N, C] of the gated ones; differentiable."""
+        raise NotImplementedError
+
+    def walk(self, x: Tensor, engine: Engine) -> Tensor:
+        """Logits [N, classes] of images [N, C, H, W], every layer computed by an engine."""
+        raise NotImplementedError
+
+    # Gates
+
+    def logits(self, index: int, part: Part) -> Tensor:
+        """Gate logits [N, C], or [1, C] where they do not depend on the input, from a layer's input."""
+        gate = self.gates[index]
+        if not gate.of_input:
+            return gate(None)
+        pooled = part.x.mean((2, 3))
+        if part.channels is not None:
+            held, pooled = pooled, pooled.new_zeros(len(pooled), gate.layers[0].in_features)
+            pooled[:, part.channels] = held
+        return gate(pooled)
+
+    def decide(self, index: int, part: Part, inference: Inference, imposed: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Decisions and gates of a layer, [N, C] or [1, C] each, from its input; without gates where nothing asks for them."""
+        if imposed is not None and inference == "hard":
+            return imposed, None
+        logits = self.logits(index, part).float()
+        soft = torch.sigmoid(logits / self.temperature)
+        if imposed is None:
+            imposed = torch.ones_like(logits, dtype=torch.bool) if inference == "soft" else logits > 0
+        return imposed, soft
+
+    def begin_epoch(self, progress: float) -> None:
+        self.temperature.fill_(self.settings.temperature.at(progress))
+
+    def forward(self, x: Tensor) -> Output:
+        """Relaxed gates [N, S]; every channel is computed."""
+        engine = Relaxed(self)
+        logits = self.walk(x, engine)
+        return Output(logits, torch.cat(engine.gates, 1))
+
+    def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Inference | None) -> Output:
+        return run_channels(self, x, execution, decisions, policy or self.policy)
+
+    def operate(self, row: Mapping[str, Any]) -> None:
+        self.policy = row["policy"]
+
+    def claimed(self, decisions: np.ndarray, gates: np.ndarray | None = None) -> float:
+        """1 - mean soft gate, as LAG reports it; without gates, the share of channels off."""
+        return 100 * (1 - float((decisions if gates is None else gates).mean()))
+
+    # Cost
+
+    def by_layer(self, on: Tensor) -> list[Tensor]:
+        """Gates or decisions [N, S] by gated convolution, [N, C] each."""
+        return list(on.split(self.widths, 1))
+
+    def unit_macs(self, on: Tensor) -> Tensor:
+        """Active inputs x active outputs of every layer, in MACs [N, U]."""
+        parts = self.by_layer(on)
+        outputs = iter(parts)
+        columns = []
+        for unit, (_, module, gated), active in zip(self.units, self.weighted_layers(), self.inputs(parts), strict=True):
+            reads, makes = module.weight.shape[1], module.weight.shape[0]
+            made = next(outputs).sum(1) if gated else makes
+            columns.append(active * made * (unit.macs / (reads * makes)))
+        return torch.stack(columns, 1)
+
+    def params_used(self, on: Tensor) -> int:
+        """Weights of the network that is left when only the channels `on` [S] are kept, with gates that depend on the input."""
+        parts = self.by_layer(on.double()[None])
+        outputs, total = iter(parts), 0.0
+        for (_, module, gated), active in zip(self.weighted_layers(), self.inputs(parts), strict=True):
+            made = float(next(outputs).sum()) if gated else module.weight.shape[0]
+            others = made if isinstance(module, nn.Linear) else NORM * made
+            total += float(active) * made * module.weight[0, 0].numel() + others
+        return round(total) + (count_params(self.gates) if self.of_input else 0)
+
+    def measured(self, outcome: "Outcome") -> dict[str, Any]:
+        return {"params_used": self.params_used(torch.from_numpy(outcome.decisions.any(0)))}
+
+    def references(self) -> dict[str, nn.Module]:
+        return {"its static twin": StaticPath(self)}
+
+    def _layer_macs(self, layers: list[Layer]) -> dict[str, int]:
+        """MACs of each layer for one input."""
+        shapes, copied = {}, copy.deepcopy(StaticPath(self)).to("meta").eval()
+        for name, module, _ in copied.trunk.weighted_layers():
+            module.register_forward_hook(lambda module, inputs, output, name=name: shapes.update({name: tuple(inputs[0].shape)}))
+        with torch.no_grad():
+            copied(torch.empty(1, *self.input_shape, device="meta"))
+        return {name: count_macs(module, shapes[name]) for name, module, _ in layers}
