@@ -20,21 +20,20 @@ class VggTrunk(GatedModel):
     """Convolutions with batch norm and ReLU, a pooling by two after each stage, a linear head on the mean over what is left."""
 
     def __init__(self, num_classes: int, input_shape: tuple[int, int, int], depth: int, width: float):
-        """`width` scales the channels of every layer. Raises ValueError for another depth and for images too small."""
+        """`width` scales the channels of every layer; a map of one pixel is not pooled. Raises ValueError for another depth."""
         super().__init__()
         if depth not in STAGES:
             raise ValueError(f"depth {depth} is not one of {', '.join(map(str, STAGES))}")
-        stages = [scaled(stage, width) for stage in STAGES[depth]]
-        channels, *size = input_shape
-        if min(size) >> len(stages) == 0:
-            raise ValueError(f"images of {size[0]}x{size[1]} are too small to be halved {len(stages)} times; give 32x32 or larger")
         self.input_shape = tuple(input_shape)
+        channels, size = input_shape[0], min(input_shape[1:])
         layers, self.pooled = [], []
-        for stage in stages:
-            for index, out in enumerate(stage):
+        for stage in STAGES[depth]:
+            widths = scaled(stage, width)
+            for index, out in enumerate(widths):
                 layers.append(nn.Sequential(nn.Conv2d(channels, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out)))
-                self.pooled.append(index == len(stage) - 1)
+                self.pooled.append(index == len(widths) - 1 and size > 1)
                 channels = out
+            size = max(1, size // 2)
         self.layers = nn.ModuleList(layers)
         self.head = nn.Linear(channels, num_classes)
         for layer in layers:
