@@ -37,8 +37,8 @@ def with_gates(net: ChannelGated, share: float) -> ChannelGated:
     moved = copy.deepcopy(net)
     with torch.no_grad():
         for gate, layer in zip(moved.gates, moved.gated_layers(), strict=True):
-            soft = torch.sigmoid(gate.logits / moved.temperature) * share
-            gate.logits.copy_(torch.logit(soft) * moved.temperature)
+            soft = torch.sigmoid(gate.logits / gate.temperature) * share
+            gate.logits.copy_(torch.logit(soft) * gate.temperature)
             norm = conv_and_norm(layer)[1]
             norm.weight.div_(share)
             norm.bias.div_(share)

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.feature_maps import global_average
-from . import gates
 
 if TYPE_CHECKING:
     from .network import ChannelGated
@@ -58,19 +57,25 @@ class Engine:
 
 
 class Relaxed(Engine):
-    """Training: every channel is scaled by its gate. `gates` are those of the layers so far."""
+    """Training: every channel is scaled. `gates` are those of the layers so far."""
 
     def __init__(self, net: "ChannelGated"):
         super().__init__(net)
         self.gates: list[Tensor] = []
+        self.factors: list[Tensor] = []
 
     def gate(self, index: int, part: Part) -> Tensor:
-        soft = gates.relaxed(self.net.settings, self.net.logits(index, part), self.net.temperature)
-        self.gates.append(soft.expand(len(part.x), -1))
-        return soft
+        factors, relaxed = self.net.gates[index].relaxed(self.net.logits(index, part))
+        self.gates.append(relaxed.expand(len(part.x), -1))
+        self.factors.append(factors)
+        return factors
 
     def add(self, shortcut: Part, residual: Part) -> Part:
         return Part(shortcut.x + residual.x)
+
+    def terms(self) -> dict[str, Tensor]:
+        """The sum of each layer's factors [N, L], under the name of the network's term where it has one."""
+        return {name: torch.stack([each.sum(1) for each in self.factors], 1) for name in self.net.terms}
 
 
 class Masked(Engine):

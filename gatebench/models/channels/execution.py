@@ -44,7 +44,7 @@ def _sliced(net: "ChannelGated", x: Tensor, imposed: Tensor | None, inference: s
 
 def _output(net, logits: Tensor, engine: Masked | Sliced, count) -> Output:
     decisions = torch.cat(engine.decided, 1).expand(len(logits), -1)
-    gates = torch.cat(engine.gates, 1).expand(len(logits), -1) if engine.gates else None
+    gates = torch.cat(engine.gates, 1).expand(len(logits), -1) if engine.gates and net.bounded else None
     return Output(logits, gates, decisions, count=count)
 
 

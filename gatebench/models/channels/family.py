@@ -2,7 +2,7 @@
 
 from ...row import Column
 from ..registry import register
-from .settings import ChannelEvaluation, Sparsity
+from .settings import ChannelEvaluation, Saliency, Sparsity
 
 COLUMNS = (
     Column(
@@ -19,7 +19,7 @@ for kind, depths in (("vgg", (11, 13)), ("resnet", (18, 34))):
             recipes=f"lag-{kind}",
             default="released",
             preset={"depth": depth},
-            losses=(Sparsity,),
+            losses=(Sparsity, Saliency),
             study=ChannelEvaluation,
             columns=COLUMNS,
         )

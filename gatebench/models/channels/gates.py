@@ -1,54 +1,128 @@
-"""Where the gate of a channel comes from.
+"""Where the gate of a channel comes from, and when a channel is on.
 
 Shapes: N inputs, C channels that are gated, D channels of the layer's input, H x W pixels.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 from ...gating import straight_through
-from .settings import FreeGate, Gate, InputGate
+from .settings import FreeGate, Gate, InputGate, SaliencyGate
 
 LEAST_HIDDEN = 8
+"""Units of the hidden layer of an `InputGates`."""
 
 
-class FreeGates(nn.Module):
+class SigmoidGates(nn.Module):
+    """Gates sigmoid(logit / temperature); a channel is on where its logit is above 0."""
+
+    bounded = True
+    """Whether gates are shares in [0, 1]."""
+
+    def __init__(self, settings: FreeGate | InputGate):
+        super().__init__()
+        self.annealed, self.hard = settings.temperature, getattr(settings, "estimator", "soft") == "straight-through"
+        self.register_buffer("temperature", torch.tensor(self.annealed.at(0.0)))
+
+    def begin_epoch(self, progress: float) -> None:
+        """Called before every epoch with the share of the training that is done."""
+        self.temperature.fill_(self.annealed.at(progress))
+
+    def relaxed(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors of the channels in training, and gates in [0, 1]: here the same, of the shape of the logits."""
+        gates = self.soft(logits)
+        gates = straight_through(gates) if self.hard else gates
+        return gates, gates
+
+    def soft(self, logits: Tensor) -> Tensor:
+        """What a channel that runs is scaled by where inference is not hard, fp32."""
+        return torch.sigmoid(logits.float() / self.temperature)
+
+    def on(self, logits: Tensor) -> Tensor:
+        """Decisions, boolean."""
+        return logits > 0
+
+
+class FreeGates(SigmoidGates):
     """A free logit a channel; every input has the same gates."""
 
     of_input = False
 
     def __init__(self, settings: FreeGate, inputs: int, channels: int):
-        super().__init__()
+        super().__init__(settings)
         self.logits = nn.Parameter(torch.full((channels,), settings.start))
 
-    def forward(self, pooled: Tensor) -> Tensor:
+    def forward(self, pooled: None) -> Tensor:
         """Logits [1, C]."""
         return self.logits[None]
 
 
-class InputGates(nn.Module):
+class InputGates(SigmoidGates):
     """Logits from the pooled input of the layer, through two linear layers."""
 
     of_input = True
 
     def __init__(self, settings: InputGate, inputs: int, channels: int):
-        super().__init__()
+        super().__init__(settings)
         hidden = max(LEAST_HIDDEN, inputs // settings.reduction)
         self.layers = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, channels))
         nn.init.constant_(self.layers[2].bias, settings.start)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """What the gates see of the layer's input: [N, D, H, W] -> [N, D]."""
+        return x.mean((2, 3))
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Logits [N, C] from the pooled input [N, D]."""
         return self.layers(pooled)
 
 
-def build(settings: Gate, inputs: int, channels: int) -> nn.Module:
+class SaliencyGates(nn.Module):
+    """Saliencies relu(linear(pooled input)); of every input the same number of channels is on, those with the largest."""
+
+    of_input = True
+    bounded = False
+
+    def __init__(self, settings: SaliencyGate, inputs: int, channels: int):
+        super().__init__()
+        self.settings, self.channels = settings, channels
+        self.layers = nn.Sequential(nn.Linear(inputs, channels))
+        nn.init.kaiming_normal_(self.layers[0].weight)
+        nn.init.ones_(self.layers[0].bias)
+        self.register_buffer("density", torch.tensor(1.0))
+
+    def begin_epoch(self, progress: float) -> None:
+        done = min(1.0, progress / self.settings.shrink) if self.settings.shrink else 1.0
+        self.density.fill_(1 - (1 - self.settings.density) * done)
+
+    def pool(self, x: Tensor) -> Tensor:
+        return x.abs().mean((2, 3))
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """[N, C] from the pooled input [N, D]; a saliency is what of it is above 0."""
+        return self.layers(pooled)
+
+    def relaxed(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        on = self.on(logits)
+        return self.soft(logits) * on, on.float()
+
+    def soft(self, logits: Tensor) -> Tensor:
+        return torch.relu(logits.float())
+
+    @property
+    def count(self) -> int:
+        """Channels that are on."""
+        return math.ceil(float(self.density) * self.channels)
+
+    def on(self, logits: Tensor) -> Tensor:
+        return torch.zeros_like(logits, dtype=torch.bool).scatter_(1, logits.topk(self.count, 1).indices, True)
+
+
+KINDS = {FreeGate: FreeGates, InputGate: InputGates, SaliencyGate: SaliencyGates}
+
+
+def build(settings: Gate, inputs: int, channels: int) -> FreeGates | InputGates | SaliencyGates:
     """The gates of a convolution with so many inputs and outputs."""
-    return (FreeGates if isinstance(settings, FreeGate) else InputGates)(settings, inputs, channels)
-
-
-def relaxed(settings: Gate, logits: Tensor, temperature: float) -> Tensor:
-    """Gates in training, of logits at a temperature."""
-    soft = torch.sigmoid(logits.float() / temperature)
-    hard = isinstance(settings, InputGate) and settings.estimator == "straight-through"
-    return straight_through(soft) if hard else soft
+    return KINDS[type(settings)](settings, inputs, channels)

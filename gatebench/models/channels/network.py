@@ -40,13 +40,16 @@ class ChannelGated(GatedModel):
     scoring: Execution = "masked"
 
     def add_gates(self, settings: Gate, inference: Inference) -> None:
-        """Called once the trunk is built."""
-        self.settings, self.policy = settings, inference
+        """Called once the trunk is built. Raises ValueError for gates that cannot be run so."""
+        self.policy = inference
         layers = self.weighted_layers()
         gated = [each.module for each in layers if each.gated]
         self.gates = nn.ModuleList(gates.build(settings, conv.in_channels, conv.out_channels) for conv in gated)
-        self.register_buffer("temperature", torch.tensor(settings.temperature.at(0.0)))
-        self.of_input = self.gates[0].of_input
+        self.of_input, self.bounded = self.gates[0].of_input, self.gates[0].bounded
+        if not self.bounded:
+            self.terms = ("saliency",)
+            if inference != "scaled":
+                raise ValueError(f"saliencies scale their channels, so inference must be scaled, not {inference}")
         macs = self._layer_macs(layers)
         self.units = [
             Unit(name, "channels" if has_gate else "dense", module.out_channels if has_gate else 0, macs[name], count_params(module))
@@ -79,38 +82,65 @@ class ChannelGated(GatedModel):
     def logits(self, index: int, part: Part) -> Tensor:
         """Gate logits [N, C], or [1, C] where they do not depend on the input, from a layer's input."""
         gate = self.gates[index]
-        if not gate.of_input:
+        if not self.of_input:
             return gate(None)
-        pooled = part.x.mean((2, 3))
+        pooled = gate.pool(part.x)
         if part.channels is not None:
             held, pooled = pooled, pooled.new_zeros(len(pooled), gate.layers[0].in_features)
             pooled[:, part.channels] = held
         return gate(pooled)
 
     def decide(self, index: int, part: Part, inference: Inference, imposed: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Decisions and gates of a layer, [N, C] or [1, C] each, from its input; without gates where nothing asks for them."""
+        """Decisions and what channels are scaled by unless inference is hard, [N, C] or [1, C] each, from a layer's input.
+
+        Imposed decisions of hard inference evaluate no gate, and have no scale.
+        """
         if imposed is not None and inference == "hard":
             return imposed, None
-        logits = self.logits(index, part).float()
-        soft = torch.sigmoid(logits / self.temperature)
+        logits = self.logits(index, part)
         if imposed is None:
-            imposed = torch.ones_like(logits, dtype=torch.bool) if inference == "soft" else logits > 0
-        return imposed, soft
+            imposed = torch.ones_like(logits, dtype=torch.bool) if inference == "soft" else self.gates[index].on(logits)
+        return imposed, self.gates[index].soft(logits)
 
     def begin_epoch(self, progress: float) -> None:
-        self.temperature.fill_(self.settings.temperature.at(progress))
+        for gate in self.gates:
+            gate.begin_epoch(progress)
 
     def forward(self, x: Tensor) -> Output:
         """Relaxed gates [N, S]; every channel is computed."""
         engine = Relaxed(self)
         logits = self.walk(x, engine)
-        return Output(logits, torch.cat(engine.gates, 1))
+        return Output(logits, torch.cat(engine.gates, 1), terms=engine.terms())
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Inference | None) -> Output:
         return run_channels(self, x, execution, decisions, policy or self.policy)
 
     def operate(self, row: Mapping[str, Any]) -> None:
         self.policy = row["policy"]
+
+    # Decisions: with saliencies, as many channels of a layer for every input
+
+    def legal(self, decisions: Tensor) -> Tensor:
+        if self.bounded:
+            return super().legal(decisions)
+        counts = torch.stack([each.sum(1) for each in self.by_layer(decisions)], 1)
+        return (counts == counts.new_tensor([gate.count for gate in self.gates])).all(1)
+
+    def most(self) -> Tensor:
+        return super().most() if self.bounded else self._first()
+
+    def least(self) -> Tensor:
+        return super().least() if self.bounded else self._first()
+
+    def random_decisions(self, count: int, draw: np.random.Generator) -> Tensor:
+        if self.bounded:
+            return super().random_decisions(count, draw)
+        parts = [draw.permuted(np.tile(each.numpy(), (count, 1)), axis=1) for each in self.by_layer(self._first()[None])]
+        return torch.from_numpy(np.concatenate(parts, 1))
+
+    def _first(self) -> Tensor:
+        """Decisions [S] with the first channels of each layer on, as many as there must be."""
+        return torch.cat([torch.arange(width) < gate.count for width, gate in zip(self.widths, self.gates, strict=True)])
 
     def claimed(self, decisions: np.ndarray, gates: np.ndarray | None = None) -> float:
         """1 - mean soft gate, as LAG reports it; without gates, the share of channels off."""

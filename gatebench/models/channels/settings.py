@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ...errors import UsageError
-from ...losses import Batch, Bound, Loss
+from ...losses import Batch, Bound, Loss, Term
 from ...settings import Part, each_once
 from ...studies import Study
 
@@ -32,6 +32,7 @@ class Annealed(Part):
     least: PositiveFloat = 0.5
     decay: float = Field(0.9, gt=0, le=1)
     steps: PositiveInt = 25
+    """How often it decays."""
 
     def at(self, progress: float) -> float:
         """The temperature once this share of the training is done."""
@@ -60,7 +61,18 @@ class InputGate(Part):
     temperature: Annealed = Annealed()
 
 
-Gate = Annotated[FreeGate | InputGate, Field(discriminator="kind")]
+class SaliencyGate(Part):
+    """Feature boosting and suppression (Gao et al. 2019, arXiv 1810.05331): saliencies from the layer's input, pooled, through one linear
+    layer; the same number of channels is on for every input, those with the largest, each scaled by its saliency."""
+
+    kind: Literal["saliency"]
+    density: float = Field(0.5, gt=0, le=1)
+    """Share of a layer's channels that are on, rounded up."""
+    shrink: float = Field(0.5, ge=0, le=1)
+    """Share of the training over which the density falls to that, from 1."""
+
+
+Gate = Annotated[FreeGate | InputGate | SaliencyGate, Field(discriminator="kind")]
 """Where a channel's gate comes from."""
 
 
@@ -82,6 +94,12 @@ class Sparsity(Loss):
         from .absorbed import absorbed
 
         return absorbed(model, batch.x)
+
+
+class Saliency(Term):
+    """Sum of all saliencies (feature boosting and suppression, section 3.4)."""
+
+    kind = "saliency"
 
 
 class ChannelEvaluation(Study):
