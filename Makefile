@@ -22,7 +22,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
-test-slow: $(VENV)/installed-test lint
+test-slow: $(VENV)/installed-slow lint
 	$(BIN)/python -m pytest --numprocesses logical --dist loadfile -m ""
 
 lint: $(VENV)/installed-test
@@ -36,6 +36,10 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/installed-slow: $(VENV)/installed-test  # with Ray, for the tests of clusters
+	$(BIN)/pip install --quiet --editable '.[ray]'
 	touch $@
 
 # The rows of results/ on a CPU, some hours; two at a time with `make -j2 results`. Stopped, it goes on where it was.

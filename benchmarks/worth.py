@@ -26,23 +26,22 @@ PART = re.compile(r"(<!-- table: (.*?) -->\n).*?(<!-- end -->)", re.S)
 
 
 class Pool:
-    """Accuracies and times of the experts."""
+    """Accuracies (%) and times of the experts."""
 
-    def __init__(self, folder: Path):
-        content = json.loads((folder / "pool.json").read_text())
-        self.roles, self.machine = list(content["members"]), content["times"][0]["machine"]
+    def __init__(self, folder: Path, curves: pd.DataFrame):
+        """`curves` is the routing.csv of any run of these experts: accuracies alone and the oracle's are the same in all."""
+        content, validation = json.loads((folder / "pool.json").read_text()), pd.read_parquet(folder / "validation.parquet")
+        self.roles, self.curves = list(content["members"]), curves
         self.times = np.array([content["times"][0]["latency_ms"][role] for role in self.roles])
-        tables = {part: pd.read_parquet(folder / f"{part}.parquet") for part in ("validation", "test")}
-        self.severity = tables["test"]["severity"].to_numpy()
-        self.right = {part: self._right(table) for part, table in tables.items()}
-        self.mix = Mix.chosen_on(self.right["validation"].mean(0), self.times)
-
-    def _right(self, table: pd.DataFrame) -> np.ndarray:
-        return np.stack([np.stack(table[role]).argmax(1) == table["label"] for role in self.roles], 1)
+        self.severities = [name for name in dict.fromkeys(curves["severity"]) if name != "all"]
+        self.alone = curves[(curves["curve"] == "experts") & (curves["severity"] == "all")].set_index("setting")["accuracy"]
+        self.alone = self.alone[self.roles].to_numpy()
+        right = [(np.stack(validation[role]).argmax(1) == validation["label"]).mean() for role in self.roles]
+        self.mix = Mix.chosen_on(np.array(right), self.times)
 
     def mixed(self, milliseconds: float) -> float:
         """Accuracy (%) of the random mix at this mean time."""
-        return 100 * self.mix.accuracy(self.right["test"].mean(0), self.times, milliseconds)
+        return self.mix.accuracy(self.alone, self.times, milliseconds)
 
 
 def operating_points(runs: list, pool: Pool) -> pd.DataFrame:
@@ -54,11 +53,11 @@ def operating_points(runs: list, pool: Pool) -> pd.DataFrame:
     lines = []
     for run in runs:
         recipe = run.headline["recipe"]
-        looked_at = 0.0 if recipe.startswith("cascade") else float(np.median(gaters[recipe] or [np.nan]))
+        gater = 0.0 if recipe.startswith("cascade") else float(np.median(gaters[recipe] or [np.nan]))
         for row in run.points:
             if "severity" in row:
                 continue
-            time = looked_at + row["expected_ms"]
+            time = gater + row["expected_ms"]
             measured = next((each for each in run.times if each["batch_size"] == 1 and same_point(each, row)), {})
             shift = pool.mixed(row["expected_ms"]) - pool.mixed(time)
             severities = {each["severity"]: each["accuracy"] for each in run.points if "severity" in each and _same(each, row)}
@@ -79,21 +78,18 @@ def _same(first: dict, second: dict) -> bool:
 
 
 def experts(pool: Pool) -> list[list[str]]:
-    names = list(dict.fromkeys(pool.severity))
-    lines = [["", *names, "all", "ms"]]
-    right = pool.right["test"]
-
-    def line(name: str, good: np.ndarray, time: float) -> list[str]:
-        return [name, *(f"{100 * good[pool.severity == each].mean():.1f}" for each in names), f"{100 * good.mean():.1f}", f"{time:.1f}"]
-
-    lines += [line(f"{role} alone", right[:, number], pool.times[number]) for number, role in enumerate(pool.roles)]
-    order = np.argsort(pool.times)
-    ideal = order[right[:, order].argmax(1)]
-    return [*lines, line("oracle: the cheapest that is right", right.any(1), pool.times[ideal].mean())]
+    names = [*pool.severities, "all"]
+    rows = {f"{role} alone": pool.curves[pool.curves["setting"] == role] for role in pool.roles}
+    rows["oracle: the cheapest that is right"] = pool.curves[pool.curves["curve"] == "oracle"]
+    lines = [["", *names, "ms"]]
+    for name, table in rows.items():
+        table = table.set_index("severity")
+        lines.append([name, *(f"{table['accuracy'][each]:.1f}" for each in names), f"{table['ms']['all']:.1f}"])
+    return lines
 
 
 def points(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
-    names = list(dict.fromkeys(pool.severity))
+    names = pool.severities
     shares = [f"to {role} %" for role in pool.roles]
     lines = [["router", "lambda", "seeds", "accuracy %", *names, *shares, "ms", "measured ms", "gain over mix (95 %)", "as the oracle %"]]
     for (recipe, weight), group in table.groupby(["recipe", "lambda"], sort=False):
@@ -123,7 +119,7 @@ def points(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
 def curves(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
     """Mean accuracy over all times from the cheapest to the dearest expert, straight lines between a method's lambdas."""
     low, high = pool.times.min(), pool.times.max()
-    alone = 100 * pool.right["test"].mean(0)
+    alone = pool.alone
     grid = np.linspace(low, high, 500)
 
     def area(times: np.ndarray, accuracies: np.ndarray) -> float:
@@ -133,9 +129,7 @@ def curves(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
     rows = {"random mix": area(pool.times[pool.mix.corners], alone[pool.mix.corners])}
     ends = [int(pool.times.argmin()), int(pool.times.argmax())]
     for recipe, group in table.groupby("recipe"):
-        each = [
-            area(np.append(pool.times[ends], one["ms"]), np.append(alone[ends], one["accuracy"])) for _, one in group.groupby("seed")
-        ]
+        each = [area(np.append(pool.times[ends], one["ms"]), np.append(alone[ends], one["accuracy"])) for _, one in group.groupby("seed")]
         rows[recipe] = float(np.mean(each))
     return [["", "mean accuracy %"], *([name, f"{value:.1f}"] for name, value in sorted(rows.items(), key=lambda pair: -pair[1]))]
 
@@ -149,8 +143,9 @@ def with_tables(text: str, results: Path) -> str:
     """The page's text with today's tables of the runs in a folder."""
     runs, _ = read_runs(results)
     (folder,) = results.glob(f"pool-{DATA}-*")
-    pool = Pool(folder)
-    table = operating_points([run for run in runs if (run.headline["model"], run.headline["dataset"]) == ("router", DATA)], pool)
+    runs = [run for run in runs if (run.headline["model"], run.headline["dataset"]) == ("router", DATA)]
+    pool = Pool(folder, pd.read_csv(runs[0].folder / "routing.csv"))
+    table = operating_points(runs, pool)
     tables = {"experts": experts(pool), "points": points(table, pool), "curves": curves(table, pool)}
     return PART.sub(lambda part: f"{part[1]}\n{markdown(tables[part[2]])}\n\n{part[3]}", text)
 

@@ -20,19 +20,11 @@ import pyarrow.parquet as pq
 
 from .data.images import Dataset, Images
 from .errors import GatebenchError, first_line
+from .measure.conditions import Conditions
 from .runs import RunFolder
 
 KEPT_DIGITS = 3
 """Significant digits of a stored time: it becomes a part of what a router's numbers depend on."""
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What a measured time depends on besides the networks."""
-
-    machine: str
-    device: str
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,7 @@ class Pool:
     def times(self, conditions: Conditions) -> list[float] | None:
         """Stored milliseconds of each network, one input at a time, [P]; None where they were not measured under these conditions."""
         for measured in self._content["times"]:
-            if all(measured.get(name) == value for name, value in vars(conditions).items()):
+            if conditions.match(measured):
                 return [measured["latency_ms"][role] for role in self.members]
         return None
 

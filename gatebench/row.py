@@ -97,10 +97,11 @@ class Place(_Columns):
 
 
 class Row(Network, Place):
-    """One operating point of a finished run."""
+    """One operating point of a finished run, or a reference that stands beside all of them."""
 
     split: Text = _column("the part that was scored: test or validation", required=True)
     severity: Text | None = _column("of the corruption of the scored inputs; absent: all of them")
+    reference: Text | None = _column("what the operating points are compared with, such as an expert alone; absent: it is one of them")
     accuracy: Percent = _column("last epoch", "%", required=True)
     accuracy_low: Percent = _column("Wilson's 95 % interval", "%", required=True)
     accuracy_high: Percent = _column("Wilson's 95 % interval", "%", required=True)

@@ -134,10 +134,11 @@ class RunFolder:
         Raises GatebenchError naming the process that has it, and what to do: `mend`.
         """
         with self._lock(mend) as stream:
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M:%S on %Y-%m-%d}")
-            stream.flush()
             try:
+                with self._explained(LOCK):
+                    os.ftruncate(stream.fileno(), 0)  # unbuffered: what cannot be written is not tried again when it is closed
+                    holder = f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M:%S on %Y-%m-%d}"
+                    os.write(stream.fileno(), holder.encode())
                 yield
             finally:
                 with contextlib.suppress(OSError):

@@ -41,7 +41,10 @@ class Chosen(Protocol):
     """What the network did for each row, in their order, so that severities of corruption are scored apart; none: for the headline's."""
 
     def rows(self, headline: dict) -> list[dict]:
-        """The headline row with what is known of its choice, and a row for each other choice."""
+        """The headline row with what is measured of its choice, and a row for each other choice.
+
+        After them may come rows with a `reference`: what the choices are compared with, such as an expert alone.
+        """
 
     def write(self, folder: RunFolder) -> None:
         """Its own tables, such as curves."""

@@ -91,6 +91,15 @@ def test_the_recipe_s_missing_set_is_replaced_loudly(gatebench, tmp_path):
     assert "on shapes" in done.stdout
 
 
+def test_a_replaced_recipe_that_trains_nothing_is_not_said_to_train(gatebench, tmp_path, monkeypatch):
+    from gatebench import stages
+
+    monkeypatch.setattr(stages, "run", lambda *arguments: iter(()))
+    done = gatebench("train", "router", "--config", "neighbours", "--out", str(tmp_path))
+    said = " ".join(done.stderr.split())
+    assert "NOT intel-scenes: going on with the procedural set `shapes`, recipe neighbours-small. The numbers" in said, said
+
+
 def test_a_named_missing_set_is_an_error_that_says_where_to_put_it(gatebench, tmp_path):
     said = gatebench.refused("train", "cosinegate", "--dataset", "svhn", "--out", str(tmp_path), code=1)
     assert "Put torchvision's files at" in said and "train_32x32.mat" in said

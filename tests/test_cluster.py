@@ -1,4 +1,4 @@
-"""Runs on a cluster: options, files on their way, a worker's task, and with Ray the same rows whatever is killed."""
+"""Runs on a cluster: options, files in transit, a worker's task, and with Ray the same rows whatever is killed."""
 
 import importlib.util
 import json
@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from conftest import GATED, Command, Silent, copied
 
+from gatebench import assignment, stages
 from gatebench import recipe as recipes
-from gatebench import stages
 from gatebench.changed_code import code_digest
 from gatebench.cli.training import choose_executor
 from gatebench.errors import UsageError
@@ -26,10 +26,11 @@ from gatebench.sweep import cluster, parcel, points, worker
 
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'gatebench[ray]'")
 BLOCKS = ["sweep-lambda", "cosinegate", *GATED, "--values", "1,5"]
-ROUTER = ["sweep-lambda", "--config", "small", "--values", "0.6,0.9", "--threads", "1", "--epochs", "2"]
+MEASURED = ["sweep-lambda", "--config", "small", "--values", "0.6,0.9", "--threads", "1", "--epochs", "2"]
 for change in ("data.shapes.train=320", "data.shapes.test=30", "data.shapes.image_size=20", "data.validation=20", "data.holdout=40",
-               "model.gater.size=20", "training.batch_size=16", "model.latency_ms=[1.0, 2.0, 4.0]"):  # fmt: skip
-    ROUTER += ["--set", change]
+               "model.gater.size=20", "training.batch_size=16"):  # fmt: skip
+    MEASURED += ["--set", change]
+ROUTER = [*MEASURED, "--set", "model.latency_ms=[1.0, 2.0, 4.0]"]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_an_address_where_no_cluster_answers_is_named_soon(gatebench, tmp_path, 
             assert f"No Ray cluster answers at 127.0.0.1:{port}. Start one with `ray start --head`" in gatebench.refused(*command, code=1)
 
 
-# Files on their way
+# Files in transit
 
 
 def test_files_arrive_as_they_were_and_the_summary_last(tmp_path, monkeypatch):
@@ -153,8 +154,8 @@ def task(tmp_path):
     small = [each for before, each in zip(GATED, GATED[1:], strict=False) if before == "--set"]
     recipe = recipes.load("cosinegate", "cosinegate", "balanced", small).with_dataset("shapes").with_epochs(2)
     jobs = plan(recipe, [0], data_root=tmp_path / "data", device="cpu", precision="fp32", threads=1)
-    (run,) = stages.Assignment(jobs, stages.Place(tmp_path / "out"), Silent).runs.values()
-    return worker.Task(run, False, stages.load_data(run.job).describe()["digest"], code_digest("cosinegate"))
+    (run,) = assignment.Assignment(jobs, assignment.Place(tmp_path / "out"), Silent).runs.values()
+    return worker.Task(run, False, assignment.load_data(run.job).describe()["digest"], code_digest("cosinegate"))
 
 
 def test_a_worker_sends_each_epoch_and_then_the_rest(task, tmp_path):
@@ -165,7 +166,7 @@ def test_a_worker_sends_each_epoch_and_then_the_rest(task, tmp_path):
     assert sum("epoch" in (each.line or "") for each in news) == 2 and news[-1].done
     for each in sent:
         parcel.unpack(each, tmp_path / "brought")
-    list(stages.run([task.run.job], stages.Place(tmp_path / "out"), Silent))
+    list(stages.run([task.run.job], assignment.Place(tmp_path / "out"), Silent))
     assert rows(tmp_path / "brought") == rows(tmp_path / "out")
 
 
@@ -198,14 +199,14 @@ def test_what_fails_on_a_worker_names_the_driver_s_files(task):
 
 def workers() -> list[int]:
     """Processes in which a task of this process runs."""
-    found = []
+    processes = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if b"ray::perform" in (path / "cmdline").read_bytes() and parent(parent(int(path.name))) == os.getpid():
-                found.append(int(path.name))
+                processes.append(int(path.name))
         except OSError:  # it has ended
             continue
-    return found
+    return processes
 
 
 def parent(process: int) -> int:
@@ -240,6 +241,26 @@ def test_a_router_s_sweep_on_a_cluster_gives_the_same_rows(gatebench, tmp_path):
 
 @pytest.mark.slow
 @with_ray
+def test_times_of_experts_on_a_cluster_are_measured_once_for_all_runs(gatebench, tmp_path):
+    there, here = tmp_path / "there", tmp_path / "here"
+    done = gatebench(*MEASURED, "--seed", "0,1", "--executor", "ray", "--out", str(there))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("rounds") == 1
+    (pool,) = there.glob("pool-*")
+    (measured,) = json.loads((pool / "pool.json").read_text())["times"]
+    routers = [recipes.read(folder / "recipe.yaml").model.options["latency_ms"] for folder in there.glob("router-*")]
+    assert routers == [list(measured["latency_ms"].values())] * 4
+    for expert in there.glob("resnet*"):
+        copied(expert, here)
+    (here / pool.name).mkdir()
+    shutil.copy(pool / "pool.json", here / pool.name)
+    local = gatebench(*MEASURED, "--seed", "0,1", "--out", str(here))
+    assert local.returncode == 0, local.stderr
+    assert len(rows(here)) == 7 and rows(here) == rows(there) and tables(here) == tables(there)
+
+
+@pytest.mark.slow
+@with_ray
 def test_a_worker_that_is_killed_costs_one_retry(gatebench, local, tmp_path, monkeypatch):
     killed, write = [], RunFolder.write
 
@@ -265,10 +286,11 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(gatebench, gatebench_forks
     driver = gatebench_forks.start(*BLOCKS, "--executor", "ray", "--out", str(out), dies_writing="columns.json")
     driver.communicate()
     assert driver.returncode == -signal.SIGKILL
-    assert list(out.glob("*/resume.pt")) and not list(out.glob("*/summary.json"))
+    trained = len(list(out.glob("*/resume.pt")))
+    assert trained and not list(out.glob("*/summary.json"))
     done = gatebench(*BLOCKS, "--executor", "ray", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert "goes on after epoch 1 of 1" in done.stderr or "epoch 1/1" not in done.stderr
+    assert done.stderr.count("epoch 1/1") == 2 - trained, "what was brought back is not trained again"
     assert rows(out) == rows(local) and tables(out) == tables(local)
 
 

@@ -8,7 +8,7 @@ import torch
 from conftest import SMALL, Silent
 from test_models import parents_of
 
-from gatebench import recipe, stages
+from gatebench import assignment, recipe, stages, trained
 from gatebench.models import registry
 from gatebench.plan import plan
 from gatebench.runtimes.fold import folded
@@ -83,11 +83,11 @@ def test_a_router_on_the_gpu_is_trained_on_what_its_experts_answer_there(tmp_pat
     for role, parent in chosen.parents.items():
         chosen.parents[role] = parent.model_copy(update={"epochs": 1})
     jobs = plan(chosen.with_epochs(1), [0], data_root=tmp_path, device="cuda", precision="fp32", threads=1)
-    (*_, folder) = [each for _, each in stages.run(jobs, stages.Place(tmp_path), Silent)]
+    (*_, folder) = [each for _, each in stages.run(jobs, assignment.Place(tmp_path), Silent)]
     (pool,) = tmp_path.glob("pool-*")
     (times,) = json.loads((pool / "pool.json").read_text())["times"]
     assert times["device"] == "cuda" and torch.cuda.get_device_name() in times["machine"]
-    model, _, _ = stages.load_run(folder)
+    model, _, _ = trained.load_run(folder)
     model.cuda()
     x = torch.randn(32, *model.input_shape, device="cuda").contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():

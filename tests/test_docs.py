@@ -11,7 +11,7 @@ import typer
 from conftest import SMALL, Command
 from PIL import Image
 
-from gatebench import cli, stages
+from gatebench import assignment, cli, stages
 from gatebench.data import catalogue
 from gatebench.data.catalogue import CATALOGUE
 from gatebench.data.shapes import make_shapes
@@ -134,7 +134,7 @@ def test_a_training_command_is_planned(there, home, words, monkeypatch):
 def test_a_sweep_is_planned(there, home, words, monkeypatch):
     """All of it but the data and the training."""
     planned = []
-    monkeypatch.setattr(stages, "read_data", lambda *settings: None)
+    monkeypatch.setattr(assignment, "read_data", lambda *settings: None)
     plan_only(planned, monkeypatch)
     done = there(*words, "--threads", "1", "--out", str(home / "planned"))
     assert done.returncode == 0, done.stderr

@@ -86,7 +86,7 @@ def test_weights_with_another_head_leave_the_head_as_it_is():
     assert (model.network.features[0].weight == 0.25).all()
 
 
-def test_weights_with_the_same_head_are_taken_whole():
+def test_weights_with_the_same_head_are_all_taken():
     other, model = build("torchvision:resnet18"), build("torchvision:resnet18")
     with torch.no_grad():
         other.network.fc.weight.fill_(0.5)

@@ -14,7 +14,7 @@ import torch
 from conftest import SMALL, STATIC, copied, trained_run
 from safetensors.torch import load_file
 
-from gatebench import changed_code, stages
+from gatebench import assignment, changed_code
 from gatebench import recipe as recipes
 from gatebench.errors import GatebenchError
 from gatebench.models import registry
@@ -322,16 +322,16 @@ def test_a_parent_that_a_run_contains_counts_with_what_was_chosen_for_it(exits_r
     recipe = recipes.read(exits_run / "recipe.yaml")
     changed = recipe.model_copy(update={"study": recipe.study.model_copy(update={"temperature": True})})
     parent, other = (
-        stages.Run(Job(each.content(), 0, str(tmp_path), "cpu", "fp32", 1), "digest", RunFolder(exits_run), exact=True, parents={})
+        assignment.Run(Job(each.content(), 0, str(tmp_path), "cpu", "fp32", 1), "digest", RunFolder(exits_run), exact=True, parents={})
         for each in (recipe, changed)
     )
     child = Job({"parents": {"expert": {}, "weights": {}}}, 0, str(tmp_path), "cpu", "fp32", 1)
-    assert stages._identity("expert", parent, child) != stages._identity("expert", other, child)
-    assert stages._identity("weights", parent, child) == stages._identity("weights", other, child)
+    assert assignment.identity("expert", parent, child) != assignment.identity("expert", other, child)
+    assert assignment.identity("weights", parent, child) == assignment.identity("weights", other, child)
     again = replace(parent, again="-2")
-    assert stages._identity("weights", parent, child) != stages._identity("weights", again, child), "it has other weights"
+    assert assignment.identity("weights", parent, child) != assignment.identity("weights", again, child), "it has other weights"
     fixed = replace(child, recipe={"parents": {"weights": {"seed": 0}}})
-    assert stages._identity("weights", parent, child) != stages._identity("weights", parent, fixed)
+    assert assignment.identity("weights", parent, child) != assignment.identity("weights", parent, fixed)
 
 
 def test_a_run_keeps_its_own_preparation(exits_run):

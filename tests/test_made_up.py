@@ -240,18 +240,19 @@ from torch import nn
 
 from safetensors.torch import load_file
 
+from gatebench.contract import Conversion
 from gatebench.measure.macs import count_macs
 from gatebench.models.registry import register
 from two_experts import TwoExperts
 
 
 class Prepared(nn.Module):
-    def __init__(self, router, expert):
+    def __init__(self, expert, given):
         super().__init__()
-        self.router, self.expert = [router], expert  # in a list: not a part of this module
+        self.expert, self.convert = expert, Conversion(given, expert.prepare)
 
     def forward(self, x):
-        return self.expert.infer(self.router[0].prepare.convert(x, self.expert.prepare)).logits
+        return self.expert.infer(self.convert(x)).logits
 
 
 @register("pool-router", parents=("small", "large"))
@@ -260,7 +261,8 @@ class PoolRouter(TwoExperts):
 
     def __init__(self, num_classes, input_shape, parents):
         super().__init__(num_classes, input_shape)
-        self.experts = nn.ModuleList(Prepared(self, parents[role]) for role in ("small", "large"))
+        self.prepare = parents["large"].prepare
+        self.experts = nn.ModuleList(Prepared(parents[role], self.prepare) for role in ("small", "large"))
         macs = [parents[role].macs_static for role in ("small", "large")]
         self.units = [type(unit)(unit.name, "expert", 1, cost, unit.params) for unit, cost in zip(self.units, macs)]
         self.macs_static, self.classes = macs[1], num_classes

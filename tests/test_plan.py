@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import Silent
 
-from gatebench import stages
+from gatebench import assignment, results, stages, timing
 from gatebench.errors import GatebenchError, UsageError
 from gatebench.plan import Job, plan
 from gatebench.recipe import load, parse
@@ -37,7 +37,7 @@ def done(jobs, out, **options):
         views.append(Silent(title))
         return views[-1]
 
-    return [folder for _, folder in stages.run(jobs, stages.Place(out, **options), view)], views
+    return [folder for _, folder in stages.run(jobs, assignment.Place(out, **options), view)], views
 
 
 def file(place, name, **content):
@@ -148,7 +148,7 @@ def staged(tmp_path_factory):
 
 def run_of(job, folder):
     """A job without parents, to be trained in a folder."""
-    return stages.Run(job, stages.digests(job, {}, None)[0], folder, exact=True, parents={})
+    return assignment.Run(job, assignment.digests(job, {}, None)[0], folder, exact=True, parents={})
 
 
 def test_each_stage_can_be_run_alone(staged, tmp_path):
@@ -171,7 +171,7 @@ def test_the_stage_that_times(staged, tmp_path):
     job, folder, _ = staged
     copy = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "run")))
     plan = Plan(torch.device("cpu"), 1, 1, ("sparse",), inputs=8, rounds=5, max_seconds=5)
-    rows = stages.time([copy], [plan], Path(job.data_root))
+    rows = timing.time([copy], [plan], Path(job.data_root))
     (file,) = (copy / "times").glob("*.jsonl")
     assert [json.loads(line) for line in file.read_text().splitlines()] == rows
     assert rows[0]["latency_ms"] > 0 and rows[0]["rival"] == "its static twin" and rows[0]["scored_inputs"]
@@ -187,7 +187,7 @@ def test_a_stage_without_the_one_before_it_says_so(staged, tmp_path):
     with pytest.raises(GatebenchError, match="model.safetensors"):
         stages.evaluate(run_of(job, RunFolder(tmp_path / "epochs")), Silent())
     with pytest.raises(GatebenchError, match="is not finished; train it to its end before it is published"):
-        stages.publish(RunFolder(tmp_path / "epochs"), tmp_path / "published")
+        results.publish(RunFolder(tmp_path / "epochs"), tmp_path / "published")
     assert not (tmp_path / "published").exists()
 
 
@@ -207,7 +207,7 @@ def test_what_is_published(tmp_path):
             (folder / "times").mkdir(exist_ok=True)
             (folder / f"x.{ending}").rename(folder / "times" / f"here-1.{ending}")
         (folder / "times" / ".here-2.jsonl.writing-1").write_text("")
-    copies = [stages.publish(folder, tmp_path / "published") for folder in folders]
+    copies = [results.publish(folder, tmp_path / "published") for folder in folders]
     assert [copy.path.name for copy in copies] == [folder.path.name for folder in folders]
     kept = {"recipe.yaml", "machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "columns.json", "breakdown.csv",
             "identity.json", "times/here-1.jsonl", "times/here-1.json"}  # fmt: skip

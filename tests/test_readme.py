@@ -14,9 +14,9 @@ from gatebench.data import catalogue
 from gatebench.data.shapes import make_shapes
 from gatebench.report.document import compose
 from gatebench.report.reading import read_columns
+from gatebench.results import PER_RUN
 from gatebench.row import Row, TimeRow
 from gatebench.runs import RunFolder
-from gatebench.stages import PER_RUN
 from gatebench.trained import load_run
 
 ROOT = Path(__file__).parents[1]

@@ -461,10 +461,58 @@ def test_a_published_time_has_ours_beside_it_where_one_place_alone_was_timed(res
     assert found == {"gated-0": None, "gated-1": None, "other": None, "static": 2.5}
 
 
+ROUTER = {"model": "router", "recipe": "default", "dataset": "intel-scenes", "epochs": 10, "recipe_epochs": 10}
+SHARES = {"shares": [0.5, 0.1, 0.4], "share_names": ["squeezenet", "lite0", "lite2"]}
+
+
+def test_tables_of_routing_have_ours_beside_them_and_say_which_experts_stand_where(tmp_path):
+    """Of three seeds one was timed; another recipe of the same trade-off is another router."""
+    timed = {"dataset": "intel-scenes", "latency_ms": 14.0, "latency_ms_low": 13.0, "latency_ms_high": 15.0, "gate_ms": 1.4}
+    for seed in range(3):
+        row = {**ROUTER, **SHARES, "seed": seed, "accuracy": 72.0 + seed, "changes": ["losses.routing.weight=0.7"], "digest": "70"}
+        path = write_run(tmp_path / f"default-{seed}", [timed] * (seed == 0), tradeoff=0.7, **row)
+        (path / "recipe.yaml").write_text("tradeoff: losses.routing.weight\n")
+    write_run(tmp_path / "neighbours", **ROUTER | SHARES | {"recipe": "neighbours"}, tradeoff=0.7, digest="71")
+    write_run(tmp_path / "gater", [timed], **ROUTER | SHARES, tradeoff=0.95, digest="95")
+    write_run(tmp_path / "expert", [{**timed, "latency_ms": 3.0}], **ROUTER | {"model": "expert", "recipe": "squeezenet"}, digest="72")
+    tables = {sheet.name: sheet for sheet in comparison_sheets(groups(read_runs(tmp_path)[0]))}
+    second = tables["routing-beats-latency-table-2"]
+    measured = [line for line in lines_of(second) if line["source"] == "measured" and line["row"] == "lambda 0.70"]
+    assert len(measured) == 1 and measured[0]["network"].startswith("router default")
+    assert measured[0]["accuracy"].startswith("73.00") and measured[0]["latency_ms"] == "14.00 (13.00 to 15.00)"
+    assert measured[0]["seeds"] == "3, 1 timed" and measured[0]["shares_pct_2"].startswith("40.00")
+    assert measured[0]["comparable"].startswith("no: Lite0 stands for MobileViT-S and Lite2 for DeiT-S") and "weight" not in str(measured)
+    assert "the strongest is DeiT-S-16 there and EfficientNet-Lite2 here" in second.note
+    first = {(line["row"], line["source"]): line for line in lines_of(tables["routing-beats-latency-table-1"])}
+    assert first["SqueezeNet", "measured"]["latency_ms"].startswith("3.00")
+    assert first["Gater", "measured"]["latency_ms"] == "1.400" and first["Gater", "measured"]["accuracy"] == ""
+    assert ("DeiT-S-16", NOT_MEASURED) in first and ("MobileViT-S", NOT_MEASURED) in first
+
+
+def test_references_stand_once_in_tables_of_points_and_are_no_points(tmp_path):
+    references = [{"reference": "lite0 alone", "accuracy": 54.0}, {"reference": "lite0 alone", "accuracy": 20.0, "severity": "severe"}]
+    for seed in range(2):
+        run = {**ROUTER, **SHARES, "seed": seed, "digest": "70", "tradeoff": 0.7}
+        write_run(tmp_path / str(seed), [{"dataset": "intel-scenes"}], [{"severity": "severe", "accuracy": 60.0}, *references], **run)
+    runs, left_out = read_runs(tmp_path)
+    assert not left_out and [[row["accuracy"] for row in run.references] for run in runs] == [[54.0, 20.0]] * 2
+    members = groups(runs)
+    for cost in ("macs_executed", "latency_ms"):
+        assert not any(54.0 in (point.y, point.y_low) for panel in panels(runs, members, cost) for point in panel.points)
+    every, severe = point_sheets(members)
+    assert [(line["run"], line["accuracy"][:5]) for line in lines_of(every)] == [("router default", "91.00"), ("lite0 alone", "54.00")]
+    assert [(line["run"], line["accuracy"][:5]) for line in lines_of(severe)] == [("router default", "60.00"), ("lite0 alone", "20.00")]
+    points, severities = train_table.run_tables([*runs[0].points, *runs[0].references], ())
+    assert [line.get("reference") for line in points.records] == [None, "lite0 alone"]
+    assert [line["reference_lite0_alone"] for line in severities.records] == [20.0]
+    (tmp_path / "0" / "rows.jsonl").write_text(json.dumps({**ROW, **references[0]}) + "\n")
+    assert read_runs(tmp_path)[1] == ["0: rows.jsonl has references alone, and no operating point"]
+
+
 def test_images_of_one_severity_are_a_part_of_their_own(tmp_path):
     for number, (severity, accuracy) in enumerate(((None, 80.0), ("clean", 94.0), ("severe", 70.0))):
-        ends = {"accuracy": accuracy, "accuracy_low": accuracy - 1, "accuracy_high": accuracy + 1, "dataset": "intel", "model": "router"}
-        write_run(tmp_path / str(number), tradeoff=0.8, digest="0a", severity=severity, **ends)
+        ends = {"accuracy": accuracy, "accuracy_low": accuracy - 1, "accuracy_high": accuracy + 1}
+        write_run(tmp_path / str(number), **ROUTER | ends, tradeoff=0.8, digest="0a", severity=severity)
     members = groups(read_runs(tmp_path)[0])
     assert [panel.split for panel in panels([], members, "macs_executed")] == ["test", "test, clean", "test, severe"]
     tables = {sheet.name: sheet for sheet in comparison_sheets(members)}

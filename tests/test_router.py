@@ -1,6 +1,7 @@
-"""A router between frozen networks: Algorithm 1, known outputs instead of running them, the pool, and what is said of a wrong one."""
+"""A router between frozen networks: Algorithm 1, stored outputs instead of running them, the pool, and messages about a wrong one."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from conftest import Silent
 from test_models import images
 from torch import nn
 
+from gatebench import assignment, stages
 from gatebench import recipe as recipes
-from gatebench import stages
 from gatebench.contract import Output, Prepare
 from gatebench.data.batches import Batches
 from gatebench.errors import UsageError
@@ -73,7 +74,7 @@ def test_straight_through_is_one_hot_forward_and_soft_backward():
 
 
 @pytest.mark.parametrize("weight", [0.6, 1.0])
-def test_known_outputs_give_the_gradients_of_algorithm_1(weight):
+def test_stored_outputs_give_the_gradients_of_algorithm_1(weight):
     """Against the algorithm line by line, with the experts in the loop."""
     net, x, labels = router(PRINTED), images(16, size=20), torch.arange(16) % 5
     gater = [each for each in net.gater.parameters()]
@@ -94,9 +95,9 @@ def test_known_outputs_give_the_gradients_of_algorithm_1(weight):
     loss = RoutingLoss(weight=weight).bind(net, {})
     with torch.no_grad():
         outputs = net.answers(x)
-    for known in (None, outputs):
+    for stored in (None, outputs):
         torch.manual_seed(1)
-        output = net(x) if known is None else net(x, known)
+        output = net(x) if stored is None else net(x, stored)
         given = torch.autograd.grad(loss(output, Batch(x, labels), Clock(0, 1)), gater)
         for one, other in zip(given, wanted, strict=True):
             assert torch.allclose(one, other, rtol=1e-4, atol=1e-7)
@@ -149,6 +150,13 @@ def test_the_gater_starts_from_squeezenet():
         net.start_from({**state, "features.0.weight": torch.zeros(3)})
 
 
+@pytest.mark.parametrize("kind", ["complexity", "cascade"])
+def test_a_router_without_first_weights_says_so(kind):
+    experts = {name: create("resnet8", 5, SHAPE) for name in ("a", "b")}
+    with pytest.raises(UsageError, match="starts from no weights. Leave --weights out"):
+        create("router", 5, SHAPE, experts, gater={"kind": kind}).start_from({})
+
+
 def test_what_is_looked_up_is_claimed():
     """Half of the images at 1 ms, half at 2 ms, where the last expert takes 2 ms; and the shares."""
     net = router((1.0, 3.0, 2.0)).eval()
@@ -163,10 +171,12 @@ def test_what_is_looked_up_is_claimed():
 
 
 def test_wrong_experts_and_times_are_named():
-    static, gated = create("resnet8", 5, SHAPE), create("cosinegate", 5, SHAPE, depth=8)
+    static, gated, small = create("resnet8", 5, SHAPE), create("cosinegate", 5, SHAPE, depth=8), create("resnet8", 5, (3, 16, 16))
+    small.prepare = Prepare((16, 16), (0.5,) * 3, (0.2,) * 3)
     for parents, options, said in (
         ({"a": static}, {}, "needs two experts or more"),
         ({"a": static, "b": gated}, {}, "parents.b has gates of its own"),
+        ({"a": small, "b": static}, {}, "parents.a was trained on images of 16 x 16, the router's are 20 x 20"),
         ({"a": static, "b": static}, {"latency_ms": [1.0, 2.0, 3.0]}, "latency_ms has 3 times for 2 experts"),
         ({"a": static, "b": static}, {"gater": {"kind": "learned", "size": 8}}, "model.gater.size = 8 leaves nothing"),
         ({"a": static, "b": static}, {"latency_ms": [0.0, 1.0]}, "latency_ms.*greater than 0"),
@@ -182,19 +192,20 @@ def test_wrong_experts_and_times_are_named():
 # Through the stages
 
 SMALL = ["data.shapes.train=160", "data.shapes.test=30", "data.shapes.image_size=20", "data.validation=20", "data.holdout=40",
-         "model.gater.size=20", "training.batch_size=16"]  # fmt: skip
+         "training.batch_size=16"]  # fmt: skip
 TIMES = "model.latency_ms=[1.0, 2.0, 4.0]"
 
 
-def job(root, *changes, epochs=1):
-    recipe = recipes.load("router", "router", "small", [*SMALL, *changes])
+def job(root, *changes, config="small"):
+    recipe = recipes.load("router", "router", config, [*SMALL, *changes])
     for parent in list(recipe.parents):
         recipe.parents[parent] = recipe.parents[parent].model_copy(update={"epochs": 1})
-    return plan(recipe.with_epochs(epochs), [0], data_root=root, device="cpu", precision="fp32", threads=1)
+    recipe = recipe.with_epochs(1) if recipe.training.epochs else recipe
+    return plan(recipe, [0], data_root=root, device="cpu", precision="fp32", threads=1)
 
 
 def run(jobs, out):
-    return [folder for _, folder in stages.run(jobs, stages.Place(out), Silent)]
+    return [folder for _, folder in stages.run(jobs, assignment.Place(out), Silent)]
 
 
 @pytest.fixture(scope="module")
@@ -207,8 +218,8 @@ def pooled(tmp_path_factory):
 def test_parts_of_experts_router_and_choice_have_no_image_in_common(pooled):
     _, out = pooled
     *experts, last = job(out, TIMES)
-    routed = stages.load_data(last)
-    parts = [routed.train.clean, routed.validation.clean, *(stages.load_data(each).train for each in experts)]
+    routed = assignment.load_data(last)
+    parts = [routed.train.clean, routed.validation.clean, *(assignment.load_data(each).train for each in experts)]
     seen = [{image.tobytes() for image in (part.clean if hasattr(part, "clean") else part).pixels} for part in parts]
     assert [len(each) for each in seen] == [40, 20, 100, 100, 100]
     assert not seen[0] & seen[1] and not any(each & (seen[0] | seen[1]) for each in seen[2:])
@@ -228,6 +239,7 @@ def test_the_pool_holds_what_another_router_can_be_replayed_on(pooled):
     logits = np.stack(table["resnet14"].to_pylist())
     assert 100 * (logits.argmax(1) == table["label"].to_numpy()).mean() == pytest.approx(row["accuracy"])
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if "reference" not in row]
     assert [row.get("severity") for row in rows] == [None, "clean", "mild", "moderate", "severe"]
     assert rows[0]["accuracy"] == pytest.approx(np.mean([row["accuracy"] for row in rows[1:]]))
     assert rows[0]["tradeoff"] == 0.7 and sum(rows[0]["shares"]) == pytest.approx(1) and rows[0]["share_names"] == list(content["members"])
@@ -235,6 +247,47 @@ def test_the_pool_holds_what_another_router_can_be_replayed_on(pooled):
     outputs = np.stack([np.stack(table[role].to_pylist()) for role in content["members"]], 1)
     replayed = outputs[np.arange(len(chosen)), chosen].argmax(1) == table["label"].to_numpy()
     assert 100 * replayed.mean() == pytest.approx(rows[0]["accuracy"])
+
+
+def with_made_up_outputs(pool):
+    """Experts of three skills on images of all difficulties, the same in all severities, and surer where they are right."""
+    draw = np.random.default_rng(0)
+    for part in ("train", "validation", "test"):
+        table = pq.read_table(pool / f"{part}.parquet")
+        images, number = np.unique(table["image"].to_numpy(), return_inverse=True)
+        labels, difficulty = table["label"].to_numpy(), draw.random(len(images))[number]
+        for column, skill in enumerate((0.3, 0.5, 0.8), 3):
+            right = difficulty + 0.1 * draw.standard_normal(len(table)) < skill
+            logits = np.zeros((len(table), 10), np.float32)
+            logits[np.arange(len(table)), np.where(right, labels, (labels + 1) % 10)] = 3 + 3 * right + 3 * draw.random(len(table))
+            table = table.set_column(column, table.column_names[column], [list(logits)])
+        pq.write_table(table, pool / f"{part}.parquet")
+
+
+def test_the_gain_over_the_mix_is_bootstrapped_over_images_their_severities_together(pooled, tmp_path):
+    out = Path(shutil.copytree(pooled[1], tmp_path / "out"))
+    costs, (pool,) = np.array([1.0, 2.0, 10.0]), out.glob("pool-*")
+    with_made_up_outputs(pool)
+    folder = run(job(out, "model.latency_ms=[1.0, 2.0, 10.0]", "study.values=[0.9]", config="cascade-small"), out)[-1]
+    table = pq.read_table(pool / "test.parquet")
+    roles, image = table.column_names[3:], table["image"].to_numpy()
+    right = np.stack([np.stack(table[role].to_pylist()).argmax(1) == table["label"].to_numpy() for role in roles], 1)
+    inputs = pq.read_table(folder / "inputs.parquet").to_pandas()
+    own, spent = (inputs["label"] == inputs["prediction"]).to_numpy(), inputs[roles].to_numpy() @ costs
+
+    def gain(rows):
+        return 100 * (own[rows].mean() - np.interp(spent[rows].mean(), costs, right[rows].mean(0)))
+
+    def bounds(groups):
+        draw = np.random.default_rng(1)
+        gains = [gain(np.concatenate([groups[each] for each in draw.integers(0, len(groups), len(groups))])) for _ in range(2000)]
+        return np.quantile(gains, [0.025, 0.975])
+
+    together, apart = bounds([np.flatnonzero(image == each) for each in np.unique(image)]), bounds(np.arange(len(image))[:, None])
+    (row, *_) = (json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines())
+    assert len(np.unique(image)) == 30 and row["mix_gain"] == pytest.approx(gain(np.arange(len(image))))
+    given = np.array([row["mix_gain_low"], row["mix_gain_high"]])
+    assert np.abs(given - together).max() < 0.1 * np.ptp(together) < 0.5 * (np.ptp(together) - np.ptp(apart))
 
 
 def test_another_weight_uses_what_is_there(pooled):
@@ -260,8 +313,6 @@ def test_measured_times_are_kept_and_enter_the_identity(pooled):
 
 
 def test_a_pool_of_other_images_is_refused(pooled, tmp_path):
-    import shutil
-
     _, out = pooled
     copy = Path(shutil.copytree(out, tmp_path / "out"))
     (pool,) = copy.glob("pool-*")
@@ -275,7 +326,7 @@ def test_batches_carry_the_outputs_of_their_images():
     from gatebench.data.images import Images
 
     pixels = np.random.default_rng(0).integers(0, 255, (10, 4, 4, 3), dtype=np.uint8)
-    known = torch.arange(10 * 2 * 5).view(10, 2, 5).float()
-    batches = Batches(Images(pixels, np.arange(10)), (0.0,) * 3, (1.0,) * 3, batch_size=4, device=torch.device("cpu"), outputs=known)
+    outputs = torch.arange(10 * 2 * 5).view(10, 2, 5).float()
+    batches = Batches(Images(pixels, np.arange(10)), (0.0,) * 3, (1.0,) * 3, batch_size=4, device=torch.device("cpu"), outputs=outputs)
     for batch in batches.shuffled(3):
-        assert torch.equal(batch.outputs, known[batch.labels])
+        assert torch.equal(batch.outputs, outputs[batch.labels])

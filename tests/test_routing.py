@@ -21,6 +21,7 @@ from gatebench.models.experts.pictures import pictures
 from gatebench.models.registry import create
 from gatebench.recipe import available
 from gatebench.recipe import load as recipe_of
+from gatebench.report.results import read_runs
 from gatebench.runs import RunFolder
 from gatebench.trained import load_run
 
@@ -59,9 +60,9 @@ def learned(gater, count=40):
     return model, batch
 
 
-def known(outputs, labels, source=None):
+def answered(outputs, labels, source=None):
     labels = np.array(labels)
-    return replay.Known(labels, np.array(outputs, np.float32), np.arange(len(labels)) if source is None else np.array(source))
+    return replay.ExpertOutputs(labels, np.array(outputs, np.float32), np.arange(len(labels)) if source is None else np.array(source))
 
 
 def outputs_of(right, labels=None):
@@ -268,7 +269,7 @@ def test_the_mix_joins_experts_on_the_chord_alone():
 
 def test_gain_over_the_mix_at_equal_time():
     right = [[1, 1], [1, 1], [0, 1], [0, 1]]
-    part, costs = known(outputs_of(right), [0] * 4), np.array([1.0, 3.0])
+    part, costs = answered(outputs_of(right), [0] * 4), np.array([1.0, 3.0])
     mix = Mix.chosen_on(part.right.mean(0), costs)
     gain = replay.mix_gain(np.ones(4, bool), costs[[0, 0, 1, 1]], part, costs, mix)  # the oracle: right everywhere, at 2 ms
     assert gain.value == pytest.approx(100 - 75)
@@ -336,8 +337,11 @@ def finished(gatebench, home, *settings, **further):
 @pytest.mark.parametrize("gater", ["neighbours", "entropy", "complexity", "cascade"])
 def test_a_rule_is_chosen_and_scored_without_training(gatebench, home, gater):
     folder, rows = finished(gatebench, home, GATERS[gater], {"values": [0.9, 0.3]})
+    references = [row for row in rows if "reference" in row]
+    rows = [row for row in rows if "reference" not in row]
     whole = [row for row in rows if "severity" not in row]
     assert [row["tradeoff"] for row in whole] == [0.9, 0.3]
+    assert not any({"tradeoff", "policy", "thresholds", "macs_gate", "audit"} & row.keys() for row in references)
     assert whole[0]["expected_ms"] >= whole[1]["expected_ms"]
     inputs = pd.read_parquet(folder / "inputs.parquet")
     assert whole[0]["accuracy"] == pytest.approx(100 * (inputs["label"] == inputs["prediction"]).mean())
@@ -369,12 +373,37 @@ def test_a_rule_is_chosen_and_scored_without_training(gatebench, home, gater):
 def test_a_learned_router_is_set_beside_mix_and_oracle(gatebench, home):
     losses = "losses: {routing: {weight: 0.9}}\ntradeoff: losses.routing.weight\n"
     folder, rows = finished(gatebench, home, {"kind": "learned", **SMALL}, {}, epochs=1, losses=losses)
-    assert len(rows) == 3 and rows[0]["tradeoff"] == 0.9 and "policy" not in rows[0]
+    assert rows[0]["tradeoff"] == 0.9 and "policy" not in rows[0] and sum("reference" not in row for row in rows) == 3
     assert {"mix_gain", "mix_gain_low", "oracle_accuracy", "oracle_agreement_pct", "adaptivity_gain"} <= rows[0].keys()
     experts = pd.read_csv(folder / "routing.csv").query("curve == 'experts' and severity == 'all'").set_index("setting")["accuracy"]
     outputs = pd.read_parquet(next(folder.path.parent.glob("pool-*/test.parquet")))
     right = np.stack(outputs["resnet14"]).argmax(1) == outputs["label"]
     assert experts["resnet14"] == pytest.approx(100 * right.mean())
+
+
+def test_each_expert_alone_and_the_oracle_are_rows_of_their_own(gatebench, home):
+    folder, rows = finished(gatebench, home, {**GATERS["neighbours"], "neighbours": 5}, {"values": [0.7]})
+    references = {(row["reference"], row.get("severity")): row for row in rows if "reference" in row}
+    names = ["resnet8 alone", "resnet14 alone", "resnet20 alone", "oracle"]
+    assert list(references) == [*((name, None) for name in names), *((name, part) for name in names for part in ("clean", "severe"))]
+    outputs = pd.read_parquet(next(folder.path.parent.glob("pool-*/test.parquet")))
+    right = np.stack([np.stack(outputs[role]).argmax(1) == outputs["label"] for role in ("resnet8", "resnet14", "resnet20")], 1)
+    macs = [create(name, CLASSES, SHAPE).macs_static for name in ("resnet8", "resnet14", "resnet20")]
+    for part in (None, "clean", "severe"):
+        of_part = right[slice(None) if part is None else outputs["severity"] == part]
+        for number, name in enumerate(names[:3]):
+            row = references[name, part]
+            assert row["accuracy"] == pytest.approx(100 * of_part[:, number].mean())
+            assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] and not row["adaptive"]
+            assert row["expected_ms"] == pytest.approx(TIMES[number]) and row["shares"][number] == 1
+            assert row["macs_executed"] == row["macs_decided"] == macs[number], "no gater looked"
+        ideal = references["oracle", part]
+        cheapest = np.where(of_part.any(1), of_part.argmax(1), 0)
+        assert ideal["accuracy"] == pytest.approx(100 * of_part.any(1).mean()) and ideal["adaptive"]
+        assert ideal["expected_ms"] == pytest.approx(np.array(TIMES)[cheapest].mean())
+        assert ideal["macs_executed"] == pytest.approx(np.array(macs)[cheapest].mean())
+    (run,), _ = read_runs(folder.path)
+    assert len(run.points) == 3 and len(run.references) == 12 and not any("latency_ms" in row for row in run.references)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 from conftest import GATED, SMALL
 
 from gatebench import recipe as recipes
-from gatebench import stages
+from gatebench import stages, timing
 from gatebench.errors import GatebenchError, UsageError
+from gatebench.measure.conditions import Conditions
 from gatebench.report.results import Run
+from gatebench.row import Column
 from gatebench.runs import RunFolder
-from gatebench.sweep import points, timing
+from gatebench.sweep import points
 from gatebench.sweep.grid import grid, jobs
-from gatebench.sweep.points import Where, untimed
+from gatebench.sweep.points import counts, untimed
 from gatebench.sweep.table import joined, sheet
 
 BLOCKS = ["sweep-lambda", "cosinegate", *GATED]
@@ -183,7 +186,7 @@ def test_ctrl_c_says_how_to_go_on_and_shows_what_is_done(gatebench, tmp_path, mo
         (["sweep-lambda", "rooter", "--values", "1"], "No model is named 'rooter'. Did you mean 'router'?"),
         (["sweep-lambda", "resnet8", *SMALL, "--values", "1"], "Recipe default of resnet8 names no trade-off to sweep over"),
         (["sweep-lambda", "cgt", "--dataset", "cifar10", "--values", "1"], "cifar10 is not below"),
-        (["sweep-lambda", "cosinegate"], "Missing option '--values'"),
+        (["sweep-lambda", "cosinegate"], "gatebench: Give --values, such as --values 0.7,0.8,0.9,1.0."),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(gatebench, tmp_path, arguments, said):
@@ -200,6 +203,9 @@ ROW = {
 }  # fmt: skip
 
 
+EXPECTED = Column(name="expected_ms", kind="number", unit="ms", heading="looked-up time", meaning="of the experts that run")
+
+
 @pytest.fixture
 def severe(tmp_path):
     """A run on clean and severely corrupted images, of which every second one was timed: 1 ms where clean, 3 ms where severe."""
@@ -211,29 +217,47 @@ def severe(tmp_path):
     pd.DataFrame({**raw, "seconds": seconds}).to_csv(tmp_path / "times" / "desk.csv", index=False)
     pd.DataFrame({"severity": ["clean"] * 8 + ["severe"] * 8}).to_parquet(tmp_path / "inputs.parquet")
     parts = [{**ROW, "severity": name, "accuracy": accuracy} for name, accuracy in (("clean", 90.0), ("severe", 70.0))]
-    reference = {**ROW, "policy": "small alone", "accuracy": 60.0}
+    reference = {**ROW, "reference": "small alone", "accuracy": 60.0, "expected_ms": 0.7}
     del reference["tradeoff"]
+    references = reference, {**reference, "severity": "severe", "accuracy": 40.0}
     times = {**ROW, "machine": "desk", "threads": 1, "batch_size": 1, "session": "desk", "scored_inputs": True, "latency_ms": 2.0,
              "latency_ms_low": 1.0, "latency_ms_high": 3.0}  # fmt: skip
-    return Run(RunFolder(tmp_path), [ROW, *parts, reference], [times])
+    return Run(RunFolder(tmp_path), [ROW, *parts], [times], (EXPECTED,), references)
 
 
 def test_latency_by_severity_is_that_of_the_timed_inputs_of_that_severity(severe):
-    by_severity = {row.get("severity"): row for row in joined(severe) if "policy" not in row}
+    by_severity = {row.get("severity"): row for row in joined(severe) if "reference" not in row}
     assert by_severity[None]["latency_ms"] == 2.0
     assert by_severity["clean"]["latency_ms"] == pytest.approx(1.02) and by_severity["severe"]["latency_ms"] == pytest.approx(3.06)
     assert by_severity["severe"]["latency_ms_low"] < 3.06 < by_severity["severe"]["latency_ms_high"]
 
 
-def test_a_table_holds_one_severity_and_what_has_no_trade_off_stands_last(severe):
-    other = Run(severe.folder, [{**row, "tradeoff": 0.7} if "tradeoff" in row else row for row in severe.points], [])
-    whole = sheet([severe, other], "title")
-    assert [(line.get("tradeoff"), line.get("policy"), line["accuracy"]) for line in whole.records] == [
+def test_a_table_holds_one_severity_and_each_reference_once_after_the_values(severe):
+    other = replace(severe, points=[{**row, "tradeoff": 0.7} for row in severe.points], times=[])
+    complete = sheet([severe, other], "title")
+    assert [(line.get("tradeoff"), line.get("reference"), line["accuracy"]) for line in complete.records] == [
         (0.7, None, 80.0), (0.9, None, 80.0), (None, "small alone", 60.0)
     ]  # fmt: skip
-    assert [line["accuracy"] for line in sheet([severe], "title", "severe").records] == [70.0]
-    every = sheet([severe], "title", every=True).records
-    assert [line.get("severity") for line in every] == [None, None, "clean", "severe"]
+    alone = complete.records[-1]
+    assert alone["expected_ms"] == 0.7 and not {"latency_ms", "speedup", "seeds"} & alone.keys(), "its time is looked up, and no router's"
+    assert [line["accuracy"] for line in sheet([severe], "title", "severe").records] == [70.0, 40.0]
+    every = sheet([severe, other], "title", every=True).records
+    assert [line.get("severity") for line in every] == [None] * 3 + ["clean"] * 2 + ["severe"] * 3
+
+
+def test_a_reference_is_a_mean_over_seeds_only_where_they_made_different_ones(severe):
+    def seed(number, accuracy):
+        parts = (severe.points, severe.references)
+        scored = {"seed": number, "accuracy": accuracy, "accuracy_low": accuracy - 3, "accuracy_high": accuracy + 3}
+        points, references = ([row | scored for row in rows] for rows in parts)
+        return replace(severe, points=points, times=[], references=tuple(references))
+
+    def reference(*runs):
+        (line,) = (line for line in sheet(runs, "title").records if "reference" in line)
+        return line.get("seeds"), line["accuracy"], line["accuracy_low"]
+
+    assert reference(seed(0, 60.0), seed(1, 60.0)) == (None, 60.0, 57.0), "the same experts: with their own interval"
+    assert reference(seed(0, 60.0), seed(1, 64.0))[:2] == ("0, 1", 62.0)
 
 
 def test_a_run_is_timed_again_where_one_operating_point_was_not(severe):
@@ -247,5 +271,5 @@ def test_a_run_is_timed_again_where_one_operating_point_was_not(severe):
 def test_only_times_of_this_place_count():
     here = {"machine": "desk", "device": "cpu", "threads": 1, "batch_size": 1, "execution": "sparse"}
     others = ({"machine": "rack"}, {"threads": 2}, {"batch_size": 8}, {"execution": "masked"}, {"interrupted": True})
-    assert Where("desk", "cpu", 1).took(here)
-    assert not any(Where("desk", "cpu", 1).took({**here, **other}) for other in others)
+    assert counts(here, Conditions("desk", "cpu", 1))
+    assert not any(counts({**here, **other}, Conditions("desk", "cpu", 1)) for other in others)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import SMALL, Silent
 
-from gatebench import device, plan, stages
+from gatebench import assignment, device, outputs, plan, stages
 from gatebench.data.batches import Batches
 from gatebench.data.images import Dataset
 from gatebench.data.settings import Data
@@ -139,13 +139,13 @@ def test_digits_are_never_mirrored(monkeypatch, tmp_path, mirrors):
             made.append((options.get("crop", False), options.get("flip", False)))
             super().__init__(*arguments, **options)
 
-    monkeypatch.setattr(stages, "Batches", Noting)
+    monkeypatch.setattr(outputs, "Batches", Noting)
     images = make_shapes(48, 4, 16, 1)
     dataset = Dataset("digits", class_names(4), images, images, (0.5,) * 3, (0.25,) * 3, mirrors=mirrors)
-    monkeypatch.setattr(stages, "_read", lambda data, root: dataset)
+    monkeypatch.setattr(assignment, "_read", lambda data, root: dataset)
     ours = recipe({"kind": "cir"}, epochs=1).model_copy(update={"data": Data(augment="crop-flip")})
     jobs = plan.plan(ours, [0], data_root=tmp_path, device="cpu", precision="fp32", threads=1)
-    list(stages.run(jobs, stages.Place(tmp_path), Silent))
+    list(stages.run(jobs, assignment.Place(tmp_path), Silent))
     assert made[0] == (True, mirrors) and made[1] == (False, False)  # and the scored images are left as they are
 
 

@@ -30,7 +30,7 @@ for _name, _command in COMMANDS.items():
 
 @app.callback()
 def common(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
-    """A benchmark for adaptive (gated) neural networks: what their gates claim, what is executed, and what that is worth in time."""
+    """Benchmark adaptive neural networks: what their gates claim, what is executed, how much time that saves."""
     console.debug = debug
 
 

@@ -9,47 +9,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from . import training
 from .console import DataDir, finishing, handle_errors, say, stderr, stdout, whole_numbers
-from .training import (
-    Address,
-    Config,
-    DatasetName,
-    DeviceName,
-    Epochs,
-    Executor,
-    Fresh,
-    Json,
-    Out,
-    Prepared,
-    Seeds,
-    Set,
-    Threads,
-    choose_executor,
-    prepare,
-)
 
 if TYPE_CHECKING:
+    from ..measure.conditions import Conditions
     from ..report.results import Run
-    from ..sweep.points import Where
 
 
 @handle_errors
 def sweep_lambda(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model whose recipe names its trade-off.")] = "router",
-    values: Annotated[str, typer.Option(help="Of the trade-off: one or several, as 0.7,0.8,0.9,1.0.")] = ...,
-    config: Config = None,
-    dataset: DatasetName = None,
+    values: Annotated[
+        str | None, typer.Option(help="Required: one or several of the trade-off, as 0.7,0.8,0.9,1.0.", show_default=False)
+    ] = None,
+    config: training.Config = None,
+    dataset: training.DatasetName = None,
     data_dir: DataDir = None,
-    epochs: Epochs = None,
-    seed: Seeds = "0",
-    device: DeviceName = "auto",
-    threads: Threads = None,
-    set_: Set = None,
-    out: Out = Path("results"),
-    fresh: Fresh = False,
-    executor: Executor = "local",
-    address: Address = None,
-    as_json: Json = False,
+    epochs: training.Epochs = None,
+    seed: training.Seeds = "0",
+    device: training.DeviceName = "auto",
+    threads: training.Threads = None,
+    set_: training.Set = None,
+    out: training.Out = Path("results"),
+    fresh: training.Fresh = False,
+    executor: training.Executor = "local",
+    address: training.Address = None,
+    as_json: training.Json = False,
 ) -> None:
     """Train MODEL at every value of its trade-off, time all of them together, and show accuracy against latency.
 
@@ -58,40 +44,40 @@ def sweep_lambda(
     """
     numbers = _numbers(values)
     seeds = whole_numbers(seed, "--seed", 0, 2**32 - 1)
-    execute = choose_executor(executor, address)
-    prepared = prepare(model, config, dataset, data_dir, epochs, device, threads, set_)
-    from .. import stages
-    from ..sweep import timing
+    execute = training.choose_executor(executor, address)
     from ..sweep.grid import grid, jobs
+
+    prepared = training.prepare(model, config, dataset, data_dir, epochs, device, threads, set_, lambda recipe: grid(recipe, numbers))
+    from ..assignment import Place
+    from ..measure.machine import conditions
     from ..sweep.points import read
     from ..training.view import View
 
-    members = grid(prepared.recipe, numbers)
-    for recipe in members:
-        stages.check(recipe)
-    planned = jobs(members, seeds, **prepared.place)
+    planned = jobs(prepared.recipes, seeds, **prepared.place)
     wanted, made = [job for job in planned if job.wanted], {}
-    where = timing.here(prepared.place["device"], prepared.place["threads"])
+    here = conditions(prepared.place["device"], prepared.place["threads"])
     try:
         _say_progress(wanted, made)
-        for job, folder in execute(planned, stages.Place(out, fresh), lambda title: View(stderr, title)):
+        for job, folder in execute(planned, Place(out, fresh), lambda title: View(stderr, title)):
             if job.wanted:
-                made[job.key] = read(folder, job.plan.tradeoff_value(), where)
+                made[job.key] = read(folder, job.plan.tradeoff_value(), here)
                 _say_progress(wanted, made)
-        runs, interrupted = _timed(_in_order(wanted, made), prepared, where)
+        runs, interrupted = _timed(_in_order(wanted, made), prepared, here)
         made = dict(zip((job.key for job in wanted if job.key in made), runs, strict=True))
     except KeyboardInterrupt:
         interrupted = True
     finally:  # whatever went wrong, what was measured is shown
         if made:
-            _show(_in_order(wanted, made), out, f"{model} {prepared.recipe.name}", as_json)
+            _show(_in_order(wanted, made), out, f"{model} {prepared.recipes[0].name}", as_json)
     if interrupted:
         say("gatebench: interrupted; the same command (without --fresh) goes on where it was.")
         raise typer.Exit(130)
 
 
-def _numbers(text: str) -> list[float]:
+def _numbers(text: str | None) -> list[float]:
     """Values of the trade-off, each once. Raises UsageError for anything else."""
+    if text is None:
+        raise UsageError("Give --values, such as --values 0.7,0.8,0.9,1.0.")
     try:
         numbers = [float(part) for part in text.split(",")]
         if not all(map(math.isfinite, numbers)):
@@ -124,28 +110,29 @@ def _say_progress(wanted: list, made: Container[str]) -> None:
     stderr.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _timed(runs: list["Run"], prepared: Prepared, where: "Where") -> tuple[list["Run"], bool]:
+def _timed(runs: list["Run"], prepared: training.Prepared, here: "Conditions") -> tuple[list["Run"], bool]:
     """The runs, all timed together unless all were before; and whether that was interrupted."""
+    from .. import timing
     from ..profiling.view import rounds_bar
-    from ..sweep import timing
     from ..sweep.points import read, untimed
 
     points = untimed(runs)
     if not points:
         return runs, False
-    plan, count = timing.plan(where), len(runs) + sum(map(len, points))
+    plan, count = timing.plan(here), len(runs) + sum(map(len, points))
     stderr.print(f"timing {count} network{'s' * (count > 1)}, for {plan.max_seconds:g} s at most", highlight=False)
     with rounds_bar(stderr, plan) as after_round:
-        interrupted = timing.take(
-            runs, points, plan, prepared.place["data_root"], after_round, finishing,
-            lambda: say("gatebench: another timing runs on this machine; waiting for its end."),
+        rows = timing.time(
+            [run.folder for run in runs], [plan], prepared.place["data_root"], after_round=after_round, points=points, finishing=finishing,
+            wait=lambda: say("gatebench: another timing runs on this machine; waiting for its end."),
         )  # fmt: skip
-    return [read(run.folder, _value(run, prepared), where) for run in runs], interrupted
+    interrupted = any(row.get("interrupted") for row in rows)
+    return [read(run.folder, _value(run, prepared), here) for run in runs], interrupted
 
 
-def _value(run: "Run", prepared: Prepared) -> float | None:
+def _value(run: "Run", prepared: training.Prepared) -> float | None:
     """The trade-off of a run where it is a setting of it."""
-    return None if isinstance(prepared.recipe.tradeoff_setting(), list) else run.headline["tradeoff"]
+    return None if isinstance(prepared.recipes[0].tradeoff_setting(), list) else run.headline["tradeoff"]
 
 
 def _show(runs: list["Run"], out: Path, title: str, as_json: bool) -> None:

@@ -8,61 +8,46 @@ from typing import Annotated
 import typer
 
 from ..errors import GatebenchError
+from . import training
 from .console import DataDir, handle_errors, say, stderr, stdout, whole_numbers
-from .training import (
-    Address,
-    Config,
-    DatasetName,
-    DeviceName,
-    Epochs,
-    Executor,
-    Fresh,
-    Json,
-    Out,
-    Seeds,
-    Set,
-    Threads,
-    Weights,
-    choose_executor,
-    prepare,
-)
 
 
 @handle_errors
 def train(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name; `gatebench list models` shows them.")],
-    config: Config = None,
-    dataset: DatasetName = None,
+    config: training.Config = None,
+    dataset: training.DatasetName = None,
     data_dir: DataDir = None,
-    epochs: Epochs = None,
-    seed: Seeds = "0",
-    device: DeviceName = "auto",
-    threads: Threads = None,
-    set_: Set = None,
-    weights: Weights = None,
-    out: Out = Path("results"),
-    fresh: Fresh = False,
+    epochs: training.Epochs = None,
+    seed: training.Seeds = "0",
+    device: training.DeviceName = "auto",
+    threads: training.Threads = None,
+    set_: training.Set = None,
+    weights: training.Weights = None,
+    out: training.Out = Path("results"),
+    fresh: training.Fresh = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="Go on with an unfinished run of another machine.")] = False,
-    executor: Executor = "local",
-    address: Address = None,
-    as_json: Json = False,
+    executor: training.Executor = "local",
+    address: training.Address = None,
+    as_json: training.Json = False,
 ) -> None:
     """Train MODEL by a recipe, evaluate it, and show what its gates claim beside what is executed.
 
     Stopped at any moment and started again with the same command, it goes on after the last whole epoch.
     """
     seeds = whole_numbers(seed, "--seed", 0, 2**32 - 1)
-    execute = choose_executor(executor, address)
-    prepared = prepare(model, config, dataset, data_dir, epochs, device, threads, set_)
-    from .. import stages
+    execute = training.choose_executor(executor, address)
+    prepared = training.prepare(model, config, dataset, data_dir, epochs, device, threads, set_)
+    from ..assignment import Place
     from ..changed_code import other_code
     from ..plan import plan
     from ..training.view import View
 
-    jobs = plan(prepared.recipe, seeds, weights=weights, **prepared.place)
+    (recipe,) = prepared.recipes
+    jobs = plan(recipe, seeds, weights=weights, **prepared.place)
     finished, started = {}, time.time()
     try:
-        for job, folder in execute(jobs, stages.Place(out, fresh, take_over), lambda title: View(stderr, title)):
+        for job, folder in execute(jobs, Place(out, fresh, take_over), lambda title: View(stderr, title)):
             if job.wanted:
                 before = (folder / "summary.json").stat().st_mtime < started
                 end = f"{folder.path} was finished before; nothing was trained" if before else f"written to {folder.path}"

@@ -1,6 +1,6 @@
-"""Options of the commands that train, and the recipe, data and place that they stand for."""
+"""Options of the commands that train, and what they stand for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,9 +44,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is to be trained, and where; its data are read."""
+    """What is to be trained, and where."""
 
-    recipe: "Recipe"
+    recipes: "Sequence[Recipe]"
     place: dict[str, Any]
     """The other arguments of `plan.plan`, but for the seeds."""
 
@@ -60,10 +60,11 @@ def prepare(
     device: str,
     threads: int | None,
     changes: list[str] | None,
+    vary: "Callable[[Recipe], Sequence[Recipe]]" = lambda recipe: [recipe],
 ) -> Prepared:
-    """The recipe of a command's options, checked, with its data set read. Raises UsageError for what is wrong or does not fit together.
+    """The recipe of a command's options, as `vary` makes recipes of it, all of them checked, their data set read.
 
-    A data set that cannot be had and was not named with --dataset is loudly replaced.
+    A data set that cannot be had is loudly replaced, unless --dataset names it. Raises UsageError for what does not fit together.
     """
     from .. import recipe as recipes
     from ..data.catalogue import data_root
@@ -72,10 +73,10 @@ def prepare(
     registered = registry.entry(model)
     recipe = recipes.load(registered.recipes, model, registered.default if config is None else config, changes)
     with stderr.status("loading torch"):
-        from .. import stages
         from ..device import choose_device, choose_precision, default_threads, set_threads
-
-    stages.check(recipe)  # refuses what does not fit together before data are loaded
+        from ..untrained import check
+    with stderr.status("checking the recipe"):
+        check(vary(recipe))
     recipe = recipe if dataset is None else recipe.with_dataset(dataset)
     recipe = recipe.with_epochs(epochs) if epochs else recipe
     computer = choose_device(device)
@@ -87,28 +88,28 @@ def prepare(
         if dataset is not None:
             raise
         say(str(missing))
-        wanted, other = recipe.data.name, f", recipe {recipe.fallback}," if recipe.fallback else ""
+        wanted, other = recipe.data.name, [f"recipe {recipe.fallback}"] if recipe.fallback else []
         recipe = _instead(recipe, registered.recipes, changes, epochs)
+        check(vary(recipe))
         _read_data(recipe, root)
-        length = f"{recipe.training.epochs} epoch{'s' * (recipe.training.epochs != 1)}"
-        say(
-            f"NOT {wanted}: going on with the procedural set `{recipe.data.name}`{other} for {length}."
-            f" The numbers below say nothing about {wanted}."
-        )
+        count = recipe.training.epochs
+        length = [f"for {count} epoch{'s' * (count != 1)}"] if count else []
+        instead = ", ".join([f"the procedural set `{recipe.data.name}`", *other, *length])
+        say(f"NOT {wanted}: going on with {instead}. The numbers below say nothing about {wanted}.")
     precision = choose_precision("auto", computer)
     place = {"data_root": root, "device": computer.type, "precision": precision, "threads": threads or default_threads()}
-    return Prepared(recipe, place)
+    return Prepared(vary(recipe), place)
 
 
 def choose_executor(name: str, address: str | None) -> Callable:
-    """`sweep.local.run` or `sweep.ray.run`. Raises UsageError for another name, where Ray is not installed, or --address is wrong."""
+    """`stages.run` or `sweep.ray.run`. Raises UsageError for another name, where Ray is not installed, or --address is wrong."""
     one_of(name, "--executor", ("local", "ray"))
     if name == "local":
         if address:
             raise UsageError("--address is that of a Ray cluster. Add --executor ray, or leave it out.")
-        from ..sweep import local
-
-        return local.run
+        with stderr.status("loading torch"):
+            from .. import stages
+        return stages.run
     from ..sweep import cluster, ray
 
     cluster.check(address)
@@ -116,7 +117,7 @@ def choose_executor(name: str, address: str | None) -> Callable:
 
 
 def _read_data(recipe: "Recipe", root: Path) -> None:
-    from ..stages import read_data
+    from ..assignment import read_data
 
     with stderr.status(f"loading {recipe.data.name}"):
         read_data(recipe.data, root)
@@ -125,11 +126,9 @@ def _read_data(recipe: "Recipe", root: Path) -> None:
 def _instead(recipe: "Recipe", family: str, changes: list[str] | None, epochs: int | None) -> "Recipe":
     """What is trained where a recipe's data set cannot be had: the recipe that it names, else itself on `shapes`, for a few epochs."""
     from .. import recipe as recipes
-    from ..stages import check
 
     if recipe.fallback:
         other = recipes.load(family, recipe.model.name, recipe.fallback, changes)
-        check(other)
         return other.with_epochs(epochs) if epochs else other
     other = recipe.with_dataset("shapes")
     return other if epochs else other.with_epochs(min(FALLBACK_EPOCHS, other.training.epochs))

@@ -4,7 +4,7 @@ Shapes: N inputs, S switches, U units.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Outcome:
 
     def subset(self, chosen: np.ndarray) -> "Outcome":
         """What the network did on the chosen inputs, a boolean mask [N] or their numbers."""
-        return Outcome(**{name: None if column is None else column[chosen] for name, column in vars(self).items()})
+        return replace(self, **{name: column[chosen] for name, column in vars(self).items() if isinstance(column, np.ndarray)})
 
     def gate_means(self) -> dict[str, float | None]:
         """Both forms of the mean gate over inputs and switches (CosineGate, Eq. 17): soft, and hard as Eq. 16 decides."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from .conditions import Conditions
+
 
 def cpu_name() -> str:
     """The processor's name as the system gives it."""
@@ -57,20 +59,28 @@ def git_commit() -> str | None:
         return None
 
 
+def machine_name(device: torch.device) -> str:
+    """What tells machines apart: GPU where that is the device, CPU, number of cores."""
+    name = f"{cpu_name()}, {os.cpu_count() or 1} cores"
+    return f"{torch.cuda.get_device_properties(device).name}; {name}" if device.type == "cuda" else name
+
+
+def conditions(device: str, threads: int) -> Conditions:
+    """Those of a timing on this machine."""
+    return Conditions(machine_name(torch.device(device)), device, threads)
+
+
 def describe(device: torch.device) -> dict:
     """Hardware, system and versions: the contents of `machine.json`."""
-    cores = os.cpu_count() or 1
-    name = f"{cpu_name()}, {cores} cores"
     gpu = {}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         gpu = {"gpu": properties.name, "gpu_memory_gib": round(properties.total_memory / 2**30, 1), "cuda": torch.version.cuda}
-        name = f"{properties.name}; {name}"
     return {
-        "name": name,
+        "name": machine_name(device),
         "cpu": cpu_name(),
         "cpu_features": cpu_features(),
-        "cores": cores,
+        "cores": os.cpu_count() or 1,
         "caches": _caches(),
         "threads": torch.get_num_threads(),
         **gpu,

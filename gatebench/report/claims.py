@@ -3,14 +3,15 @@
 Only rows of one table compare, so every data set, schedule and device has tables of its own, and for times every machine.
 """
 
+import math
 from collections import defaultdict
 
 from . import latency_table
-from .declared import cell_of_group, heading_of, shares_heading, shares_of_group, tradeoff_cell, tradeoff_heading
-from .groups import Group
-from .quantities import mean, spread
+from .declared import cell_of_group, cell_of_row, heading_of, shares_heading, shares_of_group, tradeoff_cell, tradeoff_heading
+from .groups import BEHAVIOUR, Group, gather
+from .quantities import mean, place, spread
 from .results import Run
-from .sheet import Heading, Sheet, make_sheet
+from .sheet import Cell, Heading, Sheet, make_sheet, text_of
 
 COMPARABLE = ("dataset", "split", "severity", "epochs", "schedule", "device", "precision")
 """Rows that agree in these are in one table."""
@@ -26,10 +27,12 @@ HEADINGS = (
     Heading("adaptivity_gain", "adaptivity gain", "points", 2, signed=True),
 )  # fmt: skip
 AUDIT = Heading("audit", "audit")
+NAMED = {"model", "recipe", "seed"}
+"""Columns that rows of times lack where they are of no run."""
 
 
 def point_sheets(groups: list[Group]) -> list[Sheet]:
-    """A line for each network and trade-off, means over its seeds; static networks first, then by trade-off."""
+    """A line for each network and trade-off, means over its seeds; static networks first, then by trade-off; references last."""
     settings = defaultdict(list)
     for group in groups:
         settings[tuple(group.row.get(key, "") for key in COMPARABLE), group.columns].append(group)
@@ -39,7 +42,21 @@ def point_sheets(groups: list[Group]) -> list[Sheet]:
 
 def realised_sheets(runs: list[Run]) -> list[Sheet]:
     """Times, and what the gates cost; accuracy beside them where the timed inputs are of those that were scored."""
-    return latency_table.sheets([row for run in runs for row in run.joined_times])
+    places = defaultdict(list)
+    for run in runs:
+        for row in run.joined_times:
+            places[place(row)].append((run, row))
+    return latency_table.sheets([row for members in places.values() for row in _named(members)])
+
+
+def _named(members: list[tuple[Run, dict]]) -> list[dict]:
+    """Rows of times of one place, named as their operating points are in other tables: "router default intel-scenes s0, lambda 0.7"."""
+    names = {}
+    for group in gather((run, row) for run, row in members if row.keys() >= NAMED):
+        for row in group.rows:
+            name = f"{row['model']} {row['recipe']}"
+            names[id(row)] = f"{name} {row['dataset']} s{row['seed']}{group.label.removeprefix(name)}"
+    return [row | {"network": names.get(id(row), row["network"])} for _, row in members]
 
 
 def findings_sheet(groups: list[Group]) -> Sheet | None:
@@ -56,7 +73,10 @@ def findings_sheet(groups: list[Group]) -> Sheet | None:
 
 
 def audit_of(group: Group) -> str | None:
-    """The kinds of what the audit found in any of the runs, if any; an operating point beside the headline's is not audited."""
+    """The kinds of what the audit found in any of the runs, if any; an operating point beside the headline's is not audited, nor are
+    images of one severity."""
+    if "severity" in group.row:
+        return None
     if not all("audit" in row for row in group.rows):
         return "not audited"
     kinds = (finding.partition(":")[0] for row in group.rows for finding in row.get("audit", []))
@@ -64,9 +84,11 @@ def audit_of(group: Group) -> str | None:
 
 
 def name_of(group: Group) -> str:
-    """Model and recipe, and what is not as the recipe has it."""
+    """Model and recipe, and what is not as the recipe has it; a reference's own name."""
     row = group.row
-    notes = [change for change in row.get("changes", []) if not change.startswith(SHOWN_APART)]
+    if "reference" in row:
+        return row["reference"]
+    notes = [change for change in group.changes if not change.startswith(SHOWN_APART)]
     if row["epochs"] != row.get("recipe_epochs", row["epochs"]):
         notes.insert(0, f"recipe: {row['recipe_epochs']} epochs")
     return f"{row['model']} {row['recipe']}" + (f" ({', '.join(notes)})" if notes else "")
@@ -80,29 +102,61 @@ def seeds_of(group: Group) -> str:
 def _points(name: str, setting: tuple, members: list[Group]) -> Sheet:
     dataset, split, severity, epochs, schedule, device, precision = setting
     part = f"{split}, {severity}" if severity else split
-    title = f"{dataset} ({part}), {epochs} epochs, {schedule}, {precision} on {str(device).upper()}"
+    trained = f"{epochs} epochs, {schedule}" if epochs else "nothing trained"
+    title = f"{dataset} ({part}), {trained}, {precision} on {str(device).upper()}"
     members = sorted(members, key=lambda group: (group.tradeoffs, group.row["adaptive"], name_of(group)))
     rows = [row for group in members for row in group.rows]
-    shares, columns = shares_heading(rows), members[0].columns
+    shares, same = shares_heading(rows), _same_everywhere(members)
+    columns = [column for column in members[0].columns if column.name not in same]
     extra = [heading_of(column, rows) for column in columns]
     tradeoff = tradeoff_heading(group.tradeoff for group in members if group.tradeoffs)
     lines = [
         (
             name_of(group), tradeoff_cell(tradeoff, group.tradeoff, group.tradeoffs), *_common(group), shares_of_group(shares, group),
-            *(cell_of_group(column, heading, group) for column, heading in zip(columns, extra, strict=True)), audit_of(group),
+            *(cell_of_group(column, heading, group) for column, heading in zip(columns, extra, strict=True)),
+            None if "reference" in group.row else audit_of(group),
         )
-        for group in members
+        for group in (*members, *_references(members, severity))
     ]  # fmt: skip
-    chosen = any("policy" in row for row in rows)
-    note = f"Audited is each run's headline, at the first {tradeoff.text} of its recipe." if chosen else ""
-    return make_sheet(name, title, (Heading("run", "run"), tradeoff, *HEADINGS, shares, *extra, AUDIT), lines, note)
+    notes = [f"Audited is each run's headline, at the first {tradeoff.text} of its recipe."] * any("policy" in row for row in rows)
+    notes += [f"{heading.shown}: {text_of(cell, heading)}." for heading, cell in same.values()]
+    return make_sheet(name, title, (Heading("run", "run"), tradeoff, *HEADINGS, shares, *extra, AUDIT), lines, " ".join(notes))
+
+
+def _references(members: list[Group], severity: str) -> list[Group]:
+    """What these networks are compared with on images of this severity, each once."""
+    made: dict[tuple, Group] = {}
+    for run in (run for group in members for run in group.runs):
+        for row in run.references:
+            if row.get("severity", "") == severity:
+                made.setdefault((row["reference"], *(str(row.get(key)) for key in BEHAVIOUR)), Group([run], [row]))
+    return list(made.values())
+
+
+def _same_everywhere(members: list[Group]) -> dict[str, tuple[Heading, Cell]]:
+    """Heading and cell of the columns of runs in which all of several runs have one value: it is of what they share."""
+    rows, made = [row for group in members for row in group.rows], {}
+    for column in members[0].columns:
+        value = rows[0].get(column.name)
+        shared = column.of_run and value is not None and all(row.get(column.name) == value for row in rows)
+        if shared and len({run.name for group in members for run in group.runs}) > 1:
+            heading = heading_of(column, rows)
+            made[column.name] = heading, cell_of_row(column, heading, rows[0])
+    return made
+
+
+def _mean_gates(group: Group) -> tuple[float | None, float | None]:
+    """Soft and hard; nothing where every input has one of the destinations on: the mean is the same whatever is decided."""
+    soft, hard = mean(group, "mean_gate_soft"), mean(group, "mean_gate_hard")
+    one_hot = hard is not None and math.isclose(hard * len(group.row.get("shares", ())), 1)
+    return (None, None) if one_hot else (soft, hard)
 
 
 def _common(group: Group) -> tuple:
     return (
-        seeds_of(group), spread(group, "accuracy"), mean(group, "accuracy_peak"),
-        mean(group, "f1"), mean(group, "precision_macro"), mean(group, "recall_macro"), mean(group, "mean_gate_soft"),
-        mean(group, "mean_gate_hard"), mean(group, "skip_pct"), mean(group, "macs_executed"),
+        None if "reference" in group.row else seeds_of(group), spread(group, "accuracy"), mean(group, "accuracy_peak"),
+        mean(group, "f1"), mean(group, "precision_macro"), mean(group, "recall_macro"), *_mean_gates(group),
+        mean(group, "skip_pct"), mean(group, "macs_executed"),
         spread(group, "macs_pct") if group.tradeoffs and group.tradeoff.unit == "share" else None,  # beside a budget in the same unit
         mean(group, "saved_pct"), spread(group, "adaptivity_gain"),
     )  # fmt: skip

@@ -4,7 +4,7 @@ from .claims import audit_of
 from .groups import Group
 from .published import Line, Printed, Value, printed
 from .published.audit import audit
-from .quantities import mean, spread
+from .quantities import TIMED, mean, spread, times_of
 from .sheet import Cell, Heading, Sheet, make_sheet, slug
 
 NOT_MEASURED = "not measured"
@@ -40,7 +40,8 @@ def _sheet(table: Printed, groups: list[Group]) -> Sheet:
             lines += _measured(table, line, group)
     headings = (*BEFORE, *(Heading(_name(key), text) for key, text in table.columns.items()), *AFTER)
     title = f"{table.paper}, {table.name}: {table.title}"
-    return make_sheet(slug(f"{table.paper}-{table.name}").lower().replace(".", "-"), title, headings, lines, f"Source: {table.source}.")
+    note = f"Source: {table.source}. {table.note}".strip()
+    return make_sheet(slug(f"{table.paper}-{table.name}").lower().replace(".", "-"), title, headings, lines, note)
 
 
 def _line(line: Line, source: str, values, before=(NOTHING,) * 3, after=(NOTHING,) * 2) -> tuple:
@@ -49,13 +50,18 @@ def _line(line: Line, source: str, values, before=(NOTHING,) * 3, after=(NOTHING
 
 def _measured(table: Printed, line: Line, group: Group) -> list[tuple]:
     """Two lines: our figures, and how far they are from the printed ones."""
-    values = {key: mean(group, key) for key in line.values}
+    ours = {key: line.ours.get(key, key) for key in line.values}
+    members = {key: _timed(group) if own in TIMED else group for key, own in ours.items()}
+    values = {key: mean(members[key], own) if own and members[key].rows else None for key, own in ours.items()}
     measured = any(each is not None for each in values.values())
-    before = (group.label, group.row["dataset"], len(group.seeds))
+    timed = min(len(each.seeds) for each in members.values()) or len(group.seeds)
+    seeds = len(group.seeds) if timed == len(group.seeds) else f"{len(group.seeds)}, {timed} timed"
+    before = (group.label, group.row["dataset"], seeds)
     after = (_comparable(table, group) if measured else None, audit_of(group))
     differences = [NOTHING if _is_setting(key) else _difference(values[key], line.values[key]) for key in line.values]
+    figures = [_figure(members[key], own, values[key]) if own else NOTHING for key, own in ours.items()]
     return [
-        _line(line, "measured", [_figure(group, key) for key in line.values], before, after),
+        _line(line, "measured", figures, before, after),
         _line(line, "difference", differences, before),
     ]
 
@@ -72,14 +78,20 @@ def _comparable(table: Printed, group: Group) -> str:
         reasons.append(f"{row['epochs']} epochs, not {wanted}")
     elif row["epochs"] < row.get("recipe_epochs", 0):
         reasons.append(f"{row['epochs']} of the recipe's {row['recipe_epochs']} epochs")
-    changes = row.get("changes", [])
-    if changes:
-        reasons.append("changed: " + ", ".join(changes))
+    if group.changes:
+        reasons.append("changed: " + ", ".join(group.changes))
+    reasons += [table.differs] if table.differs else []
     return "no: " + "; ".join(reasons) if reasons else "yes"
 
 
-def _figure(group: Group, key: str) -> Cell:
-    value = mean(group, key)
+def _timed(group: Group) -> Group:
+    """Those of its runs that were timed, their times in their rows."""
+    members = [(run, row | times_of(run, row)) for run, row in zip(group.runs, group.rows, strict=True)]
+    members = [(run, row) for run, row in members if "latency_ms" in row]
+    return Group([run for run, _ in members], [row for _, row in members])
+
+
+def _figure(group: Group, key: str, value: float | None) -> Cell:
     if value is None:
         gates = key.startswith(("mean_gate", "skip_soft"))
         return Cell(absent="-" if gates and not group.row["adaptive"] else NOT_MEASURED)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections import defaultdict
 from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,7 @@ from .results import Run
 from .sheet import Sheet
 
 FORMATS = ("html", "md", "csv", "tex")
-MOST_BARS = 30
+MOST_BARS = 45
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _html(report: Report) -> str:
 def _markdown(report: Report) -> str:
     parts = [f"# {report.title}", escaped(report.summary)]
     for section in report.sections:
-        parts += [f"## {section.title}", section.text] + [f"![{each.title}]({each.name}.png)" for each in section.pictures]
+        parts += [f"## {section.title}", section.text] + [f"![{escaped(each.title)}]({each.name}.png)" for each in section.pictures]
         parts += [to_markdown(sheet) for sheet in section.sheets]
     if report.run_pictures:
         lines = [
@@ -179,8 +180,14 @@ def _of(most: int, members: Sized) -> str:
 
 
 def _destinations(groups: list[Group]) -> list[Picture]:
-    members = [group for group in groups if "shares" in group.row]
-    members.sort(key=lambda group: (group.row["dataset"], group.row["model"], group.row["recipe"], group.tradeoffs))
-    if not members:
-        return []
-    return [Picture("destinations", "Where inputs go" + _of(MOST_BARS, members), destinations(members[:MOST_BARS]))]
+    """A picture for each model whose inputs go to one of several destinations; images of all severities together."""
+    models = defaultdict(list)
+    for group in groups:
+        if "shares" in group.row and "severity" not in group.row:
+            models[group.row["model"]].append(group)
+    pictures = []
+    for number, (model, members) in enumerate(sorted(models.items()), start=1):
+        members.sort(key=lambda group: (group.row["dataset"], group.row["recipe"], group.tradeoffs))
+        title = f"Where inputs of {model} go" + _of(MOST_BARS, members)
+        pictures.append(Picture(f"destinations-{number}", title, destinations(members[:MOST_BARS])))
+    return pictures

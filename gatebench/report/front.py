@@ -172,12 +172,13 @@ def _part(row: dict) -> str:
 
 
 def _points(groups: list[Group], cost: Cost) -> list[Point]:
-    """Where some were trained for longer than others, the names say so."""
+    """Where some were trained for longer than others, the names say so, unless each kept to its recipe."""
     longer = len({group.row.get("epochs") for group in groups}) > 1
 
     def named(group: Group) -> str:
         epochs = f", {group.row.get('epochs')} epochs"
-        return group.label + epochs * (longer and epochs not in group.label)
+        own = group.row.get("epochs") == group.row.get("recipe_epochs")
+        return group.label + epochs * (longer and not own and epochs not in group.label)
 
     return [_point(named(group), group, cost) for group in groups]
 

@@ -22,13 +22,25 @@ class Group:
     runs: list[Run] = field(default_factory=list)
     rows: list[dict] = field(default_factory=list)
     label: str = ""
-    """Model and recipe, the trade-off where it was chosen after training, and what else tells it from others of that name."""
+    """Model and recipe, the trade-off where it was chosen after training, and what else tells it from others of that name on the same
+    part of the data."""
     tradeoffs: tuple[float, ...] = ()
     """All values of the trade-off that led to this operating point: a larger budget is not always used."""
 
     @property
     def row(self) -> dict:
         return self.rows[0]
+
+    @property
+    def part(self) -> tuple:
+        """The images that were scored: data set, split and severity of corruption."""
+        return tuple(self.row.get(key) for key in ("dataset", "split", "severity"))
+
+    @property
+    def changes(self) -> list[str]:
+        """What was changed of the recipe, without its trade-off: tables show that apart."""
+        tradeoff = f"{self.runs[0].setting('tradeoff')}="
+        return [each for each in self.row.get("changes", []) if not each.startswith(tradeoff)]
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -64,9 +76,10 @@ def shown_columns(columns: Iterable[Column]) -> tuple[Column, ...]:
 
 
 def tradeoff_text(column: Column, values: Iterable[float]) -> str:
-    """ "budget 50, 65 %" or "lambda 0.9"."""
+    """ "budget 50, 65 %" or "lambda 0.9"; of more than two values, which ascend, "lambda 0.5 to 0.7"."""
     unit, scale = SHOWN_UNITS.get(column.unit, (column.unit, 1.0))
-    return f"{column.heading} {', '.join(f'{round(scale * value, 6):g}' for value in values)} {unit}".strip()
+    texts = [f"{round(scale * value, 6):g}" for value in values]
+    return f"{column.heading} {', '.join(texts) if len(texts) < 3 else f'{texts[0]} to {texts[-1]}'} {unit}".strip()
 
 
 def groups(runs: Iterable[Run]) -> list[Group]:
@@ -139,9 +152,9 @@ def _name(made: list[Group]) -> None:
     for group in made:
         group.label = _label(group)
     _distinguish(made, list(DIFFERENCES.items()))
-    again = Counter((group.label, group.row["dataset"], group.row.get("split")) for group in made)
+    again = Counter((group.label, group.part) for group in made)
     for group in made:
-        if again[group.label, group.row["dataset"], group.row.get("split")] > 1:  # a run that was trained anew beside the first
+        if again[group.label, group.part] > 1:  # a run that was trained anew beside the first
             seed = f"s{group.row['seed']}-"
             group.label += f", {group.runs[0].name.rpartition(seed)[2]}"
 
@@ -149,7 +162,7 @@ def _name(made: list[Group]) -> None:
 def _distinguish(made: list[Group], differences: list[tuple[str, Callable[[Group], str]]]) -> None:
     alike = defaultdict(list)
     for group in made:
-        alike[group.label, group.row["dataset"], group.row.get("split")].append(group)
+        alike[group.label, group.part].append(group)
     for members in alike.values():
         if len(members) == 1 or not differences:
             continue
@@ -165,6 +178,5 @@ def _label(group: Group) -> str:
     parts = [f"{row['model']} {row['recipe']}"]
     if group.tradeoffs and "policy" in row:
         parts.append(tradeoff_text(group.tradeoff, group.tradeoffs))
-    parts += [row["severity"]] if "severity" in row else []
     parts += ["masked"] if row.get("execution") == "masked" else []
     return ", ".join(parts)

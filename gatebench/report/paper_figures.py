@@ -59,6 +59,7 @@ def destinations(groups: list[Group]) -> Figure:
                       edgecolor="white", linewidth=0.5, label=short(name))  # fmt: skip
             left = [before + share for before, share in zip(left, shares, strict=True)]
         axes.set_yticks(range(len(groups)), [short(f"{group.label}, {group.row['dataset']}") for group in groups], fontsize=7)
+        axes.margins(y=0.01)
         axes.invert_yaxis()
         axes.set_xlim(0, 100)
         axes.set_xlabel("share of the inputs (%)")

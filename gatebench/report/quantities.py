@@ -81,11 +81,15 @@ def value_of(run: Run, row: dict, key: str) -> float | None:
     if number.isdigit():
         return _entry(row, name, int(number))
     if key in TIMED and key not in row:
-        times = [each for each in run.times if each["batch_size"] == 1 and same_point(each, row)]
-        times = [each for each in times if each["execution"] != "masked"]
-        row = times[0] if len({place(each) for each in times}) == 1 else {}
+        row = times_of(run, row)
     value = run.setting(key) if "." in key else row.get(key)
     return value if is_number(value) else None
+
+
+def times_of(run: Run, row: dict) -> dict:
+    """The times of one input at an operating point; nothing unless they were measured in one place alone."""
+    times = [each for each in run.times if each["batch_size"] == 1 and each["execution"] != "masked" and same_point(each, row)]
+    return times[0] if len({place(each) for each in times}) == 1 else {}
 
 
 def place(row: dict) -> tuple:

@@ -18,7 +18,7 @@ NEEDED_OF_TIMES = ("machine", "device", "runtime", "threads", "batch_size", "exe
 """Without which a time compares with no other."""
 SAME_TIMING = ("dataset", *NEEDED_OF_TIMES, "rival")
 """Of timings of one operating point that agree in these the newest counts."""
-SAME_POINT = ("policy", "tradeoff", "severity")
+SAME_POINT = ("policy", "tradeoff", "severity", "reference")
 """What names an operating point of a run; a trade-off where it was chosen after training: otherwise it is a setting of the run."""
 SCORED = ("split", "adaptive", "accuracy", "accuracy_low", "accuracy_high", "macs_dense", "shares", "share_names")
 """Columns of an operating point that tables set beside its times."""
@@ -28,7 +28,7 @@ MOST_TIMINGS = 200
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run: its operating points, the headline first, and its times."""
+    """One finished run: its operating points, the headline first, its times, and what it is compared with."""
 
     folder: RunFolder
     points: list[dict]
@@ -36,6 +36,8 @@ class Run:
     """The timing that counts of each network, place and execution; `session` names its file."""
     columns: tuple[Column, ...] = ()
     """That its family declares."""
+    references: tuple[dict, ...] = ()
+    """Rows of what the operating points are compared with, such as an expert alone; each is named by its `reference`."""
 
     @property
     def headline(self) -> dict:
@@ -91,8 +93,10 @@ class _Reader:
         if not (path / "summary.json").is_file():
             raise GatebenchError("it is not finished (summary.json is missing)")
         columns = read_columns(path / "columns.json")
-        points = read_rows(path / "rows.jsonl", Row, columns)
-        return Run(RunFolder(path), points, self._times(path, points[0].get("weights")), columns)
+        points, references = parted(read_rows(path / "rows.jsonl", Row, columns))
+        if not points:
+            raise GatebenchError("rows.jsonl has references alone, and no operating point")
+        return Run(RunFolder(path), points, self._times(path, points[0].get("weights")), columns, tuple(references))
 
     def _times(self, path: Path, weights: str | None) -> list[dict]:
         """The times of a run's weights; a session that is damaged, or was of other weights, is left out alone."""
@@ -131,6 +135,12 @@ def read_runs(results: Path) -> tuple[list[Run], list[str]]:
         except GatebenchError as error:
             reader.left_out.append(f"{plain(path.name)}: {error}")
     return runs, reader.left_out
+
+
+def parted(rows: Iterable[dict]) -> tuple[list[dict], list[dict]]:
+    """Operating points, and references."""
+    rows = list(rows)
+    return [row for row in rows if "reference" not in row], [row for row in rows if "reference" in row]
 
 
 def same_point(first: dict, second: dict) -> bool:

@@ -75,7 +75,7 @@ class Sheet:
     @cached_property
     def texts(self) -> list[tuple[str, ...]]:
         """For people: every cell as one text."""
-        return [tuple(_text(*shown(cell, heading)) for cell, heading in self._cells(line)) for line in self.lines]
+        return [tuple(text_of(cell, heading) for cell, heading in self._cells(line)) for line in self.lines]
 
     @cached_property
     def columns(self) -> dict[str, str]:
@@ -135,7 +135,9 @@ def shown(cell: Cell, heading: Heading) -> tuple[str, tuple[str, ...]]:
     return number(cell.value) + deviation, ends
 
 
-def _text(value: str, ends: tuple[str, ...]) -> str:
+def text_of(cell: Cell, heading: Heading) -> str:
+    """What people see of a cell as one text."""
+    value, ends = shown(cell, heading)
     return f"{value} ({' to '.join(ends)})" if ends else value
 
 

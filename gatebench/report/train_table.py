@@ -7,7 +7,8 @@ from . import terminal
 from .declared import cell_of_row, heading_of, shares_heading, shares_of_row, tradeoff_heading
 from .groups import shown_columns, tradeoff_of
 from .quantities import estimate
-from .sheet import Heading, Sheet, make_sheet, shown
+from .results import parted
+from .sheet import Cell, Heading, Sheet, make_sheet, text_of
 
 MOST_GROUPS = 20
 """Classes shown on a terminal; breakdown.csv has them all."""
@@ -46,38 +47,49 @@ def show(console: Console, headlines: list[dict], points: list[dict], columns: t
 
 
 def run_tables(rows: list[dict], columns: tuple[Column, ...]) -> list[Sheet]:
-    """The operating points of one run, where it has several, and the headline's by severity of corruption, where that was scored."""
+    """The operating points of one run and its references, where it has several, and by severity of corruption, where that was scored:
+    the headline's accuracy and those of the references."""
     of_all = [row for row in rows if "severity" not in row]
     points = [_points_sheet(of_all, columns)] if len(of_all) > 1 else []
     return points + ([severity_sheet(rows)] if len(of_all) < len(rows) else [])
 
 
 def severity_sheet(rows: list[dict]) -> Sheet:
-    """Accuracy and destinations of the headline's way on images of each severity of corruption, in the order of the rows."""
-    first, *_ = rows
-    listed = [row for row in rows if "severity" in row and all(row.get(key) == first.get(key) for key in ("policy", "tradeoff"))]
-    shares = shares_heading(listed)
-    lines = [(row["severity"], estimate(row, "accuracy"), shares_of_row(shares, row)) for row in listed]
-    return make_sheet("severities", "by severity of corruption", (*SEVERITIES, shares), lines)
+    """Accuracy and destinations at the headline's operating point on images of each severity of corruption, in the order of the rows;
+    beside them the accuracy of every reference."""
+    (first, *points), references = parted(rows)
+    listed = [row for row in points if "severity" in row and all(row.get(key) == first.get(key) for key in ("policy", "tradeoff"))]
+    shares, names = shares_heading(listed), tuple(dict.fromkeys(row["reference"] for row in references))
+    others = Heading("reference", f"accuracy of {' / '.join(names)}", "%", 2, parts=names)
+    accuracy = {(row["reference"], row.get("severity")): row["accuracy"] for row in references}
+    lines = [
+        (
+            row["severity"], estimate(row, "accuracy"), shares_of_row(shares, row),
+            Cell(parts=tuple(accuracy.get((name, row["severity"])) for name in names)),
+        )
+        for row in listed
+    ]  # fmt: skip
+    return make_sheet("severities", "by severity of corruption", (*SEVERITIES, shares, others), lines)
 
 
 def _points_sheet(rows: list[dict], columns: tuple[Column, ...]) -> Sheet:
-    """In this order: the headline, its way at other trade-offs, other ways at its trade-off."""
-    first, *others = rows
+    """In this order: the headline, its policy at other trade-offs, other policies at its trade-off, the references."""
+    (first, *others), references = parted(rows)
     other_values = [row for row in others if row.get("policy") == first.get("policy")]
-    other_ways = [row for row in others if row.get("policy") != first.get("policy") and row.get("tradeoff") == first.get("tradeoff")]
-    listed = [first, *other_values, *other_ways]
+    other_policies = [row for row in others if row.get("policy") != first.get("policy") and row.get("tradeoff") == first.get("tradeoff")]
+    listed = [first, *other_values, *other_policies, *references]
     own = [column for column in shown_columns(columns) if not column.of_run]
     tradeoff = tradeoff_heading([tradeoff_of(columns)])
     extra, shares = [heading_of(column, listed) for column in own], shares_heading(listed)
     lines = [
         (
-            row.get("policy"), row.get("tradeoff"), row["accuracy"], row.get("f1"), _saved(row), row.get("adaptivity_gain"),
+            row.get("reference"), row.get("policy"), row.get("tradeoff"), row["accuracy"], row.get("f1"), _saved(row),
+            row.get("adaptivity_gain"),
             shares_of_row(shares, row), *(cell_of_row(column, heading, row) for column, heading in zip(own, extra, strict=True)),
         )
         for row in listed
     ]  # fmt: skip
-    headings = (Heading("policy", "policy"), tradeoff, *POINTS, shares, *extra)
+    headings = (Heading("reference", "reference"), Heading("policy", "policy"), tradeoff, *POINTS, shares, *extra)
     return make_sheet("points", "operating points: chosen on validation, scored once", headings, lines)
 
 
@@ -88,8 +100,7 @@ def run_note(row: dict, columns: tuple[Column, ...]) -> str:
         heading = heading_of(column, [row])
         cell = cell_of_row(column, heading, row)
         if column.of_run and not cell.empty:
-            value, ends = shown(cell, heading)
-            parts.append(f"{heading.shown}: {value}" + (f" ({' to '.join(ends)})" if ends else ""))
+            parts.append(f"{heading.shown}: {text_of(cell, heading)}")
     return "; ".join(parts)
 
 

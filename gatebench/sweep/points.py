@@ -4,29 +4,16 @@ Nothing here imports torch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..errors import GatebenchError
+from ..measure.conditions import Conditions
 from ..report.results import Run, read_runs, same_point
 from ..runs import RunFolder
 
 
-@dataclass(frozen=True)
-class Where:
-    """The place whose times count."""
-
-    machine: str
-    device: str
-    threads: int
-
-    def took(self, row: dict) -> bool:
-        """Whether a row of times was taken here, one input at a time and without interruption."""
-        here = (row["machine"], row["device"], row["threads"]) == (self.machine, self.device, self.threads)
-        return here and row["batch_size"] == 1 and row["execution"] != "masked" and not row.get("interrupted")
-
-
-def read(folder: RunFolder, value: float | None, where: Where) -> Run:
-    """A finished run with the times of one place; its rows hold the trade-off's `value` where that is a setting of the run.
+def read(folder: RunFolder, value: float | None, conditions: Conditions) -> Run:
+    """A finished run with the times that count; its rows hold the trade-off's `value` where that is a setting of the run.
 
     Raises GatebenchError where the folder is damaged.
     """
@@ -34,18 +21,19 @@ def read(folder: RunFolder, value: float | None, where: Where) -> Run:
     if not runs:
         raise GatebenchError(f"{left_out[0]}. Remove the folder or train into another with --fresh.")
     own = {} if value is None else {"tradeoff": value}
-    return replace(runs[0], points=[own | row for row in runs[0].points], times=[own | row for row in runs[0].times if where.took(row)])
+    times = [own | row for row in runs[0].times if counts(row, conditions)]
+    return replace(runs[0], points=[own | row for row in runs[0].points], times=times)
+
+
+def counts(row: dict, conditions: Conditions) -> bool:
+    """Whether a row of times was taken under these conditions, one input at a time and without interruption."""
+    return conditions.match(row) and row["batch_size"] == 1 and row["execution"] != "masked" and not row.get("interrupted")
 
 
 def swept(run: Run) -> list[dict]:
     """The rows of the headline's way at every value of the trade-off, the whole scored part first, then one severity after the other."""
     rows = [row for row in run.points if row.get("policy") == run.headline.get("policy") and "tradeoff" in row]
     return sorted(rows, key=lambda row: "severity" in row)
-
-
-def beside(run: Run) -> list[dict]:
-    """The rows of other ways that have no trade-off: what the sweep is to be compared with."""
-    return [row for row in run.points if row.get("policy") != run.headline.get("policy") and "tradeoff" not in row]
 
 
 def timed(run: Run, row: dict) -> dict | None:

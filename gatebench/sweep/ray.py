@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .. import stages
+from ..assignment import Assignment, Place, Run, load_data, pool_of
 from ..changed_code import code_digest
 from ..errors import GatebenchError, first_line
 from ..models import registry
+from ..outputs import lacks_answers
 from ..plan import Job
 from ..report.groups import tradeoff_of, tradeoff_text
 from ..runs import RunFolder
+from ..stages import needs_work
+from ..timing import complete
 from ..training.view import View
 from . import cluster, worker
 from .parcel import Parcel, pack, unpack
@@ -25,7 +28,7 @@ PATIENCE = 10.0
 """Seconds for cancelled tasks to end."""
 
 
-def run(jobs: list[Job], place: stages.Place, view: Callable[[str], View], address: str | None = None) -> Iterator[tuple[Job, RunFolder]]:
+def run(jobs: list[Job], place: Place, view: Callable[[str], View], address: str | None = None) -> Iterator[tuple[Job, RunFolder]]:
     """Train and evaluate the jobs of a plan on a cluster; yields each with its folder below `place.out` as it is finished.
 
     A job that fails does not stop the others. Raises GatebenchError for them once all else is done, ClusterError at once.
@@ -39,7 +42,7 @@ class Sent:
     """A task that was sent."""
 
     job: Job
-    run: stages.Run
+    run: Run
     pool: str | None
     """Name of the pool whose outputs it computes, else it makes the run."""
     held: contextlib.ExitStack
@@ -50,10 +53,10 @@ class Sent:
 class Driver:
     """What waits, what runs, and what is done, by the keys of the jobs."""
 
-    def __init__(self, jobs: list[Job], place: stages.Place, view: Callable[[str], View], join: Callable[[], object]):
+    def __init__(self, jobs: list[Job], place: Place, view: Callable[[str], View], join: Callable[[], object]):
         """`join` is called before the first task is sent."""
         self.place, self.view, self.join = place, view, join
-        self.assigned = stages.Assignment(jobs, place, view)
+        self.assigned = Assignment(jobs, place, view)
         self.waiting = {job.key: job for job in self.assigned.needed()}
         self.total, self.done = len(self.waiting), 0
         self.shown: dict[str, View] = {}
@@ -96,19 +99,19 @@ class Driver:
             return None
         if job.key not in self.shown:
             self.shown[job.key] = self.view(self._title(job.key))
-            if not stages.needs_work(run, self.place, self.shown[job.key]):
+            if not needs_work(run, self.place, self.shown[job.key]):
                 return self._finish(job, run)
-        pool = stages.pool_of(run.inside, run.job, self.place.out).folder.path.name
+        pool = pool_of(run.inside, run.job, self.place.out).folder.path.name
         if all(each.pool != pool for each in self.sent.values()):
-            self._send(Sent(job, run, pool if stages.lacks_answers(run) else None, contextlib.ExitStack()))
+            self._send(Sent(job, run, pool if lacks_answers(run) else None, contextlib.ExitStack()))
         return None
 
-    def _assigned(self, job: Job) -> stages.Run | None:
+    def _assigned(self, job: Job) -> Run | None:
         """The run of a job whose parents are done; None while tasks run that would disturb the timing that it needs."""
         run = self.assigned.runs.get(job.key)
-        if run is None and self.sent and job.plan.measured and not self.assigned.pool(job).times(stages.conditions(job)):
+        if run is None and self.sent and job.plan.measured and not self.assigned.pool(job).times(self.assigned.conditions):
             return None
-        return run or stages.complete(job, self.assigned, self.view)
+        return run or complete(job, self.assigned, self.view)
 
     def _send(self, sent: Sent) -> None:
         import ray
@@ -120,12 +123,12 @@ class Driver:
         if not sent.pool and sent.attempt == 1:
             sent.held.enter_context(run.folder.locked())
             run.folder.remove_leftovers()
-        data = stages.load_data(job).describe()["digest"]
+        data = load_data(job).describe()["digest"]
         here = replace(run, job=replace(run.job, data_root=str(Path(job.data_root).resolve())))
         task = worker.Task(here, bool(sent.pool), data, code_digest(job.recipe["model"]["name"]))
         parcels = [self._ref(folder) for folder in _ancestors(run)]
         if run.inside:
-            parcels.append(ray.put(pack(stages.pool_of(run.inside, run.job, self.place.out).folder)))
+            parcels.append(ray.put(pack(pool_of(run.inside, run.job, self.place.out).folder)))
         start = Parcel(".start", {run.start.name: run.start.read_bytes()}) if run.start else None
         perform = ray.remote(num_returns="streaming", max_retries=0, **cluster.needs(job))(worker.perform)
         self.sent[perform.remote(task, ray.put(pack(run.folder)), *parcels, start=start)] = sent
@@ -208,7 +211,7 @@ class Driver:
                     del self.sent[task]
         self.sent, self.refs = {}, {}
 
-    def _finish(self, job: Job, run: stages.Run) -> RunFolder:
+    def _finish(self, job: Job, run: Run) -> RunFolder:
         self.waiting.pop(job.key)
         self.done += 1
         self._say("done", job)
@@ -223,8 +226,8 @@ class Driver:
         """Write what a worker sent; a run of another machine is marked as made for this one."""
         if "machine.json" in parcel.files:
             made = json.loads(parcel.files["machine.json"])
-            if made["name"] != self.assigned.machine:
-                marked = json.dumps({**made, "driver": self.assigned.machine}, indent=2) + "\n"
+            if made["name"] != self.assigned.conditions.machine:
+                marked = json.dumps({**made, "driver": self.assigned.conditions.machine}, indent=2) + "\n"
                 parcel = replace(parcel, files={**parcel.files, "machine.json": marked.encode()})
         unpack(parcel, self.place.out)
 
@@ -240,7 +243,7 @@ class Driver:
         return ", ".join([f"{model} {job.recipe['name']}", *tradeoff, f"seed {job.seed}"])
 
 
-def _ancestors(run: stages.Run) -> list[RunFolder]:
+def _ancestors(run: Run) -> list[RunFolder]:
     """The folders of a run's parents, and of theirs, each once."""
     folders = {each.path: each for parent in run.parents.values() for each in (parent.folder, *_ancestors(parent))}
     return list(folders.values())

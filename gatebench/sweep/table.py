@@ -15,13 +15,13 @@ from ..measure.statistics import Estimate, mean_latency
 from ..report import front, front_figure
 from ..report.claims import seeds_of
 from ..report.declared import cell_of_group, heading_of, shares_heading, shares_of_group, tradeoff_heading
-from ..report.groups import Group, groups
+from ..report.groups import BEHAVIOUR, Group, groups
 from ..report.quantities import mean, spread
 from ..report.results import Run
 from ..report.sheet import Heading, Sheet, make_sheet
-from .points import beside, swept, timed
+from .points import swept, timed
 
-NAMES = (Heading("policy", "policy"), Heading("severity", "severity"), Heading("seeds", "seeds"))
+NAMES = (Heading("reference", "reference"), Heading("severity", "severity"), Heading("seeds", "seeds"))
 MEASURED = (
     Heading("accuracy", "accuracy % (95 %)", digits=2), Heading("latency_ms", "latency ms (95 %)", digits=3),
     Heading("speedup", "speed-up (95 %)", digits=2), Heading("skip_pct", "claimed skip", "%", 1),
@@ -32,26 +32,26 @@ TIMES = ("latency_ms", "latency_ms_low", "latency_ms_high", "speedup", "speedup_
 
 
 def joined(run: Run) -> list[dict]:
-    """The rows of a sweep's run, and of what it is to be compared with, with the times of the sweep's operating points."""
-    return [row | _times(run, row) for row in (*swept(run), *beside(run))]
+    """The operating points of a sweep's run with their times, and its references, which have none."""
+    return [*(row | _times(run, row) for row in swept(run)), *run.references]
 
 
 def sheet(runs: Sequence[Run], title: str, severity: str | None = None, every: bool = False) -> Sheet:
     """The lines of one severity, or of the whole scored part; with `every` both. Student's intervals where there are several seeds.
 
-    In this order: values of the trade-off from the least on, then what has none.
+    In this order: values of the trade-off from the least on, then each reference once.
     """
     members = [each for each in _members(runs) if every or each.row.get("severity") == severity]
     columns = runs[0].columns
     rows = [row for group in members for row in group.rows]
     shares, own = shares_heading(rows), members[0].columns if members else ()
     extra, tradeoff = [heading_of(column, rows) for column in own], tradeoff_heading(each for each in columns if each.name == "tradeoff")
-    several = len({row.get("policy") for row in rows}) > 1
     lines = [
         (
-            group.row.get("tradeoff"), group.row.get("policy") if several else None, group.row.get("severity") if every else None,
-            seeds_of(group), spread(group, "accuracy"), spread(group, "latency_ms"), spread(group, "speedup"), mean(group, "skip_pct"),
-            mean(group, "saved_pct"), shares_of_group(shares, group),
+            group.row.get("tradeoff"), group.row.get("reference"), group.row.get("severity") if every else None,
+            None if "reference" in group.row and len(group.rows) == 1 else seeds_of(group), spread(group, "accuracy"),
+            spread(group, "latency_ms"), spread(group, "speedup"), mean(group, "skip_pct"), mean(group, "saved_pct"),
+            shares_of_group(shares, group),
             *(cell_of_group(column, heading, group) for column, heading in zip(own, extra, strict=True)),
         )
         for group in members
@@ -72,16 +72,22 @@ def picture(runs: Sequence[Run]):
 
 
 def _members(runs: Sequence[Run]) -> list[Group]:
-    """Rows that differ in the seed alone; what has no trade-off is in every run of a seed, and counts once."""
+    """Rows that differ in the seed alone. A reference is in every run: it counts once, unless other seeds made another one."""
     made: dict[tuple, Group] = defaultdict(Group)
     order = [None, *severities(runs)]
     for run in runs:
         for row in joined(run):
-            group = made[row.get("severity"), row.get("tradeoff"), row.get("policy")]
-            if row["seed"] not in group.seeds:
+            group = made[row.get("severity"), row.get("tradeoff"), row.get("reference")]
+            again = "reference" in row and any(_same(row, other) for other in group.rows)
+            if row["seed"] not in group.seeds and not again:
                 group.runs.append(run)
                 group.rows.append(row)
     return [made[key] for key in sorted(made, key=lambda key: (order.index(key[0]), key[1] is None, key[1] or 0))]
+
+
+def _same(first: dict, second: dict) -> bool:
+    """Whether two rows are of the same behaviour."""
+    return all(first.get(key) == second.get(key) for key in BEHAVIOUR)
 
 
 def _times(run: Run, row: dict) -> dict:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .. import stages
+from ..assignment import Run, load_data, pool_of
 from ..changed_code import code_digest
 from ..errors import GatebenchError, MissingData, first_line
+from ..outputs import answer
 from ..runs import RunFolder
+from ..stages import evaluate, train
 from ..training.view import View
 from .parcel import Changes, Parcel, unpack
 
@@ -23,7 +25,7 @@ from .parcel import Changes, Parcel, unpack
 class Task:
     """What a worker is to do; its paths are those of the driver."""
 
-    run: stages.Run
+    run: Run
     answers: bool
     """Whether only the parents' outputs are wanted, and not the run."""
     data: str
@@ -79,7 +81,7 @@ def _until_done(news: "queue.SimpleQueue[News]") -> Iterator[News]:
             return
 
 
-def moved(run: stages.Run, out: Path, start: Parcel | None = None) -> stages.Run:
+def moved(run: Run, out: Path, start: Parcel | None = None) -> Run:
     """The same run with its folder and those of its parents below `out`."""
     parents = {role: moved(each, out) for role, each in run.parents.items()}
     weights = out / start.folder / next(iter(start.files)) if start else None
@@ -107,18 +109,18 @@ class Reporter(View):
         self.send(News(parcel=self.changes.pack()))
 
 
-def _report(task: Task, run: stages.Run, send: Callable[[News], None], stop: threading.Event) -> None:
+def _report(task: Task, run: Run, send: Callable[[News], None], stop: threading.Event) -> None:
     """Do the task; whatever happens, the last news says how it ended."""
     try:
         _check(task, run)
         out = run.folder.path.parent
-        changes = Changes(stages.pool_of(run.inside, run.job, out).folder if task.answers else run.folder)
+        changes = Changes(pool_of(run.inside, run.job, out).folder if task.answers else run.folder)
         view = Reporter(send, changes, stop)
         if task.answers:
-            stages.answer(run, view)
+            answer(run, view)
         else:
-            stages.train(run, view)
-            stages.evaluate(run, view)
+            train(run, view)
+            evaluate(run, view)
         send(News(parcel=changes.pack(), done=True))
     except GatebenchError as error:
         send(News(failed=str(error).replace(str(run.folder.path.parent), str(task.run.folder.path.parent))))
@@ -126,13 +128,13 @@ def _report(task: Task, run: stages.Run, send: Callable[[News], None], stop: thr
         send(News(failed=f"this failed unexpectedly on {socket.gethostname()}: {type(error).__name__}: {first_line(error)}."))
 
 
-def _check(task: Task, run: stages.Run) -> None:
+def _check(task: Task, run: Run) -> None:
     """Raises GatebenchError where code or data are not the driver's."""
     host = socket.gethostname()
     if code_digest(run.job.recipe["model"]["name"]) != task.code:
         raise GatebenchError(f"gatebench on {host} is not the driver's version. Install the same on all machines of the cluster.")
     try:
-        data = stages.load_data(run.job)
+        data = load_data(run.job)
     except MissingData as error:
         raise GatebenchError(f"On {host}: {error}") from None
     if data.describe()["digest"] != task.data:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .network import ChannelGated
 
 
-class Part(NamedTuple):
+class PartialMap(NamedTuple):
     """A feature map, or those of its channels that are not zero."""
 
     x: Tensor
@@ -32,26 +32,26 @@ class Engine:
     def __init__(self, net: "ChannelGated"):
         self.net = net
 
-    def gate(self, index: int, part: Part) -> Tensor:
+    def gate(self, index: int, part: PartialMap) -> Tensor:
         """Factors [N, C] or [1, C] of the channels of a gated convolution, from its input."""
         raise NotImplementedError
 
-    def convolve(self, index: int, part: Part, layer: Sequence[nn.Module]) -> Part:
+    def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
         """The gated output of a layer: a convolution and its norm, unless that is folded."""
         factors = self.gate(index, part)
         conv, norm = conv_and_norm(layer)
         z = norm(conv(part.x))
-        return Part(z * factors.to(z.dtype)[:, :, None, None])
+        return PartialMap(z * factors.to(z.dtype)[:, :, None, None])
 
-    def project(self, part: Part, shortcut: nn.Sequential) -> Part:
+    def project(self, part: PartialMap, shortcut: nn.Sequential) -> PartialMap:
         """The output of a shortcut with a convolution, which has no gate."""
-        return Part(shortcut(part.x))
+        return PartialMap(shortcut(part.x))
 
-    def add(self, shortcut: Part, residual: Part) -> Part:
+    def add(self, shortcut: PartialMap, residual: PartialMap) -> PartialMap:
         """The sum of a block's two paths; may overwrite the second."""
-        return Part(residual.x.add_(shortcut.x))
+        return PartialMap(residual.x.add_(shortcut.x))
 
-    def classify(self, part: Part, head: nn.Linear) -> Tensor:
+    def classify(self, part: PartialMap, head: nn.Linear) -> Tensor:
         """Logits [N, classes]."""
         return head(global_average(part.x))
 
@@ -64,14 +64,14 @@ class Relaxed(Engine):
         self.gates: list[Tensor] = []
         self.factors: list[Tensor] = []
 
-    def gate(self, index: int, part: Part) -> Tensor:
+    def gate(self, index: int, part: PartialMap) -> Tensor:
         factors, relaxed = self.net.gates[index].relaxed(self.net.logits(index, part))
         self.gates.append(relaxed.expand(len(part.x), -1))
         self.factors.append(factors)
         return factors
 
-    def add(self, shortcut: Part, residual: Part) -> Part:
-        return Part(shortcut.x + residual.x)
+    def add(self, shortcut: PartialMap, residual: PartialMap) -> PartialMap:
+        return PartialMap(shortcut.x + residual.x)
 
     def terms(self) -> dict[str, Tensor]:
         """The sum of each layer's factors [N, L], under the name of the network's term where it has one."""
@@ -88,7 +88,7 @@ class Masked(Engine):
         self.gates: list[Tensor] = []
         self.decided: list[Tensor] = []
 
-    def gate(self, index: int, part: Part) -> Tensor:
+    def gate(self, index: int, part: PartialMap) -> Tensor:
         on, soft = self.net.decide(index, part, self.inference, self.imposed and self.imposed[index])
         self.decided.append(on)
         if soft is not None:
@@ -106,7 +106,7 @@ class Sliced(Engine):
         self.gates: list[Tensor] = []
         self.decided: list[Tensor] = []
 
-    def convolve(self, index: int, part: Part, layer: Sequence[nn.Module]) -> Part:
+    def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
         conv, norm = conv_and_norm(layer)
         on, soft = self.net.decide(index, part, self.inference, self.imposed and self.imposed[index])
         self.decided.append(on)
@@ -119,28 +119,28 @@ class Sliced(Engine):
         if self.inference != "hard":
             scale = soft if active is None else soft[:, active]
             z = z * scale.to(z.dtype)[:, :, None, None]
-        return Part(z, active)
+        return PartialMap(z, active)
 
-    def project(self, part: Part, shortcut: nn.Sequential) -> Part:
-        return Part(sliced(part, *conv_and_norm(shortcut), None))
+    def project(self, part: PartialMap, shortcut: nn.Sequential) -> PartialMap:
+        return PartialMap(sliced(part, *conv_and_norm(shortcut), None))
 
-    def add(self, shortcut: Part, residual: Part) -> Part:
+    def add(self, shortcut: PartialMap, residual: PartialMap) -> PartialMap:
         if residual.channels is None and shortcut.channels is None:
             return super().add(shortcut, residual)
         channels = None
         if shortcut.channels is not None and residual.channels is not None:
             channels = torch.cat([shortcut.channels, residual.channels]).unique()
         if channels is None and shortcut.channels is None:  # the stream is complete, and nobody reads it again
-            return Part(shortcut.x.index_add_(1, residual.channels, residual.x))
+            return PartialMap(shortcut.x.index_add_(1, residual.channels, residual.x))
         if channels is None:
-            return Part(residual.x.index_add_(1, shortcut.channels, shortcut.x))
+            return PartialMap(residual.x.index_add_(1, shortcut.channels, shortcut.x))
         shape = (len(residual.x), len(channels), *residual.x.shape[2:])
         total = residual.x.new_zeros(shape)
         for each in (shortcut, residual):
             total.index_add_(1, torch.searchsorted(channels, each.channels), each.x)
-        return Part(total, channels)
+        return PartialMap(total, channels)
 
-    def classify(self, part: Part, head: nn.Linear) -> Tensor:
+    def classify(self, part: PartialMap, head: nn.Linear) -> Tensor:
         weight = head.weight if part.channels is None else head.weight[:, part.channels]
         return F.linear(global_average(part.x), weight, head.bias)
 
@@ -151,7 +151,7 @@ def conv_and_norm(layer: Sequence[nn.Module]) -> tuple[nn.Conv2d, nn.Module]:
     return conv, rest[0] if rest and isinstance(rest[0], nn.BatchNorm2d) else nn.Identity()
 
 
-def sliced(part: Part, conv: nn.Conv2d, norm: nn.Module, active: Tensor | None) -> Tensor:
+def sliced(part: PartialMap, conv: nn.Conv2d, norm: nn.Module, active: Tensor | None) -> Tensor:
     """norm(conv(x)) for the active filters alone (None: all), from the held channels of x."""
     weight = conv.weight if active is None else conv.weight.index_select(0, active)
     if part.channels is not None:

@@ -15,7 +15,7 @@ from ...contract import Execution, GatedModel, Output, Unit
 from ...measure.macs import count_macs, count_params
 from ..backbones.static_path import StaticPath
 from . import gates
-from .engines import Engine, Part, Relaxed
+from .engines import Engine, PartialMap, Relaxed
 from .execution import run_channels
 from .settings import Gate, Inference
 
@@ -79,7 +79,7 @@ class ChannelGated(GatedModel):
 
     # Gates
 
-    def logits(self, index: int, part: Part) -> Tensor:
+    def logits(self, index: int, part: PartialMap) -> Tensor:
         """Gate logits [N, C], or [1, C] where they do not depend on the input, from a layer's input."""
         gate = self.gates[index]
         if not self.of_input:
@@ -90,7 +90,7 @@ class ChannelGated(GatedModel):
             pooled[:, part.channels] = held
         return gate(pooled)
 
-    def decide(self, index: int, part: Part, inference: Inference, imposed: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def decide(self, index: int, part: PartialMap, inference: Inference, imposed: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Decisions and what channels are scaled by unless inference is hard, [N, C] or [1, C] each, from a layer's input.
 
         Imposed decisions of hard inference evaluate no gate, and have no scale.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..backbones.resnet import ResidualTrunk
 from ..backbones.settings import WIDE, Width, scaled
-from .engines import Engine, Part
+from .engines import Engine, PartialMap
 from .network import ChannelGated, Layer
 from .settings import FreeGate, Gate, Inference
 
@@ -58,7 +58,7 @@ class GatedResNet(ChannelGated, ResidualTrunk):
 
     def walk(self, x: Tensor, engine: Engine) -> Tensor:
         layers = self.gated_layers()
-        stream = _relu(engine.convolve(0, Part(x), layers[0]))
+        stream = _relu(engine.convolve(0, PartialMap(x), layers[0]))
         for index, block in enumerate(self.blocks, start=1):
             inner = _relu(engine.convolve(2 * index - 1, stream, layers[2 * index - 1]))
             outer = engine.convolve(2 * index, inner, layers[2 * index])
@@ -67,5 +67,5 @@ class GatedResNet(ChannelGated, ResidualTrunk):
         return engine.classify(stream, self.head)
 
 
-def _relu(part: Part) -> Part:
+def _relu(part: PartialMap) -> PartialMap:
     return part._replace(x=F.relu(part.x, inplace=True))

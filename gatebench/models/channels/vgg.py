@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..backbones.settings import Width
 from ..backbones.vgg import VggTrunk
-from .engines import Engine, Part
+from .engines import Engine, PartialMap
 from .network import ChannelGated, Layer
 from .settings import FreeGate, Gate, Inference
 
@@ -39,7 +39,7 @@ class GatedVgg(ChannelGated, VggTrunk):
         return [image, *(each.sum(1) for each in on)]
 
     def walk(self, x: Tensor, engine: Engine) -> Tensor:
-        part = Part(x)
+        part = PartialMap(x)
         for index, layer in enumerate(self.layers):
             part = engine.convolve(index, part, layer)
             part = part._replace(x=self.activate(index, part.x))

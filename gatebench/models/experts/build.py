@@ -26,7 +26,7 @@ def router(
 
     `latency_ms` are the milliseconds of each for one image. Raises ValueError for experts that do not fit.
     """
-    check_experts(parents, latency_ms)
+    check_experts(parents, latency_ms, input_shape)
     if isinstance(gater, Cascade):
         return CascadeRouter(gater, parents, num_classes, input_shape, latency_ms)
     return Router(decider(gater, parents, input_shape, latency_ms), parents, num_classes, input_shape, latency_ms)

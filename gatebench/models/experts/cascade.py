@@ -1,4 +1,4 @@
-"""Asks the experts in turn, in the order of the recipe, until one is sure of its answer: what a paper on routing has to beat.
+"""Runs the experts in turn, in the order of the recipe, until one is sure of its answer: what a paper on routing has to beat.
 
 Shapes: N images, E experts, C classes.
 """
@@ -47,9 +47,9 @@ class Confidence(Chooser):
     def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
         tried, worth = candidates(scores), []
         spent = (np.cumsum(costs) - costs.min()) / (np.ptp(costs) or 1.0)
-        everyone, known = np.arange(len(scores)), torch.from_numpy(scores)
+        everyone, confidences = np.arange(len(scores)), torch.from_numpy(scores)
         for thresholds in tried:
-            taken = first_sure(known, thresholds).numpy()
+            taken = first_sure(confidences, thresholds).numpy()
             worth.append((losses[everyone, taken].mean(), spent[taken].mean()))
         loss, time = np.array(worth).T
         return [tried[int(objective(loss, time, weight).argmin())] for weight in weights]
@@ -151,7 +151,7 @@ class CascadeRouter(Experts):
         return decisions.any(1)
 
     def needed(self, decisions: Tensor) -> Tensor:
-        """The expert that answers, without those that were only asked before."""
+        """The expert that answers, without those that ran before it."""
         return one_hot(last_on(decisions), len(self.roles)).bool()
 
     def random_decisions(self, count: int, draw: np.random.Generator) -> Tensor:

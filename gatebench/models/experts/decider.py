@@ -1,4 +1,4 @@
-"""What every way of choosing between experts has in common.
+"""What all methods of choosing between experts have in common.
 
 Shapes: N images, K scores of an image, E experts, C classes, H x W pixels.
 """
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...errors import UsageError
 from ...losses import Batch
 
 Policy = tuple[float, ...]
@@ -18,7 +19,7 @@ Policy = tuple[float, ...]
 
 
 class Chooser(nn.Module):
-    """Base of every way of choosing. What is chosen after training, its policy, is kept with its weights."""
+    """Base of all methods of choosing. What is chosen after training, its policy, is kept with its weights."""
 
     name: str
     """As rows name it."""
@@ -43,6 +44,10 @@ class Chooser(nn.Module):
             raise ValueError(f"the policy has {len(policy)} numbers, wanted are {len(self.chosen)}")
         self.chosen.copy_(torch.tensor(policy, dtype=torch.float32))
         _settle(self)
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Take its first weights out of pretrained ones. Raises ValueError naming what does not fit, UsageError where it has none."""
+        raise UsageError(f"A router by {self.name} starts from no weights. Leave --weights out.")
 
     def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
         """For each weight (lambda) the policy with the least mean `replay.objective`, on a part with scores [N, K] and cross-entropies
@@ -83,10 +88,6 @@ class Decider(Chooser):
     def soft(self, scores: Tensor) -> Tensor:
         """Shares [N, E] in training, differentiable."""
         raise NotImplementedError
-
-    def start_from(self, state: Mapping[str, Tensor]) -> None:
-        """Take what it starts from out of pretrained weights. Raises ValueError naming what does not fit."""
-        raise ValueError("this way of deciding starts from no weights")
 
     def learn(self, train: Iterable[Batch], prepared: Callable[[Tensor], Tensor]) -> None:
         """Learn without gradients from the training batches, which have the experts' outputs; `prepared` normalises their images for it."""

@@ -1,4 +1,4 @@
-"""Chooses by the predicted entropy of the experts' answers: phase 1 of Routing Beats Latency, which found it useless.
+"""Chooses by the predicted entropy of the experts' answers: phase 1 of Routing Beats Latency, which calls it useless.
 
 Shapes: N images, E experts, C classes, F features.
 """

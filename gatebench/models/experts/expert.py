@@ -127,9 +127,9 @@ def _torchvision(name: str, num_classes: int, channels: int) -> tuple[nn.Module,
     """As `_timm`."""
     from torchvision import models
 
-    known = models.list_models(module=models)
-    if name not in known:
-        raise _unknown("torchvision", name, known)
+    names = models.list_models(module=models)
+    if name not in names:
+        raise _unknown("torchvision", name, names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of how two networks will be initialised in another release
         built = models.get_model(name, num_classes=num_classes)
@@ -145,6 +145,6 @@ def _replace_first_convolution(network: nn.Module, channels: int) -> None:
     network.set_submodule(name, nn.Conv2d(channels, old.out_channels, **sizes))
 
 
-def _unknown(library: str, name: str, known: list[str]) -> UsageError:
-    """The error for a name that a library does not know, with the nearest one but without the list of hundreds."""
-    return UsageError(f"{library} has no network named {name!r}.{nearest(name, known)} Its list_models() has {len(known)}.")
+def _unknown(library: str, name: str, names: list[str]) -> UsageError:
+    """The error for a name that a library does not have, with the nearest one but without the list of hundreds."""
+    return UsageError(f"{library} has no network named {name!r}.{nearest(name, names)} Its list_models() has {len(names)}.")

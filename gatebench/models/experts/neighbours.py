@@ -33,14 +33,14 @@ class NearestNeighbours(Pooled):
         self.register_buffer("times", times, persistent=False)
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("deviation", torch.ones(FEATURES))
-        self.register_buffer("known", torch.zeros(0, FEATURES))
+        self.register_buffer("embeddings", torch.zeros(0, FEATURES))
         self.register_buffer("losses", torch.zeros(0, len(costs)))
         self.keep((0.7,))
 
     @property
     def macs_learned(self) -> int:
         """Of the comparison with every training image."""
-        return self.known.numel()
+        return self.embeddings.numel()
 
     @torch.no_grad()
     def learn(self, train: Iterable[Batch], prepared: Callable[[Tensor], Tensor]) -> None:
@@ -51,13 +51,13 @@ class NearestNeighbours(Pooled):
             losses.append(cross_entropy(outputs, batch.labels[:, None].expand(-1, outputs.shape[2]), reduction="none"))
         features = torch.cat(features)
         self.mean, self.deviation = standardise(features)
-        self.known, self.losses = self._unit(features), torch.cat(losses)
+        self.embeddings, self.losses = self._unit(features), torch.cat(losses)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self._unit(self.pooled(x).float())
         with in_fp32(x):
-            similar = features @ self.known.T
-        return self.losses[similar.topk(min(self.count, len(self.known)), 1).indices].mean(1)
+            similar = features @ self.embeddings.T
+        return self.losses[similar.topk(min(self.count, len(self.embeddings)), 1).indices].mean(1)
 
     def _unit(self, features: Tensor) -> Tensor:
         return normalize((features - self.mean) / self.deviation)
@@ -74,7 +74,7 @@ class NearestNeighbours(Pooled):
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
         """The number of training images is that of the state."""
-        for name in ("known", "losses"):
+        for name in ("embeddings", "losses"):
             if prefix + name in state:
                 setattr(self, name, getattr(self, name).new_empty(state[prefix + name].shape))
         super()._load_from_state_dict(state, prefix, *args)

@@ -1,11 +1,10 @@
-"""What routing is worth, from known outputs and costs of the experts alone: no network is run here.
+"""What routing is worth, from outputs and costs of the experts alone: no network is run here.
 
-Shapes: N images, E experts, C classes, R resamples. Costs [E] are milliseconds or MACs of each expert; `taken` [N] are the numbers of
-the experts whose answers are taken, `on` [N, E] the experts that run.
+Shapes: N images, E experts, C classes, R resamples. Costs [E] are milliseconds or MACs of each expert.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,30 +15,28 @@ from torch import Tensor
 from ...evaluation.fixed import Mix
 from ...evaluation.outcome import Outcome
 from ...measure.statistics import RESAMPLES, Estimate, interval
-
-SCALE = 3.0
-"""s of section 3.5, by which cross-entropy is divided."""
+from .settings import SCALE
 
 
 @dataclass(frozen=True)
-class Known:
-    """Outputs of all experts on a part of the data."""
+class ExpertOutputs:
+    """What all experts answer on a part of the data."""
 
     labels: np.ndarray
     """[N]."""
-    outputs: np.ndarray
-    """Logits [N, E, C]."""
+    logits: np.ndarray
+    """[N, E, C]."""
     source: np.ndarray
     """Number of the underlying image [N]: the same in all of its severities."""
 
-    def subset(self, chosen: np.ndarray) -> "Known":
+    def subset(self, chosen: np.ndarray) -> "ExpertOutputs":
         """The chosen rows, a boolean mask [N] or their numbers."""
-        return Known(self.labels[chosen], self.outputs[chosen], self.source[chosen])
+        return ExpertOutputs(self.labels[chosen], self.logits[chosen], self.source[chosen])
 
     @cached_property
     def predictions(self) -> np.ndarray:
         """[N, E]."""
-        return self.outputs.argmax(2)
+        return self.logits.argmax(2)
 
     @cached_property
     def right(self) -> np.ndarray:
@@ -49,27 +46,22 @@ class Known:
     @cached_property
     def losses(self) -> np.ndarray:
         """Cross-entropy [N, E]."""
-        return cross_entropies(self.outputs, self.labels)
+        return cross_entropies(self.logits, self.labels)
 
 
 @dataclass
 class Routed(Outcome):
-    """What a router did on inputs on which all of its experts' outputs are known, so that it can be set beside other choices."""
+    """What a router did on inputs on which every expert's output is at hand, so that it can be set beside other choices."""
 
     inputs: np.ndarray
     """Numbers [N] of these inputs among those of the part."""
     beside: Callable[["Routed"], dict[str, Any]]
     """The columns of a row that come of that."""
 
-    def subset(self, chosen: np.ndarray) -> "Routed":
-        columns = {each.name: getattr(self, each.name) for each in fields(Outcome)}
-        columns = {name: None if column is None else column[chosen] for name, column in columns.items()}
-        return Routed(**columns, inputs=self.inputs[chosen], beside=self.beside)
 
-
-def cross_entropies(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Cross-entropy [N, E] of every expert, from logits [N, E, C] and labels [N]."""
-    logs = log_softmax(outputs.astype(np.float64), axis=2)
+    logs = log_softmax(logits.astype(np.float64), axis=2)
     return -np.take_along_axis(logs, labels[:, None, None], 2)[:, :, 0]
 
 
@@ -105,7 +97,7 @@ def resampled_means(values: np.ndarray, source: np.ndarray, seed: int = 0) -> np
     return (counts @ sums) / (counts @ np.bincount(number))[:, None]
 
 
-def mix_gain(right: np.ndarray, spent: np.ndarray, known: Known, costs: np.ndarray, mix: Mix) -> Estimate:
+def mix_gain(right: np.ndarray, spent: np.ndarray, experts: ExpertOutputs, costs: np.ndarray, mix: Mix) -> Estimate:
     """Accuracy of a router minus that of the random mix of experts at equal mean cost: points, with the 95 % interval over images.
 
     `right` [N] is whether the router is, `spent` [N] what it spends on each image, in the unit of `costs`.
@@ -114,8 +106,8 @@ def mix_gain(right: np.ndarray, spent: np.ndarray, known: Known, costs: np.ndarr
     def gain(means: np.ndarray) -> float:
         return 100 * (means[0] - mix.accuracy(means[2:], costs, means[1]))
 
-    values = np.column_stack([right, spent, known.right]).astype(np.float64)
-    resampled = resampled_means(values, known.source)
+    values = np.column_stack([right, spent, experts.right]).astype(np.float64)
+    resampled = resampled_means(values, experts.source)
     return interval(gain(values.mean(0)), np.array([gain(means) for means in resampled]))
 
 

@@ -1,7 +1,7 @@
 """Routers: each image goes to one of several frozen networks, which differ in time and in what they withstand.
 
-Routing Beats Latency (OpenReview ACUpdwBIxi). A gater looks at the image first and names the expert; `cascade.py` has those that ask
-experts in turn. What decides is a module of its own for each way: `learned.py`, `neighbours.py`, ...
+Routing Beats Latency (OpenReview ACUpdwBIxi). A gater looks at the image first and names the expert; `cascade.py` has those that run
+experts in turn. Each kind of gater is a module: `learned.py`, `neighbours.py`, `entropy.py`, `complexity.py`.
 
 Shapes: N images, E experts (the switches, and the units), C classes, H x W pixels.
 """
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ...contract import Execution, GatedModel, Output, Prepare, Probe, Unit
+from ...contract import Conversion, Execution, GatedModel, Output, Prepare, Probe, Unit
 from ...losses import Batch
 from ...measure.macs import count_macs, count_params
 from ..backbones.feature_maps import take_rows
@@ -27,19 +27,11 @@ from .settings import Milliseconds
 
 
 class Converted(nn.Module):
-    """A network on images that were normalised for another one: [N, C, H, W] -> what the network gives, its logits where it is a model."""
+    """A network on images that were prepared for another one: [N, C, H, W] -> what the network gives, its logits where it is a model."""
 
     def __init__(self, network: nn.Module, given: Prepare | None, wanted: Prepare | None):
         super().__init__()
-        self.network, self.converts = network, bool(given and wanted and given != wanted)
-        if self.converts:
-            mean, std, own_mean, own_std = (torch.tensor(each)[:, None, None] for each in (given.mean, given.std, wanted.mean, wanted.std))
-            self.register_buffer("scale", std / own_std, persistent=False)
-            self.register_buffer("shift", (mean - own_mean) / own_std, persistent=False)
-
-    def convert(self, x: Tensor) -> Tensor:
-        """The images as the network wants them."""
-        return torch.addcmul(self.shift, x, self.scale) if self.converts else x
+        self.network, self.convert = network, Conversion(given, wanted)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.convert(x)
@@ -57,7 +49,7 @@ class Experts(GatedModel):
     ):
         """`experts` by role, the strongest last; `milliseconds` is of each."""
         super().__init__()
-        check_experts(experts, milliseconds)
+        check_experts(experts, milliseconds, input_shape)
         self.roles, self.num_classes, self.input_shape = tuple(experts), num_classes, tuple(input_shape)
         self.milliseconds = None if milliseconds == "measured" else tuple(milliseconds)
         self.prepare = list(experts.values())[-1].prepare
@@ -125,6 +117,9 @@ class Experts(GatedModel):
         """Milliseconds of each expert, where they were given or measured; else its MACs."""
         return self.milliseconds or tuple(float(unit.macs) for unit in self.units)
 
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        self.method.start_from(state)
+
     def operate(self, row: Mapping[str, Any]) -> None:
         """By what the study chose for the row."""
         self.policy = self.method.policy_of(row)
@@ -181,11 +176,8 @@ class Router(Experts):
     def decide(self, scores: Tensor, policy: Policy | None) -> Tensor:
         return one_hot(self.method.choose(scores, policy), len(self.roles)).bool()
 
-    def start_from(self, state: Mapping[str, Tensor]) -> None:
-        self.method.start_from(state)
-
     def forward(self, x: Tensor, outputs: Tensor | None = None) -> Output:
-        """The chosen expert's logits, differentiable in the choice (Algorithm 1); `outputs` [N, E, C] are the experts', where known."""
+        """The chosen expert's logits, differentiable in the choice (Algorithm 1); `outputs` [N, E, C] are the experts', if computed."""
         soft = self.method.soft(self.gater(x))
         outputs = self.answers(x) if outputs is None else outputs
         return Output((one_hot_through(soft)[:, :, None] * outputs).sum(1), soft, details={"outputs": outputs})
@@ -232,8 +224,8 @@ class Router(Experts):
         return {"gater": Probe(lambda x, own: partial(self.gater, x), part=True), **self.parts()}
 
     def learn(self, train: Iterable[Batch]) -> None:
-        known = (batch if batch.outputs is not None else replace(batch, outputs=self.answers(batch.x)) for batch in train)
-        self.method.learn(known, self.gater.convert)
+        answered = (batch if batch.outputs is not None else replace(batch, outputs=self.answers(batch.x)) for batch in train)
+        self.method.learn(answered, self.gater.convert)
 
 
 def last_on(decisions: Tensor) -> Tensor:
@@ -248,13 +240,16 @@ def _chosen(decisions: Tensor) -> Tensor:
     return decisions.int().argmax(1)
 
 
-def check_experts(experts: Mapping[str, GatedModel], milliseconds: Milliseconds) -> None:
-    """Raises ValueError where they are too few, have gates of their own, or are not as many as the times."""
+def check_experts(experts: Mapping[str, GatedModel], milliseconds: Milliseconds, input_shape: tuple[int, int, int]) -> None:
+    """Raises ValueError where they are too few, have gates, want images of another size, or are not as many as the times."""
     if len(experts) < 2:
         raise ValueError("a router needs two experts or more; name them in the recipe below parents")
     for role, each in experts.items():
         if not isinstance(each, GatedModel) or each.units:
             raise ValueError(f"parents.{role} has gates of its own; a router's experts are networks without gates")
+        if each.prepare and each.prepare.size != tuple(input_shape[1:]):
+            own, here = (" x ".join(map(str, size)) for size in (each.prepare.size, input_shape[1:]))
+            raise ValueError(f"parents.{role} was trained on images of {own}, the router's are {here}; give both the same")
     if milliseconds != "measured" and len(milliseconds) != len(experts):
         raise ValueError(f"latency_ms has {len(milliseconds)} times for {len(experts)} experts; give one for each")
 

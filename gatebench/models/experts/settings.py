@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Score = Literal["max-softmax", "entropy", "margin"]
 """How sure an expert is of its answer, from its logits."""
+SCALE = 3.0
+"""s of section 3.5, by which cross-entropy is divided."""
 Milliseconds = Annotated[tuple[PositiveFloat, ...], Field(min_length=2)] | Literal["measured"]
 """What each expert takes for one image; measured: on this machine, once."""
 
@@ -67,7 +69,7 @@ class Complexity(Part):
 
 
 class Cascade(Part):
-    """Asks the experts in turn, the cheapest first, until one is sure; no gater looks before."""
+    """Runs the experts in turn, the cheapest first, until one is sure; no gater looks before."""
 
     kind: Literal["cascade"]
     rule: Score = "max-softmax"
@@ -86,7 +88,7 @@ class RoutingLoss(Loss):
     kind = "routing"
     weight: float = Field(ge=0, le=1)
     """lambda: 1 looks at accuracy alone, 0 at time alone."""
-    scale: PositiveFloat = 3.0
+    scale: PositiveFloat = SCALE
     """s, by which cross-entropy is divided."""
     estimator: Literal["straight-through", "expected"] = Field("straight-through", exclude_if=lambda value: value == "straight-through")
     """Of cross-entropy. straight-through: that of the sampled expert's logits, as printed, whose gradient also grows with the size of an
@@ -117,7 +119,7 @@ class RoutingStudy(Study):
         if not getattr(model, "replays", False):
             raise UsageError("study: it is for a router between experts; leave it out.")
         if model.chooses and not self.values:
-            raise UsageError("study.values: this way of deciding has thresholds to choose. Give one lambda or more, as [0.7, 0.9].")
+            raise UsageError("study.values: this router has thresholds to choose. Give one lambda or more, as [0.7, 0.9].")
         if self.values and not model.chooses:
             raise UsageError("study.values: a learned router has no thresholds to choose. Leave them out, and train one for each lambda.")
         if not data.validation or data.scored == "validation":

@@ -1,7 +1,7 @@
 """What a router is worth on the scored part beside experts alone, their random mix and the oracle.
 
 Everything that is chosen is chosen on validation: thresholds of rules, the best single expert, the mix. Experts are not run: their
-outputs are known. Times are looked up, as in the paper: those of the chosen experts, without what it takes to choose.
+outputs are cached. Times are looked up, as in the paper: those of the chosen experts, without what it takes to choose.
 Shapes: N images, E experts, K scores of an image.
 """
 
@@ -22,8 +22,9 @@ from ...evaluation.fixed import Mix
 from ...evaluation.row import decided
 from ...evaluation.scores import scores as quality
 from ...runs import RunFolder
+from . import references
 from .decider import Policy
-from .replay import Known, Routed, curve_area, gap_recovered, mix_gain, oracle, single_area
+from .replay import ExpertOutputs, Routed, curve_area, gap_recovered, mix_gain, oracle, single_area
 from .router import Experts
 from .settings import RoutingStudy
 
@@ -36,18 +37,18 @@ OF_EPOCHS = ("accuracy_peak", "peak_epoch")
 
 
 @dataclass(frozen=True)
-class Seen:
+class Replay:
     """What experts answer and what decisions are made by, on a part of the data."""
 
-    known: Known
+    experts: ExpertOutputs
     scores: Tensor
     """[N, K], fp32, on the CPU."""
     severity: np.ndarray | None
     """Numbers of the images' severities [N]; None where there are none."""
 
 
-def look(model: Experts, batches: Batches, precision: str) -> Seen:
-    """The scores of every image of a part, with the experts' outputs that are known there."""
+def replay(model: Experts, batches: Batches, precision: str) -> Replay:
+    """The scores of every image of a part, with the experts' cached outputs."""
     model.eval()
     scores = []
     with torch.inference_mode(), autocast(batches.labels.device, precision):
@@ -55,7 +56,8 @@ def look(model: Experts, batches: Batches, precision: str) -> Seen:
             scores.append(model.scores(batch.x, batch.outputs).float().cpu())
     labels = batches.labels.cpu().numpy()
     source = np.arange(len(labels)) if batches.source is None else batches.source
-    return Seen(Known(labels, batches.outputs.float().cpu().numpy(), source), torch.cat(scores).clone(), batches.severity)
+    experts = ExpertOutputs(labels, batches.outputs.float().cpu().numpy(), source)
+    return Replay(experts, torch.cat(scores).clone(), batches.severity)
 
 
 class Routing:
@@ -63,34 +65,37 @@ class Routing:
 
     def __init__(self, model: Experts, settings: RoutingStudy, validation: Batches, scored: Batches, precision: str):
         self.model, self.values = model, settings.values
-        self.validation, self.scored = (look(model, part, precision) for part in (validation, scored))
+        self.validation, self.scored = (replay(model, part, precision) for part in (validation, scored))
         self.costs, self.macs = np.array(model.costs), np.array([unit.macs for unit in model.units], np.float64)
-        accuracies = self.validation.known.right.mean(0)
+        accuracies = self.validation.experts.right.mean(0)
         self.best = int(accuracies.argmax())
         self.mix, self.mix_by_macs = Mix.chosen_on(accuracies, self.costs), Mix.chosen_on(accuracies, self.macs)
         self.policies = self._choose(self.values) if self.values else [model.policy]
         if self.values:
             model.policy = self.policies[0]
-        self.outcomes = [self._outcome(policy) for policy in self.policies]
+        self.routed = [self._routed(policy) for policy in self.policies]
+        self.references = references.references(model, self.scored.experts)
+        self.outcomes = [*self.routed, *self.references.values()]
 
     def rows(self, headline: dict) -> list[dict]:
-        """The headline row with what its routing is worth, and a row for each further lambda."""
+        """The headline row with what its routing is worth, a row for each further lambda, and then those of the references."""
+        return [*self._routers(headline), *references.rows(self.model, self.references, headline)]
+
+    def _routers(self, headline: dict) -> Iterator[dict]:
         if self.values:
             headline = {key: value for key, value in headline.items() if key not in OF_EPOCHS}
         if "audit" in headline:
             headline = {**headline, "audit": [*headline["audit"], *self._degenerate()]}
-        rows = []
-        for number, (policy, outcome) in enumerate(zip(self.policies, self.outcomes, strict=True)):
+        for number, (policy, outcome) in enumerate(zip(self.policies, self.routed, strict=True)):
             row = {key: value for key, value in headline.items() if not (number and key == "audit")}
             if self.values:
                 row |= {"policy": self._name(), "tradeoff": self.values[number], **self.model.method.described(policy)}
             row |= {**quality(outcome.labels, outcome.predictions), **decided(self.model, outcome)}
-            rows.append({key: value for key, value in row.items() if value is not None})
-        return rows
+            yield {key: value for key, value in row.items() if value is not None}
 
     def _degenerate(self) -> list[str]:
         """Findings where dearer experts are no better, on validation: then there is nothing to route for."""
-        accuracies, found = 100 * self.validation.known.right.mean(0), []
+        accuracies, found = 100 * self.validation.experts.right.mean(0), []
         order = np.argsort(self.costs, kind="stable")
         for cheap, dear in zip(order, order[1:], strict=False):
             if accuracies[dear] <= accuracies[cheap]:
@@ -110,43 +115,43 @@ class Routing:
     def curves(self, severities: list[str]) -> pd.DataFrame:
         """Accuracy (%) and looked-up milliseconds of all images and of each severity.
 
-        experts: each alone. random mix: the chord between them. oracle: the cheapest that is right. router: at every lambda that was
-        asked for. rule: its thresholds for lambda from 0 to 1.
+        experts: each alone. random mix: the chord between them. oracle: the cheapest that is right. router: at every lambda of the
+        recipe. rule: its thresholds for lambda from 0 to 1.
         """
-        taken = {"router": [(weight, each.decisions) for weight, each in zip(self.values or [None], self.outcomes, strict=True)]}
+        taken = {"router": [(weight, each.decisions) for weight, each in zip(self.values or [None], self.routed, strict=True)]}
         if self.values:
             taken["rule"] = [
                 (weight, self._decide(self.scored, policy)) for weight, policy in zip(WEIGHTS, self._choose(WEIGHTS.tolist()), strict=True)
             ]
         lines = []
         for name, rows in self._parts(severities):
-            known = self.scored.known.subset(rows)
-            for role, right, cost in zip(self.model.roles, known.right.mean(0), self.costs, strict=True):
+            experts = self.scored.experts.subset(rows)
+            for role, right, cost in zip(self.model.roles, experts.right.mean(0), self.costs, strict=True):
                 lines.append(("experts", name, role, right, cost))
             for spent in np.linspace(*self.costs[self.mix.corners[[0, -1]]], MIXES):
-                lines.append(("random mix", name, None, self.mix.accuracy(known.right.mean(0), self.costs, spent), spent))
-            lines.append(("oracle", name, None, known.right.any(1).mean(), self.costs[oracle(known.right, self.costs)].mean()))
+                lines.append(("random mix", name, None, self.mix.accuracy(experts.right.mean(0), self.costs, spent), spent))
+            lines.append(("oracle", name, None, experts.right.any(1).mean(), self.costs[oracle(experts.right, self.costs)].mean()))
             for curve, points in taken.items():
                 for weight, on in points:
                     answering = self.model.answering(on[rows])
-                    right = known.right[np.arange(len(known.labels)), answering].mean()
+                    right = experts.right[np.arange(len(experts.labels)), answering].mean()
                     lines.append((curve, name, weight, right, (on[rows] @ self.costs).mean()))
         table = pd.DataFrame(lines, columns=["curve", "severity", "setting", "accuracy", "ms"])
         return table.assign(accuracy=100 * table["accuracy"])
 
     def beside(self, outcome: Routed) -> dict[str, Any]:
         """The columns that set what a router did on some of the scored inputs beside what else could be done there."""
-        known = self.scored.known.subset(outcome.inputs)
-        everyone, answering = np.arange(len(known.labels)), self.model.answering(outcome.decisions)
-        right, ideal = known.right[everyone, answering], oracle(known.right, self.costs)
-        accuracy, best = 100 * float(right.mean()), 100 * float(known.right.any(1).mean())
-        gain = mix_gain(right, outcome.decisions @ self.costs, known, self.costs, self.mix)
-        fixed = self.mix_by_macs.accuracy(known.right.mean(0), self.macs, float(outcome.executed.mean()))
+        experts = self.scored.experts.subset(outcome.inputs)
+        everyone, answering = np.arange(len(experts.labels)), self.model.answering(outcome.decisions)
+        right, ideal = experts.right[everyone, answering], oracle(experts.right, self.costs)
+        accuracy, best = 100 * float(right.mean()), 100 * float(experts.right.any(1).mean())
+        gain = mix_gain(right, outcome.decisions @ self.costs, experts, self.costs, self.mix)
+        fixed = self.mix_by_macs.accuracy(experts.right.mean(0), self.macs, float(outcome.executed.mean()))
         return {
             "oracle_accuracy": best,
             "oracle_ms": float(self.costs[ideal].mean()),
             "oracle_agreement_pct": 100 * float((answering == ideal).mean()),
-            "gap_recovered": gap_recovered(accuracy, 100 * float(known.right[:, self.best].mean()), best),
+            "gap_recovered": gap_recovered(accuracy, 100 * float(experts.right[:, self.best].mean()), best),
             "mix_gain": gain.value,
             "mix_gain_low": gain.low,
             "mix_gain_high": gain.high,
@@ -157,13 +162,13 @@ class Routing:
 
     def _of_scores(self, inputs: np.ndarray) -> dict[str, float]:
         """The method's own columns, on these inputs and on the validation images of their severities."""
-        chosen = np.ones(len(self.validation.known.labels), bool)
+        chosen = np.ones(len(self.validation.experts.labels), bool)
         if self.scored.severity is not None:
             chosen = np.isin(self.validation.severity, self.scored.severity[inputs])
         parts = {"": (self.scored, inputs), "_validation": (self.validation, np.flatnonzero(chosen))}
         columns = {}
         for ending, (part, rows) in parts.items():
-            measured = self.model.method.columns(part.scores.numpy()[rows], part.known.outputs[rows])
+            measured = self.model.method.columns(part.scores.numpy()[rows], part.experts.logits[rows])
             columns |= {name + ending: value for name, value in measured.items()}
         return columns
 
@@ -183,22 +188,22 @@ class Routing:
             "curve_area_mix": curve_area(*alone, low, high),
         }
 
-    def _alone(self, part: Seen, rows: np.ndarray | slice) -> np.ndarray:
+    def _alone(self, part: Replay, rows: np.ndarray | slice) -> np.ndarray:
         """Looked-up time and accuracy (%) of each expert, [E, 2]."""
-        return np.column_stack([self.costs, 100 * part.known.right[rows].mean(0)])
+        return np.column_stack([self.costs, 100 * part.experts.right[rows].mean(0)])
 
-    def _points(self, part: Seen, rows: np.ndarray | slice) -> np.ndarray:
+    def _points(self, part: Replay, rows: np.ndarray | slice) -> np.ndarray:
         """Looked-up time and accuracy (%) of the router at each lambda, [K, 2]."""
-        points, right = [], part.known.right[rows]
+        points, right = [], part.experts.right[rows]
         for policy in self.policies:
             on = self._decide(part, policy)[rows]
             points.append(((on @ self.costs).mean(), 100 * right[np.arange(len(on)), self.model.answering(on)].mean()))
         return np.array(points)
 
     def _choose(self, weights: list[float] | tuple[float, ...]) -> list[Policy]:
-        return self.model.method.policies(self.validation.scores.numpy(), self.validation.known.losses, self.costs, weights)
+        return self.model.method.policies(self.validation.scores.numpy(), self.validation.experts.losses, self.costs, weights)
 
-    def _decide(self, part: Seen, policy: Policy | None) -> np.ndarray:
+    def _decide(self, part: Replay, policy: Policy | None) -> np.ndarray:
         """Decisions [N, E] on a part."""
         device = next(self.model.experts.parameters()).device
         return self.model.decide(part.scores.to(device), policy).cpu().numpy()
@@ -209,19 +214,19 @@ class Routing:
 
     def _parts(self, severities: list[str]) -> Iterator[tuple[str, np.ndarray]]:
         """all, and each severity: numbers of the scored images."""
-        everyone = np.arange(len(self.scored.known.labels))
+        everyone = np.arange(len(self.scored.experts.labels))
         yield "all", everyone
         for number, name in enumerate(severities):
             yield name, everyone[self.scored.severity == number]
 
-    def _outcome(self, policy: Policy | None) -> Routed:
-        known, on = self.scored.known, self._decide(self.scored, policy)
+    def _routed(self, policy: Policy | None) -> Routed:
+        experts, on = self.scored.experts, self._decide(self.scored, policy)
         everyone, answering = np.arange(len(on)), self.model.answering(on)
         gates = self.model.method.gates(self.scored.scores)
         return Routed(
-            labels=known.labels,
-            predictions=known.predictions[everyone, answering],
-            confidence=softmax(known.outputs[everyone, answering], axis=1).max(1),
+            labels=experts.labels,
+            predictions=experts.predictions[everyone, answering],
+            confidence=softmax(experts.logits[everyone, answering], axis=1).max(1),
             gates=None if gates is None else gates.numpy(),
             decisions=on,
             executed_macs=self.model.tally(torch.from_numpy(on)).numpy(),

@@ -16,7 +16,7 @@ TIMEOUT = 10
 
 
 def find(options: Mapping[str, Any], root: Path, say: Callable[[str], None]) -> Path | None:
-    """The file of pretrained weights for an expert's options, or None where it trains from scratch, which `say` is told.
+    """The file of pretrained weights for an expert's options, or None, and a line to `say`, where it trains from scratch.
 
     Looked for at `<root>/experts/<name>.safetensors`, then downloaded to that place. Raises GatebenchError where it cannot be written.
     """
@@ -71,7 +71,7 @@ def _torchvision(name: str) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write the complete file or nothing."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

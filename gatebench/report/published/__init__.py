@@ -23,6 +23,8 @@ class Line:
     """Values of a row's keys, or of its recipe's model; None: nothing of ours does."""
     values: dict[str, Value]
     """By the key of our rows that holds the same quantity."""
+    ours: dict[str, str | None]
+    """Of those that our rows hold under another key, that key; None: they do not hold it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Printed:
     """Of training, where the paper says so."""
     unsaid: str | None
     """What a reader would have to know in order to compare."""
+    differs: str | None
+    """What is never the same in our runs."""
+    note: str
+    """What a reader has to know of ours."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +107,10 @@ def _tables(content: dict) -> Iterator[Printed]:
             values = {key: _value(value) for key, value in zip(table["columns"], line["values"], strict=True)}
             dataset = line.get("dataset", table.get("dataset"))
             match = line.get("match") and {**line["match"], **({"dataset": dataset} if dataset else {})}
-            lines.append(Line(line["label"], match, values))
+            lines.append(Line(line["label"], match, values, line.get("ours", {})))
         yield Printed(
             content["paper"], content["source"], table["name"], table["title"], table["columns"], lines, table.get("epochs"),
-            table.get("unsaid"),
+            table.get("unsaid"), table.get("differs"), table.get("note", ""),
         )  # fmt: skip
 
 

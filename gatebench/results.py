@@ -1,0 +1,69 @@
+"""What of a finished run later commands read, written to its folder, and what of that is published."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .contract import GatedModel
+from .data.images import Dataset
+from .errors import GatebenchError
+from .evaluation.breakdown import breakdown, per_input
+from .evaluation.outcome import Outcome
+from .models import registry
+from .row import TRADEOFF
+from .runs import RunFolder
+from .trained import write_weights
+
+THUMBNAILS = 48
+PER_RUN = ("model.safetensors", "decisions.npz", "examples.npz", "inputs.parquet")
+"""Kept of seed 0 alone where a run is published."""
+
+
+def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, rows: list[dict]) -> None:
+    """Everything that later commands read, the headline row first; the summary last, since it marks the run as finished."""
+    inputs = per_input(model, dataset, outcome)
+    folder.write_text("breakdown.csv", breakdown(model, dataset, outcome, inputs).to_csv(index=False, float_format="%.10g"))
+    folder.write("inputs.parquet", lambda stream: inputs.to_parquet(stream, index=False))
+    packed = {"decisions": np.packbits(outcome.decisions, axis=1), "switches": outcome.decisions.shape[1]}
+    folder.write("decisions.npz", lambda stream: np.savez_compressed(stream, **packed))
+    folder.write("examples.npz", lambda stream: np.savez_compressed(stream, **_examples(dataset, inputs, outcome)))
+    weights = write_weights(folder, model)
+    rows = [{**row, "weights": weights} for row in rows]
+    columns = registry.entry(rows[0]["model"]).columns
+    if any("tradeoff" in row for row in rows) and all(column.name != "tradeoff" for column in columns):
+        columns = (TRADEOFF, *columns)
+    folder.write_text("columns.json", json.dumps([column.model_dump(exclude_defaults=True) for column in columns], indent=2) + "\n")
+    folder.write_rows(rows)
+    folder.write_json("summary.json", rows[0])
+
+
+def _examples(dataset: Dataset, inputs: pd.DataFrame, outcome: Outcome) -> dict[str, np.ndarray]:
+    """The easiest and hardest inputs as the gates see them: fewest and most MACs decided, then lowest and highest gates; without
+    gates, by confidence."""
+    hardness = outcome.gates.mean(1) if outcome.gates is not None else 1 - outcome.confidence
+    order = np.lexsort([hardness, inputs["macs_decided"]])
+    half = min(THUMBNAILS, len(order)) // 2
+    chosen = np.concatenate([order[:half], order[len(order) - half :]])
+    return {"index": chosen, "pixels": dataset.test.pixels[chosen], "labels": outcome.labels[chosen], "hardness": hardness[chosen]}
+
+
+def publish(folder: RunFolder, to: Path) -> RunFolder:
+    """Copy what is committed of a finished run to the folder `to`; returns the copy.
+
+    Left out are what only going on needs, raw times and locks, and for every seed but 0 weights and per-input tables. Raises
+    GatebenchError for a run that is not finished.
+    """
+    if not folder.finished:
+        raise GatebenchError(f"{folder.path} is not finished; train it to its end before it is published.")
+    headline = folder.read_json("summary.json", "seed")["seed"] == 0
+    copy = RunFolder(to / folder.path.name)
+    for path in sorted(folder.path.rglob("*")):
+        name = str(path.relative_to(folder.path))
+        heavy = name in PER_RUN and not headline
+        if path.is_file() and not heavy and not path.name.startswith(".") and name != "resume.pt" and not path.match("times/*.csv"):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy / name)
+    return copy
