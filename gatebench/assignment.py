@@ -9,6 +9,7 @@ from pathlib import Path
 from .data import catalogue
 from .data.images import Dataset
 from .data.settings import Data
+from .errors import UsageError
 from .measure.machine import conditions
 from .models import registry
 from .plan import Job
@@ -70,10 +71,21 @@ class Assignment:
         self.conditions = conditions(jobs[0].device, jobs[0].threads)
         self.runs: dict[str, Run] = {}
         for job in jobs:
+            self._check_classes(job)
             if set(job.parents.values()) <= self.runs.keys():
                 times = self.pool(job).times(self.conditions) if job.plan.measured else None
                 if times or not job.plan.measured:
                     self.add(job, times)
+
+    def _check_classes(self, job: Job) -> None:
+        """Raises UsageError where a network that the job's is made of answers with other classes."""
+        classes = load_data(job).classes
+        for role, key in job.parents.items():
+            other = load_data(next(each for each in self.jobs if each.key == key)).classes
+            if role != WEIGHTS and other != classes:
+                raise UsageError(
+                    f"parents.{role} is trained on other classes ({len(other)}) than the run itself ({len(classes)}). Give both the same data."
+                )
 
     def add(self, job: Job, times: Sequence[float] | None = None) -> Run:
         """The run of a job whose parents have one; `times` are theirs where its recipe is to be filled with them."""

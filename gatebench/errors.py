@@ -41,9 +41,23 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> UsageError:
 
 def explain(error, schema, where: str, prefix: str = "") -> UsageError:
     """A pydantic ValidationError as a sentence: the key (below `prefix`), the value, what is allowed, the nearest match."""
-    problems = error.errors()
-    more = f" ({len(problems) - 1} more wrong settings follow.)" if len(problems) > 1 else ""
-    return UsageError(_sentence(problems[0], schema, where, prefix) + more)
+    settings: dict[tuple, list[dict]] = {}  # where several types are allowed, pydantic reports a problem for each
+    for problem in error.errors():
+        branch = next((number for number, part in enumerate(problem["loc"]) if _is_type(part)), len(problem["loc"]))
+        settings.setdefault(problem["loc"][:branch], []).append(problem)
+    first, *others = settings.values()
+    more = f" ({len(others)} more wrong settings follow.)" if others else ""
+    return UsageError(_sentence(max(first, key=_particular), schema, where, prefix) + more)
+
+
+def _particular(problem: dict) -> tuple:
+    """The deeper a problem, the more it says; a list of allowed words says more than a type."""
+    return len(problem["loc"]), problem["type"] == "literal_error"
+
+
+def _is_type(part: str | int) -> bool:
+    """Whether a part of a problem's location is a type that pydantic tried, such as tuple[float, ...], and no key."""
+    return isinstance(part, str) and "[" in part
 
 
 def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
@@ -76,7 +90,7 @@ def _walk(schema, location: tuple) -> tuple[list[str], list[str]]:
     In a choice between models pydantic puts the chosen one's tag into the location; the user wrote no such key.
     """
     path, choices, fields = [], [schema], []
-    for part in map(str, location):
+    for part in (str(each) for each in location if not _is_type(each)):
         models = [choice for choice in choices if hasattr(choice, "model_fields")]
         tagged = [model for model in models if any(part in _literals(field) for field in model.model_fields.values())]
         if len(models) > 1 and tagged:

@@ -179,7 +179,8 @@ def test_wrong_experts_and_times_are_named():
         ({"a": small, "b": static}, {}, "parents.a was trained on images of 16 x 16, the router's are 20 x 20"),
         ({"a": static, "b": static}, {"latency_ms": [1.0, 2.0, 3.0]}, "latency_ms has 3 times for 2 experts"),
         ({"a": static, "b": static}, {"gater": {"kind": "learned", "size": 8}}, "model.gater.size = 8 leaves nothing"),
-        ({"a": static, "b": static}, {"latency_ms": [0.0, 1.0]}, "latency_ms.*greater than 0"),
+        ({"a": static, "b": static}, {"latency_ms": [0.0, 1.0]}, r"latency_ms\.0 = 0.0 is not allowed: input should be greater than 0\.$"),
+        ({"a": static, "b": static}, {"latency_ms": "fast"}, "latency_ms = 'fast' is not allowed: input should be 'measured'"),
     ):
         with pytest.raises(UsageError, match=said):
             create("router", 5, SHAPE, parents, **options)
@@ -202,6 +203,15 @@ def job(root, *changes, config="small"):
         recipe.parents[parent] = recipe.parents[parent].model_copy(update={"epochs": 1})
     recipe = recipe.with_epochs(1) if recipe.training.epochs else recipe
     return plan(recipe, [0], data_root=root, device="cpu", precision="fp32", threads=1)
+
+
+def test_experts_of_other_classes_are_refused_before_anything_is_trained(tmp_path):
+    recipe = recipes.load("router", "router", "small", SMALL)
+    recipe.parents["resnet8"] = recipe.parents["resnet8"].model_copy(update={"changes": ("data.shapes.classes=3",)})
+    jobs = plan(recipe, [0], data_root=tmp_path, device="cpu", precision="fp32", threads=1)
+    with pytest.raises(UsageError, match=r"parents.resnet8 is trained on other classes \(3\) than the run itself \(10\)"):
+        run(jobs, tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 def run(jobs, out):
