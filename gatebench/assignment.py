@@ -83,9 +83,8 @@ class Assignment:
         for role, key in job.parents.items():
             other = load_data(next(each for each in self.jobs if each.key == key)).classes
             if role != WEIGHTS and other != classes:
-                raise UsageError(
-                    f"parents.{role} is trained on other classes ({len(other)}) than the run itself ({len(classes)}). Give both the same data."
-                )
+                counts = f"({len(other)}) than the run itself ({len(classes)})"
+                raise UsageError(f"parents.{role} is trained on other classes {counts}. Give both the same data.")
 
     def add(self, job: Job, times: Sequence[float] | None = None) -> Run:
         """The run of a job whose parents have one; `times` are theirs where its recipe is to be filled with them."""

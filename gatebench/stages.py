@@ -120,12 +120,13 @@ def evaluate(run: Run, view: View) -> None:
     model.to(device, memory_format=torch.channels_last)
     outputs = Outputs(run, model, load_parents(run, device) if model.replays else {}, view)
     test = scoring_batches(model, dataset.test, device, outputs.of(dataset.scored, dataset.test))
-    study = None
+    study, outcomes = None, ()
     if recipe.study:
         part = dataset.validation
         validation = scoring_batches(model, part, device, outputs.of("validation", part)) if part else None
         study = recipe.study.run(model, validation, test, job.precision)
-    outcome = collect(model, test, job.precision)
+        outcomes = study.outcomes
+    outcome = outcomes[0] if outcomes else collect(model, test, job.precision)
     for name in recipe.training.freeze:
         model.get_submodule(name).requires_grad_(False)
     batch = next(training_batches(model, recipe, dataset, device, outputs).in_order())
@@ -147,7 +148,7 @@ def evaluate(run: Run, view: View) -> None:
         peak_memory_mb=before.get("peak_memory_mb", peak_memory_mb()),
     )  # fmt: skip
     rows = study.rows(row) if study else [row]
-    for each, own in zip(rows[:], study and study.outcomes or [outcome], strict=False):
+    for each, own in zip(rows[:], outcomes or [outcome], strict=False):
         rows += [severity_row(model, each, part, name) for name, part in by_severity(own, dataset).items()]
     folder.remove("summary.json")  # killed from here on, it is evaluated when the command is given again
     folder.write_text("recipe.yaml", recipe.dump())

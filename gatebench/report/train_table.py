@@ -90,7 +90,7 @@ def _points_sheet(rows: list[dict], columns: tuple[Column, ...]) -> Sheet:
         for row in listed
     ]  # fmt: skip
     headings = (Heading("reference", "reference"), Heading("policy", "policy"), tradeoff, *POINTS, shares, *extra)
-    return make_sheet("points", "operating points: chosen on validation, scored once", headings, lines)
+    return make_sheet("points", "operating points: scored once; what was chosen, was chosen on validation", headings, lines)
 
 
 def run_note(row: dict, columns: tuple[Column, ...]) -> str:

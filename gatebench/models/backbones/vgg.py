@@ -46,7 +46,8 @@ class VggTrunk(GatedModel):
         if not self.pooled[index]:
             return x
         if not x.shape[1]:  # which torch does not pool
-            return x[:, :, ::2, ::2]
+            height, width = (size // 2 for size in x.shape[2:])
+            return x[:, :, :height, :width]
         return F.max_pool2d(x, 2)
 
     def classify(self, x: Tensor) -> Tensor:

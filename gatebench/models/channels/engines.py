@@ -78,46 +78,49 @@ class Relaxed(Engine):
         return {name: torch.stack([each.sum(1) for each in self.factors], 1) for name in self.net.terms}
 
 
-class Masked(Engine):
-    """Inference: everything is computed, then multiplied by the decisions. `decided` and `gates` are those of the layers so far."""
+class Deciding(Engine):
+    """Inference: what the executors share. `decided` and `gates` are those of the layers so far."""
 
     def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None):
-        """`imposed` are decisions [N, S]."""
+        """`imposed` are decisions [N, S]; [1, S] where the inputs share them."""
         super().__init__(net)
-        self.inference, self.imposed = inference, None if imposed is None else net.by_layer(imposed)
+        self.inference = inference
+        self.imposed = [None] * len(net.widths) if imposed is None else net.by_layer(imposed)
         self.gates: list[Tensor] = []
         self.decided: list[Tensor] = []
 
-    def gate(self, index: int, part: PartialMap) -> Tensor:
-        on, soft = self.net.decide(index, part, self.inference, self.imposed and self.imposed[index])
+    def decide(self, index: int, part: PartialMap) -> tuple[Tensor, Tensor | None]:
+        """Decisions [N, C] or [1, C] of a layer, and what its channels are scaled by; None: they are not."""
+        on, soft = self.net.decide(index, part, self.inference, self.imposed[index])
         self.decided.append(on)
         if soft is not None:
             self.gates.append(soft)
-        return on if self.inference == "hard" else on * soft
+        return on, None if self.inference == "hard" else soft
 
 
-class Sliced(Engine):
-    """Inference of inputs that share their decisions: only the active filters are computed, on the active inputs."""
+class Masked(Deciding):
+    """Everything is computed, then multiplied by the decisions."""
 
-    def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None):
-        """`imposed` are decisions [1, S]. Without them there must be one input, or gates that do not depend on it."""
-        super().__init__(net)
-        self.inference, self.imposed = inference, None if imposed is None else net.by_layer(imposed)
-        self.gates: list[Tensor] = []
-        self.decided: list[Tensor] = []
+    def gate(self, index: int, part: PartialMap) -> Tensor:
+        on, scale = self.decide(index, part)
+        return on if scale is None else on * scale
+
+
+class Sliced(Deciding):
+    """Inputs that share their decisions: only the active filters are computed, on the active inputs.
+
+    Without imposed decisions there must be one input, or gates that do not depend on it.
+    """
 
     def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
         conv, norm = conv_and_norm(layer)
-        on, soft = self.net.decide(index, part, self.inference, self.imposed and self.imposed[index])
-        self.decided.append(on)
-        if soft is not None:
-            self.gates.append(soft)
+        on, scale = self.decide(index, part)
         active = on[0].nonzero().flatten()
         if len(active) == conv.out_channels:
             active = None
         z = sliced(part, conv, norm, active)
-        if self.inference != "hard":
-            scale = soft if active is None else soft[:, active]
+        if scale is not None:
+            scale = scale if active is None else scale[:, active]
             z = z * scale.to(z.dtype)[:, :, None, None]
         return PartialMap(z, active)
 
@@ -125,19 +128,16 @@ class Sliced(Engine):
         return PartialMap(sliced(part, *conv_and_norm(shortcut), None))
 
     def add(self, shortcut: PartialMap, residual: PartialMap) -> PartialMap:
-        if residual.channels is None and shortcut.channels is None:
+        """May overwrite either, since nobody reads the stream again. Under autocast an empty map may be of another type than the sum."""
+        first, second = (shortcut, residual) if shortcut.channels is None else (residual, shortcut)
+        if second.channels is None:
             return super().add(shortcut, residual)
-        channels = None
-        if shortcut.channels is not None and residual.channels is not None:
-            channels = torch.cat([shortcut.channels, residual.channels]).unique()
-        if channels is None and shortcut.channels is None:  # the stream is complete, and nobody reads it again
-            return PartialMap(shortcut.x.index_add_(1, residual.channels, residual.x))
-        if channels is None:
-            return PartialMap(residual.x.index_add_(1, shortcut.channels, shortcut.x))
-        shape = (len(residual.x), len(channels), *residual.x.shape[2:])
-        total = residual.x.new_zeros(shape)
-        for each in (shortcut, residual):
-            total.index_add_(1, torch.searchsorted(channels, each.channels), each.x)
+        if first.channels is None:
+            return PartialMap(first.x.index_add_(1, second.channels, second.x.to(first.x.dtype)))
+        channels = torch.cat([first.channels, second.channels]).unique()
+        total = residual.x.new_zeros(len(residual.x), len(channels), *residual.x.shape[2:])
+        for each in (first, second):
+            total.index_add_(1, torch.searchsorted(channels, each.channels), each.x.to(total.dtype))
         return PartialMap(total, channels)
 
     def classify(self, part: PartialMap, head: nn.Linear) -> Tensor:

@@ -21,10 +21,10 @@ def run_channels(net: "ChannelGated", x: Tensor, execution: Execution, imposed: 
     Both executions return the same logits. masked computes everything; sparse only the active filters on the active inputs, one input
     after the other where their decisions differ.
     """
-    if execution == "masked":
+    if execution == "masked" or not len(x):
         engine = Masked(net, inference, imposed)
         logits = net.walk(x, engine)
-        return _output(net, logits, engine, net.counting_all(len(x), imposed is None))
+        return _output(net, logits, engine, net.counting_all(len(x), _asks(imposed, inference)))
     if imposed is None and net.of_input and len(x) > 1 and inference != "soft":
         return _stacked([_sliced(net, each, None, inference) for each in x.split(1)])
     if imposed is None or len(x) == 1 or bool((imposed == imposed[:1]).all()):
@@ -39,7 +39,12 @@ def _sliced(net: "ChannelGated", x: Tensor, imposed: Tensor | None, inference: s
     engine = Sliced(net, inference, None if imposed is None else imposed[:1])
     logits = net.walk(x, engine)
     decisions = torch.cat(engine.decided, 1)
-    return _output(net, logits, engine, net.counting(decisions.expand(len(x), -1), imposed is None))
+    return _output(net, logits, engine, net.counting(decisions.expand(len(x), -1), _asks(imposed, inference)))
+
+
+def _asks(imposed: Tensor | None, inference: str) -> bool:
+    """Whether the gates are evaluated: to decide, or to scale the channels that run."""
+    return imposed is None or inference != "hard"
 
 
 def _output(net, logits: Tensor, engine: Masked | Sliced, count) -> Output:

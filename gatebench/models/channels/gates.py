@@ -13,6 +13,8 @@ from .settings import FreeGate, Gate, InputGate, SaliencyGate
 
 LEAST_HIDDEN = 8
 """Units of the hidden layer of an `InputGates`."""
+ROUNDING = 1e-6
+"""More than what fp32 makes of a density: 0.3 of 10 channels are 3."""
 
 
 class SigmoidGates(nn.Module):
@@ -53,10 +55,6 @@ class FreeGates(SigmoidGates):
     def __init__(self, settings: FreeGate, inputs: int, channels: int):
         super().__init__(settings)
         self.logits = nn.Parameter(torch.full((channels,), settings.start))
-
-    def forward(self, pooled: None) -> Tensor:
-        """Logits [1, C]."""
-        return self.logits[None]
 
 
 class InputGates(SigmoidGates):
@@ -113,8 +111,8 @@ class SaliencyGates(nn.Module):
 
     @property
     def count(self) -> int:
-        """Channels that are on."""
-        return math.ceil(float(self.density) * self.channels)
+        """Channels that are on, one at least."""
+        return max(1, math.ceil((float(self.density) - ROUNDING) * self.channels))
 
     def on(self, logits: Tensor) -> Tensor:
         return torch.zeros_like(logits, dtype=torch.bool).scatter_(1, logits.topk(self.count, 1).indices, True)

@@ -83,7 +83,7 @@ class ChannelGated(GatedModel):
         """Gate logits [N, C], or [1, C] where they do not depend on the input, from a layer's input."""
         gate = self.gates[index]
         if not self.of_input:
-            return gate(None)
+            return gate.logits[None]
         pooled = gate.pool(part.x)
         if part.channels is not None:
             held, pooled = pooled, pooled.new_zeros(len(pooled), gate.layers[0].in_features)
