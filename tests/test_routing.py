@@ -18,7 +18,7 @@ from gatebench.models.experts.cascade import candidates
 from gatebench.models.experts.complexity import spatial_information
 from gatebench.models.experts.intervals import ByIntervals, cheapest_cut
 from gatebench.models.experts.pictures import pictures
-from gatebench.models.registry import create
+from gatebench.models.registry import create, entry
 from gatebench.recipe import available
 from gatebench.recipe import load as recipe_of
 from gatebench.report.results import read_runs
@@ -341,7 +341,9 @@ def test_a_rule_is_chosen_and_scored_without_training(gatebench, home, gater):
     rows = [row for row in rows if "reference" not in row]
     whole = [row for row in rows if "severity" not in row]
     assert [row["tradeoff"] for row in whole] == [0.9, 0.3]
-    assert not any({"tradeoff", "policy", "thresholds", "macs_gate", "audit"} & row.keys() for row in references)
+    own = {column.name for column in entry("router").columns}
+    assert all(own & row.keys() == {"expected_ms"} for row in references)
+    assert not any({"policy", "macs_gate", "adaptivity_gain", "audit"} & row.keys() for row in references)
     assert whole[0]["expected_ms"] >= whole[1]["expected_ms"]
     inputs = pd.read_parquet(folder / "inputs.parquet")
     assert whole[0]["accuracy"] == pytest.approx(100 * (inputs["label"] == inputs["prediction"]).mean())

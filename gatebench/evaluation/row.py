@@ -5,7 +5,7 @@ from .outcome import Outcome
 from .scores import scores
 
 OF_ALL_SEVERITIES = ("accuracy_peak", "peak_epoch", "adaptivity_gain", "training_seconds", "peak_memory_mb", "audit")
-"""Columns that a row of one severity does not have."""
+"""Columns that a row of one severity does not take from that of all; the network may measure them anew."""
 
 
 def make_row(network: GatedModel, outcome: Outcome, history: list[dict], findings: list[str], **settings) -> dict:

@@ -11,8 +11,9 @@ from torch.nn.functional import cross_entropy
 
 from ...contract import Output
 from ...gating import gumbel_like
+from .decider import in_fp32
 from .features import FEATURES, Pooled
-from .settings import Learned, RoutingLoss
+from .settings import SCALE, Learned, RoutingLoss
 
 
 class LearnedGater(Pooled):
@@ -33,7 +34,9 @@ class LearnedGater(Pooled):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.pooled(x))
+        features = self.pooled(x).float()
+        with in_fp32(x):
+            return self.head(features)
 
     def soft(self, logits: Tensor) -> Tensor:
         """Shares [N, E] with fresh Gumbel noise, at the temperature (section 3.4)."""
@@ -55,7 +58,7 @@ def one_hot_through(soft: Tensor) -> Tensor:
 
 
 def routing_loss(output: Output, labels: Tensor, milliseconds: Sequence[float], settings: RoutingLoss) -> Tensor:
-    """weight x CE / scale + (1 - weight) x mean((expected time - least) / (most - least)) (section 3.5).
+    """weight x CE / 3 + (1 - weight) x mean((expected time - least) / (most - least)) (section 3.5).
 
     `output` has the sampled experts' logits [N, C], the soft shares [N, E] and, in its details, all experts' `outputs` [N, E, C];
     `milliseconds` is of each expert.
@@ -68,4 +71,4 @@ def routing_loss(output: Output, labels: Tensor, milliseconds: Sequence[float], 
         loss = (shares * losses).sum(1).mean()
     else:
         loss = cross_entropy(output.logits.float(), labels)
-    return settings.weight * loss / settings.scale + (1 - settings.weight) * normalised
+    return settings.weight * loss / SCALE + (1 - settings.weight) * normalised

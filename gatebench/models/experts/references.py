@@ -13,15 +13,17 @@ from scipy.special import softmax
 from ...evaluation.outcome import Outcome
 from ...evaluation.row import decided
 from ...evaluation.scores import scores as quality
+from ...row import Place
 from .replay import ExpertOutputs, oracle
 from .router import Experts
 
 ORACLE = "oracle"
 """The cheapest expert that is right, and the cheapest of all where none is."""
-OF_THE_ROUTER = (
-    "changes", "params", "tradeoff", "macs_gate", "accuracy_peak", "peak_epoch", "training_seconds", "peak_memory_mb", "audit",
+KEPT = (
+    "model", "recipe", "digest", "seed", "epochs", "recipe_epochs", "schedule", "parents", "weights", "split", "macs_dense",
+    *Place.model_fields,
 )  # fmt: skip
-"""What a headline row says of the router, not of the experts that it chooses from."""
+"""Columns of the headline row that name the run and what was scored; all others are of the router."""
 
 
 class Reference(Outcome):
@@ -41,7 +43,7 @@ def references(model: Experts, experts: ExpertOutputs) -> dict[str, Reference]:
 
 def rows(model: Experts, outcomes: Mapping[str, Reference], headline: dict) -> Iterator[dict]:
     """A row for each reference, in the place of the headline's. `expected_ms` is its looked-up time: none of them is timed here."""
-    place = {key: value for key, value in headline.items() if key not in OF_THE_ROUTER}
+    place = {key: headline[key] for key in KEPT if key in headline}
     for name, outcome in outcomes.items():
         measured: dict[str, Any] = {**quality(outcome.labels, outcome.predictions), **decided(model, outcome)}
         row = {**place, "reference": name, "adaptive": name == ORACLE, **measured}

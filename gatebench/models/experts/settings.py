@@ -80,7 +80,7 @@ Gater = Annotated[Learned | Neighbours | Entropy | Complexity | Cascade, Field(d
 
 
 class RoutingLoss(Loss):
-    """lambda x cross-entropy / scale + (1 - lambda) x normalised expected time (Routing Beats Latency, section 3.5).
+    """lambda x cross-entropy / 3 + (1 - lambda) x normalised expected time (Routing Beats Latency, section 3.5).
 
     The time is expected under the soft choice, and brought to [0, 1] by the times of the fastest and the slowest expert.
     """
@@ -88,8 +88,6 @@ class RoutingLoss(Loss):
     kind = "routing"
     weight: float = Field(ge=0, le=1)
     """lambda: 1 looks at accuracy alone, 0 at time alone."""
-    scale: PositiveFloat = SCALE
-    """s, by which cross-entropy is divided."""
     estimator: Literal["straight-through", "expected"] = Field("straight-through", exclude_if=lambda value: value == "straight-through")
     """Of cross-entropy. straight-through: that of the sampled expert's logits, as printed, whose gradient also grows with the size of an
     expert's logits. expected: of every expert, weighted by its soft share, as the time is (ours)."""
@@ -122,6 +120,11 @@ class RoutingStudy(Study):
             raise UsageError("study.values: this router has thresholds to choose. Give one lambda or more, as [0.7, 0.9].")
         if self.values and not model.chooses:
             raise UsageError("study.values: a learned router has no thresholds to choose. Leave them out, and train one for each lambda.")
+        if data.train_on != "holdout":
+            raise UsageError(
+                "data.train_on: a router learns nothing from images that its experts were trained on, which they all get right. Set"
+                " data.holdout to a number of images, and data.train_on to holdout."
+            )
         if not data.validation or data.scored == "validation":
             raise UsageError(
                 "study: experts and thresholds are chosen on a validation part and scored on test. Set data.validation to a number of"
