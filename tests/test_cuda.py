@@ -30,6 +30,9 @@ def test_a_run_on_the_gpu(gatebench, tmp_path, config):
     ("cgt", {"input_shape": (3, 32, 32)}),
     ("router", {"gater": {"kind": "learned", "size": 24, "pretrained": False}, "latency_ms": (1.0, 2.0)}),
     ("router", {"gater": {"kind": "cascade"}, "latency_ms": (1.0, 2.0)}),
+    ("lag-vgg11", {"width": 0.125}),
+    ("lag-resnet18", {"width": 0.125, "gate": {"kind": "input"}, "inference": "hard"}),
+    ("lag-resnet18", {"width": 0.125, "gate": {"kind": "input"}, "inference": "scaled"}),
 ])  # fmt: skip
 def test_the_gpu_answers_as_the_cpu_does(name, options):
     torch.manual_seed(0)
@@ -63,6 +66,16 @@ def test_recorded_graphs_answer_as_the_network_does(gate):
                 assert torch.equal(output.decisions, expected.decisions)
                 assert expected.gates is None or torch.allclose(output.gates, expected.gates, rtol=1e-3, atol=1e-4)
             assert torch.allclose(graphed_twin(x), twin(x), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("config", ["released", "input-hard"])
+def test_gates_on_channels_are_trained_on_the_gpu(gatebench, tmp_path, config):
+    train = ["train", "lag-vgg11", "--config", config, *SMALL, "--set", "model.width=0.125", "--epochs", "1", "--out", str(tmp_path)]
+    (row,) = gatebench.json(*train, "--device", "cuda")
+    assert row["device"] == "cuda" and row["params_used"] > 0
+    (folder,) = tmp_path.glob("lag-*")
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert {"hard", "scaled"} & {each["policy"] for each in rows}
 
 
 def test_a_profile_on_the_gpu_uses_its_events(gatebench, tmp_path):

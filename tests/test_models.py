@@ -65,6 +65,17 @@ def test_resnets_have_the_published_sizes(depth, params, macs):
     assert net.macs_static == macs
 
 
+@pytest.mark.parametrize(
+    ("name", "params", "macs"),
+    [("vgg11", 9_228_362, 152_769_536), ("resnet18", 11_173_962, 555_422_720), ("resnet34", 21_282_122, 1_159_402_496)],
+)
+def test_wide_networks_have_the_known_sizes_and_gated_ones_the_same(name, params, macs):
+    """9.2 M, 11.2 M and 21.3 M parameters on CIFAR-10, and a free gate for each channel."""
+    net, gated = create(name), create(f"lag-{name}")
+    assert count_params(net) == params and net.macs_static == macs
+    assert count_params(gated) == params + gated.switches and gated.macs_static == macs and gated.macs_gate == 0
+
+
 def test_cosinegate_adds_less_than_one_percent_of_parameters():
     assert 0 < count_params(create("cosinegate")) - 269_722 < 2_697
 

@@ -62,20 +62,22 @@ class Relaxed(Engine):
     def __init__(self, net: "ChannelGated"):
         super().__init__(net)
         self.gates: list[Tensor] = []
-        self.factors: list[Tensor] = []
+        self.logits: list[Tensor] = []
 
     def gate(self, index: int, part: PartialMap) -> Tensor:
-        factors, relaxed = self.net.gates[index].relaxed(self.net.logits(index, part))
+        logits = self.net.logits(index, part)
+        factors, relaxed = self.net.gates[index].relaxed(logits)
         self.gates.append(relaxed.expand(len(part.x), -1))
-        self.factors.append(factors)
+        self.logits.append(logits)
         return factors
 
     def add(self, shortcut: PartialMap, residual: PartialMap) -> PartialMap:
         return PartialMap(shortcut.x + residual.x)
 
     def terms(self) -> dict[str, Tensor]:
-        """The sum of each layer's factors [N, L], under the name of the network's term where it has one."""
-        return {name: torch.stack([each.sum(1) for each in self.factors], 1) for name in self.net.terms}
+        """The penalty of each layer's gates [N, L], under the name of the network's term where it has one."""
+        layers = zip(self.net.gates, self.logits, strict=True)
+        return {name: torch.stack([gate.penalty(logits) for gate, logits in layers], 1) for name in self.net.terms}
 
 
 class Deciding(Engine):

@@ -29,9 +29,7 @@ def run_channels(net: "ChannelGated", x: Tensor, execution: Execution, imposed: 
         return _stacked([_sliced(net, each, None, inference) for each in x.split(1)])
     if imposed is None or len(x) == 1 or bool((imposed == imposed[:1]).all()):
         return _sliced(net, x, imposed, inference)
-    return _stacked(
-        [_sliced(net, each, on, inference) for each, on in zip(x.split(1), imposed.split(1), strict=True)]
-    )
+    return _stacked([_sliced(net, each, on, inference) for each, on in zip(x.split(1), imposed.split(1), strict=True)])
 
 
 def _sliced(net: "ChannelGated", x: Tensor, imposed: Tensor | None, inference: str) -> Output:

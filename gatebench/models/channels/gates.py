@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ...gating import straight_through
 from .settings import FreeGate, Gate, InputGate, SaliencyGate
 
+TINY = 1e-6
+"""Mean saliency that is divided by at least."""
 LEAST_HIDDEN = 8
 """Units of the hidden layer of an `InputGates`."""
 ROUNDING = 1e-6
@@ -78,7 +80,11 @@ class InputGates(SigmoidGates):
 
 
 class SaliencyGates(nn.Module):
-    """Saliencies relu(linear(pooled input)); of every input the same number of channels is on, those with the largest."""
+    """Saliencies relu(linear(pooled input)); of every input the same number of channels is on, those with the largest.
+
+    A channel is scaled by its saliency over the mean of the layer's. The paper does not divide; without it a saliency grows with its
+    input, so that they multiply from layer to layer, and training ends in NaN within a few steps.
+    """
 
     of_input = True
     bounded = False
@@ -107,7 +113,12 @@ class SaliencyGates(nn.Module):
         return self.soft(logits) * on, on.float()
 
     def soft(self, logits: Tensor) -> Tensor:
-        return torch.relu(logits.float())
+        saliencies = torch.relu(logits.float())
+        return saliencies / saliencies.mean(1, keepdim=True).clamp(min=TINY)
+
+    def penalty(self, logits: Tensor) -> Tensor:
+        """The sum of each input's saliencies [N]."""
+        return torch.relu(logits.float()).sum(1)
 
     @property
     def count(self) -> int:

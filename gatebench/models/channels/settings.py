@@ -63,7 +63,7 @@ class InputGate(Part):
 
 class SaliencyGate(Part):
     """Feature boosting and suppression (Gao et al. 2019, arXiv 1810.05331): saliencies from the layer's input, pooled, through one linear
-    layer; the same number of channels is on for every input, those with the largest, each scaled by its saliency."""
+    layer; the same number of channels is on for every input, those with the largest, each scaled by its saliency over the mean one."""
 
     kind: Literal["saliency"]
     density: float = Field(0.5, gt=0, le=1)

@@ -1,0 +1,421 @@
+"""Channel gates: cost against hand counts, gates and inference against their definitions, and what the audit and the study say."""
+
+import copy
+import json
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, trained_run
+from test_models import settle_norms
+
+from gatebench import trained
+from gatebench.assignment import load_data
+from gatebench.errors import UsageError
+from gatebench.evaluation.outcome import collect
+from gatebench.losses import Batch, Clock
+from gatebench.measure.macs import count_params
+from gatebench.models.channels.absorbed import absorbed, with_gates
+from gatebench.models.channels.gates import InputGates, SaliencyGates
+from gatebench.models.channels.settings import InputGate, SaliencyGate, Sparsity
+from gatebench.models.registry import create
+from gatebench.outputs import scoring_batches
+from gatebench.plan import plan
+from gatebench.runs import RunFolder
+from gatebench.runtimes.fold import folded
+
+SHAPE = 3, 16, 16
+TINY = {"num_classes": 5, "input_shape": SHAPE, "width": 1 / 32}
+KINDS = {"free": {"kind": "free"}, "input": {"kind": "input"}, "saliency": {"kind": "saliency"}}
+TEMPERATURE = 0.5 / math.log(3)
+"""A temperature at which a gate with logit 0.5 is sigmoid(log 3) = 3/4."""
+
+
+def images(count, size=16, seed=0):
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def make(name, kind="free", **options):
+    """A network with norms of its own, whose gates differ between channels, and between inputs where they read them."""
+    torch.manual_seed(0)
+    gate = options.pop("gate", {}) | KINDS[kind]
+    inference = options.pop("inference", "scaled" if kind == "saliency" else "hard")
+    net = create(name, **{**TINY, "gate": gate, "inference": inference, **options})
+    with torch.no_grad():
+        for gate in net.gates:
+            if kind == "free":
+                gate.logits.normal_()
+            else:
+                gate.layers[-1].weight.mul_(0.1 if kind == "saliency" else 3)
+                gate.layers[-1].bias.normal_(1.0 if kind == "saliency" else 0.0, 0.3)
+    settle_norms(net, [images(32, net.input_shape[1], seed) for seed in range(3)])
+    return net.eval()
+
+
+def pattern(*layers):
+    """Decisions [1, S] from the channels of each layer, "101" for example."""
+    return torch.tensor([[each == "1" for each in "".join(layers)]])
+
+
+def first(*counts):
+    """A layer for each pair of active and all channels, the first ones active."""
+    return ["1" * on + "0" * (of - on) for on, of in counts]
+
+
+def close(a, b, tolerance=1e-4):
+    return bool((a - b).abs().max() <= tolerance * b.abs().max())
+
+
+# Cost
+
+VGG = pattern(*first((2, 2), (1, 4), (5, 8), (3, 8), (10, 16), (6, 16), (9, 16), (4, 16)))
+VGG_MACS = [
+    3 * 2 * 9 * 256, 2 * 1 * 9 * 64, 1 * 5 * 9 * 16, 5 * 3 * 9 * 16, 3 * 10 * 9 * 4, 10 * 6 * 9 * 4, 6 * 9 * 9, 9 * 4 * 9, 4 * 5,
+]  # fmt: skip
+"""Inputs x outputs x 3 x 3 x pixels: 16 x 16, then pooled after each stage; the last two layers see one pixel."""
+VGG_PARAMS = 54 + 18 + 45 + 135 + 270 + 540 + 486 + 324 + 2 * 40 + 4 * 5 + 5
+"""Convolutions, scale and shift of the 40 active channels, the linear layer."""
+RESNET = pattern(
+    "10", "11", "10", "01", "01",  # the stream: 1 channel, 1 still, 2
+    *first((3, 4), (2, 4), (1, 4), (4, 4)), *first((5, 8), (0, 8), (0, 8), (6, 8)), *first((3, 16), (16, 16), (7, 16), (2, 16)),
+)  # fmt: skip
+RESNET_MACS = [
+    3 * 1 * 9 * 256,
+    1 * 2 * 9 * 256, 2 * 1 * 9 * 256,
+    1 * 1 * 9 * 256, 1 * 1 * 9 * 256,
+    2 * 3 * 9 * 64, 3 * 2 * 9 * 64, 2 * 4 * 64,  # the projection, behind which all 4 are active
+    4 * 1 * 9 * 64, 1 * 4 * 9 * 64,
+    4 * 5 * 9 * 16, 0, 4 * 8 * 16,
+    0, 0,
+    8 * 3 * 9 * 4, 3 * 16 * 9 * 4, 8 * 16 * 4,
+    16 * 7 * 9 * 4, 7 * 2 * 9 * 4,
+    16 * 5,
+]  # fmt: skip
+RESNET_PARAMS = (
+    27 + 18 + 18 + 9 + 9 + (54 + 54 + 8) + (36 + 36) + (180 + 0 + 32) + 0 + (216 + 432 + 128) + (1008 + 126)
+    + 2 * (1 + 2 + 1 + 1 + 1 + 3 + 2 + 4 + 1 + 4 + 5 + 0 + 8 + 0 + 6 + 3 + 16 + 16 + 7 + 2) + 16 * 5 + 5
+)  # fmt: skip
+CASES = {"lag-vgg11": (VGG, VGG_MACS, VGG_PARAMS), "lag-resnet18": (RESNET, RESNET_MACS, RESNET_PARAMS)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_macs_and_weights_against_arithmetic_by_hand(name):
+    on, macs, params = CASES[name]
+    net = make(name)
+    assert net.tally(on).tolist() == [[*macs, 0, 0]]
+    assert net.params_used(on[0]) == params
+    assert net.params_used(net.most()) == count_params(net) - count_params(net.gates)
+    with torch.no_grad():
+        sparse, masked = net.infer(images(1), "sparse", on), net.infer(images(1), "masked", on)
+    assert sparse.executed_macs.tolist() == [[*macs, 0, 0]] and masked.executed_macs.sum() == net.macs_static
+    assert close(sparse.logits, masked.logits)
+
+
+def test_gates_of_the_input_cost_what_their_layers_do():
+    net = make("lag-vgg11", "input")
+    macs = 8 * ((3 + 2) + (2 + 4) + (4 + 8) + (8 + 8) + (8 + 16) + (16 + 16) + (16 + 16) + (16 + 16))  # eight hidden units each
+    assert net.macs_gate == macs
+    assert net.params_used(VGG[0]) == VGG_PARAMS + macs + 8 * 8 + (2 + 4 + 8 + 8 + 4 * 16)
+    x = images(1)
+    with torch.no_grad():
+        deciding, imposed, scaled = net.infer(x), net.infer(x, decisions=VGG), net.infer(x, decisions=VGG, policy="scaled")
+    assert deciding.executed_macs[0, -1] == macs and imposed.executed_macs[0, -1] == 0
+    assert scaled.executed_macs[0, -1] == macs  # gates are evaluated for their scales
+
+
+def test_saliency_gates_cost_one_linear_layer():
+    net = make("lag-vgg11", "saliency")
+    assert net.macs_gate == 3 * 2 + 2 * 4 + 4 * 8 + 8 * 8 + 8 * 16 + 3 * 16 * 16
+
+
+def test_a_soft_gate_counts_as_a_share_of_a_channel_and_of_the_stream_as_a_chance():
+    """A channel of the stream is active where any summand is: of halves 1 - 1/2 x 1/2, then 1 - 1/2 x 1/2 x 1/2."""
+    net = make("lag-resnet18")
+    macs = net.unit_macs(torch.full((1, net.switches), 0.5, dtype=torch.float64))[0].tolist()
+    stem, whole = 3 * 1 * 9 * 256, 1 * 1 * 9 * 256
+    assert macs[:5] == [stem, whole, whole, 1.5 * whole, whole]
+    assert macs[5:9] == [1.75 * 2 * 9 * 64, 2 * 2 * 9 * 64, 1.75 * 4 * 64, 4 * 2 * 9 * 64]
+
+
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("size", [16, 28])  # the second is pooled to an odd size
+def test_a_layer_without_an_active_channel(name, size, fold):
+    net, x = make(name, input_shape=(3, size, size)), images(2, size)
+    net = folded(net) if fold else net
+    draw = torch.Generator().manual_seed(1)
+    for layer in range(len(net.widths)):
+        parts = [torch.rand(1, width, generator=draw) < (0.7 if index != layer else -1) for index, width in enumerate(net.widths)]
+        on = torch.cat(parts, 1).expand(2, -1)
+        with torch.no_grad():
+            sparse, masked = net.infer(x, "sparse", on), net.infer(x, "masked", on)
+        assert close(sparse.logits, masked.logits), layer
+        assert net.by_layer(sparse.decisions)[layer].sum() == 0 and sparse.executed_macs[0, layer] >= 0
+
+
+def test_a_network_whose_head_reads_nothing_answers_its_bias():
+    net = make("lag-vgg11")
+    with torch.no_grad():
+        output = net.infer(images(3), "sparse", net.least().expand(3, -1))
+    assert torch.equal(output.logits, net.head.bias.expand(3, -1)) and output.executed_macs.sum() == 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bf16_runs_every_pattern(name):
+    net, x, draw = make(name), images(3), np.random.default_rng(0)
+    nothing_of_the_stem = net.most()
+    nothing_of_the_stem[: net.widths[0]] = False
+    without_block = nothing_of_the_stem.clone()
+    without_block[net.widths[0] : 2 * net.widths[0]] = False
+    imposed = [net.least().expand(3, -1), nothing_of_the_stem.expand(3, -1), without_block.expand(3, -1), net.random_decisions(3, draw)]
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for on in imposed:
+            sparse, masked = (net.infer(x, execution, on).logits.float() for execution in ("sparse", "masked"))
+            assert close(sparse, masked, 0.1)
+
+
+# Gates
+
+
+def test_temperature_falls_as_released():
+    for options in ({"kind": "free"}, {"kind": "input"}):
+        net = create("lag-vgg11", **{**TINY, "gate": options})
+        assert net.gates[0].temperature == 5
+        for epoch in range(25):
+            net.begin_epoch(epoch / 25)
+            wanted = max(0.5, 5 * 0.9**epoch)
+            assert all(float(gate.temperature) == pytest.approx(wanted, rel=1e-6) for gate in net.gates)
+
+
+def test_gates_begin_nearly_the_same_for_all():
+    """Logits of 2 at temperature 5: every gate is sigmoid(0.4)."""
+    net = create("lag-vgg11", **TINY)
+    assert torch.allclose(net.train()(images(4)).gates, torch.full((4, net.switches), 1 / (1 + math.exp(-0.4))))
+
+
+@pytest.mark.parametrize(
+    "density, channels, count", [(0.5, 5, 3), (0.3, 10, 3), (0.7, 10, 7), (0.1, 30, 3), (0.31, 10, 4), (1e-7, 4, 1), (1, 7, 7)]
+)
+def test_as_many_channels_are_on_as_the_density_rounded_up(density, channels, count):
+    gate = SaliencyGates(SaliencyGate(kind="saliency", density=density), 6, channels)
+    gate.begin_epoch(1.0)
+    on = gate.on(torch.randn(20, channels))
+    assert (on.sum(1) == count).all() and gate.count == count
+
+
+def test_density_falls_linearly_in_training_and_is_kept_with_the_weights():
+    net = make("lag-vgg11", "saliency")
+    for progress, density in ((0.0, 1.0), (0.125, 0.875), (0.25, 0.75), (0.5, 0.5), (0.9, 0.5)):
+        net.begin_epoch(progress)
+        assert [float(gate.density) for gate in net.gates] == [density] * 8
+        with torch.no_grad():
+            counts = [each.sum(1).unique().tolist() for each in net.by_layer(net.infer(images(9)).decisions)]
+        assert counts == [[math.ceil(density * width)] for width in net.widths]
+        assert net.legal(net.random_decisions(5, np.random.default_rng(0))).all()
+        assert not net.legal(torch.zeros(1, net.switches, dtype=torch.bool)).any()
+    other = make("lag-vgg11", "saliency")
+    other.load_state_dict(net.state_dict())
+    assert other.gates[0].count == 1 and other.gates[7].count == 8
+
+
+def by_definition(net, x, factors):
+    """Logits of the network without gates, whose norms are followed by `factors(gate, input of the convolution)`."""
+    copied, scales = copy.deepcopy(net), {}
+    for gate, (conv, norm, *_) in zip(copied.gates, copied.gated_layers(), strict=True):
+        conv.register_forward_pre_hook(lambda conv, given, gate=gate: scales.update({gate: factors(gate, given[0])}))
+        norm.register_forward_hook(lambda norm, given, z, gate=gate: z * scales[gate][..., None, None])
+    with torch.no_grad():
+        return copied.static_logits(x)
+
+
+def logits_of(gate, x):
+    if not gate.of_input:
+        return gate.logits[None]
+    hidden, out = gate.layers[0], gate.layers[2]
+    return torch.relu(x.mean((2, 3)) @ hidden.weight.T + hidden.bias) @ out.weight.T + out.bias
+
+
+DEFINITIONS = {
+    "hard": lambda gate, x: (logits_of(gate, x) > 0).float(),
+    "soft": lambda gate, x: 1 / (1 + torch.exp(-logits_of(gate, x) / gate.temperature)),
+    "scaled": lambda gate, x: (logits_of(gate, x) > 0) / (1 + torch.exp(-logits_of(gate, x) / gate.temperature)),
+}
+
+
+@pytest.mark.parametrize("kind", ["free", "input"])
+@pytest.mark.parametrize("name", CASES)
+def test_hard_soft_and_scaled_inference_are_what_they_are_called(name, kind):
+    net, x = make(name, kind), images(6)
+    net.begin_epoch(1.0)
+    answers = []
+    for inference, factors in DEFINITIONS.items():
+        wanted = by_definition(net, x, factors)
+        for execution in ("masked", "sparse"):
+            with torch.no_grad():
+                output = net.infer(x, execution, policy=inference)
+            assert close(output.logits, wanted)
+            on = output.decisions.float().mean()
+            assert on == 1 if inference == "soft" else 0 < on < 1
+            assert output.gates.shape == output.decisions.shape
+        answers.append(wanted)
+    assert not any(close(one, other, 1e-2) for one, other in combinations(answers, 2))
+
+
+def test_training_is_soft_inference():
+    net, x = make("lag-resnet18", "input"), images(6)
+    with torch.no_grad():
+        training, soft = net(x), net.infer(x, policy="soft")
+    assert close(training.logits, soft.logits) and torch.allclose(training.gates, soft.gates, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_saliencies_scale_the_channels_that_win(name):
+    net, x = make(name, "saliency"), images(6)
+    net.begin_epoch(1.0)
+    winners, sums = [], []
+
+    def factors(gate, given):
+        linear = gate.layers[0]
+        saliency = (given.abs().mean((2, 3)) @ linear.weight.T + linear.bias).clamp(min=0)
+        rank = saliency.argsort(1, descending=True).argsort(1)
+        winners.append(rank < math.ceil(0.5 * gate.channels))
+        sums.append(saliency.sum(1))
+        return saliency / saliency.mean(1, keepdim=True) * winners[-1]
+
+    wanted = by_definition(net, x, factors)
+    with torch.no_grad():
+        for execution in ("masked", "sparse"):
+            output = net.infer(x, execution)
+            assert close(output.logits, wanted) and torch.equal(output.decisions, torch.cat(winners, 1)) and output.gates is None
+        training = net(x)
+    assert torch.equal(training.gates.bool(), output.decisions)
+    assert torch.allclose(training.terms["saliency"], torch.stack(sums, 1), rtol=1e-4)
+    assert len(output.decisions.unique(dim=0)) > 1, "the test wants gates that decide by the input"
+
+
+def test_straight_through_gates_are_hard_with_the_gradient_of_soft_ones():
+    gate = InputGates(InputGate(kind="input", estimator="straight-through"), 4, 3)
+    gate.temperature.fill_(TEMPERATURE)
+    logits = torch.tensor([[0.5, -0.5, 0.0]], requires_grad=True)
+    factors, gates = gate.relaxed(logits)
+    assert torch.allclose(factors, torch.tensor([[1.0, 0.0, 0.0]]), atol=1e-6) and gates is factors
+    factors.sum().backward()
+    shares = torch.tensor([[0.75, 0.25, 0.5]])
+    assert torch.allclose(logits.grad, shares * (1 - shares) / TEMPERATURE)
+
+
+def test_hard_training_computes_what_hard_inference_does_and_moves_the_gates():
+    net, x = make("lag-vgg11", "input", gate={"estimator": "straight-through"}), images(8)
+    output = net(x)
+    with torch.no_grad():
+        hard = net.infer(x, policy="hard")
+    assert torch.equal(output.gates > 0.5, hard.decisions) and set(output.gates.detach().round(decimals=5).unique().tolist()) == {0, 1}
+    assert close(output.logits.detach(), hard.logits)
+    output.logits.square().sum().backward()
+    assert all(gate.layers[0].weight.grad.abs().max() > 0 for gate in net.gates)
+
+
+def test_sparsity_is_the_weighted_sum_of_the_gates():
+    net, x = make("lag-vgg11", "input"), images(4)
+    output = net(x)
+    loss = Sparsity(weight=0.25).bind(net, {})(output, Batch(x, torch.zeros(4)), Clock(0, 1))
+    assert loss.item() == pytest.approx(0.25 * sum(sum(row) for row in output.gates.tolist()) / 4, rel=1e-5)
+    loss.backward()
+    assert net.gates[0].layers[2].bias.grad.min() > 0
+
+
+# What the numbers mean
+
+
+def test_the_claim_is_one_minus_the_mean_soft_gate():
+    net = make("lag-vgg11")
+    gates, on = np.full((2, net.switches), 0.75, np.float32), np.ones((2, net.switches), bool)
+    assert net.claimed(on, gates) == pytest.approx(25)
+    on[:, : net.switches // 2] = False
+    assert net.claimed(on, None) == pytest.approx(50) and net.claimed(on, gates) == pytest.approx(25)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_mean_of_free_gates_is_absorbed_by_the_norms(name):
+    net, x = make(name), images(8)
+    half = with_gates(net, 0.5)
+    with torch.no_grad():
+        before, after = net.infer(x, policy="soft"), half.infer(x, policy="soft")
+        for norm, (_, own, *_) in zip(half.gated_layers(), net.gated_layers(), strict=True):
+            norm[1].load_state_dict(own.state_dict())
+        alone = half.infer(x, policy="soft")
+    assert torch.allclose(after.gates, before.gates / 2) and close(after.logits, before.logits)
+    assert not close(alone.logits, before.logits, 1e-2)  # it is the norms that make up for it
+    means = [float(each.gates.mean()) for each in (before, after)]
+    (finding,) = absorbed(net, x)
+    assert finding.startswith(f"mean gate is absorbed: equal logits at mean gate {means[0]:.2f} and {means[1]:.2f},")
+    assert Sparsity(weight=0.1).findings(net, Batch(x, torch.zeros(8)), {}, 1) == [finding]
+
+
+@pytest.mark.parametrize("kind", ["input", "saliency"])
+def test_no_norm_absorbs_gates_that_depend_on_the_input(kind):
+    assert absorbed(make("lag-vgg11", kind), images(8)) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gate": {"kind": "saliency"}}, "saliencies scale their channels, so inference must be scaled, not hard"),
+        ({"gate": {"kind": "saliency", "density": 0}, "inference": "scaled"}, "gate.density = 0 is not allowed.*greater than 0"),
+        ({"inference": "softly"}, "inference = 'softly' is not allowed.*'hard', 'soft' or 'scaled'"),
+        ({"gate": {"kind": "fre"}}, "'free', 'input'"),
+    ],
+)
+def test_gates_that_cannot_be_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        create("lag-vgg11", **{**TINY, **options})
+
+
+# Through the command line
+
+
+TRAIN = ["train", "lag-vgg11", *SMALL, "--epochs", "1", "--set", "model.width=0.125"]
+
+
+@pytest.fixture(scope="module", params=["released", "input-hard"])
+def run(request, tmp_path_factory):
+    return request.param, trained_run(tmp_path_factory.mktemp(request.param), *TRAIN, "--config", request.param)
+
+
+def test_a_run_has_a_row_for_each_way_of_running_its_gates(run):
+    config, folder = run
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    policies = [row["policy"] for row in rows]
+    assert policies == (["soft", "hard", "scaled"] if config == "released" else ["hard", "scaled"])
+    assert json.loads((folder / "summary.json").read_text()) == rows[0] and all(("audit" in row) == (row is rows[0]) for row in rows)
+    for row in rows:
+        assert row["skip_pct"] == pytest.approx(100 * (1 - row["mean_gate_soft"])) and row["params_used"] > 0
+        assert (row["mean_gate_hard"] == 1) or row["policy"] != "soft"
+    assert any("mean gate is absorbed" in each for each in rows[0]["audit"]) == (config == "released")
+
+
+def test_a_loaded_network_runs_as_a_row_says(run):
+    _, folder = run
+    model, recipe, _ = trained.load_run(RunFolder(folder))
+    assert model.policy == recipe.model.options["inference"]
+    assert float(model.gates[0].temperature) == 5  # of the only epoch
+    (job,) = plan(recipe, [0], data_root=folder, device="cpu", precision="fp32", threads=1)
+    batches = scoring_batches(model, load_data(job).test, torch.device("cpu"), None)
+    for row in map(json.loads, (folder / "rows.jsonl").read_text().splitlines()):
+        model.operate(row)
+        outcome = collect(model, batches, row["precision"])
+        assert model.policy == row["policy"] and outcome.accuracy == pytest.approx(row["accuracy"])
+        assert outcome.executed.mean() == pytest.approx(row["macs_executed"])
+
+
+def test_train_prints_operating_points_without_the_claim_that_all_were_chosen(gatebench, run):
+    config, folder = run
+    done = gatebench(*TRAIN, "--config", config, "--out", str(folder.parent))
+    assert done.returncode == 0 and "operating points: scored once;" in done.stdout
+
+
+def test_a_study_begins_with_the_model_s_own_way(gatebench, tmp_path):
+    message = gatebench.refused(*TRAIN, "--set", "study.inference=[hard,soft]", "--out", str(tmp_path), code=2)
+    assert "study.inference: the first must be the model's own, 'soft'; --set model.inference changes that." in message
