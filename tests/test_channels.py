@@ -419,3 +419,37 @@ def test_train_prints_operating_points_without_the_claim_that_all_were_chosen(ga
 def test_a_study_begins_with_the_model_s_own_way(gatebench, tmp_path):
     message = gatebench.refused(*TRAIN, "--set", "study.inference=[hard,soft]", "--out", str(tmp_path), code=2)
     assert "study.inference: the first must be the model's own, 'soft'; --set model.inference changes that." in message
+
+
+@pytest.mark.parametrize("inference", ["hard", "soft", "scaled"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_compact_network_answers_as_the_gated_one_with_the_weights_that_it_uses(name, inference):
+    net, x = make(name, "free", inference=inference), images(6)
+    with torch.no_grad():
+        for gate in net.gates:
+            gate.logits[0] = 1.0  # a layer without any would keep one
+    compact = create("lag-compact", 5, x.shape[1:], {"gated": net}).eval()
+    with torch.no_grad():
+        gated, alone = net.infer(x), compact.infer(x)
+        assert close(alone.logits, gated.logits) and close(folded(compact).infer(x).logits, gated.logits)
+    assert count_params(compact) == net.params_used(gated.decisions[0])
+    assert compact.macs_static == gated.executed_macs[0].sum() == alone.executed_macs[0].sum()
+    assert inference == "soft" or compact.macs_static < net.macs_static
+
+
+def test_a_compact_network_without_any_channel_of_a_layer_answers_as_the_gated_one():
+    net, x = make("lag-vgg11", "free"), images(3)
+    with torch.no_grad():
+        net.gates[3].logits.fill_(-1.0)
+        compact = create("lag-compact", 5, x.shape[1:], {"gated": net}).eval()
+        assert close(compact.infer(x).logits, net.infer(x).logits)
+    assert compact.layers[3][0].out_channels == 1
+
+
+def test_only_channels_that_are_off_for_good_are_cut_out():
+    for parents, said in (
+        ({"gated": create("lag-vgg11", 10, width=0.125, gate={"kind": "input"})}, "parents.gated depend on the input"),
+        ({"gated": create("resnet8", 10)}, "parents.gated has no gates on channels"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            create("lag-compact", 5, (3, 32, 32), parents)

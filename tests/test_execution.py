@@ -163,7 +163,7 @@ REGISTERED = {
 
 
 def test_every_registered_gated_model_is_tried():
-    static = "gatebench.models.static", "gatebench.models.experts.expert:expert"
+    static = "gatebench.models.static", "gatebench.models.experts.expert:expert", "gatebench.models.channels.compact"
     gated = {name for name in list_models() if not str(entry(name).source).startswith(static)}
     assert gated == {name for name, _ in REGISTERED.values()}
 

@@ -12,7 +12,7 @@ from ...contract import GatedModel
 from ...measure.macs import count_macs
 from .feature_maps import global_average
 from .settings import Shortcut, Widths
-from .static_path import StaticPath
+from .static import StaticPath
 
 UNEVEN = {34: (3, 4, 6, 3)}
 """Blocks of each stage by depth, for four stages that have not equally many (He et al., table 1)."""

@@ -10,7 +10,7 @@ from ...contract import GatedModel
 from ...measure.macs import count_macs
 from .feature_maps import global_average
 from .settings import scaled
-from .static_path import StaticPath
+from .static import StaticPath
 
 STAGES = {11: ((64,), (128,), (256, 256), (512, 512), (512, 512)), 13: ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512))}
 """Channels of the convolutions by depth; a stage ends with a pooling."""

@@ -15,7 +15,7 @@ from ...contract import Execution, Output, Unit
 from ...gating import straight_through
 from ...measure.macs import count_macs, count_params
 from ..backbones.resnet import ResidualTrunk
-from ..backbones.static_path import StaticPath
+from ..backbones.static import StaticPath
 from .execution import apart, run_blocks
 from .graphs import GraphedBlocks
 

@@ -8,7 +8,7 @@ import copy
 import torch
 from torch import Tensor
 
-from .engines import conv_and_norm
+from .cuts import conv_and_norm
 from .network import ChannelGated
 
 SHARE = 0.5

@@ -1,10 +1,10 @@
-"""How a gated convolution is computed: relaxed in training, masked, or sliced to the channels that are on.
+"""How a gated convolution is computed: relaxed in training, masked, or cut to the channels that are on.
 
 A network walks through its layers once (`network.ChannelGated.walk`) and leaves each convolution to one of these engines.
 Shapes: N inputs, C channels, K channels that are held, H x W pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.feature_maps import global_average
+from .cuts import Cut, conv_and_norm
 
 if TYPE_CHECKING:
     from .network import ChannelGated
@@ -40,7 +41,7 @@ class Engine:
         """The gated output of a layer: a convolution and its norm, unless that is folded."""
         factors = self.gate(index, part)
         conv, norm = conv_and_norm(layer)
-        z = norm(conv(part.x))
+        z = conv(part.x) if norm is None else norm(conv(part.x))
         return PartialMap(z * factors.to(z.dtype)[:, :, None, None])
 
     def project(self, part: PartialMap, shortcut: nn.Sequential) -> PartialMap:
@@ -87,7 +88,7 @@ class Deciding(Engine):
         """`imposed` are decisions [N, S]; [1, S] where the inputs share them."""
         super().__init__(net)
         self.inference = inference
-        self.imposed = [None] * len(net.widths) if imposed is None else net.by_layer(imposed)
+        self.imposed = net.by_layer_or_none(imposed)
         self.gates: list[Tensor] = []
         self.decided: list[Tensor] = []
 
@@ -108,26 +109,8 @@ class Masked(Deciding):
         return on if scale is None else on * scale
 
 
-class Sliced(Deciding):
-    """Inputs that share their decisions: only the active filters are computed, on the active inputs.
-
-    Without imposed decisions there must be one input, or gates that do not depend on it.
-    """
-
-    def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
-        conv, norm = conv_and_norm(layer)
-        on, scale = self.decide(index, part)
-        active = on[0].nonzero().flatten()
-        if len(active) == conv.out_channels:
-            active = None
-        z = sliced(part, conv, norm, active)
-        if scale is not None:
-            scale = scale if active is None else scale[:, active]
-            z = z * scale.to(z.dtype)[:, :, None, None]
-        return PartialMap(z, active)
-
-    def project(self, part: PartialMap, shortcut: nn.Sequential) -> PartialMap:
-        return PartialMap(sliced(part, *conv_and_norm(shortcut), None))
+class Narrow(Engine):
+    """What engines share that hold active channels alone."""
 
     def add(self, shortcut: PartialMap, residual: PartialMap) -> PartialMap:
         """May overwrite either, since nobody reads the stream again. Under autocast an empty map may be of another type than the sum."""
@@ -147,26 +130,76 @@ class Sliced(Deciding):
         return F.linear(global_average(part.x), weight, head.bias)
 
 
-def conv_and_norm(layer: Sequence[nn.Module]) -> tuple[nn.Conv2d, nn.Module]:
-    """The convolution of a layer and its norm, which is the identity where it was folded."""
-    conv, *rest = layer
-    return conv, rest[0] if rest and isinstance(rest[0], nn.BatchNorm2d) else nn.Identity()
+class Sliced(Narrow, Deciding):
+    """One input, or inputs that share their decisions: in every layer the weights of the active filters and inputs are copied out."""
+
+    def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
+        on, scale = self.decide(index, part)
+        active = numbers(on[0])
+        z = Cut(layer, part.channels, active)(part.x)
+        if scale is not None:
+            scale = scale if active is None else scale[:, active]
+            z = z * scale.to(z.dtype)[:, :, None, None]
+        return PartialMap(z, active)
+
+    def project(self, part: PartialMap, shortcut: nn.Sequential) -> PartialMap:
+        return PartialMap(Cut(shortcut, part.channels, None)(part.x))
 
 
-def sliced(part: PartialMap, conv: nn.Conv2d, norm: nn.Module, active: Tensor | None) -> Tensor:
-    """norm(conv(x)) for the active filters alone (None: all), from the held channels of x."""
-    weight = conv.weight if active is None else conv.weight.index_select(0, active)
-    if part.channels is not None:
-        weight = weight.index_select(1, part.channels)
-    bias = conv.bias if conv.bias is None or active is None else conv.bias[active]
-    if part.x.shape[1] and len(weight):
-        y = F.conv2d(part.x, weight, bias, conv.stride, conv.padding)
-    else:  # nothing to read or to compute
-        height, width = (-(-size // step) for size, step in zip(part.x.shape[2:], conv.stride, strict=True))
-        y = part.x.new_zeros(len(part.x), len(weight), height, width)
-        y = y if bias is None else y + bias[:, None, None]
-    if not isinstance(norm, nn.BatchNorm2d) or not len(weight):
-        return y
-    columns = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    mean, variance, scale, shift = columns if active is None else (each[active] for each in columns)
-    return F.batch_norm(y, mean, variance, scale, shift, eps=norm.eps)
+class Fixed(Narrow):
+    """Decisions that are the same for every input: each layer is cut when it is first run, and kept. `decided` and `gates` are of all."""
+
+    def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None):
+        """`imposed` are decisions [1, S]; without them, or where inference is not hard, the gates must not depend on the input."""
+        super().__init__(net)
+        pairs = [net.decide(index, None, inference, on) for index, on in enumerate(net.by_layer_or_none(imposed))]
+        self.decided = [on for on, _ in pairs]
+        self.gates = [soft for _, soft in pairs if soft is not None]
+        self.scale = [None] * len(pairs) if inference == "hard" else self.gates
+        self.active = [numbers(on[0]) for on in self.decided]
+        self.cuts: dict[Hashable, Cut] = {}
+
+    def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
+        active = self.active[index]
+        if index not in self.cuts:
+            scale = self.scale[index]
+            chosen = scale if scale is None else scale[0] if active is None else scale[0, active]
+            self.cuts[index] = Cut(layer, part.channels, active, chosen).in_layout_of(layer[0])
+        return PartialMap(self.cuts[index](part.x), active)
+
+    def project(self, part: PartialMap, shortcut: nn.Sequential) -> PartialMap:
+        if shortcut not in self.cuts:
+            self.cuts[shortcut] = Cut(shortcut, part.channels, None).in_layout_of(shortcut[0])
+        return PartialMap(self.cuts[shortcut](part.x))
+
+
+def numbers(on: Tensor) -> Tensor | None:
+    """Numbers of the channels that are on [C]; None: all are."""
+    active = on.nonzero().flatten()
+    return None if len(active) == len(on) else active
+
+
+class FixedEngines(nn.Module):
+    """Gives the engine of decisions that all inputs share. In a copy for inference, whose weights do not change, the last one is kept."""
+
+    keep = False
+
+    def merged(self) -> "FixedEngines":
+        """For that copy."""
+        kept = FixedEngines()
+        kept.keep, kept.last = True, None
+        return kept
+
+    def engine(self, net: "ChannelGated", inference: str, imposed: Tensor | None) -> Fixed:
+        """As `Fixed`."""
+        if not self.keep:
+            return Fixed(net, inference, imposed)
+        if self.last is None or not self._same(inference, imposed):
+            self.last = inference, imposed, Fixed(net, inference, imposed)
+        return self.last[2]
+
+    def _same(self, inference: str, imposed: Tensor | None) -> bool:
+        before, decisions, _ = self.last
+        if imposed is None or decisions is None:
+            return before == inference and imposed is decisions
+        return before == inference and torch.equal(imposed, decisions)

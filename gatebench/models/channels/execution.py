@@ -3,13 +3,14 @@
 Shapes: N inputs, S channels.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ...contract import Execution, Output
-from .engines import Masked, Sliced
+from .engines import Fixed, Masked, Sliced
 
 if TYPE_CHECKING:
     from .network import ChannelGated
@@ -21,34 +22,28 @@ def run_channels(net: "ChannelGated", x: Tensor, execution: Execution, imposed: 
     Both executions return the same logits. masked computes everything; sparse only the active filters on the active inputs, one input
     after the other where their decisions differ.
     """
+    evaluated = imposed is None or inference != "hard"  # the gates, to decide or to scale the channels that run
     if execution == "masked" or not len(x):
-        engine = Masked(net, inference, imposed)
-        logits = net.walk(x, engine)
-        return _output(net, logits, engine, net.counting_all(len(x), _asks(imposed, inference)))
-    if imposed is None and net.of_input and len(x) > 1 and inference != "soft":
-        return _stacked([_sliced(net, each, None, inference) for each in x.split(1)])
-    if imposed is None or len(x) == 1 or bool((imposed == imposed[:1]).all()):
-        return _sliced(net, x, imposed, inference)
-    return _stacked([_sliced(net, each, on, inference) for each, on in zip(x.split(1), imposed.split(1), strict=True)])
+        return _walk(net, x, Masked(net, inference, imposed), lambda on: net.counting_all(len(x), evaluated))
+    if imposed is not None and bool((imposed == imposed[:1]).all()):
+        imposed = imposed[:1]
+    shared = len(x) == 1 or (len(imposed) == 1 if imposed is not None else inference == "soft" or not net.of_input)
+    if not shared:
+        decisions = [None] * len(x) if imposed is None else imposed.split(1)
+        return _stacked([run_channels(net, each, execution, on, inference) for each, on in zip(x.split(1), decisions, strict=True)])
+    fixed = not (net.of_input and evaluated)
+    engine = net.fixed.engine(net, inference, imposed) if fixed else Sliced(net, inference, imposed)
+    return _walk(net, x, engine, lambda on: net.counting(on, evaluated))
 
 
-def _sliced(net: "ChannelGated", x: Tensor, imposed: Tensor | None, inference: str) -> Output:
-    """Inputs that share their decisions."""
-    engine = Sliced(net, inference, None if imposed is None else imposed[:1])
+def _walk(
+    net: "ChannelGated", x: Tensor, engine: Masked | Sliced | Fixed, counting: Callable[[Tensor], Callable[[], Tensor]]
+) -> Output:
+    """The output of an engine; `counting` gives what counts the MACs of the decisions [N, S]."""
     logits = net.walk(x, engine)
-    decisions = torch.cat(engine.decided, 1)
-    return _output(net, logits, engine, net.counting(decisions.expand(len(x), -1), _asks(imposed, inference)))
-
-
-def _asks(imposed: Tensor | None, inference: str) -> bool:
-    """Whether the gates are evaluated: to decide, or to scale the channels that run."""
-    return imposed is None or inference != "hard"
-
-
-def _output(net, logits: Tensor, engine: Masked | Sliced, count) -> Output:
-    decisions = torch.cat(engine.decided, 1).expand(len(logits), -1)
-    gates = torch.cat(engine.gates, 1).expand(len(logits), -1) if engine.gates and net.bounded else None
-    return Output(logits, gates, decisions, count=count)
+    decisions = torch.cat(engine.decided, 1).expand(len(x), -1)
+    gates = torch.cat(engine.gates, 1).expand(len(x), -1) if engine.gates and net.bounded else None
+    return Output(logits, gates, decisions, count=counting(decisions))
 
 
 def _stacked(outputs: list[Output]) -> Output:

@@ -23,3 +23,5 @@ for kind, depths in (("vgg", (11, 13)), ("resnet", (18, 34))):
             study=ChannelEvaluation,
             columns=COLUMNS,
         )
+
+register("lag-compact", "gatebench.models.channels.compact:Compact", parents=("gated",))

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ...contract import Execution, GatedModel, Output, Unit
 from ...measure.macs import count_macs, count_params
-from ..backbones.static_path import StaticPath
+from ..backbones.static import StaticPath
 from . import gates
-from .engines import Engine, PartialMap, Relaxed
+from .engines import Engine, FixedEngines, PartialMap, Relaxed
 from .execution import run_channels
 from .settings import Gate, Inference
 
@@ -45,6 +45,7 @@ class ChannelGated(GatedModel):
         layers = self.weighted_layers()
         gated = [each.module for each in layers if each.gated]
         self.gates = nn.ModuleList(gates.build(settings, conv.in_channels, conv.out_channels) for conv in gated)
+        self.fixed = FixedEngines()
         self.of_input, self.bounded = self.gates[0].of_input, self.gates[0].bounded
         if not self.bounded:
             self.terms = ("saliency",)
@@ -79,7 +80,7 @@ class ChannelGated(GatedModel):
 
     # Gates
 
-    def logits(self, index: int, part: PartialMap) -> Tensor:
+    def logits(self, index: int, part: PartialMap | None) -> Tensor:
         """Gate logits [N, C], or [1, C] where they do not depend on the input, from a layer's input."""
         gate = self.gates[index]
         if not self.of_input:
@@ -90,8 +91,9 @@ class ChannelGated(GatedModel):
             pooled[:, part.channels] = held
         return gate(pooled)
 
-    def decide(self, index: int, part: PartialMap, inference: Inference, imposed: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Decisions and what channels are scaled by unless inference is hard, [N, C] or [1, C] each, from a layer's input.
+    def decide(self, index: int, part: PartialMap | None, inference: Inference, imposed: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Decisions and what channels are scaled by unless inference is hard, [N, C] or [1, C] each, from a layer's input,
+        which free gates do without.
 
         Imposed decisions of hard inference evaluate no gate, and have no scale.
         """
@@ -151,6 +153,10 @@ class ChannelGated(GatedModel):
     def by_layer(self, on: Tensor) -> list[Tensor]:
         """Gates or decisions [N, S] by gated convolution, [N, C] each."""
         return list(on.split(self.widths, 1))
+
+    def by_layer_or_none(self, on: Tensor | None) -> list[Tensor | None]:
+        """The same, and None for every layer where there are no decisions."""
+        return [None] * len(self.widths) if on is None else self.by_layer(on)
 
     def unit_macs(self, on: Tensor) -> Tensor:
         """Active inputs x active outputs of every layer, in MACs [N, U]."""

@@ -2,7 +2,7 @@
 
 from ..backbones.resnet import ResidualTrunk
 from ..backbones.settings import WIDE, Width, scaled
-from .network import Static
+from ..backbones.static import Static
 
 
 class ResNet(Static, ResidualTrunk):

@@ -1,8 +1,8 @@
 """VGG without gates: the static twin of a channel-gated one, trained by itself."""
 
 from ..backbones.settings import Width
+from ..backbones.static import Static
 from ..backbones.vgg import VggTrunk
-from .network import Static
 
 
 class Vgg(Static, VggTrunk):
