@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .data import catalogue
+from .data import reading
 from .data.images import Dataset
 from .data.settings import Data
 from .errors import UsageError
@@ -73,8 +73,8 @@ class Assignment:
         for job in jobs:
             self._check_classes(job)
             if set(job.parents.values()) <= self.runs.keys():
-                times = self.pool(job).times(self.conditions) if job.plan.measured else None
-                if times or not job.plan.measured:
+                times = self.pool(job).times(self.conditions) if job.parsed.measured else None
+                if times or not job.parsed.measured:
                     self.add(job, times)
 
     def _check_classes(self, job: Job) -> None:
@@ -88,7 +88,7 @@ class Assignment:
 
     def add(self, job: Job, times: Sequence[float] | None = None) -> Run:
         """The run of a job whose parents have one; `times` are theirs where its recipe is to be filled with them."""
-        filled = replace(job, recipe=job.plan.with_times(times).content()) if times else job
+        filled = replace(job, recipe=job.parsed.with_times(times).content()) if times else job
         parents = self.parents(job)
         start = _start(filled, self.say)
         digest, here = digests(filled, {role: identity(role, each, job) for role, each in parents.items()}, start)
@@ -129,28 +129,14 @@ def pool_of(inside: Mapping[str, Run], job: Job, out: Path) -> Pool:
 
 def load_data(job: Job) -> Dataset:
     """The job's data set; read once for all jobs that share it. Raises as `data.catalogue.load`."""
-    return read_data(Data.model_validate(job.recipe["data"]), Path(job.data_root))
-
-
-def read_data(data: Data, root: Path) -> Dataset:
-    """The data set of a recipe's settings, read once. Raises as `data.catalogue.load`."""
-    return _read(data.model_copy(update={"augment": "none"}), root)  # which says nothing of what is read
-
-
-@functools.lru_cache(maxsize=4)  # a router's and those of its experts
-def _read(data: Data, root: Path) -> Dataset:
-    catalogue.check(data)
-    return catalogue.split(_source(data.name, data.image_size, data.shapes, root), data)
-
-
-_source = functools.lru_cache(maxsize=1)(catalogue.source)
+    return reading.read(Data.model_validate(job.recipe["data"]), Path(job.data_root))
 
 
 def digests(job: Job, parents: Mapping[str, list], start: Path | None) -> tuple[str, str]:
     """The identity of a job: of recipe, data, its parents' identities and the weights it starts from; and the same with device,
     precision and threads."""
     ordered = [*map(list, parents.items())] if len(parents) > 1 else dict(parents)  # a router's experts have an order
-    recipe, decisive = job.plan, {"data": load_data(job).describe()["digest"], "parents": ordered}
+    recipe, decisive = job.parsed, {"data": load_data(job).describe()["digest"], "parents": ordered}
     if start:
         decisive["start"] = file_digest(start)
     return recipe.digest(**decisive), recipe.digest(**decisive, device=job.device, precision=job.precision, threads=job.threads)

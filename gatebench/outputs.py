@@ -15,11 +15,11 @@ from .data.images import Dataset, Images
 from .data.settings import Data
 from .device import choose_device, set_threads
 from .evaluation.outcome import answers
+from .models import registry
 from .plan import Job
 from .recipe import Recipe
 from .trained import create, load_run
 from .training.view import View
-from .untrained import build
 
 EVALUATION_BATCH = 250
 POOL_IS_SHARED = "Wait for it, then give the command again: runs of the same experts share this folder"
@@ -37,16 +37,16 @@ class Outputs:
         if self.pool is None:
             return None
 
-        def answer(role: str) -> np.ndarray:
+        def run_parent(role: str) -> np.ndarray:
             network, device = self.networks[role], choose_device(self.job.device)
             with self.view.counting(f"{role} on the {part} part", len(images), "images") as done:
                 return answers(network, scoring_batches(network, images, device), self.job.precision, done)
 
         if self.pool.has(part):
-            return torch.from_numpy(self.pool.outputs(part, images, answer))
+            return torch.from_numpy(self.pool.outputs(part, images, run_parent))
         with self.pool.folder.locked(POOL_IS_SHARED):
             self.pool.folder.remove_leftovers()
-            return torch.from_numpy(self.pool.outputs(part, images, answer))
+            return torch.from_numpy(self.pool.outputs(part, images, run_parent))
 
 
 def answer(run: Run, view: View) -> None:
@@ -54,7 +54,7 @@ def answer(run: Run, view: View) -> None:
     device = choose_device(run.job.device)
     set_threads(run.job.threads)
     networks = load_parents(run, device)
-    model = create(run.job.plan, dataset=load_data(run.job), parents={role: networks[role] for role in run.inside})
+    model = create(run.job.parsed, dataset=load_data(run.job), parents={role: networks[role] for role in run.inside})
     outputs = Outputs(run, model, networks, view)
     for part, images in _answered(run.job).items():
         outputs.of(part, images)
@@ -62,7 +62,7 @@ def answer(run: Run, view: View) -> None:
 
 def lacks_answers(run: Run) -> bool:
     """Whether outputs of a run's parents that can stand for running them have still to be computed."""
-    if not run.inside or not build(run.job.plan, {}).replays:
+    if not run.inside or not registry.entry(run.job.parsed.model.name).replays:
         return False
     pool = pool_of(run.inside, run.job, run.folder.path.parent)
     return not all(pool.has(part) for part in _answered(run.job))
@@ -70,7 +70,7 @@ def lacks_answers(run: Run) -> bool:
 
 def _answered(job: Job) -> dict[str, Images]:
     """The parts of the data whose images are the same every time: what a run is trained, chosen and scored on."""
-    recipe, dataset = job.plan, load_data(job)
+    recipe, dataset = job.parsed, load_data(job)
     parts = {dataset.scored: dataset.test}
     if recipe.study and dataset.validation:
         parts["validation"] = dataset.validation

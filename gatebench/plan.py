@@ -7,14 +7,19 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 
 from . import recipe as recipes
-from .data.settings import Data
+from .data.settings import SEVERAL, Data
 from .errors import UsageError
 from .models import registry
 from .recipe import Parent, Recipe
 
+COLUMNS = frozenset({
+    "image", "severity", "label", "difficulty", "prediction", "confidence", "correct", "gate", "macs_decided", "macs_executed",
+})  # fmt: skip
+"""Of inputs.parquet and of a pool's tables, which have one for each expert too, named by its role."""
 Line = tuple[tuple[str, str], ...]
 """Models and recipes, each the parent of the one before."""
 
@@ -46,13 +51,18 @@ class Job:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
-    def plan(self) -> Recipe:
+    def parsed(self) -> Recipe:
         """The recipe, checked again."""
         return recipes.parse(self.recipe, f"recipe {self.recipe['name']}")
 
 
-def plan(
-    recipe: Recipe,
+def plan(recipe: Recipe, seeds: Iterable[int], **place) -> list[Job]:
+    """The jobs of a recipe for these seeds; `place` and what is raised as in `plan_all`."""
+    return plan_all([recipe], seeds, **place)
+
+
+def plan_all(
+    members: Iterable[Recipe],
     seeds: Iterable[int],
     *,
     data_root: Path,
@@ -61,10 +71,10 @@ def plan(
     threads: int,
     weights: Path | None = None,
 ) -> list[Job]:
-    """The jobs of a recipe for these seeds, in an order in which every parent comes before its children.
+    """The jobs of recipes for these seeds, each once, in an order in which every parent comes before its children.
 
     `weights` is a file that the runs start from, their parents not. `precision` is what `auto` stands for on that device. Raises
-    UsageError where a parent starts from itself in the end.
+    UsageError as `parents_of`.
     """
     place = {"data_root": str(data_root), "device": device, "threads": threads}
     jobs: dict[str, Job] = {}
@@ -81,7 +91,7 @@ def plan(
             jobs[job.key] = job
         return job.key
 
-    for seed in seeds:
+    for recipe, seed in product(members, seeds):
         add(recipe, seed, True)
     return list(jobs.values())
 
@@ -89,7 +99,8 @@ def plan(
 def parents_of(recipe: Recipe, above: Line = ()) -> dict[str, tuple[Recipe, Line]]:
     """The recipes of the parents by role, each with the runs that it is a parent of, beginning with those `above`.
 
-    Raises UsageError where a parent starts from itself in the end.
+    Raises UsageError where a parent starts from itself in the end, is trained on a severity that the data do not have, or its role is the
+    name of a table's column.
     """
     parents = {}
     for role, parent in recipe.parents.items():
@@ -98,8 +109,28 @@ def parents_of(recipe: Recipe, above: Line = ()) -> dict[str, tuple[Recipe, Line
             raise UsageError(
                 f"recipe {recipe.name}: parent {' '.join(source)} starts from itself in the end. Name one that starts from nothing."
             )
-        parents[role] = parent_recipe(recipe, parent), (*above, source)
+        _check_role(role, recipe)
+        own = parent_recipe(recipe, parent)
+        _check_severity(role, own.data)
+        parents[role] = own, (*above, source)
     return parents
+
+
+def _check_role(role: str, recipe: Recipe) -> None:
+    """Raises UsageError where a role has the name of a column beside which tables have one for each role."""
+    other = role.removesuffix("_soft")
+    if role in COLUMNS or (other != role and other in recipe.parents):
+        raise UsageError(f"In recipe {recipe.name}: parents.{role}: tables have a column of that name. Give this parent another role.")
+
+
+def _check_severity(role: str, data: Data) -> None:
+    """Raises UsageError where a parent's data are not in the severity that it is trained on."""
+    known = (*data.severities, *SEVERAL)
+    if data.severities and data.training_severity not in known:
+        raise UsageError(
+            f"parents.{role} trains on {data.training_severity!r}, which data.severities does not define. Define it, or set"
+            f" parents.{role}.changes=[data.training_severity=NAME] to one of {', '.join(known)}."
+        )
 
 
 def parent_recipe(child: Recipe, parent: Parent) -> Recipe:
@@ -127,10 +158,9 @@ def parent_recipe(child: Recipe, parent: Parent) -> Recipe:
 
 def _parent_data(child: Data, own: Data) -> Data:
     """The child's data as a parent of another model trains on them: never on what the child is trained, or chosen, on."""
-    severity = own.training_severity
     changes = {
         "augment": own.augment,
-        "training_severity": severity if child.severities and severity in (*child.severities, "random") else "all",
+        "training_severity": own.training_severity if child.severities else "all",
         "train_on": "rest",
     }
     if not child.holdout:  # with one, how train is split is the child's to say

@@ -75,9 +75,16 @@ class Pool:
 
     @cached_property
     def _content(self) -> dict:
-        """pool.json."""
-        if (self.folder / "pool.json").exists():
-            return self.folder.read_json("pool.json", "times")
+        """pool.json. Raises GatebenchError where it is damaged."""
+        path = self.folder / "pool.json"
+        if path.exists():
+            try:
+                content = {"times": [], **json.loads(path.read_text())}
+                for measured in content["times"]:
+                    [float(measured["latency_ms"][role]) for role in self.members]
+                return content
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise GatebenchError(f"{path} is damaged ({first_line(error)}). Remove it, and the networks are timed again.") from None
         members = {role: member.path.name for role, member in self.members.items()}
         described = self.dataset.describe()
         about = {"data": described["name"], "data_digest": described["digest"], "classes": self.dataset.classes}

@@ -145,14 +145,16 @@ class Recipe(Part):
         """
         if self.tradeoff is None:
             return None
-        value: Any = self.content()
+        value: Any = self
         for part in self.tradeoff.split("."):
             if part == "study" and self.study is None:
                 return None
-            if not isinstance(value, dict) or part not in value:
-                close = nearest(part, value if isinstance(value, dict) else ())
+            settings = dict(value) if isinstance(value, (dict, BaseModel)) else {}
+            if part not in settings:
+                close = nearest(part, settings)
                 raise UsageError(f"In recipe {self.name}: tradeoff: there is no setting {self.tradeoff!r}.{close}")
-            value = value[part]
+            value = settings[part]
+        value = value.model_dump(mode="json") if isinstance(value, BaseModel) else list(value) if isinstance(value, tuple) else value
         if not _are_numbers(value):
             raise UsageError(f"In recipe {self.name}: tradeoff: {self.tradeoff} = {value!r} is neither a number nor a list of numbers.")
         return value
@@ -252,7 +254,7 @@ def parse(content: dict, where: str) -> Recipe:
 
 
 def _are_numbers(value: Any) -> bool:
-    numbers = value if isinstance(value, list) and value else [value]
+    numbers = value if isinstance(value, list) else [value]
     return all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in numbers)
 
 

@@ -148,6 +148,7 @@ class TimeRow(Network, Place):
     epochs: Count | None = _column("trained")
     network: Text = _column("as tables name it", required=True)
     rival: Text | None = _column("what speedup, realised and timed_saving_pct are over")
+    vs: bool | None = _column("whether --vs named the rival; absent: it is the network's own reference")
     when: Text | None = _column("start of the session, UTC")
     interrupted: bool | None = _column("whether the session was broken off")
     scored_inputs: bool | None = _column("whether it was timed on inputs that the run's scores are of")

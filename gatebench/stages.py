@@ -59,7 +59,7 @@ def needs_work(run: Run, place: Place, view: View) -> bool:
     if not folder.finished:
         return True
     _earlier(folder, run.digest)
-    return run.exact and read(folder / "recipe.yaml").study != job.plan.study
+    return run.exact and read(folder / "recipe.yaml").study != job.parsed.study
 
 
 def train(run: Run, view: View) -> None:
@@ -70,7 +70,7 @@ def train(run: Run, view: View) -> None:
     job, folder = run.job, run.folder
     if folder.finished:
         return
-    recipe, dataset, device = job.plan, load_data(job), choose_device(job.device)
+    recipe, dataset, device = job.parsed, load_data(job), choose_device(job.device)
     set_threads(job.threads)
     machine = {**describe(device), "code": code_digest(recipe.model.name)}
     if (folder / "model.safetensors").exists():  # written once training is over
@@ -110,7 +110,7 @@ def evaluate(run: Run, view: View) -> None:
     Works from model.safetensors and epochs.csv alone. Raises GatebenchError where they are not there.
     """
     job, folder = run.job, run.folder
-    recipe, dataset, device = job.plan, load_data(job), choose_device(job.device)
+    recipe, dataset, device = job.parsed, load_data(job), choose_device(job.device)
     set_threads(job.threads)
     epochs = _epochs(folder, recipe.training.epochs)
     identity = folder.read_json("identity.json", "digest", "parents")

@@ -21,7 +21,7 @@ INPUTS, ROUNDS, SECONDS = 64, 20, 90.0
 """Of what is timed for a sweep, or for a router: real inputs, rounds at most, and after how many seconds no further round begins."""
 
 
-def plan(conditions: Conditions) -> session.Plan:
+def one_by_one(conditions: Conditions) -> session.Plan:
     """One input at a time, under these conditions."""
     return session.Plan(torch.device(conditions.device), conditions.threads, 1, ("sparse",), INPUTS, ROUNDS, SECONDS)
 
@@ -31,7 +31,7 @@ def complete(job: Job, assigned: Assignment, view: Callable[[str], View]) -> Run
 
     All together, one input at a time, while no other timing runs on this machine.
     """
-    if not job.plan.measured:
+    if not job.parsed.measured:
         return assigned.add(job)
     pool, shown = assigned.pool(job), view(f"times of {', '.join(job.parents)}")
     with pool.folder.locked(POOL_IS_SHARED):
@@ -40,7 +40,7 @@ def complete(job: Job, assigned: Assignment, view: Callable[[str], View]) -> Run
         if times is None:
             with shown.counting("timed", ROUNDS, "rounds") as done:
                 rows = time(
-                    list(pool.members.values()), [plan(assigned.conditions)], Path(job.data_root), after_round=done,
+                    list(pool.members.values()), [one_by_one(assigned.conditions)], Path(job.data_root), after_round=done,
                     wait=lambda: shown.say("another timing runs on this machine; waiting for its end"),
                 )  # fmt: skip
             if any(row["interrupted"] for row in rows):  # times of a few rounds would decide the numbers of every router
@@ -54,7 +54,6 @@ def time(
     folders: Sequence[RunFolder],
     plans: Sequence[session.Plan],
     data_root: Path,
-    dataset: str | None = None,
     after_round: Callable[[int], None] = lambda done: None,
     points: Sequence[Sequence[dict]] = (),
     finishing: Callable[[], AbstractContextManager] = nullcontext,
@@ -66,7 +65,7 @@ def time(
     done, `wait` where another timing has to end first; `finishing` as in `profiling.together.Together`. Raises as
     `profiling.networks.Loader.enter`.
     """
-    loader = Loader(data_root, dataset)
+    loader = Loader(data_root)
     networks = loader.enter([str(folder.path) for folder in folders])
     networks += [network.at(row) for network, rows in zip(networks, points, strict=False) for row in rows]
     with alone(wait), Together(networks, None, plans, finishing=finishing) as timings:

@@ -1,5 +1,7 @@
 """Corruption of images, and data sets in several severities of it."""
 
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +79,17 @@ def test_corrupted_pixels_are_the_same_on_every_machine():
     """Runs are named by them, and cached outputs are of them."""
     corrupted = corrupt(torch.arange(256, dtype=torch.uint8).view(1, 8, 8, 4), Corruption(blur=1.5, noise=0.1), torch.tensor([5]))
     assert corrupted[0, 3, :, 1].tolist() == [146, 95, 78, 129, 68, 107, 152, 95]
+
+
+def test_corrupted_parts_are_the_same_on_every_machine(tmp_path):
+    """Numbers of images, streams of noise and all: pixels of every part, and what digests are made of."""
+    pixels = (np.arange(20 * 64 * 3) ** 2 % 251).astype(np.uint8).reshape(20, 8, 8, 3)
+    labels = np.arange(20) % 2
+    np.savez(tmp_path / "set.npz", train_images=pixels, train_labels=labels, test_images=pixels[::-1], test_labels=labels)
+    dataset = catalogue.load(Data(name=str(tmp_path / "set.npz"), severities=SEVERITIES, validation=3, holdout=5), tmp_path)
+    parts = dataset.train, dataset.validation, dataset.test
+    assert [zlib.crc32(part.pixels) for part in parts] == [1376248484, 1543020822, 2652963608]
+    assert [part.checksum() for part in parts] == [1589417125, 3273391807, 3586479433]
 
 
 @pytest.mark.cuda

@@ -87,7 +87,7 @@ def test_no_batch_of_one_image_is_left_over(count, sizes):
 
 def test_the_fingerprint_is_of_pixels_and_labels(tmp_path):
     one, same, other = (load(Data(name="shapes", shapes=Shapes(train=20, test=20, seed=seed)), tmp_path) for seed in (0, 0, 1))
-    assert one.fingerprint() == same.fingerprint() != other.fingerprint()
+    assert one.fingerprint == same.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize(

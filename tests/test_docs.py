@@ -11,14 +11,14 @@ import typer
 from conftest import SMALL, Command
 from PIL import Image
 
-from gatebench import assignment, cli, stages
-from gatebench.data import catalogue
+from gatebench import cli, stages
+from gatebench.data import catalogue, reading
 from gatebench.data.catalogue import CATALOGUE
 from gatebench.data.shapes import make_shapes
 from gatebench.models import registry
 from gatebench.report import latency_table, train_table
 from gatebench.report.results import read_runs
-from gatebench.sweep import cluster, ray
+from gatebench.sweep import cluster, driver
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -114,7 +114,7 @@ def test_an_option_exists():
 
 def plan_only(planned: list, monkeypatch) -> None:
     """Keep the jobs of a command in `planned`, here and on a cluster, and make none."""
-    for module in (stages, ray):
+    for module in (stages, driver):
         monkeypatch.setattr(module, "run", lambda jobs, *others, **options: planned.extend(jobs) or iter(()))
     monkeypatch.setattr(cluster, "check", lambda address: None)  # Ray need not be installed
 
@@ -134,13 +134,13 @@ def test_a_training_command_is_planned(there, home, words, monkeypatch):
 def test_a_sweep_is_planned(there, home, words, monkeypatch):
     """All of it but the data and the training."""
     planned = []
-    monkeypatch.setattr(assignment, "read_data", lambda *settings: None)
+    monkeypatch.setattr(reading, "read", lambda *settings: None)
     plan_only(planned, monkeypatch)
     done = there(*words, "--threads", "1", "--out", str(home / "planned"))
     assert done.returncode == 0, done.stderr
     values, seeds = (words[words.index(option) + 1].split(",") if option in words else ["0"] for option in ("--values", "--seed"))
     wanted = [job for job in planned if job.wanted]
-    chosen = [job.plan.tradeoff_setting() for job in wanted]
+    chosen = [job.parsed.tradeoff_setting() for job in wanted]
     if isinstance(chosen[0], list):  # a study chooses for every value
         chosen = chosen[0]
     assert sorted(set(chosen)) == sorted(map(float, values)) and {job.seed for job in wanted} == set(map(int, seeds))

@@ -134,14 +134,24 @@ def test_a_file_below_the_root_is_taken_before_any_download(tmp_path, monkeypatc
 def test_a_download_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "_timm", lambda name: name.encode())
     path, said = find({"network": "timm:mobilevit_s"}, tmp_path)
-    assert path == tmp_path / "experts" / "mobilevit_s.safetensors" and path.read_bytes() == b"mobilevit_s" and not said
+    assert path == tmp_path / "experts" / "timm-mobilevit_s.safetensors" and path.read_bytes() == b"mobilevit_s" and not said
     assert list(path.parent.iterdir()) == [path]
+    monkeypatch.setattr(weights, "_timm", lambda name: pytest.fail("downloaded twice"))
+    assert find({"network": "timm:mobilevit_s"}, tmp_path) == (path, [])
+
+
+def test_networks_of_two_libraries_with_one_name_have_files_of_their_own(tmp_path, monkeypatch):
+    for library in ("timm", "torchvision"):
+        monkeypatch.setattr(weights, f"_{library}", lambda name, library=library: f"{name} of {library}".encode())
+    for library in ("timm", "torchvision", "timm"):
+        path, said = find({"network": f"{library}:resnet18"}, tmp_path)
+        assert path.read_text() == f"resnet18 of {library}" and not said
 
 
 def test_a_download_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "_timm", lambda name: b"")
     (tmp_path / "experts").touch()
-    with pytest.raises(GatebenchError, match="Cannot write .*mobilevit_s.safetensors .* --data-dir"):
+    with pytest.raises(GatebenchError, match="Cannot write .*timm-mobilevit_s.safetensors .* --data-dir"):
         find({"network": "timm:mobilevit_s"}, tmp_path)
 
 
@@ -153,14 +163,15 @@ def test_without_file_and_network_it_trains_from_scratch_and_says_so(network, tm
     path, (sentence,) = find({"network": network}, tmp_path)
     assert path is None
     assert sentence.startswith(f"NO PRETRAINED WEIGHTS for {network}") and "It trains from scratch" in sentence
-    assert str(tmp_path / "experts") in sentence and "--weights" in sentence
+    assert str(tmp_path / "experts" / network.replace(":", "-")) in sentence
+    assert "--weights" not in sentence, "an expert of a router cannot be given it"
 
 
 @pytest.mark.parametrize("name", [name for _, name in available("expert")])
 def test_recipes_fit_their_networks(name):
     recipe = load("expert", "expert", name)
     model = registry.create("expert", 6, (3, 128, 128), **recipe.resolved().model.options)
-    assert all(model.get_submodule(part) for part in recipe.training.freeze)
+    assert {*recipe.training.freeze} <= {name for name, _ in model.named_modules()}
     assert recipe.data.holdout == 900 and list(recipe.data.severities) == ["clean", "mild", "moderate", "severe"]
 
 

@@ -5,13 +5,14 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from conftest import Silent
 
 from gatebench import assignment, results, stages, timing
 from gatebench.errors import GatebenchError, UsageError
-from gatebench.plan import Job, plan
+from gatebench.plan import COLUMNS, Job, parents_of, plan
 from gatebench.recipe import load, parse
 from gatebench.runs import RunFolder
 
@@ -49,8 +50,8 @@ def test_a_job_is_plain_data(tmp_path):
     for made in (recipe("cosinegate", "released"), recipe("cgt", "exit-wise", ["data.validation=20"])):
         for job in jobs_of(made, tmp_path, seeds=(0, 1)):
             again = Job(**json.loads(json.dumps(asdict(job))))
-            assert again == job and again.key == job.key and again.plan == job.plan
-            assert again.plan.digest() == job.plan.digest() and again.plan.resolved() == again.plan
+            assert again == job and again.key == job.key and again.parsed == job.parsed
+            assert again.parsed.digest() == job.parsed.digest() and again.parsed.resolved() == again.parsed
 
 
 def test_a_job_names_all_that_decides_its_numbers(tmp_path):
@@ -104,6 +105,26 @@ def test_a_parent_of_another_model_has_its_own_recipe_on_the_same_data(tmp_path)
     assert parent.recipe["data"]["validation"] == 20, "a parent is not trained on what its child chooses on"
     assert parent.recipe["training"]["epochs"] == 1
     assert {"data.name=shapes", "model.depth=8"} <= set(parent.recipe["changes"])
+
+
+def test_a_parent_trained_on_a_severity_that_the_data_do_not_define_is_refused():
+    def severity(*changes):
+        child = load("router", "router", "small", ["data.severities={}", "data.severities={sharp: {blur: 0}, soft: {blur: 1}}", *changes])
+        return parents_of(child)["resnet8"][0].data.training_severity
+
+    with pytest.raises(UsageError, match="parents.resnet8 trains on 'clean', which data.severities does not define"):
+        severity()
+    given = ["parents.resnet8.changes=[data.training_severity=sharp]", "parents.resnet14.changes=[data.training_severity=all]"]
+    assert severity(*given) == "sharp"
+    without = load("router", "router", "small", ["data.severities={}"])
+    assert parents_of(without)["resnet8"][0].data.training_severity == "all"
+
+
+@pytest.mark.parametrize("role", ["label", "image", "severity", "confidence", "prediction", "resnet14_soft"])
+def test_a_parent_named_like_a_column_is_refused(role):
+    child = load("router", "router", "small", [f"parents.{role}={{model: resnet8, config: clean}}"])
+    with pytest.raises(UsageError, match=f"In recipe small: parents.{role}: tables have a column of that name. Give this parent another"):
+        parents_of(child)
 
 
 def test_a_circle_is_refused(tmp_path):
@@ -175,6 +196,14 @@ def test_the_stage_that_times(staged, tmp_path):
     (file,) = (copy / "times").glob("*.jsonl")
     assert [json.loads(line) for line in file.read_text().splitlines()] == rows
     assert rows[0]["latency_ms"] > 0 and rows[0]["rival"] == "its static twin" and rows[0]["scored_inputs"]
+
+
+def test_columns_of_inputs_cannot_be_roles(staged):
+    """Beside those of its units."""
+    job, folder, _ = staged
+    units = {line["group"] for line in folder.read_csv("breakdown.csv") if line["by"] == "unit"}
+    columns = set(pd.read_parquet(folder / "inputs.parquet")) - units - {f"{unit}_soft" for unit in units}
+    assert columns and columns <= COLUMNS
 
 
 def test_a_stage_without_the_one_before_it_says_so(staged, tmp_path):

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,10 +16,15 @@ import pytest
 from conftest import Command, copied
 from test_cluster import rows, tables
 
+from gatebench import recipe as recipes
 from gatebench import timing
 from gatebench.errors import GatebenchError
+from gatebench.models import registry
 from gatebench.runs import RunFolder
 from gatebench.sweep import points
+from gatebench.untrained import build
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 SWEEP = ["sweep-lambda", "--config", "small", "--threads", "1"]
 for change in ("data.shapes.train=320", "data.shapes.test=30", "data.shapes.image_size=20", "data.validation=20", "data.holdout=160",
@@ -120,6 +126,54 @@ def test_a_sweep_killed_while_it_times_writes_and_trains_ends_with_the_same_tabl
     assert len(rows(out)) == 5 and rows(out) == rows(unbroken) and tables(out) == tables(unbroken)
     for part in ("train", "validation", "test"):
         pd.testing.assert_frame_equal(*(pd.read_parquet(pool_of(each) / f"{part}.parquet") for each in (out, unbroken)))
+
+
+# What is changed by hand
+
+
+def test_times_that_are_deleted_are_measured_again(gatebench, swept, tmp_path):
+    out = with_experts_of(swept, tmp_path / "out", "pool.json")
+    stored = pool_of(out) / "pool.json"
+    content = json.loads(stored.read_text())
+    del content["times"]
+    stored.write_text(json.dumps(content))
+    done = gatebench(*SHORT, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert "rounds" in done.stderr and len(times_of(out)) == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"times": [{"machine": "desk"}]}', '{"times": null}'])
+def test_a_damaged_pool_says_what_to_do_with_it(gatebench, swept, tmp_path, text):
+    out = with_experts_of(swept, tmp_path / "out")
+    stored = pool_of(out) / "pool.json"
+    stored.write_text(text)
+    said = gatebench.refused(*SHORT, "--out", str(out), code=1)
+    assert f"{stored} is damaged (" in said and "). Remove it, and the networks are timed again." in said and "--fresh" not in said
+
+
+def test_the_registry_knows_which_networks_replay_outputs():
+    for name, config in (("router", "small"), ("router", "cascade-small"), ("cosinegate", "predictive")):
+        network = build(recipes.load(registry.entry(name).recipes, name, config), {})
+        assert registry.entry(name).replays == network.replays == (name == "router")
+
+
+# Published
+
+
+def test_a_sweep_is_published_with_its_pool(swept, tmp_path):
+    from publish import publish_all
+
+    (unfinished,) = shutil.copytree(swept, tmp_path / "out").glob("router-*")
+    (unfinished / "summary.json").unlink()
+    assert publish_all(swept, tmp_path / "results") == [] and publish_all(tmp_path / "out", tmp_path / "part") == [unfinished.name]
+    for name in ("results", "part"):
+        assert sorted(path.name for path in pool_of(tmp_path / name).iterdir()) == [
+            "pool.json", "test.parquet", "train.parquet", "validation.parquet"
+        ]  # fmt: skip
+    assert tables(tmp_path / "results") == tables(swept) and rows(tmp_path / "results") == rows(swept)
+    kept = {path.name for path in (tmp_path / "results").glob("r*/*")}
+    assert "inputs.parquet" in kept and not kept & {"model.safetensors", "decisions.npz", "examples.npz", "resume.pt"}
+    assert len(list((tmp_path / "part").glob("resnet*"))) == 3 and not list((tmp_path / "part").glob("router-*"))
 
 
 # A full disk

@@ -14,13 +14,15 @@ from gatebench import recipe as recipes
 from gatebench import stages, timing
 from gatebench.errors import GatebenchError, UsageError
 from gatebench.measure.conditions import Conditions
+from gatebench.plan import plan_all
 from gatebench.report.results import Run
 from gatebench.row import Column
 from gatebench.runs import RunFolder
 from gatebench.sweep import points
-from gatebench.sweep.grid import grid, jobs
-from gatebench.sweep.points import counts, untimed
-from gatebench.sweep.table import joined, sheet
+from gatebench.sweep.grid import grid
+from gatebench.sweep.points import counts, timed, untimed
+from gatebench.sweep.table import rows, sheet, timed_points
+from gatebench.untrained import check
 
 BLOCKS = ["sweep-lambda", "cosinegate", *GATED]
 EXITS = ["sweep-lambda", "cgt", "--config", "hard", *SMALL, "--epochs", "1", "--set", "data.validation=40"]
@@ -49,13 +51,14 @@ def test_a_number_makes_a_recipe_for_each_value_and_a_list_one_for_all():
     balanced = grid(recipes.load("cosinegate", "cosinegate", "balanced"), [0.5, 4.0])
     assert [each.losses["budget"].weight for each in balanced] == [each.tradeoff_value() for each in balanced] == [0.5, 4.0]
     assert [each.changes for each in balanced] == [["losses.budget.weight=0.5"], ["losses.budget.weight=4.0"]]
-    (hard,) = grid(recipes.load("cgt", "cgt", "hard"), [0.4, 0.9])
-    assert hard.study.budgets == (0.4, 0.9) and hard.tradeoff_value() is None
+    (hard,), (other,) = (grid(recipes.load("cgt", "cgt", "hard"), values) for values in ([0.4, 0.9, 0.7], [0.9, 0.7, 0.4]))
+    assert hard.study.budgets == (0.4, 0.7, 0.9) and hard.tradeoff_value() is None
+    assert other == hard, "one list in any order is one run"
 
 
 def test_parents_of_several_values_are_made_once(tmp_path):
     child = recipes.changed(recipes.load("cgt", "cgt", "hard"), ["parents.weights={config: joint}", "tradeoff=losses.exits.confidence"])
-    planned = jobs(grid(child, [0.5, 0.9]), [0, 1], data_root=tmp_path, **PLACE)
+    planned = plan_all(grid(child, [0.5, 0.9]), [0, 1], data_root=tmp_path, **PLACE)
     assert [(job.recipe["name"], job.seed, job.wanted) for job in planned] == [
         ("joint", 0, False), ("hard", 0, True), ("joint", 1, False), ("hard", 1, True), ("hard", 0, True), ("hard", 1, True)
     ]  # fmt: skip
@@ -86,6 +89,20 @@ def test_a_recipe_whose_study_is_left_out_has_no_trade_off():
     assert left_out.tradeoff_setting() is None
     with pytest.raises(UsageError, match="Recipe hard of cgt names no trade-off .*cosinegate balanced"):
         grid(left_out, [0.5])
+
+
+def test_an_empty_list_of_values_is_for_its_study_to_refuse_and_a_sweep_to_fill():
+    empty = recipes.load("router", "router", "neighbours-small", ["study.values=[]"])
+    with pytest.raises(UsageError, match="study.values: this router has thresholds to choose"):
+        check([empty])
+    assert grid(empty, [0.7, 0.5])[0].study.values == (0.5, 0.7)
+
+
+def test_a_stand_in_recipe_says_which_setting_it_does_not_take(gatebench, tmp_path):
+    """There are no Intel scenes."""
+    command = ["sweep-lambda", "--values", "0.7", "--set", "training.batch_size=16", "--set", "parents.lite0.epochs=1"]
+    said = gatebench.refused(*command, "--out", str(tmp_path / "out"), code=2)
+    assert "The stand-in recipe small does not take --set parents.lite0.epochs=1. Leave it out, or give the data" in said
 
 
 def test_a_sweep_over_a_number_trains_times_and_shows_each_value(gatebench, tmp_path):
@@ -149,7 +166,7 @@ def test_what_is_done_is_shown_where_a_later_value_fails(gatebench, tmp_path, mo
     evaluate = stages.evaluate
 
     def full(run, view):
-        if run.job.plan.tradeoff_value() == 5:
+        if run.job.parsed.tradeoff_value() == 5:
             raise GatebenchError("the disk is full")
         evaluate(run, view)
 
@@ -164,7 +181,7 @@ def test_ctrl_c_says_how_to_go_on_and_shows_what_is_done(gatebench, tmp_path, mo
     evaluate = stages.evaluate
 
     def interrupted(run, view):
-        if run.job.plan.tradeoff_value() == 5:
+        if run.job.parsed.tradeoff_value() == 5:
             raise KeyboardInterrupt
         evaluate(run, view)
 
@@ -226,7 +243,7 @@ def severe(tmp_path):
 
 
 def test_latency_by_severity_is_that_of_the_timed_inputs_of_that_severity(severe):
-    by_severity = {row.get("severity"): row for row in joined(severe) if "reference" not in row}
+    by_severity = {row.get("severity"): row for row in timed_points(severe)}
     assert by_severity[None]["latency_ms"] == 2.0
     assert by_severity["clean"]["latency_ms"] == pytest.approx(1.02) and by_severity["severe"]["latency_ms"] == pytest.approx(3.06)
     assert by_severity["severe"]["latency_ms_low"] < 3.06 < by_severity["severe"]["latency_ms_high"]
@@ -260,6 +277,17 @@ def test_a_reference_is_a_mean_over_seeds_only_where_they_made_different_ones(se
     assert reference(seed(0, 60.0), seed(1, 64.0))[:2] == ("0, 1", 62.0)
 
 
+def test_rows_have_each_reference_once_after_the_operating_points(severe):
+    other = replace(severe, points=[{**row, "tradeoff": 0.7} for row in severe.points], times=[])
+    first, second = (
+        replace(severe, references=tuple({**row, "seed": seed, "accuracy": accuracy} for row in severe.references))
+        for seed, accuracy in ((0, 60.0), (1, 64.0))
+    )
+    for runs, count in (([severe, other], 2), ([first, other, second], 4)):
+        references = [row.get("reference") for row in rows(runs)]
+        assert references == [None] * 3 * len(runs) + ["small alone"] * count
+
+
 def test_a_run_is_timed_again_where_one_operating_point_was_not(severe):
     assert untimed([severe]) == []
     assert untimed([Run(severe.folder, severe.points, [])]) == [[]]
@@ -269,7 +297,31 @@ def test_a_run_is_timed_again_where_one_operating_point_was_not(severe):
 
 
 def test_only_times_of_this_place_count():
-    here = {"machine": "desk", "device": "cpu", "threads": 1, "batch_size": 1, "execution": "sparse"}
-    others = ({"machine": "rack"}, {"threads": 2}, {"batch_size": 8}, {"execution": "masked"}, {"interrupted": True})
-    assert counts(here, Conditions("desk", "cpu", 1))
-    assert not any(counts({**here, **other}, Conditions("desk", "cpu", 1)) for other in others)
+    here = {
+        "machine": "desk", "device": "cpu", "threads": 1, "batch_size": 1, "execution": "sparse", "runtime": "torch", "dataset": "scenes",
+        "rival": "its static twin",
+    }  # fmt: skip
+    others = (
+        {"machine": "rack"}, {"threads": 2}, {"batch_size": 8}, {"execution": "masked"}, {"interrupted": True},
+        {"dataset": "photos"}, {"runtime": "onnxruntime"}, {"rival": "resnet14", "vs": True},
+    )  # fmt: skip
+    assert all(counts({**here, **same}, Conditions("desk", "cpu", 1), "scenes") for same in ({}, {"runtime": "torch, CUDA graphs"}))
+    assert not any(counts({**here, **other}, Conditions("desk", "cpu", 1), "scenes") for other in others)
+
+
+def test_of_several_times_the_newest_counts(severe):
+    newest, older = ({**severe.times[0], "when": f"2026-01-0{day}T00:00:00Z", "latency_ms": day} for day in (2, 1))
+    for times in ([newest, older], [older, newest]):
+        assert timed(replace(severe, times=times), ROW)["latency_ms"] == 2
+
+
+def test_times_beside_another_network_do_not_count(gatebench, tmp_path):
+    command = [*BLOCKS, "--values", "1", "--out", str(tmp_path)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(points, "untimed", lambda runs: [])
+        assert gatebench(*command).returncode == 0
+    (run,) = tmp_path.glob("cosinegate-*")
+    beside = gatebench("profile-latency", str(run), "--vs", "resnet14", "--inputs", "8", "--repeats", "5", "--threads", "1")
+    assert beside.returncode in (0, 3) and [json.loads(path.read_text())["vs"] for path in run.glob("times/*.jsonl")] == [True]
+    (row,) = gatebench.json(*command)
+    assert row["rival"] == "its static twin" and len(list(run.glob("times/*.jsonl"))) == 2

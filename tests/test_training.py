@@ -9,6 +9,7 @@ import torch
 from conftest import SMALL, Silent
 
 from gatebench import assignment, device, outputs, plan, stages
+from gatebench.data import reading
 from gatebench.data.batches import Batches
 from gatebench.data.images import Dataset
 from gatebench.data.settings import Data
@@ -142,7 +143,7 @@ def test_digits_are_never_mirrored(monkeypatch, tmp_path, mirrors):
     monkeypatch.setattr(outputs, "Batches", Noting)
     images = make_shapes(48, 4, 16, 1)
     dataset = Dataset("digits", class_names(4), images, images, (0.5,) * 3, (0.25,) * 3, mirrors=mirrors)
-    monkeypatch.setattr(assignment, "_read", lambda data, root: dataset)
+    monkeypatch.setattr(reading, "_read", lambda data, root: dataset)
     ours = recipe({"kind": "cir"}, epochs=1).model_copy(update={"data": Data(augment="crop-flip")})
     jobs = plan.plan(ours, [0], data_root=tmp_path, device="cpu", precision="fp32", threads=1)
     list(stages.run(jobs, assignment.Place(tmp_path), Silent))

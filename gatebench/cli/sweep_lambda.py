@@ -45,7 +45,8 @@ def sweep_lambda(
     numbers = _numbers(values)
     seeds = whole_numbers(seed, "--seed", 0, 2**32 - 1)
     execute = training.choose_executor(executor, address)
-    from ..sweep.grid import grid, jobs
+    from ..plan import plan_all
+    from ..sweep.grid import grid
 
     prepared = training.prepare(model, config, dataset, data_dir, epochs, device, threads, set_, lambda recipe: grid(recipe, numbers))
     from ..assignment import Place
@@ -53,14 +54,14 @@ def sweep_lambda(
     from ..sweep.points import read
     from ..training.view import View
 
-    planned = jobs(prepared.recipes, seeds, **prepared.place)
+    planned = plan_all(prepared.recipes, seeds, **prepared.place)
     wanted, made = [job for job in planned if job.wanted], {}
     here = conditions(prepared.place["device"], prepared.place["threads"])
     try:
         _say_progress(wanted, made)
         for job, folder in execute(planned, Place(out, fresh), lambda title: View(stderr, title)):
             if job.wanted:
-                made[job.key] = read(folder, job.plan.tradeoff_value(), here)
+                made[job.key] = read(folder, job.parsed.tradeoff_value(), here)
                 _say_progress(wanted, made)
         runs, interrupted = _timed(_in_order(wanted, made), prepared, here)
         made = dict(zip((job.key for job in wanted if job.key in made), runs, strict=True))
@@ -103,7 +104,7 @@ def _say_progress(wanted: list, made: Container[str]) -> None:
     left = [job for job in wanted if job.key not in made]
     line = f"{len(wanted) - len(left)} of {len(wanted)} done"
     if left:
-        recipe = left[0].plan
+        recipe = left[0].parsed
         setting = recipe.tradeoff_setting()
         what = tradeoff_text(tradeoff_of(registry.entry(recipe.model.name).columns), setting if isinstance(setting, list) else [setting])
         line += f"; {what}, seed {left[0].seed} next"
@@ -119,7 +120,7 @@ def _timed(runs: list["Run"], prepared: training.Prepared, here: "Conditions") -
     points = untimed(runs)
     if not points:
         return runs, False
-    plan, count = timing.plan(here), len(runs) + sum(map(len, points))
+    plan, count = timing.one_by_one(here), len(runs) + sum(map(len, points))
     stderr.print(f"timing {count} network{'s' * (count > 1)}, for {plan.max_seconds:g} s at most", highlight=False)
     with rounds_bar(stderr, plan) as after_round:
         rows = timing.time(
@@ -150,7 +151,7 @@ def _show(runs: list["Run"], out: Path, title: str, as_json: bool) -> None:
     folder.write_text(f"{name}.csv", to_csv(table.sheet(runs, title, every=True)))
     folder.write(f"{name}.png", lambda stream: save(table.picture(runs), stream))
     if as_json:
-        typer.echo(json.dumps([row for run in runs for row in table.joined(run)], indent=2, allow_nan=False))
+        typer.echo(json.dumps(table.rows(runs), indent=2, allow_nan=False))
         return
     terminal.show(stdout, table.sheet(runs, title))
     for severity in table.severities(runs):

@@ -102,7 +102,7 @@ def prepare(
 
 
 def choose_executor(name: str, address: str | None) -> Callable:
-    """`stages.run` or `sweep.ray.run`. Raises UsageError for another name, where Ray is not installed, or --address is wrong."""
+    """`stages.run` or `sweep.driver.run`. Raises UsageError for another name, where Ray is not installed, or --address is wrong."""
     one_of(name, "--executor", ("local", "ray"))
     if name == "local":
         if address:
@@ -110,25 +110,42 @@ def choose_executor(name: str, address: str | None) -> Callable:
         with stderr.status("loading torch"):
             from .. import stages
         return stages.run
-    from ..sweep import cluster, ray
+    from ..sweep import cluster, driver
 
     cluster.check(address)
-    return partial(ray.run, address=address)
+    return partial(driver.run, address=address)
 
 
 def _read_data(recipe: "Recipe", root: Path) -> None:
-    from ..assignment import read_data
+    from ..data.reading import read
 
     with stderr.status(f"loading {recipe.data.name}"):
-        read_data(recipe.data, root)
+        read(recipe.data, root)
 
 
 def _instead(recipe: "Recipe", family: str, changes: list[str] | None, epochs: int | None) -> "Recipe":
     """What is trained where a recipe's data set cannot be had: the recipe that it names, else itself on `shapes`, for a few epochs."""
-    from .. import recipe as recipes
-
     if recipe.fallback:
-        other = recipes.load(family, recipe.model.name, recipe.fallback, changes)
+        other = _stand_in(family, recipe, changes or [])
         return other.with_epochs(epochs) if epochs else other
     other = recipe.with_dataset("shapes")
     return other if epochs else other.with_epochs(min(FALLBACK_EPOCHS, other.training.epochs))
+
+
+def _stand_in(family: str, recipe: "Recipe", changes: list[str]) -> "Recipe":
+    """The recipe that one names instead of itself. Raises UsageError naming the first of the --set that it does not take."""
+    from .. import recipe as recipes
+
+    def load(count: int) -> "Recipe":
+        return recipes.load(family, recipe.model.name, recipe.fallback, changes[:count])
+
+    try:
+        return load(len(changes))
+    except UsageError:
+        for number, change in enumerate(changes, 1):
+            try:
+                load(number)
+            except UsageError:
+                mend = "Leave it out, or give the data with --data-dir"
+                raise UsageError(f"The stand-in recipe {recipe.fallback} does not take --set {change}. {mend}.") from None
+        raise

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,39 +63,7 @@ def _has_files(path: Path) -> bool:
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
-def load(data: Data, root: Path) -> Dataset:
-    """The data set a recipe names, from disk, or downloaded where torchvision can.
-
-    Raises UsageError for an unknown name, a path that does not hold images, a part to be scored or trained on that is empty and
-    severities that are not defined, MissingData for a named set that is neither on disk nor downloadable.
-    """
-    check(data)
-    return split(source(data.name, data.image_size, data.shapes, root), data)
-
-
-def check(data: Data) -> None:
-    """Raises UsageError where settings contradict each other, before anything is read."""
-    check_severities(data)
-    if data.train_on == "holdout" and not data.holdout:
-        raise UsageError("data.train_on = 'holdout' wants data.holdout, the number of images of that part.")
-    if data.scored == "validation" and not data.validation:
-        raise UsageError("data.scored = 'validation' wants data.validation, the number of images of that part.")
-
-
-def split(dataset: Dataset, data: Data) -> Dataset:
-    """A data set as it comes, with the parts and severities that the settings want. Raises as `load`."""
-    if data.severities:
-        dataset = numbered(dataset)
-    validation = 0 if dataset.validation else data.validation  # a set's own part stays as it is; that it is wanted is all that counts
-    if validation or data.holdout:
-        _check_carved(validation, data.holdout, len(dataset.train), data.name)
-        dataset = dataset.carve(validation, data.holdout, data.train_on)
-    if data.scored == "validation":
-        dataset = dataset.score_validation()
-    return in_severities(dataset, data) if data.severities else dataset
-
-
-def source(name: str, image_size: int | None, shapes: Shapes, root: Path) -> Dataset:
+def original(name: str, image_size: int | None, shapes: Shapes, root: Path) -> Dataset:
     """A data set as it comes, with a validation part only where it ships one. Raises as `load`."""
     if name == "shapes":
         train, test = (
@@ -116,6 +85,38 @@ def source(name: str, image_size: int | None, shapes: Shapes, root: Path) -> Dat
             f" {dataset.input_shape[1]} x {dataset.input_shape[2]}." + (" Use data.shapes.image_size." if name == "shapes" else "")
         )
     return dataset
+
+
+def load(data: Data, root: Path, read: Callable[..., Dataset] = original) -> Dataset:
+    """The data set a recipe names, from disk, or downloaded where torchvision can; `read` stands for `original`, with its arguments.
+
+    Raises UsageError for an unknown name, a path that does not hold images, a part to be scored or trained on that is empty and
+    severities that are not defined, MissingData for a named set that is neither on disk nor downloadable.
+    """
+    _check(data)
+    return _split(read(data.name, data.image_size, data.shapes, root), data)
+
+
+def _check(data: Data) -> None:
+    """Raises UsageError where settings contradict each other, before anything is read."""
+    check_severities(data)
+    if data.train_on == "holdout" and not data.holdout:
+        raise UsageError("data.train_on = 'holdout' wants data.holdout, the number of images of that part.")
+    if data.scored == "validation" and not data.validation:
+        raise UsageError("data.scored = 'validation' wants data.validation, the number of images of that part.")
+
+
+def _split(dataset: Dataset, data: Data) -> Dataset:
+    """A data set as it comes, with the parts and severities that the settings want. Raises as `load`."""
+    if data.severities:
+        dataset = numbered(dataset)
+    validation = 0 if dataset.validation else data.validation  # a set's own part stays as it is; that it is wanted is all that counts
+    if validation or data.holdout:
+        _check_carved(validation, data.holdout, len(dataset.train), data.name)
+        dataset = dataset.carve(validation, data.holdout, data.train_on)
+    if data.scored == "validation":
+        dataset = dataset.score_validation()
+    return in_severities(dataset, data) if data.severities else dataset
 
 
 def _check_carved(validation: int, holdout: int, count: int, name: str) -> None:

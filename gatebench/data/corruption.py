@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .settings import Corruption
 
-WEIGHTS = 2**20
+TOTAL = 2**20
 """Sum of a blur's weights, as whole numbers."""
 DRAWN = 2**30
 """Streams of noise from here on are an epoch's own; those before are fixed."""
@@ -38,7 +38,7 @@ def corrupt(pixels: Tensor, corruption: Corruption, keys: Tensor) -> Tensor:
     x = pixels.permute(0, 3, 1, 2).to(torch.float64, memory_format=torch.contiguous_format)
     if corruption.blur:
         down, across = (_blur_matrix(size, corruption.blur).to(x.device) for size in x.shape[2:])
-        x = torch.matmul(down, torch.matmul(x, across.T)).div_(WEIGHTS**2)
+        x = torch.matmul(down, torch.matmul(x, across.T)).div_(TOTAL**2)
     if corruption.noise:
         x += _normal(keys, x[0].numel()).view_as(x).mul_(255 * corruption.noise)
     return x.round_().clamp_(0, 255).permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format)
@@ -56,15 +56,15 @@ def corrupt_each(pixels: Tensor, corruptions: Sequence[Corruption], chosen: Tens
 
 @lru_cache(maxsize=16)
 def _blur_matrix(size: int, sigma: float) -> Tensor:
-    """What a line of `size` pixels is multiplied by to be blurred, in whole numbers: float64 [size, size], rows sum to WEIGHTS.
+    """What a line of `size` pixels is multiplied by to be blurred, in whole numbers: float64 [size, size], rows sum to TOTAL.
 
     The kernel ends at four sigma.
     """
     radius = int(4 * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1)
     weights = torch.exp(-0.5 * (offsets / sigma).double() ** 2)
-    weights = torch.round(WEIGHTS * weights / weights.sum())
-    weights[radius] += WEIGHTS - weights.sum()
+    weights = torch.round(TOTAL * weights / weights.sum())
+    weights[radius] += TOTAL - weights.sum()
     period = max(2 * size - 2, 1)
     places = (torch.arange(size)[:, None] + offsets) % period
     places = torch.where(places < size, places, period - places)

@@ -24,6 +24,9 @@ class Images:
     """Index of each image's corruption in the data set's severities, int64 [N]; None where images come as they are."""
     source: np.ndarray | None = None
     """Number of the underlying image within its part, the same in every severity, int64 [N]; None without severities."""
+    noise: np.ndarray | None = None
+    """Number of the image in the data set, by which its noise is drawn whatever part it is carved into, int64 [N]; None without
+    severities."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,12 +81,9 @@ class Dataset:
         height, width, channels = self.train.shape
         return channels, height, width
 
+    @cached_property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits of the pixels and labels of all splits."""
-        return self._fingerprint
-
-    @cached_property
-    def _fingerprint(self) -> str:
         value = 0
         for part in filter(None, (self.train, self.test, self.validation)):
             value = part.checksum(value)
@@ -97,7 +97,7 @@ class Dataset:
         described = {
             "name": self.name, "classes": self.classes, "input_shape": self.input_shape, "mean": self.mean, "std": self.std,
             "mirrors": self.mirrors, "train": len(self.train), "scored": self.scored, self.scored: len(self.test),
-            "fingerprint": self.fingerprint(), **({"validation": len(self.validation)} if self.validation else {}),
+            "fingerprint": self.fingerprint, **({"validation": len(self.validation)} if self.validation else {}),
         }  # fmt: skip
         described |= {name: getattr(self, name) for name in ("severities", "drawn", "holdout") if getattr(self, name)}
         return {**described, "digest": digest(described)}

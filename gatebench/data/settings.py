@@ -6,6 +6,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from ..settings import Part, unset
 
+SEVERAL = ("all", "random")
+"""Training severities that are not the name of one."""
+
 
 class Shapes(Part):
     """Size of the procedural set."""

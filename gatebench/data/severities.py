@@ -12,11 +12,11 @@ import numpy as np
 
 from ..errors import UsageError, nearest
 from .images import Dataset, Images
-from .settings import Corruption, Data
+from .settings import SEVERAL, Corruption, Data
 
 PARTS = ("train", "test", "validation")
-SEVERAL = ("all", "random")
-"""Training severities that are not the name of one."""
+MOST = 2**28
+"""Images of a part whose numbers are told apart."""
 _CHUNK = 16
 """Images corrupted at once: few enough for the caches of a core."""
 
@@ -35,15 +35,10 @@ def check_severities(data: Data) -> None:
 
 
 def numbered(dataset: Dataset) -> Dataset:
-    """The data set, whose images know as `source` their number among all images of the set, whatever is carved from a part later."""
+    """The data set with the `noise` numbers of its images; parts of up to `MOST` images share none."""
     parts = {name: getattr(dataset, name) for name in PARTS if getattr(dataset, name)}
-    return replace(
-        dataset,
-        **{
-            name: replace(images, source=np.arange(len(images)) + (PARTS.index(name) << 28))
-            for name, images in parts.items()
-        },
-    )  # fmt: skip
+    numbers = {name: np.arange(len(images)) + MOST * PARTS.index(name) for name, images in parts.items()}
+    return replace(dataset, **{name: replace(images, noise=numbers[name]) for name, images in parts.items()})
 
 
 def in_severities(dataset: Dataset, data: Data) -> Dataset:
@@ -73,7 +68,7 @@ def in_severities(dataset: Dataset, data: Data) -> Dataset:
 class Corrupted:
     """Numbered images in each of the wanted severities, as `Images`: [S * N], all images of one severity after all of another.
 
-    Pixels are computed when they are asked for. The noise of an image is decided by its number and the index of the severity.
+    Pixels are computed when they are asked for. An image's noise is decided by its `noise` number and the index of the severity.
     """
 
     def __init__(self, images: Images, corruptions: Sequence[Corruption], wanted: Sequence[int]):
@@ -100,7 +95,7 @@ class Corrupted:
     def checksum(self, value: int = 0) -> int:
         """CRC-32 of all that decides pixels and labels, going on from `value`: clean images, their numbers, and the corruptions."""
         corruptions = [(each.blur, each.noise) for each in self.corruptions]
-        decisive = self.clean.source.tobytes() + self.severity.tobytes() + repr(corruptions).encode()
+        decisive = self.clean.noise.tobytes() + self.severity.tobytes() + repr(corruptions).encode()
         return zlib.crc32(decisive, self.clean.checksum(value))
 
     def _pixels(self, places: np.ndarray) -> np.ndarray:
@@ -113,6 +108,6 @@ class Corrupted:
             chosen = np.flatnonzero(self.severity[places] == index)
             for rows in np.split(chosen, range(_CHUNK, len(chosen), _CHUNK)) if len(chosen) else []:
                 sources = self.source[places[rows]]
-                keys = noise_keys(torch.from_numpy(self.clean.source[sources]), index)
+                keys = noise_keys(torch.from_numpy(self.clean.noise[sources]), index)
                 pixels[rows] = corrupt(torch.from_numpy(self.clean.pixels[sources]), corruption, keys).numpy()
         return pixels

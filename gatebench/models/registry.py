@@ -47,6 +47,8 @@ class Entry:
     """Roles of the parent runs that a recipe must name; it may name others."""
     measured: str | None = None
     """Option that is "measured" or a list of numbers: the milliseconds of each parent, one input at a time."""
+    replays: bool = False
+    """Whether its networks do, as `GatedModel.replays` says: known without building one."""
     pretrained: str | None = None
     """"module:function" that finds the file of weights it starts from: its options, the data root, what to call with a sentence -> path
     or None."""

@@ -145,12 +145,12 @@ class Loader:
     def _scores(self, own: Data, data: Dataset, fingerprint: str) -> bool:
         """Whether the inputs to be timed on are those that a run was scored on; `own` and the fingerprint are the run's."""
         if self.dataset is None:
-            return data.fingerprint() == fingerprint
+            return data.fingerprint == fingerprint
         if self.dataset != own.name:
             return False
         trained_on = load(own, self.root)  # with its validation part, which --dataset leaves in train
         same = np.array_equal(trained_on.test.pixels, data.test.pixels) and np.array_equal(trained_on.test.labels, data.test.labels)
-        return same and trained_on.fingerprint() == fingerprint
+        return same and trained_on.fingerprint == fingerprint
 
     def _other(self, name: str, weights: Path | None, data: Dataset | None = None, fallback: Dataset | None = None) -> Network:
         """A network that is no run: on `data`, else on its own, else on `fallback`."""

@@ -78,6 +78,8 @@ def rows(session: Session, index: int) -> list[dict]:
         "dataset": network.data.name, "device": session.plan.device.type, "machine": session.machine["name"], "precision": "fp32",
         "when": f"{session.started:%Y-%m-%dT%H:%M:%SZ}", "interrupted": session.times.interrupted,
     }  # fmt: skip
+    if session.rival:
+        here["vs"] = True
     if network.folder:
         here["scored_inputs"] = network.scored
     if network.scored and "data_digest" in network.row:

@@ -11,6 +11,9 @@ from ..measure.conditions import Conditions
 from ..report.results import Run, read_runs, same_point
 from ..runs import RunFolder
 
+RUNTIME = "torch"
+"""With which a sweep times; how it records a network, such as in CUDA graphs, stands after a comma."""
+
 
 def read(folder: RunFolder, value: float | None, conditions: Conditions) -> Run:
     """A finished run with the times that count; its rows hold the trade-off's `value` where that is a setting of the run.
@@ -21,13 +24,16 @@ def read(folder: RunFolder, value: float | None, conditions: Conditions) -> Run:
     if not runs:
         raise GatebenchError(f"{left_out[0]}. Remove the folder or train into another with --fresh.")
     own = {} if value is None else {"tradeoff": value}
-    times = [own | row for row in runs[0].times if counts(row, conditions)]
+    times = [own | row for row in runs[0].times if counts(row, conditions, runs[0].headline["dataset"])]
     return replace(runs[0], points=[own | row for row in runs[0].points], times=times)
 
 
-def counts(row: dict, conditions: Conditions) -> bool:
-    """Whether a row of times was taken under these conditions, one input at a time and without interruption."""
-    return conditions.match(row) and row["batch_size"] == 1 and row["execution"] != "masked" and not row.get("interrupted")
+def counts(row: dict, conditions: Conditions, dataset: str) -> bool:
+    """Whether a row of times is as a sweep takes it: under these conditions, on inputs of the run's own `dataset`, one at a time, by torch,
+    beside the run's own reference and not a network that --vs named, and without interruption."""
+    as_a_sweep_does = row.get("dataset") == dataset and row["batch_size"] == 1 and row["execution"] != "masked"
+    by_torch = row["runtime"].partition(",")[0] == RUNTIME
+    return conditions.match(row) and as_a_sweep_does and by_torch and not row.get("vs") and not row.get("interrupted")
 
 
 def swept(run: Run) -> list[dict]:
@@ -38,7 +44,7 @@ def swept(run: Run) -> list[dict]:
 
 def timed(run: Run, row: dict) -> dict | None:
     """The times of an operating point: the newest of those that count."""
-    return next((each for each in run.times if same_point(each, row)), None)
+    return max((each for each in run.times if same_point(each, row)), key=lambda each: each.get("when", ""), default=None)
 
 
 def untimed(runs: Sequence[Run]) -> list[list[dict]]:

@@ -31,9 +31,21 @@ TIMES = ("latency_ms", "latency_ms_low", "latency_ms_high", "speedup", "speedup_
 """What an operating point's row takes from its times."""
 
 
-def joined(run: Run) -> list[dict]:
-    """The operating points of a sweep's run with their times, and its references, which have none."""
-    return [*(row | _times(run, row) for row in swept(run)), *run.references]
+def rows(runs: Sequence[Run]) -> list[dict]:
+    """The operating points of all runs with their times, then the references, which have none.
+
+    A reference is in every run: it counts once, unless other seeds made another one.
+    """
+    references: list[dict] = []
+    for row in (row for run in runs for row in run.references):
+        if not any(_same_reference(row, other) for other in references):
+            references.append(row)
+    return [*(row for run in runs for row in timed_points(run)), *references]
+
+
+def timed_points(run: Run) -> list[dict]:
+    """The operating points of a sweep's run with their times."""
+    return [row | _times(run, row) for row in swept(run)]
 
 
 def sheet(runs: Sequence[Run], title: str, severity: str | None = None, every: bool = False) -> Sheet:
@@ -72,22 +84,23 @@ def picture(runs: Sequence[Run]):
 
 
 def _members(runs: Sequence[Run]) -> list[Group]:
-    """Rows that differ in the seed alone. A reference is in every run: it counts once, unless other seeds made another one."""
+    """Rows that differ in the seed alone; a reference counts as in `rows`."""
     made: dict[tuple, Group] = defaultdict(Group)
     order = [None, *severities(runs)]
     for run in runs:
-        for row in joined(run):
+        for row in (*timed_points(run), *run.references):
             group = made[row.get("severity"), row.get("tradeoff"), row.get("reference")]
-            again = "reference" in row and any(_same(row, other) for other in group.rows)
+            again = "reference" in row and any(_same_reference(row, other) for other in group.rows)
             if row["seed"] not in group.seeds and not again:
                 group.runs.append(run)
                 group.rows.append(row)
     return [made[key] for key in sorted(made, key=lambda key: (order.index(key[0]), key[1] is None, key[1] or 0))]
 
 
-def _same(first: dict, second: dict) -> bool:
-    """Whether two rows are of the same behaviour."""
-    return all(first.get(key) == second.get(key) for key in BEHAVIOUR)
+def _same_reference(first: dict, second: dict) -> bool:
+    """Whether two rows are of one reference: of the same name and images, and of one seed or the same behaviour."""
+    named = all(first.get(key) == second.get(key) for key in ("reference", "severity"))
+    return named and (first["seed"] == second["seed"] or all(first.get(key) == second.get(key) for key in BEHAVIOUR))
 
 
 def _times(run: Run, row: dict) -> dict:

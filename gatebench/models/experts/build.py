@@ -11,7 +11,7 @@ from .decider import Decider
 from .entropy import EntropyPredictor
 from .learned import LearnedGater
 from .neighbours import NearestNeighbours
-from .router import Experts, Router, check_experts
+from .router import BaseRouter, Router
 from .settings import Cascade, Complexity, Entropy, Gater, Learned, Milliseconds, Neighbours
 
 
@@ -21,12 +21,13 @@ def router(
     parents: Mapping[str, nn.Module] = {},
     gater: Gater = Learned(),
     latency_ms: Milliseconds = "measured",
-) -> Experts:
-    """A router between the networks of its parent runs, in their order: the cheapest first, the strongest last.
+) -> BaseRouter:
+    """A router between the networks of its parent runs, in their order: the fastest first, the slowest and strongest last.
 
-    `latency_ms` are the milliseconds of each for one image. Raises ValueError for experts that do not fit.
+    The last is the static twin, and a cascade asks in this order. `latency_ms` are the milliseconds of each for one image. Raises
+    ValueError for experts that do not fit.
     """
-    check_experts(parents, latency_ms, input_shape)
+    _check(parents, latency_ms, input_shape)
     if isinstance(gater, Cascade):
         return CascadeRouter(gater, parents, num_classes, input_shape, latency_ms)
     return Router(decider(gater, parents, input_shape, latency_ms), parents, num_classes, input_shape, latency_ms)
@@ -42,3 +43,17 @@ def decider(gater: Gater, experts: Mapping[str, GatedModel], input_shape: tuple[
     if isinstance(gater, Complexity):
         return ByComplexity(len(experts), input_shape[0])
     return LearnedGater(gater, len(experts), input_shape)
+
+
+def _check(experts: Mapping[str, GatedModel], milliseconds: Milliseconds, input_shape: tuple[int, int, int]) -> None:
+    """Raises ValueError where they are too few, have gates, want images of another size, or are not as many as the times."""
+    if len(experts) < 2:
+        raise ValueError("a router needs two experts or more; name them in the recipe below parents")
+    for role, each in experts.items():
+        if not isinstance(each, GatedModel) or each.units:
+            raise ValueError(f"parents.{role} has gates of its own; a router's experts are networks without gates")
+        if each.prepare and each.prepare.size != tuple(input_shape[1:]):
+            own, here = (" x ".join(map(str, size)) for size in (each.prepare.size, input_shape[1:]))
+            raise ValueError(f"parents.{role} was trained on images of {own}, the router's are {here}; give both the same")
+    if milliseconds != "measured" and len(milliseconds) != len(experts):
+        raise ValueError(f"latency_ms has {len(milliseconds)} times for {len(experts)} experts; give one for each")

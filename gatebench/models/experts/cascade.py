@@ -18,8 +18,8 @@ from ...contract import Execution, GatedModel, Output, Probe
 from ...gating import first_sure, sureness
 from ..backbones.feature_maps import take_rows
 from .decider import Chooser, Policy
-from .replay import objective
-from .router import Experts, last_on
+from .objective import normalised, objective
+from .router import BaseRouter, last_on
 from .settings import Cascade, Milliseconds, Score
 
 THRESHOLD = 0.9
@@ -46,7 +46,7 @@ class Confidence(Chooser):
 
     def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
         tried, worth = candidates(scores), []
-        spent = (np.cumsum(costs) - costs.min()) / (np.ptp(costs) or 1.0)
+        spent = normalised(np.cumsum(costs), costs)
         everyone, confidences = np.arange(len(scores)), torch.from_numpy(scores)
         for thresholds in tried:
             taken = first_sure(confidences, thresholds).numpy()
@@ -66,7 +66,7 @@ def candidates(scores: np.ndarray) -> list[Policy]:
     return [tuple(map(draw.choice, columns)) for _ in range(COMBINATIONS)]
 
 
-class CascadeRouter(Experts):
+class CascadeRouter(BaseRouter):
     """Experts that answer where those before were not sure. On are all that ran; the last one that is on answers."""
 
     soft_gates = trainable = False

@@ -9,23 +9,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from .decider import in_fp32
+from .decider import Decider, in_fp32
 from .intervals import ByIntervals
 
 SOBEL = ((-0.25, 0.0, 0.25), (-0.5, 0.0, 0.5), (-0.25, 0.0, 0.25))
 """Gives the difference of two pixels that lie two apart: [-1, 1] for an image in [0, 1]."""
 
 
-class ByComplexity(ByIntervals):
+class ByComplexity(ByIntervals, Decider):
     """Scores [N, 1] in [0, 1]: `spatial_information`."""
 
     name = "complexity"
 
     def __init__(self, experts: int, channels: int):
-        super().__init__(experts)
+        super().__init__()
         self.statistics = (0.0,) * channels, (1.0,) * channels
         self.register_buffer("kernels", sobel(), persistent=False)
-        self.keep(self.everything_to_the_last())
+        self.keep_intervals(experts)
 
     def forward(self, x: Tensor) -> Tensor:
         return spatial_information(x, self.kernels)[:, None]

@@ -50,7 +50,7 @@ class Chooser(nn.Module):
         raise UsageError(f"A router by {self.name} starts from no weights. Leave --weights out.")
 
     def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
-        """For each weight (lambda) the policy with the least mean `replay.objective`, on a part with scores [N, K] and cross-entropies
+        """For each weight (lambda) the policy with the least mean `objective`, on a part with scores [N, K] and cross-entropies
         [N, E], for experts that cost [E]."""
         raise NotImplementedError
 

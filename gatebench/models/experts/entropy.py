@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from scipy.special import entr, softmax
 from torch import Tensor
 
 from ...losses import Batch
@@ -26,18 +25,16 @@ class EntropyPredictor(ByIntervals, Pooled):
     name = "predicted entropy"
 
     def __init__(self, settings: Entropy, experts: int, input_shape: tuple[int, int, int]):
-        Pooled.__init__(self, settings.size, settings.pretrained, input_shape)
-        self.experts = experts
+        super().__init__(settings.size, settings.pretrained, input_shape)
         self.head = torch.nn.Linear(FEATURES, 1).requires_grad_(False)
-        self.keep(self.everything_to_the_last())
+        self.keep_intervals(experts)
 
     @torch.no_grad()
     def learn(self, train: Iterable[Batch], prepared: Callable[[Tensor], Tensor]) -> None:
         features, entropies = [], []
         for batch in train:
             features.append(self.pooled(prepared(batch.x)).double())
-            logs = batch.outputs.double().log_softmax(2)
-            entropies.append(-(logs.exp() * logs).sum(2).mean(1))
+            entropies.append(mean_entropies(batch.outputs))
         features, entropies = torch.cat(features), torch.cat(entropies)
         mean, deviation = standardise(features)
         standard = (features - mean) / deviation
@@ -53,6 +50,12 @@ class EntropyPredictor(ByIntervals, Pooled):
 
     def columns(self, scores: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
         """R2 of the prediction."""
-        entropies = entr(softmax(outputs.astype(np.float64), axis=2)).sum(2).mean(1)
+        entropies = mean_entropies(torch.from_numpy(outputs)).numpy()
         spread = ((entropies - entropies.mean()) ** 2).sum()
         return {"entropy_r2": float(1 - ((entropies - scores[:, 0]) ** 2).sum() / spread)} if spread else {}
+
+
+def mean_entropies(outputs: Tensor) -> Tensor:
+    """Mean over the experts of the entropy (nats) of their answers, from logits [N, E, C]: float64 [N]."""
+    logs = outputs.double().log_softmax(2)
+    return -(logs.exp() * logs).sum(2).mean(1)

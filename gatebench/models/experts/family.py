@@ -17,6 +17,7 @@ register(
     losses=(RoutingLoss,),
     study=RoutingStudy,
     measured="latency_ms",
+    replays=True,
     pretrained="gatebench.models.experts.weights:find_for_gater",
     columns=COLUMNS,
     pictures="gatebench.models.experts.pictures:pictures",

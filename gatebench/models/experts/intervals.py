@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .decider import Decider, Policy
-from .replay import normalised, objective
+from .decider import Policy
+from .objective import normalised, objective
 
 BINS = 64
 """Of equally many validation images; intervals begin where a bin does."""
 
 
-class ByIntervals(Decider):
-    """Base of deciders with one score [N, 1].
+class ByIntervals:
+    """What a Decider with one score [N, 1] inherits from first; it calls `keep_intervals` once.
 
     The policy has E - 1 thresholds, which ascend, and then the number of the expert of each of the E intervals: an image whose score is
     t or more lies above threshold t.
@@ -27,12 +27,13 @@ class ByIntervals(Decider):
 
     chooses = True
 
-    def __init__(self, experts: int):
-        super().__init__()
-        self.experts = experts
+    experts: int
+    """Their number."""
 
-    def everything_to_the_last(self) -> Policy:
-        return (*[math.inf] * (self.experts - 1), *[float(self.experts - 1)] * self.experts)
+    def keep_intervals(self, experts: int) -> None:
+        """Begin with sending every image to the last of so many experts."""
+        self.experts = experts
+        self.keep((*[math.inf] * (experts - 1), *[float(experts - 1)] * experts))
 
     def choose(self, scores: Tensor, policy: Policy) -> Tensor:
         thresholds, chosen = policy[: self.experts - 1], policy[self.experts - 1 :]
@@ -49,7 +50,7 @@ class ByIntervals(Decider):
     def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
         edges = np.unique(np.quantile(scores[:, 0], np.linspace(0, 1, BINS + 1)[1:-1], method="higher").astype(np.float32))
         bins = np.searchsorted(edges, scores[:, 0], side="right")
-        times = normalised(costs)
+        times = normalised(costs, costs)
         bounds = np.concatenate([[-np.inf], edges, [np.inf]])
         chosen = []
         for weight in weights:

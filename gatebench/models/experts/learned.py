@@ -13,7 +13,8 @@ from ...contract import Output
 from ...gating import gumbel_like
 from .decider import in_fp32
 from .features import FEATURES, Pooled
-from .settings import SCALE, Learned, RoutingLoss
+from .objective import cross_entropies, normalised, objective
+from .settings import Learned, RoutingLoss
 
 
 class LearnedGater(Pooled):
@@ -58,17 +59,16 @@ def one_hot_through(soft: Tensor) -> Tensor:
 
 
 def routing_loss(output: Output, labels: Tensor, milliseconds: Sequence[float], settings: RoutingLoss) -> Tensor:
-    """weight x CE / 3 + (1 - weight) x mean((expected time - least) / (most - least)) (section 3.5).
+    """Mean `objective` of a batch, of the time that is expected under the shares (section 3.5).
 
     `output` has the sampled experts' logits [N, C], the soft shares [N, E] and, in its details, all experts' `outputs` [N, E, C];
     `milliseconds` is of each expert.
     """
     shares = output.gates.float()
-    times = shares.new_tensor(milliseconds)
-    normalised = ((shares @ times - times.min()) / (times.max() - times.min())).mean()
+    costs = shares.new_tensor(milliseconds)
+    time = normalised(shares @ costs, costs).mean()
     if settings.estimator == "expected":
-        losses = cross_entropy(output.details["outputs"].float().transpose(1, 2), labels[:, None].expand(shares.shape), reduction="none")
-        loss = (shares * losses).sum(1).mean()
+        loss = (shares * cross_entropies(output.details["outputs"], labels)).sum(1).mean()
     else:
         loss = cross_entropy(output.logits.float(), labels)
-    return settings.weight * loss / SCALE + (1 - settings.weight) * normalised
+    return objective(loss, time, settings.weight)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from ...losses import Batch
 from .decider import Policy, in_fp32
 from .features import FEATURES, Pooled, standardise
-from .replay import normalised, objective
+from .objective import cross_entropies, normalised, objective
 from .settings import Neighbours
 
 
@@ -29,8 +29,8 @@ class NearestNeighbours(Pooled):
     def __init__(self, settings: Neighbours, costs: Sequence[float], input_shape: tuple[int, int, int]):
         super().__init__(settings.size, settings.pretrained, input_shape)
         self.count, self.name = settings.neighbours, f"{settings.neighbours} nearest neighbours"
-        times = torch.tensor(normalised(np.array(costs, np.float64)), dtype=torch.float32)
-        self.register_buffer("times", times, persistent=False)
+        costs = np.array(costs, np.float64)
+        self.register_buffer("times", torch.tensor(normalised(costs, costs), dtype=torch.float32), persistent=False)
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("deviation", torch.ones(FEATURES))
         self.register_buffer("embeddings", torch.zeros(0, FEATURES))
@@ -47,8 +47,7 @@ class NearestNeighbours(Pooled):
         features, losses = [], []
         for batch in train:
             features.append(self.pooled(prepared(batch.x)).float())
-            outputs = batch.outputs.float().transpose(1, 2)
-            losses.append(cross_entropy(outputs, batch.labels[:, None].expand(-1, outputs.shape[2]), reduction="none"))
+            losses.append(cross_entropies(batch.outputs, batch.labels))
         features = torch.cat(features)
         self.mean, self.deviation = standardise(features)
         self.embeddings, self.losses = self._unit(features), torch.cat(losses)

@@ -6,7 +6,7 @@ experts in turn. Each kind of gater is a module: `learned.py`, `neighbours.py`, 
 Shapes: N images, E experts (the switches, and the units), C classes, H x W pixels.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,8 +22,8 @@ from ...measure.macs import count_macs, count_params
 from ..backbones.feature_maps import take_rows
 from .decider import Chooser, Decider, Policy
 from .learned import one_hot_through
-from .replay import Routed
 from .settings import Milliseconds
+from .worth import Routed
 
 
 class Converted(nn.Module):
@@ -38,18 +38,15 @@ class Converted(nn.Module):
         return self.network.infer(x).logits if isinstance(self.network, GatedModel) else self.network(x)
 
 
-class Experts(GatedModel):
-    """Base of what is made of experts: their cost, what they are compared with, and weights without theirs."""
+class BaseRouter(GatedModel):
+    """Base of routers: the cost of their experts, what they are compared with, and weights without theirs."""
 
     replays = True
     macs_outside = 0
 
-    def __init__(
-        self, experts: Mapping[str, GatedModel], num_classes: int, input_shape: tuple[int, int, int], milliseconds: Milliseconds
-    ):
-        """`experts` by role, the strongest last; `milliseconds` is of each."""
+    def __init__(self, experts: Mapping[str, GatedModel], num_classes: int, input_shape: tuple[int, int, int], milliseconds: Milliseconds):
+        """`experts` by role, in the order of their times; the last is the static twin. `milliseconds` is of each."""
         super().__init__()
-        check_experts(experts, milliseconds, input_shape)
         self.roles, self.num_classes, self.input_shape = tuple(experts), num_classes, tuple(input_shape)
         self.milliseconds = None if milliseconds == "measured" else tuple(milliseconds)
         self.prepare = list(experts.values())[-1].prepare
@@ -60,7 +57,7 @@ class Experts(GatedModel):
         self.register_state_dict_post_hook(_without_experts)
         self.register_load_state_dict_post_hook(_experts_are_elsewhere)
 
-    def train(self, mode: bool = True) -> "Experts":
+    def train(self, mode: bool = True) -> "BaseRouter":
         """Experts are frozen: their batch norm keeps its statistics."""
         super().train(mode)
         self.experts.eval()
@@ -110,7 +107,7 @@ class Experts(GatedModel):
 
     def claimed(self, decisions: np.ndarray, gates: np.ndarray | None = None) -> float:
         """Percent of the strongest expert's time that the chosen experts' own times save: looked up, the gater left out."""
-        return 100 * (1 - float((decisions @ np.array(self.costs)).mean()) / self.costs[-1])
+        return 100 * (1 - looked_up(decisions, self.costs) / self.costs[-1])
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -132,7 +129,7 @@ class Experts(GatedModel):
         taken = np.bincount(self.answering(outcome.decisions), minlength=len(self.roles)) / len(outcome.labels)
         columns = {"shares": taken.tolist(), "share_names": list(self.roles)}
         if self.milliseconds:
-            columns["expected_ms"] = float((outcome.decisions @ np.array(self.milliseconds)).mean())
+            columns["expected_ms"] = looked_up(outcome.decisions, self.milliseconds)
         return columns | outcome.beside(outcome) if isinstance(outcome, Routed) else columns
 
     def parts(self) -> dict[str, Probe]:
@@ -145,7 +142,7 @@ class Experts(GatedModel):
         return {role: Probe(partial(group, number), part=True) for number, role in enumerate(self.roles)}
 
 
-class Router(Experts):
+class Router(BaseRouter):
     """A gater names one expert for each image."""
 
     def __init__(
@@ -228,6 +225,14 @@ class Router(Experts):
         self.method.learn(answered, self.gater.convert)
 
 
+def looked_up(decisions: np.ndarray, costs: Sequence[float]) -> float:
+    """Mean cost of the experts that run under decisions [N, E].
+
+    By their shares: the mean of many times that are the same need not be that time.
+    """
+    return float(decisions.mean(0) @ np.array(costs))
+
+
 def last_on(decisions: Tensor) -> Tensor:
     """Numbers [N] of the last experts that are on."""
     return decisions.shape[1] - 1 - decisions.flip(1).int().argmax(1)
@@ -240,25 +245,11 @@ def _chosen(decisions: Tensor) -> Tensor:
     return decisions.int().argmax(1)
 
 
-def check_experts(experts: Mapping[str, GatedModel], milliseconds: Milliseconds, input_shape: tuple[int, int, int]) -> None:
-    """Raises ValueError where they are too few, have gates, want images of another size, or are not as many as the times."""
-    if len(experts) < 2:
-        raise ValueError("a router needs two experts or more; name them in the recipe below parents")
-    for role, each in experts.items():
-        if not isinstance(each, GatedModel) or each.units:
-            raise ValueError(f"parents.{role} has gates of its own; a router's experts are networks without gates")
-        if each.prepare and each.prepare.size != tuple(input_shape[1:]):
-            own, here = (" x ".join(map(str, size)) for size in (each.prepare.size, input_shape[1:]))
-            raise ValueError(f"parents.{role} was trained on images of {own}, the router's are {here}; give both the same")
-    if milliseconds != "measured" and len(milliseconds) != len(experts):
-        raise ValueError(f"latency_ms has {len(milliseconds)} times for {len(experts)} experts; give one for each")
-
-
-def _without_experts(model: Experts, state: dict, prefix: str, metadata: Any) -> None:
+def _without_experts(model: BaseRouter, state: dict, prefix: str, metadata: Any) -> None:
     """A router's weights are its gater's: its experts' are in their own runs."""
     for name in [name for name in state if name.startswith(f"{prefix}experts.")]:
         del state[name]
 
 
-def _experts_are_elsewhere(model: Experts, keys: Any) -> None:
+def _experts_are_elsewhere(model: BaseRouter, keys: Any) -> None:
     keys.missing_keys[:] = [name for name in keys.missing_keys if not name.startswith("experts.")]

@@ -22,14 +22,14 @@ from ...evaluation.fixed import Mix
 from ...evaluation.row import decided
 from ...evaluation.scores import scores as quality
 from ...runs import RunFolder
-from . import references
 from .decider import Policy
-from .replay import ExpertOutputs, Routed, curve_area, gap_recovered, mix_gain, oracle, single_area
-from .router import Experts
+from .reference_rows import reference_outcomes, reference_rows
+from .router import BaseRouter
 from .settings import RoutingStudy
+from .worth import ExpertOutputs, Routed, curve_area, gap_recovered, mix_gain, oracle, single_area
 
-WEIGHTS = np.linspace(0, 1, 41)
-"""lambdas of the curve of a rule."""
+LAMBDAS = np.linspace(0, 1, 41)
+"""Of the curve of a rule."""
 MIXES = 21
 """Points of the curve of the random mix."""
 OF_EPOCHS = ("accuracy_peak", "peak_epoch")
@@ -37,7 +37,7 @@ OF_EPOCHS = ("accuracy_peak", "peak_epoch")
 
 
 @dataclass(frozen=True)
-class Replay:
+class PartOutputs:
     """What experts answer and what decisions are made by, on a part of the data."""
 
     experts: ExpertOutputs
@@ -47,7 +47,7 @@ class Replay:
     """Numbers of the images' severities [N]; None where there are none."""
 
 
-def replay(model: Experts, batches: Batches, precision: str) -> Replay:
+def part_outputs(model: BaseRouter, batches: Batches, precision: str) -> PartOutputs:
     """The scores of every image of a part, with the experts' cached outputs."""
     model.eval()
     scores = []
@@ -57,15 +57,15 @@ def replay(model: Experts, batches: Batches, precision: str) -> Replay:
     labels = batches.labels.cpu().numpy()
     source = np.arange(len(labels)) if batches.source is None else batches.source
     experts = ExpertOutputs(labels, batches.outputs.float().cpu().numpy(), source)
-    return Replay(experts, torch.cat(scores).clone(), batches.severity)
+    return PartOutputs(experts, torch.cat(scores).clone(), batches.severity)
 
 
 class Routing:
     """Policies chosen on validation, and what they are worth; the model is left with the headline's."""
 
-    def __init__(self, model: Experts, settings: RoutingStudy, validation: Batches, scored: Batches, precision: str):
+    def __init__(self, model: BaseRouter, settings: RoutingStudy, validation: Batches, scored: Batches, precision: str):
         self.model, self.values = model, settings.values
-        self.validation, self.scored = (replay(model, part, precision) for part in (validation, scored))
+        self.validation, self.scored = (part_outputs(model, part, precision) for part in (validation, scored))
         self.costs, self.macs = np.array(model.costs), np.array([unit.macs for unit in model.units], np.float64)
         accuracies = self.validation.experts.right.mean(0)
         self.best = int(accuracies.argmax())
@@ -74,24 +74,34 @@ class Routing:
         if self.values:
             model.policy = self.policies[0]
         self.routed = [self._routed(policy) for policy in self.policies]
-        self.references = references.references(model, self.scored.experts)
-        self.outcomes = [*self.routed, *self.references.values()]
+        self.reference_outcomes = reference_outcomes(model, self.scored.experts)
+        self.outcomes = [*self.routed, *self.reference_outcomes.values()]
 
     def rows(self, headline: dict) -> list[dict]:
         """The headline row with what its routing is worth, a row for each further lambda, and then those of the references."""
-        return [*self._routers(headline), *references.rows(self.model, self.references, headline)]
+        return [*self._routers(headline), *reference_rows(self.model, self.reference_outcomes, headline)]
 
     def _routers(self, headline: dict) -> Iterator[dict]:
         if self.values:
             headline = {key: value for key, value in headline.items() if key not in OF_EPOCHS}
         if "audit" in headline:
-            headline = {**headline, "audit": [*headline["audit"], *self._degenerate()]}
+            headline = {**headline, "audit": [*headline["audit"], *self._unordered(), *self._degenerate()]}
         for number, (policy, outcome) in enumerate(zip(self.policies, self.routed, strict=True)):
             row = {key: value for key, value in headline.items() if not (number and key == "audit")}
             if self.values:
                 row |= {"policy": self._name(), "tradeoff": self.values[number], **self.model.method.described(policy)}
             row |= {**quality(outcome.labels, outcome.predictions), **decided(self.model, outcome)}
             yield {key: value for key, value in row.items() if value is not None}
+
+    def _unordered(self) -> list[str]:
+        """Findings where an expert is faster than the one before it."""
+        timed = list(zip(self.model.roles, self.model.milliseconds or (), strict=False))
+        return [
+            f"unordered parents: {late} takes {less:g} ms and comes after {early} with {more:g} ms; name parents from the fastest to the"
+            " slowest, since the last is the static twin and cascades ask in this order"
+            for (early, more), (late, less) in zip(timed, timed[1:], strict=False)
+            if less < more
+        ]
 
     def _degenerate(self) -> list[str]:
         """Findings where dearer experts are no better, on validation: then there is nothing to route for."""
@@ -115,13 +125,13 @@ class Routing:
     def curves(self, severities: list[str]) -> pd.DataFrame:
         """Accuracy (%) and looked-up milliseconds of all images and of each severity.
 
-        experts: each alone. random mix: the chord between them. oracle: the cheapest that is right. router: at every lambda of the
-        recipe. rule: its thresholds for lambda from 0 to 1.
+        experts: each alone. random mix: the chord between them. oracle: `worth.oracle`. router: at every lambda of the recipe. rule: its
+        thresholds for lambda from 0 to 1.
         """
         taken = {"router": [(weight, each.decisions) for weight, each in zip(self.values or [None], self.routed, strict=True)]}
         if self.values:
             taken["rule"] = [
-                (weight, self._decide(self.scored, policy)) for weight, policy in zip(WEIGHTS, self._choose(WEIGHTS.tolist()), strict=True)
+                (weight, self._decide(self.scored, policy)) for weight, policy in zip(LAMBDAS, self._choose(LAMBDAS.tolist()), strict=True)
             ]
         lines = []
         for name, rows in self._parts(severities):
@@ -188,11 +198,11 @@ class Routing:
             "curve_area_mix": curve_area(*alone, low, high),
         }
 
-    def _alone(self, part: Replay, rows: np.ndarray | slice) -> np.ndarray:
+    def _alone(self, part: PartOutputs, rows: np.ndarray | slice) -> np.ndarray:
         """Looked-up time and accuracy (%) of each expert, [E, 2]."""
         return np.column_stack([self.costs, 100 * part.experts.right[rows].mean(0)])
 
-    def _points(self, part: Replay, rows: np.ndarray | slice) -> np.ndarray:
+    def _points(self, part: PartOutputs, rows: np.ndarray | slice) -> np.ndarray:
         """Looked-up time and accuracy (%) of the router at each lambda, [K, 2]."""
         points, right = [], part.experts.right[rows]
         for policy in self.policies:
@@ -203,7 +213,7 @@ class Routing:
     def _choose(self, weights: list[float] | tuple[float, ...]) -> list[Policy]:
         return self.model.method.policies(self.validation.scores.numpy(), self.validation.experts.losses, self.costs, weights)
 
-    def _decide(self, part: Replay, policy: Policy | None) -> np.ndarray:
+    def _decide(self, part: PartOutputs, policy: Policy | None) -> np.ndarray:
         """Decisions [N, E] on a part."""
         device = next(self.model.experts.parameters()).device
         return self.model.decide(part.scores.to(device), policy).cpu().numpy()

@@ -18,20 +18,22 @@ TIMEOUT = 10
 def find(options: Mapping[str, Any], root: Path, say: Callable[[str], None]) -> Path | None:
     """The file of pretrained weights for an expert's options, or None, and a line to `say`, where it trains from scratch.
 
-    Looked for at `<root>/experts/<name>.safetensors`, then downloaded to that place. Raises GatebenchError where it cannot be written.
+    `<root>/experts/<name>.safetensors`, which a user put there, is taken for the network of either library. Else it is
+    `<root>/experts/<library>-<name>.safetensors`, where a download is kept. Raises GatebenchError where that cannot be written.
     """
     if not options["pretrained"]:
         return None
     library, name = split(options["network"])
-    path = Path(root) / "experts" / f"{name}.safetensors"
-    if path.is_file():
-        return path
+    given, path = (Path(root) / "experts" / f"{stem}.safetensors" for stem in (name, f"{library}-{name}"))
+    for each in (given, path):
+        if each.is_file():
+            return each
     try:
         content = (_timm if library == "timm" else _torchvision)(name)
     except Exception as error:  # whatever urllib, torch.hub and the libraries make of a missing network or an unknown address
         say(
             f"NO PRETRAINED WEIGHTS for {options['network']}: not at {path}, and no download ({first_line(error)}). It trains from scratch."
-            f" Put them there, or name a file with --weights."
+            " To start from pretrained weights, put them there."
         )
         return None
     _write(path, content)

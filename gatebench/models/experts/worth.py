@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax
-from torch import Tensor
 
 from ...evaluation.fixed import Mix
 from ...evaluation.outcome import Outcome
 from ...measure.statistics import RESAMPLES, Estimate, interval
-from .settings import SCALE
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ class ExpertOutputs:
     @cached_property
     def losses(self) -> np.ndarray:
         """Cross-entropy [N, E]."""
-        return cross_entropies(self.logits, self.labels)
+        logs = log_softmax(self.logits.astype(np.float64), axis=2)
+        return -np.take_along_axis(logs, self.labels[:, None, None], 2)[:, :, 0]
 
 
 @dataclass
@@ -57,23 +56,6 @@ class Routed(Outcome):
     """Numbers [N] of these inputs among those of the part."""
     beside: Callable[["Routed"], dict[str, Any]]
     """The columns of a row that come of that."""
-
-
-def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cross-entropy [N, E] of every expert, from logits [N, E, C] and labels [N]."""
-    logs = log_softmax(logits.astype(np.float64), axis=2)
-    return -np.take_along_axis(logs, labels[:, None, None], 2)[:, :, 0]
-
-
-def normalised(costs: np.ndarray) -> np.ndarray:
-    """Costs [E], the least 0 and the most 1 (Routing Beats Latency, section 3.5); all 0 where they do not differ."""
-    span = costs.max() - costs.min()
-    return (costs - costs.min()) / span if span else np.zeros_like(costs)
-
-
-def objective(losses: "np.ndarray | Tensor", times: "np.ndarray | Tensor", weight: float) -> "np.ndarray | Tensor":
-    """weight x cross-entropy / s + (1 - weight) x normalised time (section 3.5), of arrays that fit each other."""
-    return weight * losses / SCALE + (1 - weight) * times
 
 
 def oracle(right: np.ndarray, costs: np.ndarray) -> np.ndarray:
@@ -87,12 +69,12 @@ def gap_recovered(accuracy: float, single: float, best: float) -> float | None:
     return (accuracy - single) / (best - single) if best > single else None
 
 
-def resampled_means(values: np.ndarray, source: np.ndarray, seed: int = 0) -> np.ndarray:
+def resampled_means(values: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Means [R, K] of values [N, K] over resampled images; all rows of an image (its severities) stay together."""
     images, number = np.unique(source, return_inverse=True)
     sums = np.zeros((len(images), values.shape[1]))
     np.add.at(sums, number, values)
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(0)
     counts = draw.multinomial(len(images), np.full(len(images), 1 / len(images)), RESAMPLES)
     return (counts @ sums) / (counts @ np.bincount(number))[:, None]
 

@@ -109,7 +109,7 @@ class Driver:
     def _assigned(self, job: Job) -> Run | None:
         """The run of a job whose parents are done; None while tasks run that would disturb the timing that it needs."""
         run = self.assigned.runs.get(job.key)
-        if run is None and self.sent and job.plan.measured and not self.assigned.pool(job).times(self.assigned.conditions):
+        if run is None and self.sent and job.parsed.measured and not self.assigned.pool(job).times(self.assigned.conditions):
             return None
         return run or complete(job, self.assigned, self.view)
 
@@ -238,7 +238,7 @@ class Driver:
     def _title(self, key: str) -> str:
         """A job for people, whether its run is known or not: "router small, lambda 0.7, seed 0"."""
         job = next(job for job in self.assigned.jobs if job.key == key)
-        model, value = job.recipe["model"]["name"], job.plan.tradeoff_value()
+        model, value = job.recipe["model"]["name"], job.parsed.tradeoff_value()
         tradeoff = [] if value is None else [tradeoff_text(tradeoff_of(registry.entry(model).columns), [value])]
         return ", ".join([f"{model} {job.recipe['name']}", *tradeoff, f"seed {job.seed}"])
 

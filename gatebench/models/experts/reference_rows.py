@@ -14,11 +14,11 @@ from ...evaluation.outcome import Outcome
 from ...evaluation.row import decided
 from ...evaluation.scores import scores as quality
 from ...row import Place
-from .replay import ExpertOutputs, oracle
-from .router import Experts
+from .router import BaseRouter
+from .worth import ExpertOutputs, oracle
 
 ORACLE = "oracle"
-"""The cheapest expert that is right, and the cheapest of all where none is."""
+"""The name of `worth.oracle`."""
 KEPT = (
     "model", "recipe", "digest", "seed", "epochs", "recipe_epochs", "schedule", "parents", "weights", "split", "macs_dense",
     *Place.model_fields,
@@ -29,11 +29,11 @@ KEPT = (
 class Reference(Outcome):
     """What experts did that were given their images: nothing was spent to decide."""
 
-    def decided_macs(self, model: Experts) -> np.ndarray:
+    def decided_macs(self, model: BaseRouter) -> np.ndarray:
         return self.executed
 
 
-def references(model: Experts, experts: ExpertOutputs) -> dict[str, Reference]:
+def reference_outcomes(model: BaseRouter, experts: ExpertOutputs) -> dict[str, Reference]:
     """What each expert alone ("lite0 alone"), and the oracle, do on the images of a part, by name."""
     everyone = np.ones(len(experts.labels), int)
     alone = {f"{role} alone": number * everyone for number, role in enumerate(model.roles)}
@@ -41,7 +41,7 @@ def references(model: Experts, experts: ExpertOutputs) -> dict[str, Reference]:
     return {name: _answered_by(numbers, model, experts) for name, numbers in chosen.items()}
 
 
-def rows(model: Experts, outcomes: Mapping[str, Reference], headline: dict) -> Iterator[dict]:
+def reference_rows(model: BaseRouter, outcomes: Mapping[str, Reference], headline: dict) -> Iterator[dict]:
     """A row for each reference, in the place of the headline's. `expected_ms` is its looked-up time: none of them is timed here."""
     place = {key: headline[key] for key in KEPT if key in headline}
     for name, outcome in outcomes.items():
@@ -50,7 +50,7 @@ def rows(model: Experts, outcomes: Mapping[str, Reference], headline: dict) -> I
         yield {key: value for key, value in row.items() if value is not None}
 
 
-def _answered_by(chosen: np.ndarray, model: Experts, experts: ExpertOutputs) -> Reference:
+def _answered_by(chosen: np.ndarray, model: BaseRouter, experts: ExpertOutputs) -> Reference:
     """Image by image by the experts of these numbers [N]."""
     everyone = np.arange(len(chosen))
     on = np.arange(len(model.roles)) == chosen[:, None]
