@@ -54,6 +54,8 @@ def needs_work(run: Run, place: Place, view: View) -> bool:
     job, folder = run.job, run.folder
     if place.take_over and job.wanted and not folder.path.exists():
         view.say("there is no unfinished run with these settings, threads, device and precision to take over; it starts anew")
+    elif run.again and not place.fresh and not folder.path.exists():
+        view.say(f"its finished run has no weights here, or is another machine's; it is made again, in {folder.path.name}")
     if other_code(job.recipe["model"]["name"], folder):
         view.say(f"{'finished' if folder.finished else 'begun'} by other code than today's; --fresh trains it anew")
     if not folder.finished:

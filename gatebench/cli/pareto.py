@@ -36,6 +36,8 @@ def pareto(
     for option, budget in (("--max-ms", max_ms), ("--max-macs", max_macs), ("--min-accuracy", min_accuracy)):
         if budget is not None and not 0 < budget < math.inf:
             raise UsageError(f"{option} wants a number above 0, not {budget:g}.")
+    if out is not None and out.suffix not in (".png", ".svg"):
+        raise UsageError(f"--out wants a .png or .svg file, not {str(out)!r}.")
     costs = [one_of(x, "--x", COSTS)] if x else list(COSTS)
     from ..report.front import cheapest, most_accurate, panels
     from ..report.front_figure import write_fronts

@@ -9,7 +9,6 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..errors import UsageError
 from ..figures import GATED, LINE, RIVAL, STYLE, save
 from ..runs import RunFolder
 from .front import AXES, Panel, Point
@@ -53,11 +52,9 @@ def _height(panel: Panel) -> float:
 
 
 def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None) -> list[Path]:
-    """pareto-<cost>.png and .svg in `results`, or the one file `out`. Raises UsageError where `out` is neither PNG nor SVG."""
+    """pareto-<cost>.png and .svg in `results`, or `out`, a .png or .svg, with the cost in its name where there are several."""
     if out is None:
         wanted = [(cost, results / f"pareto-{cost}.{kind}") for cost in shown for kind in FORMATS]
-    elif out.suffix[1:] not in FORMATS:
-        raise UsageError(f"--out wants a .png or .svg file, not {str(out)!r}.")
     else:
         several = len(shown) > 1
         wanted = [(cost, out.with_stem(f"{out.stem}-{cost}") if several else out) for cost in shown]

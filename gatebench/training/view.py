@@ -28,6 +28,8 @@ class View:
         self.epochs, self.steps, self.scored, self.last = epochs, steps, scored, done[-1] if done else {}
         if done:
             self.say(f"goes on after epoch {len(done)} of {epochs}")
+        if not self.console.is_terminal and not done:
+            self.say(f"trains for {epochs} epoch{'s' * (epochs != 1)}, of {steps} batches each")
         if self.console.is_terminal and len(done) < epochs:
             self.numbers = Text(no_wrap=True, overflow="ellipsis")
             self.progress = Progress(

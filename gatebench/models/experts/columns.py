@@ -14,7 +14,7 @@ COLUMNS = (
         meaning="mean of the own times of the experts that run, the gater left out",
     ),
     Column(
-        name="mix_gain", kind="number", unit="points", heading="over random mix", digits=1, signed=True,
+        name="mix_gain", kind="number", unit="points", heading="over random mix, gater free", digits=1, signed=True,
         meaning="accuracy minus that of experts mixed at random, at equal looked-up time; the mix is chosen on validation",
     ),
     Column(name="mix_gain_low", kind="number", unit="points", meaning="95 % interval over images, an image's severities together"),
