@@ -3,8 +3,9 @@
     python benchmarks/worth.py [RESULTS]
 
 Reads the runs of `router` and their pool. Times of a router are end to end: what the gater takes, as `profile-latency` measured it, and the
-own times of the experts that run, as they are stored in the pool. Beside them stands the time that was measured of the whole. Each table
-stands on the page between `<!-- table: NAME -->` and `<!-- end -->`.
+own times of the experts that run, as they are stored in the pool. Beside them stand the time that was measured of the whole and the
+speed-up over the strongest expert, taken in turns with it. The objective is what routers minimise, on the test images. Each table stands
+on the page between `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 import argparse
@@ -15,11 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.integrate import trapezoid
 
 from gatebench.evaluation.fixed import Mix
-from gatebench.report.results import read_runs, same_point
+from gatebench.models.experts.objective import cross_entropies, normalised, objective
+from gatebench.report.results import Run, read_runs, same_point
 
+TIMED = {"measured": 1, "speedup": 2}
+"""Columns of what was measured of the whole, and their digits."""
 RESULTS = Path(__file__).parents[1] / "results"
 DATA = "intel-scenes"
 PART = re.compile(r"(<!-- table: (.*?) -->\n).*?(<!-- end -->)", re.S)
@@ -30,7 +35,8 @@ class Pool:
 
     def __init__(self, folder: Path, curves: pd.DataFrame):
         """`curves` is the routing.csv of any run of these experts: accuracies alone and the oracle's are the same in all."""
-        content, validation = json.loads((folder / "pool.json").read_text()), pd.read_parquet(folder / "validation.parquet")
+        content = json.loads((folder / "pool.json").read_text())
+        validation, test = (pd.read_parquet(folder / f"{part}.parquet") for part in ("validation", "test"))
         self.roles, self.curves = list(content["members"]), curves
         self.times = np.array([content["times"][0]["latency_ms"][role] for role in self.roles])
         self.severities = [name for name in dict.fromkeys(curves["severity"]) if name != "all"]
@@ -38,10 +44,21 @@ class Pool:
         self.alone = self.alone[self.roles].to_numpy()
         right = [(np.stack(validation[role]).argmax(1) == validation["label"]).mean() for role in self.roles]
         self.mix = Mix.chosen_on(np.array(right), self.times)
+        logits = np.stack([np.stack(test[role]) for role in self.roles], 1)
+        self.losses = cross_entropies(torch.from_numpy(logits), torch.from_numpy(test["label"].to_numpy())).numpy()
 
     def mixed(self, milliseconds: float) -> float:
         """Accuracy (%) of the random mix at this mean time."""
         return self.mix.accuracy(self.alone, self.times, milliseconds)
+
+    def objective(self, run: Run, weight: float) -> float:
+        """What routers minimise (section 3.5), on the test images, by the decisions of a run with one lambda; NaN where it has none."""
+        if not (run.folder / "decisions.npz").exists():
+            return np.nan
+        with np.load(run.folder / "decisions.npz") as packed:
+            on = np.unpackbits(packed["decisions"], axis=1, count=int(packed["switches"])).astype(bool)
+        losses = self.losses[np.arange(len(on)), on.argmax(1)].mean()
+        return float(objective(losses, normalised(on @ self.times, self.times).mean(), weight))
 
 
 def operating_points(runs: list, pool: Pool) -> pd.DataFrame:
@@ -61,8 +78,10 @@ def operating_points(runs: list, pool: Pool) -> pd.DataFrame:
             measured = next((each for each in run.times if each["batch_size"] == 1 and same_point(each, row)), {})
             shift = pool.mixed(row["expected_ms"]) - pool.mixed(time)
             severities = {each["severity"]: each["accuracy"] for each in run.points if "severity" in each and _same(each, row)}
+            own = sum("severity" not in each for each in run.points) == 1  # its decisions are those of the one lambda
             lines.append(
                 {
+                    "objective": pool.objective(run, row["tradeoff"]) if own else np.nan, "speedup": measured.get("speedup"),
                     "recipe": recipe, "lambda": row["tradeoff"], "seed": row["seed"], "accuracy": row["accuracy"], "ms": time, **severities,
                     "shares": np.array(row["shares"]), "measured": measured.get("latency_ms"), "low": measured.get("latency_ms_low"),
                     "high": measured.get("latency_ms_high"), "efficiency": measured.get("dispatch_efficiency"),
@@ -91,7 +110,8 @@ def experts(pool: Pool) -> list[list[str]]:
 def points(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
     names = pool.severities
     shares = [f"to {role} %" for role in pool.roles]
-    lines = [["router", "lambda", "seeds", "accuracy %", *names, *shares, "ms", "measured ms", "gain over mix (95 %)", "as the oracle %"]]
+    after = ["ms", "measured ms", "speed-up over the strongest", "gain over mix (95 %)", "as the oracle %", "objective"]
+    lines = [["router", "lambda", "seeds", "accuracy %", *names, *shares, *after]]
     for (recipe, weight), group in table.groupby(["recipe", "lambda"], sort=False):
         first = group.iloc[0]
         several = len(group) > 1
@@ -104,14 +124,15 @@ def points(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
             f"{100 * share:.0f}" + (f" ± {100 * deviation:.0f}" if several else "")
             for share, deviation in zip(part.mean(0), part.std(0, ddof=1) if several else part.mean(0), strict=True)
         ]
-        measured = group.dropna(subset="measured")
-        timed = "{measured:.1f} ({low:.1f} to {high:.1f})".format(**measured.iloc[0]) if len(measured) else "-"
+        timed = {column: f"{group[column].mean():.{digits}f}" if group[column].notna().all() else "-" for column, digits in TIMED.items()}
+        objective = spread("objective", 3) if group["objective"].notna().all() else "-"
         gain = f"{first['gain']:+.1f} ({first['gain_low']:+.1f} to {first['gain_high']:+.1f})" + (
             f"; seeds {group['gain'].min():+.1f} to {group['gain'].max():+.1f}" if several else ""
         )
         lines.append(
             [recipe, f"{weight:g}", ", ".join(map(str, group["seed"])), spread("accuracy"),
-             *(f"{group[each].mean():.1f}" for each in names), *sent, spread("ms"), timed, gain, f"{group['agreement'].mean():.0f}"]
+             *(f"{group[each].mean():.1f}" for each in names), *sent, spread("ms"), *timed.values(), gain,
+             f"{group['agreement'].mean():.0f}", objective]
         )  # fmt: skip
     return lines
 

@@ -18,8 +18,10 @@ from .runs import RunFolder
 from .trained import write_weights
 
 THUMBNAILS = 48
-PER_RUN = ("model.safetensors", "decisions.npz", "examples.npz", "inputs.parquet")
+PER_RUN = ("model.safetensors", "examples.npz", "inputs.parquet")
 """Kept of seed 0 alone where a run is published."""
+MOST_BYTES = 20_000
+"""Of decisions that are kept of other seeds, too."""
 
 
 def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, rows: list[dict]) -> None:
@@ -53,8 +55,8 @@ def _examples(dataset: Dataset, inputs: pd.DataFrame, outcome: Outcome) -> dict[
 def publish(folder: RunFolder, to: Path) -> RunFolder:
     """Copy what is committed of a finished run to the folder `to`; returns the copy.
 
-    Left out are what only going on needs, raw times and locks, and for every seed but 0 weights and per-input tables. Raises
-    GatebenchError for a run that is not finished.
+    Left out are what only going on needs, raw times and locks, and for every seed but 0 weights, per-input tables and all but small
+    decisions. Raises GatebenchError for a run that is not finished.
     """
     if not folder.finished:
         raise GatebenchError(f"{folder.path} is not finished; train it to its end before it is published.")
@@ -62,7 +64,7 @@ def publish(folder: RunFolder, to: Path) -> RunFolder:
     copy = RunFolder(to / folder.path.name)
     for path in sorted(folder.path.rglob("*")):
         name = str(path.relative_to(folder.path))
-        heavy = name in PER_RUN and not headline
+        heavy = not headline and (name in PER_RUN or (name == "decisions.npz" and path.stat().st_size > MOST_BYTES))
         if path.is_file() and not heavy and not path.name.startswith(".") and name != "resume.pt" and not path.match("times/*.csv"):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy / name)

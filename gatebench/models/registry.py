@@ -54,6 +54,8 @@ class Entry:
     or None."""
     columns: tuple[Column, ...] = ()
     """Columns that its rows have besides the common ones."""
+    with_times: str | None = None
+    """"module:function" of what is known of an operating point once it was timed: run folder, its row, its times -> further columns."""
     pictures: str | None = None
     """"module:function" of what draws its own tables: a run folder -> figures by name."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..measure.statistics import Estimate, mean_latency
+from ..models import registry
 from ..report import front, front_figure
 from ..report.claims import seeds_of
 from ..report.declared import cell_of_group, heading_of, shares_heading, shares_of_group, tradeoff_heading
@@ -45,7 +46,7 @@ def rows(runs: Sequence[Run]) -> list[dict]:
 
 def timed_points(run: Run) -> list[dict]:
     """The operating points of a sweep's run with their times."""
-    return [row | _times(run, row) for row in swept(run)]
+    return [row | _times(run, row) | _known_with_times(run, row) for row in swept(run)]
 
 
 def sheet(runs: Sequence[Run], title: str, severity: str | None = None, every: bool = False) -> Sheet:
@@ -117,6 +118,14 @@ def _times(run: Run, row: dict) -> dict:
     if estimate is None:
         return {}
     return {"latency_ms": 1e3 * estimate.value, "latency_ms_low": 1e3 * estimate.low, "latency_ms_high": 1e3 * estimate.high}
+
+
+def _known_with_times(run: Run, row: dict) -> dict:
+    """What the model's family knows of an operating point once it was timed."""
+    times, model = timed(run, {key: value for key, value in row.items() if key != "severity"}), registry.registered(row["model"])
+    if times is None or model is None or model.with_times is None:
+        return {}
+    return registry.imported(model.with_times)(run.folder.path, row, times)
 
 
 @lru_cache(maxsize=256)

@@ -20,6 +20,12 @@ COLUMNS = (
     Column(name="mix_gain_low", kind="number", unit="points", meaning="95 % interval over images, an image's severities together"),
     Column(name="mix_gain_high", kind="number", unit="points", meaning="95 % interval over images, an image's severities together"),
     Column(
+        name="mix_gain_paid", kind="number", unit="points", heading="over random mix", digits=1, signed=True,
+        meaning="the same with what the gater takes, as it was timed, paid for; known where times are",
+    ),
+    Column(name="mix_gain_paid_low", kind="number", unit="points", meaning="its 95 % interval"),
+    Column(name="mix_gain_paid_high", kind="number", unit="points", meaning="its 95 % interval"),
+    Column(
         name="gap_recovered", kind="number", unit="share", heading="way to the oracle", digits=0,
         meaning="from the accuracy of the best single expert, chosen on validation, to the oracle's",
     ),

@@ -20,5 +20,6 @@ register(
     replays=True,
     pretrained="gatebench.models.experts.weights:find_for_gater",
     columns=COLUMNS,
+    with_times="gatebench.models.experts.paid:with_gater",
     pictures="gatebench.models.experts.pictures:pictures",
 )
