@@ -228,7 +228,7 @@ def test_what_a_finished_stage_left_is_not_made_again(staged):
 
 
 def test_what_is_published(tmp_path):
-    """Not what only going on needs, nor locks and raw times; weights and per-input tables of seed 0 alone."""
+    """Not what only going on needs, nor locks and raw times; weights, per-input tables and large decisions of seed 0 alone."""
     folders, _ = done(jobs_of(recipe(), tmp_path, seeds=(0, 1)), tmp_path / "out")
     for folder in folders:
         for ending in ("jsonl", "json", "csv"):
@@ -239,8 +239,8 @@ def test_what_is_published(tmp_path):
     copies = [results.publish(folder, tmp_path / "published") for folder in folders]
     assert [copy.path.name for copy in copies] == [folder.path.name for folder in folders]
     kept = {"recipe.yaml", "machine.json", "data.json", "epochs.csv", "rows.jsonl", "summary.json", "columns.json", "breakdown.csv",
-            "identity.json", "times/here-1.jsonl", "times/here-1.json"}  # fmt: skip
-    per_run = {"model.safetensors", "decisions.npz", "examples.npz", "inputs.parquet"}
+            "identity.json", "decisions.npz", "times/here-1.jsonl", "times/here-1.json"}  # fmt: skip
+    per_run = {"model.safetensors", "examples.npz", "inputs.parquet"}
     for copy, expected in zip(copies, (kept | per_run, kept), strict=True):
         files = {str(path.relative_to(copy.path)) for path in copy.path.rglob("*") if path.is_file()}
         assert files == expected
