@@ -3,9 +3,9 @@
     python benchmarks/publish.py RESULTS [TO=results]
 
 Of a run stay behind: what only going on needs, raw times and locks; for every seed but 0 weights, decisions, thumbnails and the table of
-inputs (`gatebench.results.publish`); weights of 2 MB and more. Of experts in a pool, and of what routes between them, also all weights
-and thumbnails: the pool has what the experts answer. Sweeps' tables and pictures are copied too. Runs that are not finished are
-named and left out.
+inputs (`gatebench.results.publish`); weights of 2 MB and more. Of experts in a pool, and of what routes between them, also all weights,
+thumbnails and tables of inputs: the pool has what the experts answer. Sweeps' tables and pictures are copied too. Runs that are not
+finished are named and left out.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from gatebench.runs import RunFolder
 
 MOST_BYTES = 2_000_000
 """Of weights."""
-IN_POOL = ("model.safetensors", "examples.npz")
+IN_POOL = ("model.safetensors", "examples.npz", "inputs.parquet")
 """Files of which the pool takes the place."""
 
 

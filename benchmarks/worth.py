@@ -45,7 +45,7 @@ class Pool:
         right = [(np.stack(validation[role]).argmax(1) == validation["label"]).mean() for role in self.roles]
         self.mix = Mix.chosen_on(np.array(right), self.times)
         logits = np.stack([np.stack(test[role]) for role in self.roles], 1)
-        self.losses = cross_entropies(torch.from_numpy(logits), torch.from_numpy(test["label"].to_numpy())).numpy()
+        self.losses = cross_entropies(torch.from_numpy(logits), torch.tensor(test["label"].to_numpy())).numpy()
 
     def mixed(self, milliseconds: float) -> float:
         """Accuracy (%) of the random mix at this mean time."""
