@@ -163,7 +163,7 @@ def test_a_worker_sends_each_epoch_and_then_the_rest(task, tmp_path):
     assert not (tmp_path / "out").exists(), "it writes in a folder of its own"
     sent = [each.parcel for each in news if each.parcel]
     assert [("resume.pt" in each.files, "summary.json" in each.files) for each in sent] == [(True, False), (True, False), (False, True)]
-    assert sum("epoch" in (each.line or "") for each in news) == 2 and news[-1].done
+    assert sum("epoch 1/2" in line or "epoch 2/2" in line for line in (each.line or "" for each in news)) == 2 and news[-1].done
     for each in sent:
         parcel.unpack(each, tmp_path / "brought")
     list(stages.run([task.run.job], assignment.Place(tmp_path / "out"), Silent))
