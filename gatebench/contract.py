@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Execution = Literal["masked", "sparse"]
 EXECUTIONS = get_args(Execution)
-"""`masked` computes everything and multiplies; `sparse` leaves out what is off. (Dense, the third, is `forward` in training.)"""
+"""`masked` computes everything and multiplies; `sparse` leaves out what is off."""
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ class Recipe(Part):
                 close = nearest(part, settings)
                 raise UsageError(f"In recipe {self.name}: tradeoff: there is no setting {self.tradeoff!r}.{close}")
             value = settings[part]
-        value = value.model_dump(mode="json") if isinstance(value, BaseModel) else list(value) if isinstance(value, tuple) else value
+        value = list(value) if isinstance(value, tuple) else value
         if not _are_numbers(value):
             raise UsageError(f"In recipe {self.name}: tradeoff: {self.tradeoff} = {value!r} is neither a number nor a list of numbers.")
         return value

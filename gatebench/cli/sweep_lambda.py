@@ -114,6 +114,7 @@ def _say_progress(wanted: list, made: Container[str]) -> None:
 def _timed(runs: list["Run"], prepared: training.Prepared, here: "Conditions") -> tuple[list["Run"], bool]:
     """The runs, all timed together unless all were before; and whether that was interrupted."""
     from .. import timing
+    from ..measure.protocol import FEWEST_ROUNDS
     from ..profiling.view import rounds_bar
     from ..sweep.points import read, untimed
 
@@ -121,7 +122,8 @@ def _timed(runs: list["Run"], prepared: training.Prepared, here: "Conditions") -
     if not points:
         return runs, False
     plan, count = timing.one_by_one(here), len(runs) + sum(map(len, points))
-    stderr.print(f"timing {count} network{'s' * (count > 1)}, for {plan.max_seconds:g} s at most", highlight=False)
+    rounds = f"{FEWEST_ROUNDS} rounds where they take longer"
+    stderr.print(f"timing {count} network{'s' * (count > 1)}, for {plan.max_seconds:g} s at most, or {rounds}", highlight=False)
     with rounds_bar(stderr, plan) as after_round:
         rows = timing.time(
             [run.folder for run in runs], [plan], prepared.place["data_root"], after_round=after_round, points=points, finishing=finishing,

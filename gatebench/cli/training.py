@@ -102,7 +102,7 @@ def prepare(
 
 
 def choose_executor(name: str, address: str | None) -> Callable:
-    """`stages.run` or `sweep.driver.run`. Raises UsageError for another name, where Ray is not installed, or --address is wrong."""
+    """What runs the jobs. Raises UsageError for another name, a wrong --address, and where Ray is not installed."""
     one_of(name, "--executor", ("local", "ray"))
     if name == "local":
         if address:
@@ -124,7 +124,7 @@ def _read_data(recipe: "Recipe", root: Path) -> None:
 
 
 def _instead(recipe: "Recipe", family: str, changes: list[str] | None, epochs: int | None) -> "Recipe":
-    """What is trained where a recipe's data set cannot be had: the recipe that it names, else itself on `shapes`, for a few epochs."""
+    """What is trained without a recipe's data: the recipe that it names for that, else itself on `shapes` for a few epochs."""
     if recipe.fallback:
         other = _stand_in(family, recipe, changes or [])
         return other.with_epochs(epochs) if epochs else other
