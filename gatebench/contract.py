@@ -278,7 +278,10 @@ class GatedModel(nn.Module):
             raise ValueError(mismatch(self, state, error)) from error
 
     def learn(self, train: Iterable["Batch"]) -> None:
-        """Called once before training with all training batches, for whatever is learned without gradients, such as neighbours."""
+        """Called once before training, for whatever is learned without gradients, such as neighbours.
+
+        `train` are all training batches, not augmented; they can be gone through several times.
+        """
 
     def begin_epoch(self, progress: float) -> None:
         """Called before every epoch with the share of training already done, for whatever a method anneals."""

@@ -96,7 +96,7 @@ def train(run: Run, view: View) -> None:
     folder.write_json("identity.json", {"digest": run.digest, "parents": parents})
     outputs = Outputs(run, model, networks, view)
     train_batches = training_batches(model, recipe, dataset, device, outputs)
-    model.learn(train_batches.in_order())
+    model.learn(train_batches)
     if recipe.training.epochs:
         shared = {"scored": dataset.scored, "seed": job.seed, "precision": job.precision, "view": view, "parents": networks}
         test = scoring_batches(model, dataset.test, device, outputs.of(dataset.scored, dataset.test))

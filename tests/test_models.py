@@ -98,8 +98,8 @@ SMALL = {"expert": {"pretrained": False}, "router": {"gater": {"kind": "learned"
 
 def parents_of(name, classes, shape):
     """Networks for a model that is made of others."""
-    if name == "lag-compact":
-        return {"gated": create("lag-vgg11", classes, shape, width=0.125)}
+    if name in ("lag-compact", "pruned"):
+        return {entry(name).parents[0]: create("lag-vgg11", classes, shape, width=0.125)}
     return {size: create(size, classes, shape).eval() for size in ("resnet8", "resnet14")} if "parents" in entry(name).parameters else None
 
 

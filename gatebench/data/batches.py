@@ -63,6 +63,9 @@ class Batches:
     def __len__(self) -> int:
         return len(self._sizes())
 
+    def __iter__(self) -> Iterator[Batch]:
+        return self.in_order()
+
     def in_order(self) -> Iterator[Batch]:
         """Every image once, as stored, not augmented: x float32 [B, C, H, W] channels_last, labels [B]."""
         for chosen in torch.arange(len(self.labels), device=self.labels.device).split(self._sizes()):

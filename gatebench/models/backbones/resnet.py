@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...contract import GatedModel
 from ...measure.macs import count_macs
 from .feature_maps import global_average
-from .settings import Shortcut, Widths
+from .settings import WIDE, Shortcut, Widths, scaled
 from .static import StaticPath
 
 UNEVEN = {34: (3, 4, 6, 3)}
@@ -130,6 +130,15 @@ class ResidualTrunk(GatedModel):
         for block in self.blocks:
             x = block(x)
         return self.classify(x)
+
+
+class WideTrunk(ResidualTrunk):
+    """The trunk of He et al.'s table 1, as it is run on small images: a 3x3 stem with stride 1 and no pooling behind it."""
+
+    def __init__(self, num_classes: int, input_shape: tuple[int, int, int], depth: int, width: float):
+        """`width` scales the channels of every layer. Raises ValueError as `ResidualTrunk`."""
+        super().__init__(num_classes, input_shape, depth, scaled(WIDE, width), "projection")
+        self.depth, self.width = depth, width
 
 
 def blocks_of_stages(depth: int, stages: int) -> tuple[int, ...]:

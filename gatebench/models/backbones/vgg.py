@@ -24,7 +24,7 @@ class VggTrunk(GatedModel):
         super().__init__()
         if depth not in STAGES:
             raise ValueError(f"depth {depth} is not one of {', '.join(map(str, STAGES))}")
-        self.input_shape = tuple(input_shape)
+        self.input_shape, self.depth, self.width = tuple(input_shape), depth, width
         channels, size = input_shape[0], min(input_shape[1:])
         layers, self.pooled = [], []
         for stage in STAGES[depth]:

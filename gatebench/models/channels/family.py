@@ -25,3 +25,10 @@ for kind, depths in (("vgg", (11, 13)), ("resnet", (18, 34))):
         )
 
 register("lag-compact", "gatebench.models.channels.compact:Compact", parents=("gated",))
+register(
+    "pruned",
+    "gatebench.models.channels.pruned:pruned",
+    default="magnitude",
+    parents=("network",),
+    columns=(Column(name="tradeoff", kind="number", heading="density", digits=2, meaning="share of each layer's channels that stay"),),
+)

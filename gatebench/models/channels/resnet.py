@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones.resnet import ResidualTrunk
-from ..backbones.settings import WIDE, Width, scaled
+from ..backbones.resnet import WideTrunk
+from ..backbones.settings import Width
 from .engines import Engine, PartialMap
 from .network import ChannelGated, Layer
 from .settings import FreeGate, Gate, Inference
 
 
-class GatedResNet(ChannelGated, ResidualTrunk):
+class GatedResNet(ChannelGated, WideTrunk):
     """A residual network whose stem and blocks' convolutions are gated."""
 
     def __init__(
@@ -28,7 +28,7 @@ class GatedResNet(ChannelGated, ResidualTrunk):
         inference: Inference = "hard",
     ):
         """Raises ValueError as `ResidualTrunk`."""
-        super().__init__(num_classes, input_shape, depth, scaled(WIDE, width), "projection")
+        super().__init__(num_classes, input_shape, depth, width)
         self.add_gates(gate, inference)
 
     def gated_layers(self) -> list[Sequence[nn.Module]]:

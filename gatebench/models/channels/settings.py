@@ -72,6 +72,26 @@ class SaliencyGate(Part):
     """Share of the training over which the density falls to that, from 1."""
 
 
+class Magnitude(Part):
+    """The filters with the largest L1 norms, the same share of every layer, with their weights (Li et al. 2017, arXiv 1608.08710)."""
+
+    kind: Literal["magnitude"] = "magnitude"
+    density: float = Field(0.5, gt=0, le=1)
+    """Share of a layer's channels that stay."""
+
+
+class Decisions(Part):
+    """The channels that a network with gates has on for most training images: as many as cost its mean executed MACs, gates included."""
+
+    kind: Literal["decisions"]
+    retrained: bool = False
+    """With weights of its own, drawn anew, instead of that network's."""
+
+
+Kept = Annotated[Magnitude | Decisions, Field(discriminator="kind")]
+"""Which channels of a network stay where the others are cut for good."""
+
+
 Gate = Annotated[FreeGate | InputGate | SaliencyGate, Field(discriminator="kind")]
 """Where a channel's gate comes from."""
 
