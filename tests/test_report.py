@@ -36,6 +36,7 @@ from gatebench.report.quantities import value_of
 from gatebench.report.results import read_runs
 from gatebench.report.run_pictures import draw_all
 from gatebench.report.sheet import Cell, Heading, Sheet, make_sheet
+from gatebench.report.twins import with_twins
 from gatebench.row import NETWORK, Column
 
 ROOT = Path(__file__).parents[1]
@@ -113,7 +114,7 @@ def test_every_published_table_is_there_with_a_measured_line_or_a_plain_word(res
     names = {(table.paper, table.name) for table in printed()}
     assert {("CosineGate", name) for name in ("Table 1", "Table 2", "Table 3", "Section 4.4")} <= names
     assert {("Routing Beats Latency", f"Table {number}") for number in range(1, 7)} <= names
-    assert {("LAG", "Results"), ("Confidence-gated training", "Results")} <= names
+    assert {("LAG", "Highlights"), ("LAG", "Highlights as released"), ("Confidence-gated training", "Results")} <= names
     sheets = comparison_sheets(groups(read_runs(results)[0]))
     assert len(sheets) == len(names)
     for table, made in zip(printed(), sheets, strict=True):
@@ -487,6 +488,29 @@ def test_tables_of_routing_have_ours_beside_them_and_say_which_experts_stand_whe
     assert first["SqueezeNet", "measured"]["latency_ms"].startswith("3.00")
     assert first["Gater", "measured"]["latency_ms"] == "1.400" and first["Gater", "measured"]["accuracy"] == ""
     assert ("DeiT-S-16", NOT_MEASURED) in first and ("MobileViT-S", NOT_MEASURED) in first
+
+
+def test_highlights_of_lag_are_over_the_twin_that_was_trained_alike(tmp_path):
+    """In training and on test, seed by seed; parameters as they are used, and as the released code counts them."""
+    lag = {"model": "lag-vgg11", "recipe": "released", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "policy": "soft"}
+    static = {"model": "vgg11", "recipe": "default", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "adaptive": False}
+    for seed in range(2):
+        gated = {**lag, "seed": seed, "accuracy": 60.0 + seed, "params": 1000, "params_used": 950, "digest": "g"}
+        folder = write_run(tmp_path / f"gated-{seed}", **gated)
+        (folder / "epochs.csv").write_text("epoch,train_accuracy\n1,50\n2,83\n")
+        write_run(tmp_path / f"static-{seed}", **static, seed=seed, accuracy=58.0, digest="s")
+    write_run(tmp_path / "narrow", **static, seed=0, accuracy=40.0, macs_dense=10e6, digest="n")
+    write_run(tmp_path / "shorter", **{**static, "epochs": 3}, seed=0, accuracy=30.0, digest="e")
+    write_run(tmp_path / "alone", **{**lag, "seed": 2, "digest": "h"}, accuracy=70.0)
+    sheets = {sheet.name: sheet for sheet in comparison_sheets(groups(with_twins(read_runs(tmp_path)[0])))}
+    found = {}
+    for name in ("lag-highlights", "lag-highlights-as-released"):
+        lines = [line for line in lines_of(sheets[name]) if line["source"] == "measured" and line["row"].startswith("VGG-11")]
+        found[name] = {line["seeds"]: (line["accuracy_over_twin"], line["params_saved_pct"], line["saved_pct"]) for line in lines}
+    after, before = found["lag-highlights"]["2"], found["lag-highlights-as-released"]["2"]
+    assert after[0].startswith("2.50 ± 0.71") and after[1].startswith("5.00") and after[2].startswith("25.00")
+    assert before[0].startswith("3.00") and before[1].startswith("30.00") and not before[2]
+    assert found["lag-highlights"]["1"][0] == NOT_MEASURED
 
 
 def test_references_stand_once_in_tables_of_points_and_are_no_points(tmp_path):

@@ -23,6 +23,7 @@ from .paper_figures import SHOWN, destinations, training_curves
 from .published import curves
 from .results import Run
 from .sheet import Sheet
+from .twins import with_twins
 
 FORMATS = ("html", "md", "csv", "tex")
 MOST_BARS = 45
@@ -82,7 +83,7 @@ def compose(runs: list[Run], run_pictures: dict[str, dict[str, str]], left_out: 
                 _fronts(runs, members)),
         Section("curves", "Over the epochs", pictures=_curves(runs)),
         Section("published", "Published beside measured", "Differences are ours less theirs; where they do not compare, it is said why.",
-                sheets=comparison_sheets(members)),
+                sheets=comparison_sheets(groups(with_twins(runs)))),
         Section("audit", "Audit", "What each run's audit found; then the papers' figures, recomputed from each other.",
                 sheets=[sheet for sheet in (findings_sheet(members), audit_sheet()) if sheet]),
     ]  # fmt: skip
