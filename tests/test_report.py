@@ -276,7 +276,7 @@ def test_budgets_that_lead_to_one_operating_point_with_every_seed_are_one(tmp_pa
 
 
 def test_numbers_in_the_picture_cover_neither_points_nor_each_other():
-    crowd = [(10.0 + 0.01 * number, 90.0 + 0.05 * number) for number in range(8)] + [(1.0, 80.0), (20.0, 91.0)]
+    crowd = [(10.0 + 0.01 * number, 90.0 + 0.05 * number) for number in range(8)] + [(1.0, 45.0), (20.0, 91.0)]
     figure = front([Panel("macs_executed", "data", "test", None, points(crowd), [])])
     figure.canvas.draw()
     (axes,) = figure.axes
@@ -290,6 +290,8 @@ def test_numbers_in_the_picture_cover_neither_points_nor_each_other():
 
 def test_what_lies_far_below_is_named_and_not_explained():
     best, low = points([(20.0, 91.0), (10.0, 80.0)])
+    (axes,) = front([Panel("macs_executed", "data", "test", None, [best, low], [])]).axes
+    assert axes.get_ylim()[0] < 80 and "below" not in axes.texts[-1].get_text(), "on the front, it is drawn"
     printed = [replace(best, label="printed", y=90.0), replace(low, label="misprinted")]
     (axes,) = front([Panel("macs_executed", "data", "test", None, [best, replace(low, x=30.0, static=True)], printed)]).axes
     assert [text.get_text() for text in axes.texts] == ["1", "a", "1  0\na  printed\nbelow: 2 more"]

@@ -20,7 +20,8 @@ NAMED = 16
 MOST_PANELS = 12
 """Drawn; the table has them all."""
 WINDOW = 8
-"""Points of accuracy below the best that are drawn: a network far below does not squeeze the others."""
+"""Points of accuracy below the best that are drawn; the front is drawn further down, to half of the best. A network far below does not
+squeeze the others."""
 MARKS_OF = {"dominated": ("white", GREY, 0.6), "tied": ("white", GATED, 1.0), "front": (GATED, GATED, 1.0)}
 """Face, edge and opacity by state, in the order of drawing."""
 LETTERS = string.ascii_lowercase[:12]
@@ -65,7 +66,9 @@ def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None)
 
 
 def _draw(axes, panel: Panel) -> None:
-    least = max(point.y for point in panel.points) - WINDOW
+    best = max(point.y for point in panel.points)
+    on_front = [point.y for point, state in zip(panel.points, panel.states(), strict=True) if state == "front" and point.y >= best / 2]
+    least = min(best - WINDOW, *on_front)
     beyond = [each.label for each in (*panel.points, *panel.published) if each.y < least]
     states = [state for each, state in zip(panel.points, panel.states(), strict=True) if each.y >= least]
     points, published = ([each for each in members if each.y >= least] for members in (panel.points, panel.published))

@@ -77,7 +77,7 @@ def decisions(label: str, units: list[str], shares: np.ndarray, groups: dict[str
             axes.set_xlabel(kind)
         panels[0].set_yticks(range(len(units)), units)
         panels[0].set_ylabel("unit")
-        figure.colorbar(image, ax=panels[-1], label="share of inputs for which it runs", fraction=0.08)
+        figure.colorbar(image, ax=panels[-1], label="share that is on, mean over inputs", fraction=0.08)
         figure.suptitle(label, fontsize=9)
         return figure
 
