@@ -40,6 +40,8 @@ class Column(Part):
     """Whether tables show a plus sign."""
     of_run: bool = False
     """Whether it is the same for every operating point of a run."""
+    names_policy: bool = False
+    """Whether it is the policy in other words: tables then have a line for each policy, not for the headline's alone."""
 
     @property
     def interval(self) -> tuple[str, str]:

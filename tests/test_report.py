@@ -497,9 +497,10 @@ def test_highlights_of_lag_are_over_the_twin_that_was_trained_alike(tmp_path):
     lag = {"model": "lag-vgg11", "recipe": "released", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "policy": "soft"}
     static = {"model": "vgg11", "recipe": "default", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "adaptive": False}
     for seed in range(2):
-        gated = {**lag, "seed": seed, "accuracy": 60.0 + seed, "params": 1000, "params_used": 950, "digest": "g"}
+        gated = {**lag, "seed": seed, "accuracy": 60.0 + seed, "params_kept": 0.95, "digest": "g"}
         folder = write_run(tmp_path / f"gated-{seed}", **gated)
         (folder / "epochs.csv").write_text("epoch,train_accuracy\n1,50\n2,83\n")
+        declare(folder, Column(name="params_kept", kind="number", meaning="kept", unit="share"))
         write_run(tmp_path / f"static-{seed}", **static, seed=seed, accuracy=58.0, digest="s")
     write_run(tmp_path / "narrow", **static, seed=0, accuracy=40.0, macs_dense=10e6, digest="n")
     write_run(tmp_path / "shorter", **{**static, "epochs": 3}, seed=0, accuracy=30.0, digest="e")
@@ -646,6 +647,17 @@ def test_extra_columns_are_those_that_a_run_declares(tmp_path):
     assert record["oracle_sd"] == pytest.approx(0.7071, abs=1e-4) and record["rate"] == 0.25
     assert (record["depth_exit_1"], record["depth_exit_2"]) == (1.0, 2.5)
     assert "depth (exit 1 / exit 2)" in to_markdown(declared)
+
+
+def test_a_family_whose_columns_name_the_policy_has_a_line_for_each(tmp_path):
+    others = [{"policy": "hard", "way": "hard", "accuracy": 20.0}]
+    for name, shown in (("all", True), ("first", False)):
+        path = write_run(tmp_path / name / "run", others=others, policy="soft", way="soft")
+        declare(path, Column(name="way", kind="text", meaning="how", heading="way", names_policy=shown))
+        made = groups(read_runs(tmp_path / name)[0])
+        assert [group.label for group in made] == [f"cosinegate balanced{policy}" for policy in ((", soft", ", hard") if shown else ("",))]
+        (sheet,) = point_sheets(made)
+        assert [(line["way"], line["accuracy"][:2]) for line in lines_of(sheet)] == [("soft", "91"), ("hard", "20")][: 1 + shown]
 
 
 @pytest.mark.parametrize(

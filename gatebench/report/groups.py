@@ -85,10 +85,11 @@ def tradeoff_text(column: Column, values: Iterable[float]) -> str:
 def groups(runs: Iterable[Run]) -> list[Group]:
     """The operating points of all runs, those of one setting and several seeds together.
 
-    Of a run with many policies those of the headline's, at every budget; the others are in its rows and curves. A seed that was run twice
+    Of a run with many policies those of the headline's, at every budget, unless its family shows them all; the others are in its rows and
+    curves. A seed that was run twice
     (on two machines, say) does not count twice: the second one is in a group of its own.
     """
-    return gather((run, row) for run in runs for row in run.points if row.get("policy") == run.headline.get("policy"))
+    return gather((run, row) for run in runs for row in run.points if _shows_all(run) or row.get("policy") == run.headline.get("policy"))
 
 
 def every_way(runs: Iterable[Run]) -> list[Group]:
@@ -100,6 +101,10 @@ def every_way(runs: Iterable[Run]) -> list[Group]:
         if row.get("policy") == run.headline.get("policy")
         or (row.get("tradeoff") == run.headline.get("tradeoff") and _rule(row) == _rule(run.headline))
     )
+
+
+def _shows_all(run: Run) -> bool:
+    return any(column.names_policy for column in run.columns)
 
 
 def _rule(row: dict) -> str:
@@ -134,6 +139,7 @@ def _merge(made: Iterable[Group]) -> list[Group]:
 
 
 DIFFERENCES = {
+    "policy": lambda group: group.row.get("policy", ""),
     "epochs": lambda group: f"{group.row['epochs']} epochs",
     "tradeoff": lambda group: tradeoff_text(group.tradeoff, group.tradeoffs) if group.tradeoffs else "",
     "changes": lambda group: ", ".join(group.row.get("changes", [])),

@@ -4,11 +4,20 @@ from ...row import Column
 from ..registry import register
 from .settings import ChannelEvaluation, Saliency, Sparsity
 
+PARAMS = Column(
+    name="params_kept", kind="number", heading="parameters kept", unit="share", digits=1,
+    meaning="weights of channels that are on for some scored input, gates included, over those of all",
+)  # fmt: skip
 COLUMNS = (
     Column(
         name="tradeoff", kind="number", heading="L1 weight", digits=5,
         meaning="weight of the sum of the gates in the loss",
     ),
+    Column(
+        name="gates_run", kind="text", heading="gates run", names_policy=True,
+        meaning="hard: on or off; soft: every channel runs, scaled by its gate; scaled: off, or scaled",
+    ),
+    PARAMS,
 )  # fmt: skip
 
 for kind, depths in (("vgg", (11, 13)), ("resnet", (18, 34))):
@@ -22,6 +31,7 @@ for kind, depths in (("vgg", (11, 13)), ("resnet", (18, 34))):
             losses=(Sparsity, Saliency),
             study=ChannelEvaluation,
             columns=COLUMNS,
+            pictures="gatebench.models.channels.pictures:pictures",
         )
 
 register("lag-compact", "gatebench.models.channels.compact:Compact", parents=("gated",))
@@ -30,5 +40,8 @@ register(
     "gatebench.models.channels.pruned:pruned",
     default="magnitude",
     parents=("network",),
-    columns=(Column(name="tradeoff", kind="number", heading="density", digits=2, meaning="share of each layer's channels that stay"),),
+    columns=(
+        Column(name="tradeoff", kind="number", heading="density", digits=2, meaning="share of each layer's channels that stay"),
+        PARAMS,
+    ),
 )

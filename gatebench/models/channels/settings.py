@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ...data.settings import Data
     from .study import ChannelStudy
 
+CHANNELS = "channels.csv"
+"""What the study writes of every channel."""
 Inference = Literal["hard", "soft", "scaled"]
 """hard: a channel is on or off. soft: every channel runs and is scaled by its gate, as in training. scaled: a channel whose gate is 0.5 or
 less is off, and the others are scaled by their gates."""

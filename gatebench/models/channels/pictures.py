@@ -1,0 +1,52 @@
+"""The picture of a run with channel gates: how much of each layer is on. Nothing here imports torch."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ...errors import GatebenchError
+from ...figures import COLOURS, LINE, MARKS, STYLE, legend_above, single_axes
+from ...runs import RunFolder
+from .settings import CHANNELS
+
+LARGEST = 10_000_000
+"""Bytes of the table."""
+MOST_LAYERS = 200
+WAYS = ("hard", "soft", "scaled")
+
+
+def pictures(folder: RunFolder) -> dict[str, Figure]:
+    """`channels` of channels.csv, where the run kept it. Raises GatebenchError for one that is too large."""
+    path = folder / CHANNELS
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > LARGEST:
+        raise GatebenchError(f"{CHANNELS} is too large to be a run's")
+    return {"channels": densities(pd.read_csv(path))}
+
+
+def densities(table: pd.DataFrame) -> Figure:
+    """Share of each layer's channels that are on, in each way of running the gates that leaves some out, and the mean gate; layers in the
+    order of the computation. The bars are the channels that are on for some input."""
+    layers = list(dict.fromkeys(table["layer"]))[:MOST_LAYERS]
+    by_layer = table.groupby("layer", sort=False)
+    ways = [way for way in WAYS if f"on_{way}" in table]
+    cut = [way for way in ways if way != "soft"]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = single_axes(max(4.6, 1.6 + 0.32 * len(layers)), 3.4)
+        places = np.arange(len(layers))
+        if cut:
+            ever = (table[f"on_{cut[0]}"] > 0).groupby(table["layer"]).mean()[layers]
+            axes.bar(places, 100 * ever, color="0.88", label=f"on for some input, {cut[0]}")
+        for number, way in enumerate(cut):
+            style = {"color": COLOURS[number], "marker": MARKS[number], "markersize": 4, "linewidth": 1.3}
+            axes.plot(places, 100 * by_layer[f"on_{way}"].mean()[layers], label=f"on, {way}", **style)
+        gates = [way for way in ways if f"gate_{way}" in table]
+        if gates:
+            axes.plot(places, 100 * by_layer[f"gate_{gates[0]}"].mean()[layers], ":", color=LINE, label="mean gate")
+        axes.set_xticks(places, layers, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_ylim(0, 105)
+        axes.set_ylabel("share of the layer's channels (%)")
+        legend_above(axes, columns=2)
+        return figure
