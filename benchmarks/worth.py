@@ -10,13 +10,13 @@ on the page between `<!-- table: NAME -->` and `<!-- end -->`.
 
 import argparse
 import json
-import re
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from pages import Table, with_tables
 from scipy.integrate import trapezoid
 
 from gatebench.evaluation.fixed import Mix
@@ -27,7 +27,6 @@ TIMED = {"measured": 1, "speedup": 2}
 """Columns of what was measured of the whole, and their digits."""
 RESULTS = Path(__file__).parents[1] / "results"
 DATA = "intel-scenes"
-PART = re.compile(r"(<!-- table: (.*?) -->\n).*?(<!-- end -->)", re.S)
 
 
 class Pool:
@@ -96,7 +95,7 @@ def _same(first: dict, second: dict) -> bool:
     return (first.get("policy"), first.get("tradeoff")) == (second.get("policy"), second.get("tradeoff"))
 
 
-def experts(pool: Pool) -> list[list[str]]:
+def experts(pool: Pool) -> Table:
     names = [*pool.severities, "all"]
     rows = {f"{role} alone": pool.curves[pool.curves["setting"] == role] for role in pool.roles}
     rows["oracle: the cheapest that is right"] = pool.curves[pool.curves["curve"] == "oracle"]
@@ -107,7 +106,7 @@ def experts(pool: Pool) -> list[list[str]]:
     return lines
 
 
-def points(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
+def points(table: pd.DataFrame, pool: Pool) -> Table:
     names = pool.severities
     shares = [f"to {role} %" for role in pool.roles]
     after = ["ms", "measured ms", "speed-up over the strongest", "gain over mix (95 %)", "as the oracle %", "objective"]
@@ -137,7 +136,7 @@ def points(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
     return lines
 
 
-def curves(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
+def curves(table: pd.DataFrame, pool: Pool) -> Table:
     """Mean accuracy over all times from the cheapest to the dearest expert, straight lines between a method's lambdas."""
     low, high = pool.times.min(), pool.times.max()
     alone = pool.alone
@@ -155,27 +154,21 @@ def curves(table: pd.DataFrame, pool: Pool) -> list[list[str]]:
     return [["", "mean accuracy %"], *([name, f"{value:.1f}"] for name, value in sorted(rows.items(), key=lambda pair: -pair[1]))]
 
 
-def markdown(lines: list[list[str]]) -> str:
-    head, *rows = lines
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
-
-
-def with_tables(text: str, results: Path) -> str:
-    """The page's text with today's tables of the runs in a folder."""
+def tables(results: Path) -> dict[str, Table]:
+    """Today's tables of the runs in a folder."""
     runs, _ = read_runs(results)
     (folder,) = results.glob(f"pool-{DATA}-*")
     runs = [run for run in runs if (run.headline["model"], run.headline["dataset"]) == ("router", DATA)]
     pool = Pool(folder, pd.read_csv(runs[0].folder / "routing.csv"))
     table = operating_points(runs, pool)
-    tables = {"experts": experts(pool), "points": points(table, pool), "curves": curves(table, pool)}
-    return PART.sub(lambda part: f"{part[1]}\n{markdown(tables[part[2]])}\n\n{part[3]}", text)
+    return {"experts": experts(pool), "points": points(table, pool), "curves": curves(table, pool)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="?", default=RESULTS, metavar="RESULTS")
     page = parser.parse_args().results / "routing.md"
-    page.write_text(with_tables(page.read_text(), page.parent))
+    page.write_text(with_tables(page.read_text(), tables(page.parent)))
 
 
 if __name__ == "__main__":

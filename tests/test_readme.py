@@ -54,10 +54,11 @@ def test_the_tables_are_those_of_the_committed_runs(committed):
 
 def test_the_tables_of_routing_are_those_of_the_committed_runs(committed):
     """As `python benchmarks/worth.py` writes them."""
-    from worth import with_tables
+    from pages import with_tables
+    from worth import tables
 
     text = (RESULTS / "routing.md").read_text()
-    assert "| neighbours | 0.7 |" in text and with_tables(text, RESULTS) == text
+    assert "| neighbours | 0.7 |" in text and with_tables(text, tables(RESULTS)) == text
 
 
 def test_the_pictures_are_there():

@@ -1,6 +1,6 @@
 """The static twin that was trained as a gated network was: what the two reach, apart."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from .claims import COMPARABLE
@@ -9,12 +9,18 @@ from .results import Run
 ALIKE = (*COMPARABLE, "macs_dense", "device", "precision", "seed")
 
 
-def with_twins(runs: Iterable[Run]) -> list[Run]:
-    """The runs; where the run of a static network is among them that has a gated one's dense MACs, data, schedule and seed, the gated
-    one's rows say by how many points its accuracy is over that one's, on the scored split and in training."""
+def twins(runs: Iterable[Run]) -> Iterator[tuple[Run, Run]]:
+    """Each gated network's run, and that of the static network with its dense MACs, data, schedule and seed; those that have one."""
     runs = list(runs)
-    twins = {_key(run): run for run in runs if not run.headline["adaptive"]}
-    return [_beside(run, twins[_key(run)]) if run.headline["adaptive"] and _key(run) in twins else run for run in runs]
+    static = {_key(run): run for run in runs if not run.headline["adaptive"]}
+    return ((run, static[_key(run)]) for run in runs if run.headline["adaptive"] and _key(run) in static)
+
+
+def with_twins(runs: Iterable[Run]) -> list[Run]:
+    """The runs; rows of those that have a twin say by how many points their accuracy is over its, on the scored split and in training."""
+    runs = list(runs)
+    beside = {run.name: _beside(run, twin) for run, twin in twins(runs)}
+    return [beside.get(run.name, run) for run in runs]
 
 
 def _key(run: Run) -> tuple:
