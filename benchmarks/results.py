@@ -1,11 +1,11 @@
-"""Write the tables and pictures of results/README.md anew from the runs beside it.
+"""Write the tables and pictures of results/README.md and results/channels.md anew from the runs beside them.
 
     python benchmarks/results.py [RESULTS]
 
-Tables are those of the first section of `gatebench report RESULTS`. Each stands in the README between `<!-- tables: BEGINNING -->` and
-`<!-- end -->`: all tables whose titles begin so, or with one of several beginnings set apart by semicolons. Pictures go to
-RESULTS/pictures/: the front of executed MACs, and the curves of the runs in `CURVES`. Experts and routers stand on a page of their own,
-routing.md, which benchmarks/worth.py writes.
+Tables are those of the first section of `gatebench report RESULTS`, on channels.md LAG's highlights too. Each stands on its page between
+`<!-- tables: BEGINNING -->` and `<!-- end -->`: all tables whose titles begin so, or with one of several beginnings set apart by
+semicolons. Pictures go to RESULTS/pictures/: the front of executed MACs, and the curves of the runs in `CURVES`. The other tables of
+channels.md are written by benchmarks/adaptivity.py, all of routing.md by benchmarks/worth.py.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gatebench import figures
 from gatebench.models.exits.pictures import pictures
+from gatebench.report.comparison import comparison_sheets
 from gatebench.report.document import compose
 from gatebench.report.formats import to_markdown
 from gatebench.report.front import panels
@@ -21,21 +22,34 @@ from gatebench.report.front_figure import write_fronts
 from gatebench.report.groups import groups
 from gatebench.report.results import Run, read_runs
 from gatebench.report.sheet import Sheet
+from gatebench.report.twins import with_twins
 
 RESULTS = Path(__file__).parents[1] / "results"
 CURVES = {"exits-joint.png": ("cgt", "joint"), "exits-hard.png": ("cgt", "hard")}
 """Pictures of seed 0 of a model's recipe."""
+CHANNELS = "lag-vgg11", "lag-resnet18", "lag-compact", "pruned", "vgg11", "resnet18"
+"""Models on channels.md."""
+ELSEWHERE = ("expert", "router", *CHANNELS)
+"""Models that the README does not show."""
 PART = re.compile(r"(<!-- tables: (.*?) -->\n).*?(<!-- end -->)", re.S)
 
 
-def shown(results: Path) -> tuple[list[Run], list[str]]:
-    """The runs whose tables the README shows, and a line for each folder that could not be read."""
+def pages(results: Path) -> tuple[dict[str, list[Sheet]], list[Run], list[str]]:
+    """The tables of each page, the runs of the README, and a line for each folder that could not be read."""
     runs, left_out = read_runs(results)
-    return [run for run in runs if run.headline["model"] not in ("expert", "router")], left_out
+    main = [run for run in runs if run.headline["model"] not in ELSEWHERE]
+    channels = [run for run in runs if run.headline["model"] in CHANNELS]
+    highlights = [sheet for sheet in comparison_sheets(groups(with_twins(channels))) if sheet.name.startswith("lag-")]
+    return {"README.md": _claims(main), "channels.md": [*_claims(channels), *highlights]}, main, left_out
+
+
+def _claims(runs: list[Run]) -> list[Sheet]:
+    claims, *_ = compose(runs, {}, []).sections
+    return claims.sheets
 
 
 def with_tables(text: str, sheets: list[Sheet]) -> str:
-    """The README's text with today's tables. Raises ValueError for a table that no part or more than one takes."""
+    """A page's text with today's tables. Raises ValueError for a table that no part or more than one takes."""
     taken = []
 
     def fill(part: re.Match) -> str:
@@ -47,7 +61,7 @@ def with_tables(text: str, sheets: list[Sheet]) -> str:
     text = PART.sub(fill, text)
     for sheet in sheets:
         if taken.count(sheet) != 1:
-            raise ValueError(f"{taken.count(sheet)} parts of the README take the table {sheet.title!r}; give it one")
+            raise ValueError(f"{taken.count(sheet)} parts of the page take the table {sheet.title!r}; give it one")
     return text
 
 
@@ -66,12 +80,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="?", default=RESULTS, metavar="RESULTS")
     options = parser.parse_args()
-    runs, left_out = shown(options.results)
+    sheets, runs, left_out = pages(options.results)
     for line in left_out:
         print(f"left out: {line}")
-    claims, *_ = compose(runs, {}, left_out).sections
-    readme = options.results / "README.md"
-    readme.write_text(with_tables(readme.read_text(), claims.sheets))
+    for name, own in sheets.items():
+        page = options.results / name
+        page.write_text(with_tables(page.read_text(), own))
     draw(runs, options.results / "pictures")
 
 

@@ -497,10 +497,9 @@ def test_highlights_of_lag_are_over_the_twin_that_was_trained_alike(tmp_path):
     lag = {"model": "lag-vgg11", "recipe": "released", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "policy": "soft"}
     static = {"model": "vgg11", "recipe": "default", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "adaptive": False}
     for seed in range(2):
-        gated = {**lag, "seed": seed, "accuracy": 60.0 + seed, "params_kept": 0.95, "digest": "g"}
+        gated = {**lag, "seed": seed, "accuracy": 60.0 + seed, "params": 1000, "params_used": 950, "digest": "g"}
         folder = write_run(tmp_path / f"gated-{seed}", **gated)
         (folder / "epochs.csv").write_text("epoch,train_accuracy\n1,50\n2,83\n")
-        declare(folder, Column(name="params_kept", kind="number", meaning="kept", unit="share"))
         write_run(tmp_path / f"static-{seed}", **static, seed=seed, accuracy=58.0, digest="s")
     write_run(tmp_path / "narrow", **static, seed=0, accuracy=40.0, macs_dense=10e6, digest="n")
     write_run(tmp_path / "shorter", **{**static, "epochs": 3}, seed=0, accuracy=30.0, digest="e")
