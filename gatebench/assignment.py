@@ -15,9 +15,11 @@ from .models import registry
 from .plan import Job
 from .pool import Pool
 from .pool import digest as pool_digest
+from .recipe import read
 from .runs import RunFolder, choose_folder
 from .trained import WEIGHTS, file_digest
 from .training.view import View
+from .untrained import check
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,23 @@ class Run:
         return _inside(self.parents)
 
     @property
+    def done(self) -> bool:
+        """Whether it is finished, and evaluated as its recipe says where that counts."""
+        return self.folder.finished and not (self.exact and read(self.folder / "recipe.yaml").study != self.job.parsed.study)
+
+    @property
     def title(self) -> str:
-        return f"{self.job.recipe['model']['name']} {self.job.recipe['name']} on {load_data(self.job).name}, seed {self.job.seed}"
+        return f"{self.job.recipe['model']['name']} {self.job.recipe['name']} on {describe_data(self.job)['name']}, seed {self.job.seed}"
 
 
 class Assignment:
     """The runs of a plan by the keys of their jobs; a run is known once everything is that its identity depends on."""
 
     def __init__(self, jobs: list[Job], place: Place, view: Callable[[str], View]):
-        """`view` makes a view from its title; one says where a run cannot start from the weights that its model wants."""
+        """`view` makes a view from its title; one says where a run cannot start from the weights that its model wants.
+
+        Raises UsageError or GatebenchError where the network of a run that is not done, its data and its weights do not fit together.
+        """
         self.jobs, self.place = jobs, place
         self.say = functools.cache(lambda what: view("pretrained weights").say(what))  # once each
         self.contained = {key for job in jobs for role, key in job.parents.items() if role != WEIGHTS}
@@ -76,12 +86,14 @@ class Assignment:
                 times = self.pool(job).times(self.conditions) if job.parsed.measured else None
                 if times or not job.parsed.measured:
                     self.add(job, times)
+        left = [job for job in self.needed() if not (job.key in self.runs and self.runs[job.key].done)]
+        check((job, describe_data(job), self.runs[job.key].start if job.key in self.runs else job.weights) for job in left)
 
     def _check_classes(self, job: Job) -> None:
         """Raises UsageError where a network that the job's is made of answers with other classes."""
-        classes = load_data(job).classes
+        classes = describe_data(job)["classes"]
         for role, key in job.parents.items():
-            other = load_data(next(each for each in self.jobs if each.key == key)).classes
+            other = describe_data(next(each for each in self.jobs if each.key == key))["classes"]
             if role != WEIGHTS and other != classes:
                 counts = f"({len(other)}) than the run itself ({len(classes)})"
                 raise UsageError(f"parents.{role} is trained on other classes {counts}. Give both the same data.")
@@ -92,7 +104,7 @@ class Assignment:
         parents = self.parents(job)
         start = _start(filled, self.say)
         digest, here = digests(filled, {role: identity(role, each, job) for role, each in parents.items()}, start)
-        name = f"{job.recipe['model']['name']}-{job.recipe['name']}-{load_data(job).name}-s{job.seed}-{here}"
+        name = f"{job.recipe['model']['name']}-{job.recipe['name']}-{describe_data(job)['name']}-s{job.seed}-{here}"
         fresh = self.place.fresh and job.wanted
         folder = choose_folder(self.place.out, name, self.conditions.machine, fresh, self.place.take_over)
         again = folder.path.name.removeprefix(name)
@@ -118,13 +130,13 @@ class Assignment:
 
 def pool_of(inside: Mapping[str, Run], job: Job, out: Path) -> Pool:
     """The pool of these runs on the job's data."""
-    dataset = load_data(job)
+    described = describe_data(job)
     members = [
         [role, each.digest, each.again, each.job.seed, each.job.device, each.job.precision, each.job.threads]
         for role, each in inside.items()
     ]
-    name = pool_digest(members=members, data=dataset.describe()["digest"], device=job.device, precision=job.precision)
-    return Pool(RunFolder(out / f"pool-{dataset.name}-{name}"), {role: each.folder for role, each in inside.items()}, dataset)
+    name = pool_digest(members=members, data=described["digest"], device=job.device, precision=job.precision)
+    return Pool(RunFolder(out / f"pool-{described['name']}-{name}"), {role: each.folder for role, each in inside.items()}, described)
 
 
 def load_data(job: Job) -> Dataset:
@@ -132,11 +144,16 @@ def load_data(job: Job) -> Dataset:
     return reading.read(Data.model_validate(job.recipe["data"]), Path(job.data_root))
 
 
+def describe_data(job: Job) -> dict:
+    """`Dataset.describe` of the job's data set, which is read only where it was not described before. Raises as `load_data`."""
+    return reading.describe(Data.model_validate(job.recipe["data"]), Path(job.data_root))
+
+
 def digests(job: Job, parents: Mapping[str, list], start: Path | None) -> tuple[str, str]:
     """The identity of a job: of recipe, data, its parents' identities and the weights it starts from; and the same with device,
     precision and threads."""
     ordered = [*map(list, parents.items())] if len(parents) > 1 else dict(parents)  # a router's experts have an order
-    recipe, decisive = job.parsed, {"data": load_data(job).describe()["digest"], "parents": ordered}
+    recipe, decisive = job.parsed, {"data": describe_data(job)["digest"], "parents": ordered}
     if start:
         decisive["start"] = file_digest(start)
     return recipe.digest(**decisive), recipe.digest(**decisive, device=job.device, precision=job.precision, threads=job.threads)

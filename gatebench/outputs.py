@@ -3,12 +3,12 @@
 Shapes: N images, P networks, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
-from .assignment import Run, load_data, pool_of
+from .assignment import Run, describe_data, load_data, pool_of
 from .contract import GatedModel
 from .data.batches import Batches
 from .data.images import Dataset, Images
@@ -28,8 +28,9 @@ POOL_IS_SHARED = "Wait for it, then give the command again: runs of the same exp
 class Outputs:
     """What a run's parents answer on the parts of its data, where that can stand for running them; kept in their pool."""
 
-    def __init__(self, run: Run, model: GatedModel, networks: Mapping[str, GatedModel], view: View):
-        self.job, self.model, self.networks, self.view = run.job, model, networks, view
+    def __init__(self, run: Run, model: GatedModel, networks: Callable[[], Mapping[str, GatedModel]], view: View):
+        """`networks` gives the trained networks of the parents, by role, where one has to be run."""
+        self.job, self.networks, self.view = run.job, networks, view
         self.pool = pool_of(run.inside, run.job, run.folder.path.parent) if model.replays else None
 
     def of(self, part: str, images: Images) -> torch.Tensor | None:
@@ -38,7 +39,7 @@ class Outputs:
             return None
 
         def run_parent(role: str) -> np.ndarray:
-            network, device = self.networks[role], choose_device(self.job.device)
+            network, device = self.networks()[role], choose_device(self.job.device)
             with self.view.counting(f"{role} on the {part} part", len(images), "images") as done:
                 return answers(network, scoring_batches(network, images, device), self.job.precision, done)
 
@@ -54,8 +55,8 @@ def answer(run: Run, view: View) -> None:
     device = choose_device(run.job.device)
     set_threads(run.job.threads)
     networks = load_parents(run, device)
-    model = create(run.job.parsed, dataset=load_data(run.job), parents={role: networks[role] for role in run.inside})
-    outputs = Outputs(run, model, networks, view)
+    model = create(run.job.parsed, describe_data(run.job), {role: networks[role] for role in run.inside})
+    outputs = Outputs(run, model, lambda: networks, view)
     for part, images in _answered(run.job).items():
         outputs.of(part, images)
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Job:
     wanted: bool = True
     """Whether somebody asked for it, or it is only a parent: a finished parent is not evaluated again."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Names the job in a plan."""
         content = {name: value for name, value in asdict(self).items() if name != "wanted"} | {"parents": list(self.parents.items())}

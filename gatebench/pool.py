@@ -13,12 +13,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .data.images import Dataset, Images
+from .data.images import Images
 from .errors import GatebenchError, first_line
 from .measure.conditions import Conditions
 from .runs import RunFolder
@@ -34,7 +35,8 @@ class Pool:
     folder: RunFolder
     members: Mapping[str, RunFolder]
     """Finished runs by role, in the order of the recipe."""
-    dataset: Dataset
+    described: Mapping[str, Any]
+    """Their data, as `Dataset.describe` says."""
 
     def times(self, conditions: Conditions) -> list[float] | None:
         """Stored milliseconds of each network, one input at a time, [P]; None where they were not measured under these conditions."""
@@ -86,8 +88,7 @@ class Pool:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise GatebenchError(f"{path} is damaged ({first_line(error)}). Remove it, and the networks are timed again.") from None
         members = {role: member.path.name for role, member in self.members.items()}
-        described = self.dataset.describe()
-        about = {"data": described["name"], "data_digest": described["digest"], "classes": self.dataset.classes}
+        about = {"data": self.described["name"], "data_digest": self.described["digest"], "classes": self.described["classes"]}
         return {**about, "members": members, "times": []}
 
     def _keep(self) -> None:
@@ -100,7 +101,7 @@ class Pool:
         if not path.exists():
             columns = {"image": np.arange(len(images)) if images.source is None else images.source}
             if images.severity is not None:
-                columns["severity"] = np.array(self.dataset.severities)[images.severity]
+                columns["severity"] = np.array(self.described["severities"])[images.severity]
             return pa.table({**columns, "label": images.labels})
         with self._explained(part):
             table = pq.read_table(path)

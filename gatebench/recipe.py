@@ -194,9 +194,9 @@ def source(family: str, name: str) -> str:
     return _read(LIBRARY / family / f"{name}.yaml").get("source", "")
 
 
-def with_tradeoff() -> list[str]:
-    """ "cosinegate balanced" of every recipe that comes with gatebench and names its trade-off."""
-    return [f"{family} {name}" for family, name in available() if "tradeoff" in _read(LIBRARY / family / f"{name}.yaml")]
+def with_tradeoff(family: str) -> list[str]:
+    """The family's recipes that come with gatebench and name their trade-off."""
+    return [name for _, name in available(family) if "tradeoff" in _read(LIBRARY / family / f"{name}.yaml")]
 
 
 def load(family: str, model: str, config: str, overrides: list[str] | None = None) -> Recipe:

@@ -1,6 +1,7 @@
 """What is done for a job: train, then evaluate. Each stage reads what the one before left in the run folder."""
 
 import csv
+import functools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -17,7 +18,6 @@ from .measure.machine import describe, peak_memory_mb
 from .measure.macs import count_params
 from .outputs import EVALUATION_BATCH, Outputs, load_parents, scoring_batches, training_batches
 from .plan import Job
-from .recipe import read
 from .results import write_results
 from .runs import RunFolder
 from .timing import complete
@@ -61,7 +61,7 @@ def needs_work(run: Run, place: Place, view: View) -> bool:
     if not folder.finished:
         return True
     _earlier(folder, run.digest)
-    return run.exact and read(folder / "recipe.yaml").study != job.parsed.study
+    return not run.done
 
 
 def train(run: Run, view: View) -> None:
@@ -80,7 +80,7 @@ def train(run: Run, view: View) -> None:
         return
     networks = load_parents(run, device)
     torch.manual_seed(job.seed)
-    model = create(recipe, dataset=dataset, parents={role: each for role, each in networks.items() if role != WEIGHTS})
+    model = create(recipe, dataset.describe(), {role: each for role, each in networks.items() if role != WEIGHTS})
     if run.start:
         start_from(model, run.start)
     if WEIGHTS in networks:
@@ -94,7 +94,7 @@ def train(run: Run, view: View) -> None:
     folder.write_text("recipe.yaml", recipe.dump())
     parents = {role: each.folder.path.name for role, each in run.parents.items()}
     folder.write_json("identity.json", {"digest": run.digest, "parents": parents})
-    outputs = Outputs(run, model, networks, view)
+    outputs = Outputs(run, model, lambda: networks, view)
     train_batches = training_batches(model, recipe, dataset, device, outputs)
     model.learn(train_batches)
     if recipe.training.epochs:
@@ -120,7 +120,7 @@ def evaluate(run: Run, view: View) -> None:
     model, _, _ = load_run(folder, chosen=False)  # what an earlier evaluation chose does not count
     params = count_params(model)
     model.to(device, memory_format=torch.channels_last)
-    outputs = Outputs(run, model, load_parents(run, device) if model.replays else {}, view)
+    outputs = Outputs(run, model, functools.cache(lambda: load_parents(run, device)), view)
     test = scoring_batches(model, dataset.test, device, outputs.of(dataset.scored, dataset.test))
     study, outcomes = None, ()
     if recipe.study:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,18 +12,20 @@ from .measure.conditions import Conditions
 from .measure.exclusive import alone
 from .outputs import POOL_IS_SHARED
 from .plan import Job
-from .profiling import session
-from .profiling.networks import Loader
-from .profiling.together import Together
 from .runs import RunFolder
 from .training.view import View
+
+if TYPE_CHECKING:
+    from .profiling import session
 
 INPUTS, ROUNDS, SECONDS = 64, 20, 90.0
 """Of what is timed for a sweep, or for a router: real inputs, rounds at most, and after how many seconds no further round begins."""
 
 
-def one_by_one(conditions: Conditions) -> session.Plan:
+def one_by_one(conditions: Conditions) -> "session.Plan":
     """One input at a time, under these conditions."""
+    from .profiling import session  # takes its time, and where all was timed before it is not needed
+
     return session.Plan(torch.device(conditions.device), conditions.threads, 1, ("sparse",), INPUTS, ROUNDS, SECONDS)
 
 
@@ -52,7 +55,7 @@ def complete(job: Job, assigned: Assignment, view: Callable[[str], View]) -> Run
 
 def time(
     folders: Sequence[RunFolder],
-    plans: Sequence[session.Plan],
+    plans: "Sequence[session.Plan]",
     data_root: Path,
     after_round: Callable[[int], None] = lambda done: None,
     points: Sequence[Sequence[dict]] = (),
@@ -65,6 +68,9 @@ def time(
     done, `wait` where another timing has to end first; `finishing` as in `profiling.together.Together`. Raises as
     `profiling.networks.Loader.enter`.
     """
+    from .profiling.networks import Loader
+    from .profiling.together import Together
+
     loader = Loader(data_root)
     networks = loader.enter([str(folder.path) for folder in folders])
     networks += [network.at(row) for network, rows in zip(networks, points, strict=False) for row in rows]

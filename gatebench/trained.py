@@ -13,7 +13,6 @@ from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from .contract import GatedModel, Prepare, mismatch
-from .data.images import Dataset
 from .errors import GatebenchError, UsageError, first_line
 from .models import registry
 from .recipe import Recipe, read
@@ -24,32 +23,32 @@ WEIGHTS = "weights"
 """The role of the parent whose weights a run starts from; others are contained in it, or teach it."""
 
 
-def create(recipe: Recipe, dataset: Dataset | None = None, parents: Mapping[str, nn.Module] | None = None) -> GatedModel:
-    """The recipe's model, for a data set where one is given, with random weights.
+def create(recipe: Recipe, described: Mapping | None = None, parents: Mapping[str, nn.Module] | None = None) -> GatedModel:
+    """The recipe's model with random weights, for a data set where it is described (`Dataset.describe`).
 
     Raises UsageError for what does not fit together: every component is asked about its own settings.
     """
-    sized = {"num_classes": len(dataset.classes), "input_shape": dataset.input_shape} if dataset else {}
+    sized = {"num_classes": len(described["classes"]), "input_shape": tuple(described["input_shape"])} if described else {}
     model = registry.create(recipe.model.name, **sized, parents=parents, **recipe.resolved().model.options)
     if not isinstance(model, GatedModel):
         raise UsageError(
             f"{recipe.model.name} is no GatedModel (gatebench.contract): profile-latency can time it, train cannot train it."
         )
-    if dataset and model.prepare is None:
-        model.prepare = prepare(dataset)
+    if described and model.prepare is None:
+        model.prepare = prepare(described)
     if recipe.training.epochs and not model.trainable:
         raise UsageError(f"training.epochs: gradients cannot train this {recipe.model.name}; its recipe needs training: {{epochs: 0}}.")
     check_freeze(recipe.training.freeze, model)
     for loss in recipe.losses.values():
         loss.check(model)
     if recipe.study:
-        recipe.study.check(model, recipe.data, sized=dataset is not None)
+        recipe.study.check(model, recipe.data, sized=described is not None)
     return model
 
 
-def prepare(dataset: Dataset) -> Prepare:
-    """What a network for this data set does to its images: their own statistics."""
-    return Prepare(dataset.input_shape[1:], tuple(dataset.mean), tuple(dataset.std))
+def prepare(described: Mapping) -> Prepare:
+    """What a network for a data set does to its images: their own statistics."""
+    return Prepare(tuple(described["input_shape"][1:]), tuple(described["mean"]), tuple(described["std"]))
 
 
 def load_run(folder: RunFolder, chosen: bool = True) -> tuple[GatedModel, Recipe, dict]:
@@ -72,7 +71,7 @@ def load_run(folder: RunFolder, chosen: bool = True) -> tuple[GatedModel, Recipe
     if not chosen and policy is not None:
         model.policy = policy
     if model.prepare is None:  # weights written before it was kept with them
-        model.prepare = Prepare(tuple(described["input_shape"][1:]), tuple(described["mean"]), tuple(described["std"]))
+        model.prepare = prepare(described)
     return model, recipe, described
 
 

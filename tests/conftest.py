@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,34 @@ STATIC = [*SMALL, "--epochs", "1"]
 GATED = [*STATIC, "--set", "model.depth=8"]
 """The shortest run of cosinegate."""
 
+ROUTERS = """
+source: made up
+model: {name: router, gater: {kind: learned, size: 16, pretrained: false}, latency_ms: MILLISECONDS}
+parents:
+  sharp: {model: resnet8, config: default, epochs: 3, seed: 0, changes: [data.training_severity=clean, CHANGES]}
+  blurred: {model: resnet8, config: default, epochs: 3, seed: 0, changes: [data.training_severity=severe, CHANGES]}
+data:
+  name: shapes
+  augment: none
+  validation: 40
+  holdout: 100
+  train_on: holdout
+  severities: {clean: {}, severe: {blur: 1.2, noise: 0.16}}
+  shapes: {train: 400, test: 60, image_size: 16, classes: 4}
+losses:
+  routing: {weight: 0.7}
+training: {epochs: 3, batch_size: 20, optimizer: adam, learning_rate: 3.0e-3, weight_decay: 0.0, schedule: constant}
+study: {kind: routing}
+tradeoff: losses.routing.weight
+"""
+
+
+def routers(home: Path, milliseconds: str) -> list[str]:
+    """A sweep of two routers between two experts, of some seconds; `milliseconds` are the experts', or "measured"."""
+    recipe = home / "tiny.yaml"
+    recipe.write_text(ROUTERS.replace("MILLISECONDS", milliseconds).replace("CHANGES", "data.augment=none, training.batch_size=20"))
+    return ["sweep-lambda", "--config", str(recipe), "--values", "0.9,1", "--threads", "1"]
+
 
 class Command:
     """`gatebench ...` in this process, with what it prints; `start` makes a process of its own."""
@@ -38,7 +67,7 @@ class Command:
         self.environment = {
             **os.environ,
             "HOME": str(home),
-            "GATEBENCH_DATA": str(home / "data"),
+            "GATEBENCH_DATA": str(home.with_name(f"{home.name}-data")),  # tests count what is in their home
             **{proxy: "http://127.0.0.1:9" for proxy in ("http_proxy", "https_proxy")},  # no test downloads anything
             "PYTHONUNBUFFERED": "1",
         }
@@ -104,9 +133,9 @@ class Fork:
     )  # fmt: skip
     """torch._dynamo: torch imports it itself when MACs are counted."""
 
-    def __init__(self, files: list[Path], environment: dict[str, str], arguments: tuple[str, ...], dies_writing: str | None):
+    def __init__(self, files: list[Path], environment: dict[str, str], arguments: tuple[str, ...], **options):
         self.files = files
-        self.process = self.server.Process(target=_run, args=(files, environment, arguments, dies_writing))
+        self.process = self.server.Process(target=_run, args=(files, environment, arguments), kwargs=options)
         self.process.start()
 
     @property
@@ -132,21 +161,29 @@ class Fork:
         return tuple(file.read_text() for file in self.files)
 
 
-def _run(files: list[Path], environment: dict[str, str], arguments: tuple[str, ...], dies_writing: str | None) -> None:
+def _run(
+    files: list[Path],
+    environment: dict[str, str],
+    arguments: tuple[str, ...],
+    dies_writing: str | None,
+    after: int,
+    begin: Callable[[], None] | None,
+) -> None:
     os.environ.update(environment)
     for descriptor, file in enumerate(files, 1):
         os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), descriptor)
     from gatebench import cli
 
-    replace = os.replace
+    replace, written = os.replace, itertools.count()
 
-    def replace_or_die(source: str, target: Path) -> None:
-        if target.name == dies_writing:
+    def replace_or_die(source: str | Path, target: str | Path) -> None:
+        if dies_writing and Path(target).match(dies_writing) and next(written) == after:
             os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)
 
     os.replace = replace_or_die
-
+    if begin:
+        begin()
     cli.app(list(arguments), prog_name="gatebench")
 
 
@@ -157,10 +194,11 @@ class Forks(Command):
         super().__init__(home)
         self.home = home
 
-    def start(self, *arguments: str, dies_writing: str | None = None) -> Fork:
-        """`dies_writing` is a file's name: just before it would be there, the process is killed."""
+    def start(self, *arguments: str, dies_writing: str | None = None, after: int = 0, begin: Callable[[], None] | None = None) -> Fork:
+        """`dies_writing` is a pattern, such as "router-*/resume.pt": once `after` such files were written, the process is killed just
+        before the next one would be there. `begin` is a function of a test module, called in the process first."""
         files = [self.home / f"process-{len(self.started)}.{stream}" for stream in ("out", "err")]
-        self.started.append(Fork(files, self.environment, arguments, dies_writing))
+        self.started.append(Fork(files, self.environment, arguments, dies_writing=dies_writing, after=after, begin=begin))
         return self.started[-1]
 
 

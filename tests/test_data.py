@@ -1,5 +1,7 @@
 """Data sets from every source, and batches of them."""
 
+import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
+from gatebench.data import reading
 from gatebench.data.batches import Batches
 from gatebench.data.catalogue import CATALOGUE, is_on_disk, load
 from gatebench.data.images import Dataset, Images, channel_statistics
@@ -106,6 +109,66 @@ def test_the_digest_is_of_all_that_decides_a_run_s_numbers(changes):
     assert replace(dataset, **changes).describe()["digest"] != dataset.describe()["digest"]
     named = replace(dataset, name="another", classes=["cat", "dog"])
     assert named.describe()["digest"] == dataset.describe()["digest"], "names decide nothing"
+
+
+def described(data, root):
+    """As another process describes it, and whether that read the images."""
+    for each in (reading._read, reading._original, reading._describe, reading._files):
+        each.cache_clear()
+    return reading.describe(data, root), bool(reading._read.cache_info().currsize)
+
+
+@pytest.mark.parametrize("source", ["folder", "npz", "shapes"])
+def test_a_data_set_that_was_described_before_is_not_read_again(tmp_path, folder, source):
+    np.savez(tmp_path / "own.npz", **{f"{part}_{what}": value for part in ("train", "test")
+                                      for what, value in (("images", random_pixels(20)), ("labels", np.arange(20) % 2))})  # fmt: skip
+    name = {"folder": str(folder), "npz": str(tmp_path / "own.npz"), "shapes": "shapes"}[source]
+    corrupted = {"severities": {"clean": {}, "soft": {"blur": 1}}, "training_severity": "random"}
+    data = Data(name=name, image_size=16, shapes=Shapes(train=20, test=10, image_size=16), validation=2, **corrupted)
+    for wanted in (data, data.model_copy(update={"validation": 3}), data.model_copy(update={"training_severity": "soft"})):
+        first, again = described(wanted, tmp_path / "root"), described(wanted, tmp_path / "root")
+        assert [read for _, read in (first, again)] == [True, False]
+        assert first[0] == again[0] == json.loads(json.dumps(load(wanted, tmp_path).describe()))
+
+
+def test_changed_files_are_described_anew(folder, tmp_path):
+    """Whatever their sizes and times say."""
+    image, data, seen = folder / "train" / "cat" / "0.png", Data(name=str(folder), image_size=16), []
+    before = image.stat()
+    for colour in (0, 1, 0):
+        Image.new("RGB", (16, 16), (colour, 7, 7)).save(image, compress_level=0)
+        os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+        seen.append((*described(data, tmp_path), image.stat().st_size))
+    digests, read, sizes = [each["digest"] for each, _, _ in seen], [each for _, each, _ in seen], {each for *_, each in seen}
+    assert digests[0] == digests[2] != digests[1] and read == [True, True, False] and len(sizes) == 1
+    image.rename(folder / "train" / "dog" / "3.png")
+    assert described(data, tmp_path)[0]["digest"] not in digests
+
+
+def test_a_damaged_description_is_made_again(folder, tmp_path):
+    data = Data(name=str(folder), image_size=16)
+    whole, _ = described(data, tmp_path)
+    (kept,) = (tmp_path / reading.KEPT).iterdir()
+    for damaged in ("", "[]", '{"name": "photos"}'):
+        kept.write_text(damaged)
+        assert described(data, tmp_path) == (whole, True) and described(data, tmp_path) == (whole, False)
+
+
+def test_a_root_that_cannot_be_written_to_will_do(folder, tmp_path):
+    root = tmp_path / "file"
+    root.write_text("")
+    data = Data(name=str(folder), image_size=16)
+    assert described(data, root)[1] and described(data, root)[1]
+
+
+def test_images_that_change_while_they_are_read_are_not_kept(folder, tmp_path, monkeypatch):
+    def changing(data, root, read):
+        (folder / "train" / "cat" / "0.png").unlink()
+        return load(data, root, read)
+
+    monkeypatch.setattr(reading.catalogue, "load", changing)
+    described(Data(name=str(folder), image_size=16), tmp_path)
+    assert not (tmp_path / reading.KEPT).exists()
 
 
 def test_shapes_are_reproducible_balanced_and_differ_by_seed():

@@ -11,7 +11,7 @@ import typer
 from conftest import SMALL, Command
 from PIL import Image
 
-from gatebench import cli, stages
+from gatebench import assignment, cli, stages
 from gatebench.data import catalogue, reading
 from gatebench.data.catalogue import CATALOGUE
 from gatebench.data.shapes import make_shapes
@@ -19,6 +19,7 @@ from gatebench.models import registry
 from gatebench.report import latency_table, train_table
 from gatebench.report.results import read_runs
 from gatebench.sweep import cluster, driver
+from gatebench.untrained import check
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -128,13 +129,14 @@ def test_a_training_command_is_planned(there, home, words, monkeypatch):
     assert done.returncode == 0, done.stderr
     seeds = words[words.index("--seed") + 1] if "--seed" in words else "0"
     assert [job.seed for job in planned if job.wanted] == [int(seed) for seed in seeds.split(",")]
+    check((job, assignment.describe_data(job), None) for job in planned if job.wanted)
 
 
 @pytest.mark.parametrize("words", SWEEPS, ids=" ".join)
 def test_a_sweep_is_planned(there, home, words, monkeypatch):
     """All of it but the data and the training."""
     planned = []
-    monkeypatch.setattr(reading, "read", lambda *settings: None)
+    monkeypatch.setattr(reading, "describe", lambda *settings: {})
     plan_only(planned, monkeypatch)
     done = there(*words, "--threads", "1", "--out", str(home / "planned"))
     assert done.returncode == 0, done.stderr

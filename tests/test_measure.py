@@ -196,6 +196,14 @@ def test_every_subject_meets_every_input_once_a_round_and_groups_stay_together()
     assert len({tuple(each[:2] for each in turn) for turn in one_by_one}) > 5  # groups in random order, and subjects in a group
 
 
+@pytest.mark.parametrize("shape", [(5, 8), (20, 64), (7, 1)])
+def test_a_mean_latency_s_interval_resamples_rounds_and_inputs_one_by_one(shape):
+    seconds = np.random.default_rng(0).lognormal(-6, 0.3, shape)
+    resampled = statistics.bootstrap(lambda rounds, inputs: np.median(seconds[rounds][:, inputs], axis=0).mean(), *shape)
+    expected = statistics.interval(statistics.per_input(seconds).mean(), resampled)
+    assert vars(statistics.mean_latency(seconds)) == pytest.approx(vars(expected), rel=1e-12)
+
+
 def test_a_subject_is_not_run_where_it_has_nothing_to_do():
     called = []
     rare = Subject("rare", lambda number: called.append(number) or 1e-3, idle=frozenset(range(1, 20)))
@@ -222,8 +230,10 @@ def test_rounds_do_not_count_before_the_time_is_steady():
 
 
 def test_time_runs_out_after_five_rounds_at_least():
-    measured = measure([Subject("s", lambda number: 1e-3)], 8, Simulated(), rounds=1000, max_seconds=1e-9)
+    calls = []
+    measured = measure([Subject("s", lambda number: calls.append(number) or 1.0)], 8, Simulated(), rounds=1000, max_seconds=1e-9)
     assert measured.seconds.shape[1] == 5
+    assert measured.warm_up_rounds == 1 and sorted(calls[:8]) == list(range(8)), "every input once, however long it takes"
 
 
 def test_interrupted_after_five_rounds_keeps_them():

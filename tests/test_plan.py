@@ -21,7 +21,7 @@ TINY = ["data.shapes={train: 64, test: 32, image_size: 16, classes: 4}", "data.a
 
 def recipe(name="resnet8", config="default", changes=(), epochs=1, **content):
     """A recipe on tiny data; `content` are further keys of it."""
-    family = {"cosinegate": "cosinegate", "cgt": "cgt"}.get(name, "resnet")
+    family = name if name in ("cosinegate", "cgt", "router") else "resnet"
     made = load(family, name, config, [*TINY, *changes]).with_dataset("shapes").with_epochs(epochs)
     return parse({**made.content(), **content}, "a test") if content else made
 
@@ -153,6 +153,24 @@ def test_parents_are_made_and_used_again(tmp_path):
     assert (folders[0] / "summary.json").stat().st_mtime_ns == written
     fresh, _ = done(jobs_of(child, tmp_path), tmp_path / "out", fresh=True)
     assert fresh[0].path == folders[0].path and fresh[1].path.name == f"{folders[1].path.name}-2", "a parent stays what it is"
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_is_trained(tmp_path):
+    """Those that --weights names, and those that a parent finds below the data root; in the size of the data."""
+    changes = ["data.validation=8", "data.holdout=16", "data.shapes.image_size=24"]
+    child = recipe("router", "small", changes)
+    torch.save({"fc.weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(GatebenchError, match=r"other.pt holds the weights of another network"):
+        done(jobs_of(child, tmp_path, weights=tmp_path / "other.pt"), tmp_path / "out")
+    with pytest.raises(UsageError, match=r"There are no weights at .*none.pt"):
+        done(jobs_of(child, tmp_path, weights=tmp_path / "none.pt"), tmp_path / "out")
+    expert = {"model": "expert", "config": "squeezenet", "changes": ["model.size=32"]}
+    (tmp_path / "experts").mkdir()
+    (tmp_path / "other.pt").rename(tmp_path / "experts" / "squeezenet1_1.safetensors")
+    other = recipe("router", "small", changes, parents={**child.content()["parents"], "large": expert})
+    with pytest.raises(GatebenchError, match=r"experts/squeezenet1_1.safetensors is not a file of weights that can be read"):
+        done(jobs_of(other, tmp_path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture(scope="module")

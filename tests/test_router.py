@@ -12,7 +12,7 @@ from conftest import Silent
 from test_models import images
 from torch import nn
 
-from gatebench import assignment, stages
+from gatebench import assignment, stages, trained
 from gatebench import recipe as recipes
 from gatebench.contract import Output, Prepare
 from gatebench.data.batches import Batches
@@ -216,8 +216,8 @@ def test_experts_of_other_classes_are_refused_before_anything_is_trained(tmp_pat
     recipe.parents["resnet8"] = recipe.parents["resnet8"].model_copy(update={"changes": ("data.shapes.classes=3",)})
     jobs = plan(recipe, [0], data_root=tmp_path, device="cpu", precision="fp32", threads=1)
     with pytest.raises(UsageError, match=r"parents.resnet8 is trained on other classes \(3\) than the run itself \(10\)"):
-        run(jobs, tmp_path)
-    assert not any(tmp_path.iterdir())
+        run(jobs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def run(jobs, out):
@@ -229,6 +229,16 @@ def pooled(tmp_path_factory):
     """A router's run with its experts and their pool, all times fixed."""
     out = tmp_path_factory.mktemp("routing")
     return run(job(out, TIMES), out), out
+
+
+def test_an_evaluation_reads_the_weights_of_each_expert_once(pooled, monkeypatch):
+    _, out = pooled
+    *experts, last = job(out, TIMES)
+    run = assignment.Assignment([*experts, last], assignment.Place(out), Silent).runs[last.key]
+    read, seen = trained.read_weights, []
+    monkeypatch.setattr(trained, "read_weights", lambda path: seen.append(path) or read(path))
+    stages.evaluate(run, Silent())
+    assert len(seen) == len(set(seen)) == 1 + len(experts)
 
 
 def test_parts_of_experts_router_and_choice_have_no_image_in_common(pooled):

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import product
 
@@ -21,9 +23,11 @@ from gatebench.runs import RunFolder
 from gatebench.sweep import points
 from gatebench.sweep.grid import grid
 from gatebench.sweep.points import counts, timed, untimed
-from gatebench.sweep.table import rows, sheet, timed_points
-from gatebench.untrained import check
+from gatebench.sweep.table import gathered, rows, sheet, timed_points
+from gatebench.untrained import build
 
+HEAVY = ("torchvision", "timm", "torch._dynamo", "torch.utils.flop_counter", "matplotlib", "scipy.stats")
+"""What trains, counts, decodes or draws, and takes a second to import."""
 BLOCKS = ["sweep-lambda", "cosinegate", *GATED]
 EXITS = ["sweep-lambda", "cgt", "--config", "hard", *SMALL, "--epochs", "1", "--set", "data.validation=40"]
 PLACE = {"device": "cpu", "precision": "fp32", "threads": 1}
@@ -39,6 +43,15 @@ def short_times(monkeypatch):
 def untimed_sweeps(monkeypatch):
     """Sweeps that stop before they time anything."""
     monkeypatch.setattr(points, "untimed", lambda runs: [])
+
+
+def heavy(process, command):
+    """What a command imports of these, in a process of its own."""
+    script = "import atexit, sys; from gatebench import cli; atexit.register(lambda: print(*set(sys.modules))); cli.app(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", script, *command], env=process.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "gatebench.stages" in done.stdout.split()
+    return set(HEAVY) & set(done.stdout.split())
 
 
 def lines(out, name):
@@ -87,15 +100,29 @@ def test_a_trade_off_that_is_no_number_is_refused(path, said):
 def test_a_recipe_whose_study_is_left_out_has_no_trade_off():
     left_out = recipes.load("cgt", "cgt", "hard", ["study=null"])
     assert left_out.tradeoff_setting() is None
-    with pytest.raises(UsageError, match="Recipe hard of cgt names no trade-off .*cosinegate balanced"):
+    with pytest.raises(UsageError, match="Recipe hard of cgt names no trade-off .*--config annealed or") as refusal:
         grid(left_out, [0.5])
+    assert "hard or" not in str(refusal.value) and "router" not in str(refusal.value), "other recipes of this model alone"
 
 
 def test_an_empty_list_of_values_is_for_its_study_to_refuse_and_a_sweep_to_fill():
     empty = recipes.load("router", "router", "neighbours-small", ["study.values=[]"])
     with pytest.raises(UsageError, match="study.values: this router has thresholds to choose"):
-        check([empty])
+        build(empty, {})
     assert grid(empty, [0.7, 0.5])[0].study.values == (0.5, 0.7)
+
+
+def test_the_data_set_of_a_stand_in_recipe_takes_that_recipe(gatebench, tmp_path, monkeypatch):
+    """Unless another is named."""
+    planned = []
+    monkeypatch.setattr(stages, "run", lambda jobs, *others: planned.append(jobs[-1].recipe["name"]) or iter(()))
+    tiny = ["--set", "data.shapes={train: 100, test: 10}", "--set", "data.validation=10", "--set", "data.holdout=10", "--threads", "1"]
+    command = ["sweep-lambda", "--values", "0.7", "--dataset", "shapes", *tiny, "--out", str(tmp_path)]
+    done = gatebench(*command)
+    assert "recipe small, which is for shapes, instead of default; --config default takes that one" in done.stderr
+    for name in ("default", "expected", "expected-small"):
+        assert gatebench(*command, "--config", name).stderr == ("0 of 1 done; lambda 0.7, seed 0 next\n")
+    assert planned == ["small", "default", "expected", "expected-small"]
 
 
 def test_a_stand_in_recipe_says_which_setting_it_does_not_take(gatebench, tmp_path):
@@ -105,7 +132,7 @@ def test_a_stand_in_recipe_says_which_setting_it_does_not_take(gatebench, tmp_pa
     assert "The stand-in recipe small does not take --set parents.lite0.epochs=1. Leave it out, or give the data" in said
 
 
-def test_a_sweep_over_a_number_trains_times_and_shows_each_value(gatebench, tmp_path):
+def test_a_sweep_over_a_number_trains_times_and_shows_each_value(gatebench, gatebench_process, tmp_path):
     command = [*BLOCKS, "--values", "1,5", "--seed", "0,1", "--out", str(tmp_path)]
     done = gatebench(*command)
     assert done.returncode == 0, done.stderr
@@ -116,10 +143,10 @@ def test_a_sweep_over_a_number_trains_times_and_shows_each_value(gatebench, tmp_
     assert [(line["tradeoff"], line["seeds"]) for line in table] == [("1", "0, 1"), ("5", "0, 1")]
     assert all(float(line["latency_ms"]) > 0 and line["accuracy_sd"] for line in table)
     assert (tmp_path / "sweep-cosinegate-balanced-shapes.png").read_bytes()[:4] == b"\x89PNG"
-    files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-s[01]-*/**/*")}
+    files = {path: path.stat().st_mtime_ns for path in (*tmp_path.glob("*-s[01]-*/**/*"), *tmp_path.glob("sweep-*"))}
     rows = gatebench.json(*command)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*-s[01]-*/**/*")} == files
-    assert lines(tmp_path, "cosinegate-balanced") == table
+    assert {path: path.stat().st_mtime_ns for path in files} == files, "nothing is made or written again"
+    assert not heavy(gatebench_process, command)
     assert sorted((row["tradeoff"], row["seed"]) for row in rows) == list(product((1.0, 5.0), (0, 1)))
     assert all(row["latency_ms_low"] <= row["latency_ms"] <= row["latency_ms_high"] for row in rows)
 
@@ -128,7 +155,8 @@ def test_a_sweep_over_a_list_trains_once_and_times_every_value(gatebench, tmp_pa
     done = gatebench(*EXITS, "--values", "0.5,0.9", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     (run,) = tmp_path.glob("cgt-hard-*")
-    trained = (run / "epochs.csv").stat().st_mtime_ns
+    trained, picture = (run / "epochs.csv").stat().st_mtime_ns, tmp_path / "sweep-cgt-hard-shapes.png"
+    drawn = picture.read_bytes()
     times = [json.loads(line) for path in sorted(run.glob("times/*.jsonl")) for line in path.read_text().splitlines()]
     assert sorted(row["tradeoff"] for row in times) == [0.5, 0.9] and len({row["policy"] for row in times}) == 1
     assert "budget" in done.stdout and [line["tradeoff"] for line in lines(tmp_path, "cgt-hard")] == ["0.5", "0.9"]
@@ -137,6 +165,7 @@ def test_a_sweep_over_a_list_trains_once_and_times_every_value(gatebench, tmp_pa
     table = lines(tmp_path, "cgt-hard")
     assert [line["tradeoff"] for line in table] == ["0.5", "0.7", "0.9"] and all(line["latency_ms"] for line in table)
     assert list(tmp_path.glob("cgt-hard-*")) == [run] and (run / "epochs.csv").stat().st_mtime_ns == trained
+    assert picture.read_bytes() != drawn
     rows = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
     assert {(row["tradeoff"], f"{row['accuracy']:.10g}") for row in rows if row["policy"] == rows[0]["policy"]} == {
         (float(line["tradeoff"]), line["accuracy"]) for line in table
@@ -201,7 +230,7 @@ def test_ctrl_c_says_how_to_go_on_and_shows_what_is_done(gatebench, tmp_path, mo
         ([*BLOCKS, "--values=-1"], "losses.budget.weight = -1.0 is not allowed: input should be greater than or equal to 0"),
         ([*EXITS, "--values", "0.5,2"], "study.budgets.1 = 2.0 is not allowed: input should be less than or equal to 1"),
         (["sweep-lambda", "rooter", "--values", "1"], "No model is named 'rooter'. Did you mean 'router'?"),
-        (["sweep-lambda", "resnet8", *SMALL, "--values", "1"], "Recipe default of resnet8 names no trade-off to sweep over"),
+        (["sweep-lambda", "resnet8", *SMALL, "--values", "1"], "or take a model whose recipe has it: cosinegate, lag-vgg11,"),
         (["sweep-lambda", "cgt", "--dataset", "cifar10", "--values", "1"], "cifar10 is not below"),
         (["sweep-lambda", "cosinegate"], "gatebench: Give --values, such as --values 0.7,0.8,0.9,1.0."),
     ],
@@ -251,14 +280,14 @@ def test_latency_by_severity_is_that_of_the_timed_inputs_of_that_severity(severe
 
 def test_a_table_holds_one_severity_and_each_reference_once_after_the_values(severe):
     other = replace(severe, points=[{**row, "tradeoff": 0.7} for row in severe.points], times=[])
-    complete = sheet([severe, other], "title")
+    complete = sheet(gathered([severe, other]), "title")
     assert [(line.get("tradeoff"), line.get("reference"), line["accuracy"]) for line in complete.records] == [
         (0.7, None, 80.0), (0.9, None, 80.0), (None, "small alone", 60.0)
     ]  # fmt: skip
     alone = complete.records[-1]
     assert alone["expected_ms"] == 0.7 and not {"latency_ms", "speedup", "seeds"} & alone.keys(), "its time is looked up, and no router's"
-    assert [line["accuracy"] for line in sheet([severe], "title", "severe").records] == [70.0, 40.0]
-    every = sheet([severe, other], "title", every=True).records
+    assert [line["accuracy"] for line in sheet(gathered([severe]), "title", "severe").records] == [70.0, 40.0]
+    every = sheet(gathered([severe, other]), "title", every=True).records
     assert [line.get("severity") for line in every] == [None] * 3 + ["clean"] * 2 + ["severe"] * 3
 
 
@@ -270,7 +299,7 @@ def test_a_reference_is_a_mean_over_seeds_only_where_they_made_different_ones(se
         return replace(severe, points=points, times=[], references=tuple(references))
 
     def reference(*runs):
-        (line,) = (line for line in sheet(runs, "title").records if "reference" in line)
+        (line,) = (line for line in sheet(gathered(runs), "title").records if "reference" in line)
         return line.get("seeds"), line["accuracy"], line["accuracy_low"]
 
     assert reference(seed(0, 60.0), seed(1, 60.0)) == (None, 60.0, 57.0), "the same experts: with their own interval"

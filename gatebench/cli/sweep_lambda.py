@@ -15,6 +15,7 @@ from .console import DataDir, finishing, handle_errors, say, stderr, stdout, who
 if TYPE_CHECKING:
     from ..measure.conditions import Conditions
     from ..report.results import Run
+    from ..runs import RunFolder
 
 
 @handle_errors
@@ -113,14 +114,15 @@ def _say_progress(wanted: list, made: Container[str]) -> None:
 
 def _timed(runs: list["Run"], prepared: training.Prepared, here: "Conditions") -> tuple[list["Run"], bool]:
     """The runs, all timed together unless all were before; and whether that was interrupted."""
-    from .. import timing
-    from ..measure.protocol import FEWEST_ROUNDS
-    from ..profiling.view import rounds_bar
     from ..sweep.points import read, untimed
 
     points = untimed(runs)
     if not points:
         return runs, False
+    from .. import timing
+    from ..measure.protocol import FEWEST_ROUNDS
+    from ..profiling.view import rounds_bar
+
     plan, count = timing.one_by_one(here), len(runs) + sum(map(len, points))
     rounds = f"{FEWEST_ROUNDS} rounds where they take longer"
     stderr.print(f"timing {count} network{'s' * (count > 1)}, for {plan.max_seconds:g} s at most, or {rounds}", highlight=False)
@@ -139,8 +141,7 @@ def _value(run: "Run", prepared: training.Prepared) -> float | None:
 
 
 def _show(runs: list["Run"], out: Path, title: str, as_json: bool) -> None:
-    """Write the table and the picture, and print the table, by severity too."""
-    from ..figures import save
+    """Print the table, by severity too, and write it, with the picture; what is written of the same runs and times stays."""
     from ..report import terminal
     from ..report.formats import to_csv
     from ..report.sheet import slug
@@ -150,13 +151,26 @@ def _show(runs: list["Run"], out: Path, title: str, as_json: bool) -> None:
     headline = runs[0].headline
     folder, name = RunFolder(out), f"sweep-{slug(title)}-{slug(headline['dataset'])}"
     title = f"{title} on {headline['dataset']} ({headline['split']})"
-    folder.write_text(f"{name}.csv", to_csv(table.sheet(runs, title, every=True)))
-    folder.write(f"{name}.png", lambda stream: save(table.picture(runs), stream))
+    points = table.gathered(runs)
+    _write(folder, name, to_csv(table.sheet(points, title, every=True)), runs)
     if as_json:
         typer.echo(json.dumps(table.rows(runs), indent=2, allow_nan=False))
         return
-    terminal.show(stdout, table.sheet(runs, title))
+    terminal.show(stdout, table.sheet(points, title))
     for severity in table.severities(runs):
-        terminal.show(stdout, table.sheet(runs, f"{title}, {severity}", severity))
+        terminal.show(stdout, table.sheet(points, f"{title}, {severity}", severity))
     for kind in ("csv", "png"):
         stdout.print(f"written to {out / name}.{kind}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _write(folder: "RunFolder", name: str, lines: str, runs: list["Run"]) -> None:
+    """Write a table's lines, the picture first: where it is there beside the same lines, it is theirs."""
+    folder.remove(f".{name}.*.writing-*")  # of a process that was killed while it wrote
+    picture, written = folder / f"{name}.png", folder / f"{name}.csv"
+    if picture.exists() and written.exists() and written.read_bytes() == lines.encode():
+        return
+    from ..figures import save
+    from ..sweep import table
+
+    folder.write(picture.name, lambda stream: save(table.picture(runs), stream))
+    folder.write_text(written.name, lines)

@@ -12,6 +12,7 @@ from ..errors import MissingData, UsageError
 from .console import one_of, say, stderr
 
 if TYPE_CHECKING:
+    from ..models.registry import Entry
     from ..recipe import Recipe
 
 FALLBACK_EPOCHS = 7
@@ -62,36 +63,34 @@ def prepare(
     changes: list[str] | None,
     vary: "Callable[[Recipe], Sequence[Recipe]]" = lambda recipe: [recipe],
 ) -> Prepared:
-    """The recipe of a command's options, as `vary` makes recipes of it, all of them checked, their data set read.
+    """The recipe of a command's options, as `vary` makes recipes of it, for a data set that is there.
 
-    A data set that cannot be had is loudly replaced, unless --dataset names it. Raises UsageError for what does not fit together.
+    A data set that cannot be had is loudly replaced, unless --dataset names it. Raises UsageError for options that are not allowed.
     """
     from .. import recipe as recipes
     from ..data.catalogue import data_root
     from ..models import registry
 
     registered = registry.entry(model)
-    recipe = recipes.load(registered.recipes, model, registered.default if config is None else config, changes)
+    recipe = recipes.load(registered.recipes, model, _default(registered, dataset) if config is None else config, changes)
     with stderr.status("loading torch"):
         from ..device import choose_device, choose_precision, default_threads, set_threads
-        from ..untrained import check
-    with stderr.status("checking the recipe"):
-        check(vary(recipe))
+    for each in vary(recipe):
+        each.resolved()
     recipe = recipe if dataset is None else recipe.with_dataset(dataset)
     recipe = recipe.with_epochs(epochs) if epochs else recipe
     computer = choose_device(device)
     set_threads(threads)
     root = data_root(data_dir)
     try:
-        _read_data(recipe, root)
+        _find_data(recipe, root)
     except MissingData as missing:
         if dataset is not None:
             raise
         say(str(missing))
         wanted, other = recipe.data.name, [f"recipe {recipe.fallback}"] if recipe.fallback else []
         recipe = _instead(recipe, registered.recipes, changes, epochs)
-        check(vary(recipe))
-        _read_data(recipe, root)
+        _find_data(recipe, root)
         count = recipe.training.epochs
         length = [f"for {count} epoch{'s' * (count != 1)}"] if count else []
         instead = ", ".join([f"the procedural set `{recipe.data.name}`", *other, *length])
@@ -116,11 +115,25 @@ def choose_executor(name: str, address: str | None) -> Callable:
     return partial(driver.run, address=address)
 
 
-def _read_data(recipe: "Recipe", root: Path) -> None:
-    from ..data.reading import read
+def _default(registered: "Entry", dataset: str | None) -> str:
+    """A model's default recipe; the one that stands in for it where that is for the data set of --dataset."""
+    from .. import recipe as recipes
+
+    name, fallback = registered.default, ""
+    if dataset:
+        fallback = recipes.load(registered.recipes, registered.name, name).fallback
+    if not fallback or recipes.load(registered.recipes, registered.name, fallback).data.name != dataset:
+        return name
+    instead = f"recipe {fallback}, which is for {dataset}, instead of {name}; --config {name} takes that one"
+    stderr.print(instead, highlight=False, soft_wrap=True)
+    return fallback
+
+
+def _find_data(recipe: "Recipe", root: Path) -> None:
+    from ..data.reading import describe
 
     with stderr.status(f"loading {recipe.data.name}"):
-        read(recipe.data, root)
+        describe(recipe.data, root)
 
 
 def _instead(recipe: "Recipe", family: str, changes: list[str] | None, epochs: int | None) -> "Recipe":

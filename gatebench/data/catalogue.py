@@ -32,6 +32,8 @@ class Named:
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Mean and deviation that the papers print; none: those of the training pixels."""
     mirrors: bool = True
+    further: tuple[str, ...] = ()
+    """Files that it keeps beside that."""
 
 
 CATALOGUE = {
@@ -41,7 +43,7 @@ CATALOGUE = {
     "cifar100": Named("CIFAR100", 100, (32, 32, 3), 50_000, 10_000, "cifar-100-python"),
     "mnist": Named("MNIST", 10, (28, 28, 1), 60_000, 10_000, "MNIST/raw", mirrors=False),
     "fashion-mnist": Named("FashionMNIST", 10, (28, 28, 1), 60_000, 10_000, "FashionMNIST/raw"),
-    "svhn": Named("SVHN", 10, (32, 32, 3), 73_257, 26_032, "train_32x32.mat", mirrors=False),
+    "svhn": Named("SVHN", 10, (32, 32, 3), 73_257, 26_032, "train_32x32.mat", mirrors=False, further=("test_32x32.mat",)),
 }
 NAMES = [*CATALOGUE, "intel-scenes", "indian-pines", "shapes"]
 
@@ -56,6 +58,21 @@ def is_on_disk(name: str, root: Path) -> bool:
     if name == "intel-scenes":
         return find_splits(root) is not None
     return _has_files(root / CATALOGUE[name].folder) or (root / f"{name}.npz").is_file()
+
+
+def files(name: str, root: Path) -> list[Path]:
+    """Files and folders that a data set is read from, whether they are there or not; none of `shapes`."""
+    if name == "shapes":
+        return []
+    if name == "intel-scenes":
+        return [root / name / split for split in find_splits(root) or ()]
+    if name == "indian-pines":
+        return [root / name]
+    if name in CATALOGUE:
+        named = CATALOGUE[name]
+        return [root / each for each in (named.folder, *named.further, f"{name}.npz")]
+    path = Path(name).expanduser()
+    return [path / "train", path / "test"] if path.is_dir() else [path]
 
 
 def _has_files(path: Path) -> bool:

@@ -7,8 +7,6 @@ The public files (Purdue University, 10.4231/R7RX991C; as Matlab arrays at ehu.e
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.ndimage import maximum_filter
 
 from ..errors import GatebenchError, MissingData, UsageError, first_line
 from .images import Dataset, Images, channel_statistics
@@ -90,11 +88,15 @@ def _whole(array: np.ndarray, most: int) -> bool:
 
 def _reaches(part: np.ndarray) -> np.ndarray:
     """Pixels whose patch holds a pixel of `part`."""
+    from scipy.ndimage import maximum_filter
+
     return maximum_filter(part, PATCH)
 
 
 def _read(folder: Path, name: str) -> np.ndarray:
     """An array from NAME.npy, or from NAME.mat, where it is the only one."""
+    from scipy.io import loadmat
+
     try:
         if (folder / f"{name}.npy").is_file():
             return np.load(folder / f"{name}.npy")

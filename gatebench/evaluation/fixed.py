@@ -6,7 +6,6 @@ Shapes: K choices, such as exits or experts.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.integrate import trapezoid
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Mix:
 
     def mean_accuracy(self, accuracies: np.ndarray, costs: np.ndarray, low: float, high: float) -> float:
         """Mean over all mean costs from `low` to `high`, which differ: the area under the chord over its width."""
+        from scipy.integrate import trapezoid  # takes its time
+
         at, worth = self._line(accuracies, costs)
         inside = at[(at > low) & (at < high)]
         places = np.concatenate([[low], inside, [high]])

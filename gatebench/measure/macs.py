@@ -4,7 +4,6 @@ import copy
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_macs(module: nn.Module, *shapes: tuple[int, ...]) -> int:
@@ -13,6 +12,8 @@ def count_macs(module: nn.Module, *shapes: tuple[int, ...]) -> int:
     Runs on the meta device, without arithmetic. Convolutions and matrix products count, element-wise work does not, as is usual in the
     field. `FlopCounterMode` counts two operations a MAC.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # takes its time
+
     copied = copy.deepcopy(module).to("meta").eval()
     inputs = [torch.empty(shape, device="meta") for shape in shapes]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -117,13 +117,20 @@ def measure(
 
 
 def _warm_up(groups: list[Group], inputs: int, clock: Clock, order: np.random.Generator, max_seconds: float) -> tuple[int, int]:
-    """Run until the time of a round is steady or `max_seconds` are spent. Returns the inputs of a turn, and the rounds it took."""
+    """Run until the time of a round is steady or `max_seconds` are spent, one round at least: each subject has then run each input.
+
+    Returns the inputs of a turn, and the rounds it took.
+    """
     started = time.perf_counter()
     turn, medians = 1, []
-    while len(medians) < 2 or (abs(medians[-1] / medians[-2] - 1) > STEADY and time.perf_counter() - started < max_seconds):
+    while not medians or (not _steady(medians) and time.perf_counter() - started < max_seconds):
         medians.append(float(np.nanmedian(_round(groups, inputs, turn, clock, order))))
         turn = int(np.clip(TURN / medians[-1], 1, min(LONGEST_TURN, inputs)))
     return turn, len(medians)
+
+
+def _steady(medians: list[float]) -> bool:
+    return len(medians) > 1 and abs(medians[-1] / medians[-2] - 1) <= STEADY
 
 
 def _round(groups: list[Group], inputs: int, turn: int, clock: Clock, order: np.random.Generator) -> np.ndarray:

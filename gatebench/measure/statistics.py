@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 RESAMPLES = 1000
+_PARTS = 50
+"""In which resamples are computed: at once they are large, one by one they are slow."""
 NO_SAVING = 0.01
 """A smaller share of MACs saved counts as no saving."""
 FEWEST_INPUTS = {90: 64, 99: 662}
@@ -41,6 +42,8 @@ class Estimate:
 
 def wilson(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a share, in percent."""
+    from scipy.stats import binomtest  # takes its time
+
     interval = binomtest(correct, total).proportion_ci(confidence, method="wilson")
     return 100 * interval.low, 100 * interval.high
 
@@ -52,8 +55,13 @@ def per_input(seconds: np.ndarray) -> np.ndarray:
 
 def bootstrap(statistic: Callable[[np.ndarray, np.ndarray], np.ndarray], rounds: int, inputs: int, seed: int = 0) -> np.ndarray:
     """`statistic(round numbers [R], input numbers [N])` for resampled rounds and inputs: [RESAMPLES, ...]."""
+    return np.array([statistic(*drawn) for drawn in _draws(rounds, inputs, seed)])
+
+
+def _draws(rounds: int, inputs: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Round numbers [R] and input numbers [N] of each resample."""
     draw = np.random.default_rng(seed)
-    return np.array([statistic(draw.integers(0, rounds, rounds), draw.integers(0, inputs, inputs)) for _ in range(RESAMPLES)])
+    return [(draw.integers(0, rounds, rounds), draw.integers(0, inputs, inputs)) for _ in range(RESAMPLES)]
 
 
 def interval(value: float, resampled: np.ndarray) -> Estimate:
@@ -64,8 +72,9 @@ def interval(value: float, resampled: np.ndarray) -> Estimate:
 
 def mean_latency(seconds: np.ndarray) -> Estimate:
     """Mean over inputs of their typical time, in seconds."""
-    resampled = bootstrap(lambda rounds, inputs: np.median(seconds[rounds][:, inputs], axis=0).mean(), *seconds.shape)
-    return interval(per_input(seconds).mean(), resampled)
+    rounds, inputs = map(np.array, zip(*_draws(*seconds.shape), strict=True))
+    medians = np.concatenate([np.median(seconds[some], axis=1) for some in np.array_split(rounds, _PARTS)])
+    return interval(per_input(seconds).mean(), np.take_along_axis(medians, inputs, 1).mean(1))
 
 
 def percentile(seconds: np.ndarray, rank: int) -> Estimate | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from .. import recipe as recipes
 from ..errors import UsageError
+from ..models import registry
 from ..recipe import Recipe
 
 
@@ -19,10 +20,18 @@ def grid(recipe: Recipe, values: Sequence[float]) -> list[Recipe]:
     """
     setting = recipe.tradeoff_setting()
     if setting is None:
-        raise UsageError(
-            f"Recipe {recipe.name} of {recipe.model.name} names no trade-off to sweep over. Add `tradeoff: PATH` to a recipe's file, or"
-            f" take one that has it: {', '.join(recipes.with_tradeoff())}."
-        )
+        named = f"Recipe {recipe.name} of {recipe.model.name} names no trade-off to sweep over"
+        raise UsageError(f"{named}. Add `tradeoff: PATH` to a recipe's file, or take {_others(recipe)}.")
     if isinstance(setting, list):
         return [recipes.changed(recipe, [f"{recipe.tradeoff}={json.dumps(sorted(values))}"])]
     return [recipes.changed(recipe, [f"{recipe.tradeoff}={value}"]) for value in values]
+
+
+def _others(recipe: Recipe) -> str:
+    """Recipes of the same model that name their trade-off; where there is none, models."""
+    own = [name for name in recipes.with_tradeoff(registry.entry(recipe.model.name).recipes) if name != recipe.name]
+    if own:
+        return f"a recipe that has it: --config {' or '.join(own)}"
+    entries = filter(None, map(registry.registered, registry.list_models()))
+    models = [entry.name for entry in entries if entry.default in recipes.with_tradeoff(entry.recipes)]
+    return f"a model whose recipe has it: {', '.join(models)}"

@@ -13,7 +13,6 @@ import pandas as pd
 
 from ..measure.statistics import Estimate, mean_latency
 from ..models import registry
-from ..report import front, front_figure
 from ..report.claims import seeds_of
 from ..report.declared import cell_of_group, heading_of, shares_heading, shares_of_group, tradeoff_heading
 from ..report.groups import BEHAVIOUR, Group, groups
@@ -49,16 +48,15 @@ def timed_points(run: Run) -> list[dict]:
     return [row | _times(run, row) | _known_with_times(run, row) for row in swept(run)]
 
 
-def sheet(runs: Sequence[Run], title: str, severity: str | None = None, every: bool = False) -> Sheet:
-    """The lines of one severity, or of the whole scored part; with `every` both. Student's intervals where there are several seeds.
+def sheet(points: Sequence[Group], title: str, severity: str | None = None, every: bool = False) -> Sheet:
+    """The lines of one severity, or of the whole scored part, of what `gathered` gave; with `every` both.
 
-    In this order: values of the trade-off from the least on, then each reference once.
+    Student's intervals where there are several seeds.
     """
-    members = [each for each in _members(runs) if every or each.row.get("severity") == severity]
-    columns = runs[0].columns
+    members = [each for each in points if every or each.row.get("severity") == severity]
     rows = [row for group in members for row in group.rows]
-    shares, own = shares_heading(rows), members[0].columns if members else ()
-    extra, tradeoff = [heading_of(column, rows) for column in own], tradeoff_heading(each for each in columns if each.name == "tradeoff")
+    shares, own, declared = shares_heading(rows), points[0].columns, points[0].runs[0].columns
+    extra, tradeoff = [heading_of(column, rows) for column in own], tradeoff_heading(each for each in declared if each.name == "tradeoff")
     lines = [
         (
             group.row.get("tradeoff"), group.row.get("reference"), group.row.get("severity") if every else None,
@@ -79,13 +77,19 @@ def severities(runs: Sequence[Run]) -> list[str]:
 
 def picture(runs: Sequence[Run]):
     """The front of the whole scored part, as a figure: accuracy against latency where all was timed, else against executed MACs."""
+    from ..report import front, front_figure  # what draws takes its time
+
     complete = [replace(run, points=[row for row in run.points if "severity" not in row]) for run in runs]
     timed_all = all(timed(run, row) for run in complete for row in swept(run))
     return front_figure.front(front.panels(complete, groups(complete), "latency_ms" if timed_all else "macs_executed"))
 
 
-def _members(runs: Sequence[Run]) -> list[Group]:
-    """Rows that differ in the seed alone; a reference counts as in `rows`."""
+def gathered(runs: Sequence[Run]) -> list[Group]:
+    """Operating points with their times, those together that differ in the seed alone; a reference counts as in `rows`.
+
+    The whole scored part comes first, then one severity after the other; in each, values of the trade-off from the least on, then
+    references.
+    """
     made: dict[tuple, Group] = defaultdict(Group)
     order = [None, *severities(runs)]
     for run in runs:

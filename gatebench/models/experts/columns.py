@@ -2,6 +2,8 @@
 
 from ...row import Column
 
+TABLE = "routing.csv"
+"""Of a run: its curves of accuracy against looked-up time."""
 COLUMNS = (
     Column(
         name="tradeoff", kind="number", heading="lambda", digits=2,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .pictures import TABLE
+from .columns import TABLE
 
 GAIN = ("mix_gain", "mix_gain_low", "mix_gain_high")
 

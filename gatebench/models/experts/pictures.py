@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 from ...errors import GatebenchError
 from ...figures import COLOURS, GATED, LINE, MARKS, RIVAL, STYLE, legend_above, single_axes
 from ...runs import RunFolder
+from .columns import TABLE
 
-TABLE, LARGEST = "routing.csv", 1_000_000
-"""Drawn from, and its most bytes."""
+LARGEST = 1_000_000
+"""Bytes of the table that is drawn."""
 
 
 def pictures(folder: RunFolder) -> dict[str, Figure]:
