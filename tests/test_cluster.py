@@ -1,5 +1,6 @@
 """Runs on a cluster: options, files in transit, a worker's task, and with Ray the same rows whatever is killed."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -9,11 +10,12 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import GATED, Command, Silent, copied
+from conftest import GATED, Command, Silent, copied, routers
 
 from gatebench import assignment, stages
 from gatebench import recipe as recipes
@@ -22,15 +24,10 @@ from gatebench.cli.training import choose_executor
 from gatebench.errors import UsageError
 from gatebench.plan import plan
 from gatebench.runs import RunFolder, choose_folder
-from gatebench.sweep import cluster, parcel, points, worker
+from gatebench.sweep import cluster, driver, parcel, points, worker
 
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'gatebench[ray]'")
 BLOCKS = ["sweep-lambda", "cosinegate", *GATED, "--values", "1,5"]
-MEASURED = ["sweep-lambda", "--config", "small", "--values", "0.6,0.9", "--threads", "1", "--epochs", "2"]
-for change in ("data.shapes.train=320", "data.shapes.test=30", "data.shapes.image_size=20", "data.validation=20", "data.holdout=40",
-               "model.gater.size=20", "training.batch_size=16"):  # fmt: skip
-    MEASURED += ["--set", change]
-ROUTER = [*MEASURED, "--set", "model.latency_ms=[1.0, 2.0, 4.0]"]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +37,29 @@ def home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def gatebench(home) -> Command:
-    return Command(home)
+def gatebench(home, tmp_path) -> Command:
+    command = Command(home)
+    command.environment |= scratch_in(tmp_path)
+    return command
+
+
+def scratch_in(folder: Path) -> dict[str, str]:
+    """Variables with which workers keep there what they leave where they are killed; Ray itself wants a short path."""
+    return {"TMPDIR": str(folder), "RAY_TMPDIR": tempfile.gettempdir()}
+
+
+@pytest.fixture(autouse=True)
+def bounded() -> Iterator[None]:
+    """A cluster that hangs fails its test."""
+
+    def fail(number, frame):
+        pytest.fail("it hangs")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(400)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(autouse=True)
@@ -214,84 +232,127 @@ def parent(process: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def local(home):
-    """A sweep in this process, by which those on a cluster are judged."""
+def long(home) -> list[str]:
+    """A sweep of runs that take so long that two of them are under way at once."""
+    epochs = ["--epochs", "20", "--set", "parents.sharp.epochs=12", "--set", "parents.blurred.epochs=12"]
+    return [*routers(home, "[1.0, 2.0]"), *epochs]
+
+
+@pytest.fixture(scope="module")
+def local(home, long) -> Path:
+    """The results of a sweep in this process, by which those on a cluster are judged."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(points, "untimed", lambda runs: [])
-        done = Command(home)(*BLOCKS, "--out", str(home / "results"))
+        done = Command(home)(*long, "--out", str(home / "results"))
     assert done.returncode == 0, done.stderr
     return home / "results"
 
 
+def check_same(out: Path, local: Path) -> None:
+    """Fails where results are not those of a sweep without a cluster, or anything unfinished is left."""
+    assert len(rows(out)) == 4 and rows(out) == rows(local) and tables(out) == tables(local)
+    here, there = (sorted(path.relative_to(each) for path in each.rglob("*")) for each in (local, out))
+    assert here == there
+
+
+@pytest.fixture
+def checkpoints(monkeypatch) -> list:
+    """Functions that are called with a run's folder once a checkpoint of it was brought back."""
+    heard, write = [], RunFolder.write
+
+    def write_and_tell(folder, name, fill):
+        write(folder, name, fill)
+        if name == "resume.pt":
+            for each in heard:
+                each(folder)
+
+    monkeypatch.setattr(RunFolder, "write", write_and_tell)
+    monkeypatch.setattr(cluster, "default_threads", lambda: 2)  # on any machine there are two workers
+    return heard
+
+
 @pytest.mark.slow
 @with_ray
-def test_a_router_s_sweep_on_a_cluster_gives_the_same_rows(gatebench, tmp_path):
-    for name, options in (("local", []), ("cluster", ["--executor", "ray"])):
-        done = gatebench(*ROUTER, *options, "--out", str(tmp_path / name))
-        assert done.returncode == 0, done.stderr
-    assert "outputs of its parents are computed" in done.stderr and "done (5 of 5 done, 0 with the cluster)" in done.stderr
-    here, there = rows(tmp_path / "local"), rows(tmp_path / "cluster")
-    assert len(here) == 5 and here == there and tables(tmp_path / "local") == tables(tmp_path / "cluster")
-    pools = [sorted(path.name for path in out.glob("pool-*/*")) for out in (tmp_path / "local", tmp_path / "cluster")]
-    assert pools[0] == pools[1] and len(pools[0]) == 4
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cluster").glob("*/*")}
-    again = gatebench(*ROUTER, "--out", str(tmp_path / "cluster"))
+def test_two_workers_give_the_rows_of_a_sweep_without_a_cluster(gatebench, long, local, checkpoints, tmp_path):
+    out, seen = tmp_path / "out", []
+
+    def look(folder):
+        under_way = [path.parent.name for path in out.glob("*/resume.pt") if not (path.parent / "summary.json").exists()]
+        seen.append((folder.path.name, set(under_way), set(workers())))
+
+    checkpoints.append(look)
+    done = gatebench(*long, "--executor", "ray", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    for model in ("resnet8", "router"):
+        at_once = [(runs, processes) for name, runs, processes in seen if name.startswith(model)]
+        assert any(len(runs) == len(processes) == 2 for runs, processes in at_once), "two runs went on in two processes"
+    assert "outputs of its parents are computed" in done.stderr and "done (4 of 4 done, 0 with the cluster)" in done.stderr
+    check_same(out, local)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*")}
+    again = gatebench(*long, "--out", str(out))
     assert again.returncode == 0 and {path: path.stat().st_mtime_ns for path in before} == before
 
 
 @pytest.mark.slow
 @with_ray
 def test_times_of_experts_on_a_cluster_are_measured_once_for_all_runs(gatebench, tmp_path):
-    there, here = tmp_path / "there", tmp_path / "here"
-    done = gatebench(*MEASURED, "--seed", "0,1", "--executor", "ray", "--out", str(there))
+    there, here, measured = tmp_path / "there", tmp_path / "here", [*routers(tmp_path, "measured"), "--seed", "0,1"]
+    done = gatebench(*measured, "--executor", "ray", "--out", str(there))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("rounds") == 1
     (pool,) = there.glob("pool-*")
-    (measured,) = json.loads((pool / "pool.json").read_text())["times"]
-    routers = [recipes.read(folder / "recipe.yaml").model.options["latency_ms"] for folder in there.glob("router-*")]
-    assert routers == [list(measured["latency_ms"].values())] * 4
-    for expert in there.glob("resnet*"):
+    (stored,) = json.loads((pool / "pool.json").read_text())["times"]
+    vectors = [recipes.read(folder / "recipe.yaml").model.options["latency_ms"] for folder in there.glob("router-*")]
+    assert vectors == [list(stored["latency_ms"].values())] * 4
+    for expert in there.glob("resnet8-*"):
         copied(expert, here)
     (here / pool.name).mkdir()
     shutil.copy(pool / "pool.json", here / pool.name)
-    local = gatebench(*MEASURED, "--seed", "0,1", "--out", str(here))
-    assert local.returncode == 0, local.stderr
-    assert len(rows(here)) == 7 and rows(here) == rows(there) and tables(here) == tables(there)
+    without = gatebench(*measured, "--out", str(here))
+    assert without.returncode == 0, without.stderr
+    assert len(rows(here)) == 6 and rows(here) == rows(there) and tables(here) == tables(there)
 
 
 @pytest.mark.slow
 @with_ray
-def test_a_worker_that_is_killed_costs_one_retry(gatebench, local, tmp_path, monkeypatch):
-    killed, write = [], RunFolder.write
+@pytest.mark.parametrize(("model", "count"), [("resnet8", 1), ("router", 2)])
+def test_workers_that_are_killed_while_they_train_cost_one_retry(gatebench, long, local, checkpoints, tmp_path, model, count):
+    killed = []
 
-    def kill_once(folder, name, fill):
-        write(folder, name, fill)
-        if name == "resume.pt" and not killed:
-            killed.extend(workers())
+    def kill(folder):
+        if folder.path.name.startswith(model) and not killed:
+            killed.extend(workers()[:count])
             for process in killed:
                 os.kill(process, signal.SIGKILL)
 
-    monkeypatch.setattr(RunFolder, "write", kill_once)
-    done = gatebench(*BLOCKS, "--executor", "ray", "--out", str(tmp_path / "out"))
+    checkpoints.append(kill)
+    done = gatebench(*long, "--executor", "ray", "--out", str(tmp_path / "out"))
     assert done.returncode == 0 and killed, done.stderr
-    said = done.stderr.count("its worker was lost; it goes on after what was brought back")
-    assert 1 <= said <= len(killed)
-    assert rows(tmp_path / "out") == rows(local) and tables(tmp_path / "out") == tables(local)
+    assert done.stderr.count("its worker was lost; it goes on after what was brought back") == len(killed)
+    check_same(tmp_path / "out", local)
 
 
 @pytest.mark.slow
 @with_ray
-def test_a_driver_that_is_killed_goes_on_where_it_was(gatebench, gatebench_forks, local, tmp_path):
-    out = tmp_path / "out"
-    driver = gatebench_forks.start(*BLOCKS, "--executor", "ray", "--out", str(out), dies_writing="columns.json")
-    driver.communicate()
-    assert driver.returncode == -signal.SIGKILL
-    trained = len(list(out.glob("*/resume.pt")))
-    assert trained and not list(out.glob("*/summary.json"))
-    done = gatebench(*BLOCKS, "--executor", "ray", "--out", str(out))
+def test_a_worker_that_is_killed_while_it_computes_outputs_costs_one_retry(gatebench, long, local, tmp_path, monkeypatch):
+    for expert in local.glob("resnet8-*"):
+        copied(expert, tmp_path / "out")
+    killed, send = [], driver.Driver._send
+
+    def send_and_kill(self, sent):
+        send(self, sent)
+        until = time.monotonic() + 60
+        while not killed and time.monotonic() < until:
+            killed.extend(workers())
+            time.sleep(0.01)
+        if sent.attempt == 1 and sent.pool:
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(driver.Driver, "_send", send_and_kill)
+    done = gatebench(*long, "--executor", "ray", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("epoch 1/1") == 2 - trained, "what was brought back is not trained again"
-    assert rows(out) == rows(local) and tables(out) == tables(local)
+    assert done.stderr.count("its worker was lost") == len(killed) == 1
+    check_same(tmp_path / "out", local)
 
 
 @pytest.mark.slow
@@ -319,14 +380,43 @@ def test_ctrl_c_leaves_nothing_half_written(gatebench_process, tmp_path):
 
 @pytest.mark.slow
 @with_ray
-def test_a_run_that_fails_does_not_stop_the_others(gatebench, local, tmp_path):
-    broken, other = (RunFolder(copied(run.parent, tmp_path / "out")) for run in sorted(local.glob("*/rows.jsonl")))
+def test_a_run_that_fails_does_not_stop_the_others(gatebench, local, long, tmp_path):
+    out = tmp_path / "out"
+    for run in local.glob("r*-s0-*"):
+        copied(run, out)
+    broken, other = (RunFolder(path) for path in sorted(out.glob("router-*")))
     for folder in (broken, other):
         folder.remove("summary.json", "model.safetensors")
     broken.write_text("resume.pt", "not one")
-    refused = gatebench.refused(*BLOCKS, "--executor", "ray", "--out", str(tmp_path / "out"), code=1)
-    assert f"{broken / 'resume.pt'} is damaged" in refused and "1 of 2 runs failed" in refused
+    refused = gatebench.refused(*long, "--executor", "ray", "--out", str(out), code=1)
+    assert f"{broken / 'resume.pt'} is damaged" in refused and "1 of 4 runs failed" in refused
     assert other.finished and not broken.finished
+
+
+@pytest.mark.slow
+@with_ray
+def test_a_disk_that_is_full_costs_no_other_run(gatebench, long, local, tmp_path):
+    out, failed, write = tmp_path / "out", [], RunFolder.write
+    for folder in (*local.glob("resnet8-*"), *local.glob("pool-*")):
+        copied(folder, out)
+
+    def fill(stream):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_or_fail(folder, name, original):
+        if name == "resume.pt" and not failed:
+            failed.append(folder)
+        write(folder, name, fill if folder.path in [each.path for each in failed] else original)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "write", write_or_fail)
+        refused = gatebench.refused(*long, "--executor", "ray", "--out", str(out), code=1)
+    (full,) = failed
+    assert f"Cannot write {full / 'resume.pt'}: the disk is full. What was written before is kept" in refused
+    assert "1 of 4 runs failed" in refused and len(list(out.glob("router-*/summary.json"))) == 1
+    done = gatebench(*long, "--executor", "ray", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    check_same(out, local)
 
 
 @pytest.mark.slow

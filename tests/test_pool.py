@@ -1,16 +1,14 @@
-"""The pool of a router's experts: what a kill or a full disk leaves of it, and what the same command makes of that."""
+"""The pool of a router's experts: what a damaged file or a full disk leaves of it, and what the same command makes of that."""
 
 import errno
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
-import time
+from fnmatch import fnmatch
 from pathlib import Path
 
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from conftest import Command, copied
@@ -34,9 +32,12 @@ SHORT = [*SWEEP, "--values", "0.7", "--epochs", "1"]
 FULL = "the disk is full. What was written before is kept; make room or choose another --out, then run the same command again."
 
 
+SHORTENED = {"INPUTS": 8, "ROUNDS": 5, "SECONDS": 1.0}
+
+
 def shorten(patch) -> None:
     """In this process experts are timed for a moment, and sweeps not at all."""
-    for name, value in (("INPUTS", 8), ("ROUNDS", 5), ("SECONDS", 1.0)):
+    for name, value in SHORTENED.items():
         patch.setattr(timing, name, value)
     patch.setattr(points, "untimed", lambda runs: [])
 
@@ -81,54 +82,28 @@ def content(out: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
-def wait_for(happened, process) -> None:
-    until = time.monotonic() + 120
-    while not happened() and time.monotonic() < until:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    assert happened()
-
-
-# Killed
-
-
-@pytest.mark.slow
-def test_a_sweep_killed_while_it_times_writes_and_trains_ends_with_the_same_table(gatebench, gatebench_forks, tmp_path):
-    out, unbroken = tmp_path / "out", tmp_path / "unbroken"
-    command = [*SWEEP, "--values", "0.6,0.9", "--epochs", "8", "--out"]
-
-    process = gatebench_forks.start(*command, str(out))
-    wait_for(lambda: process.files[1].exists() and "rounds" in process.files[1].read_text(), process)
-    time.sleep(0.5)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL and len(list(out.glob("resnet*/summary.json"))) == 3
-    assert not list(out.glob("pool-*/pool.json"))
-
-    process = gatebench_forks.start(*command, str(out), dies_writing="train.parquet")
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    (stored,) = times_of(out)
-    assert list(pool_of(out).glob(".train.parquet.writing-*")) and not list(pool_of(out).glob("*.parquet"))
-
-    process = gatebench_forks.start(*command, str(out))
-    wait_for(lambda: list(out.glob("router-*/resume.pt")), process)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL and not list(out.glob("router-*/summary.json"))
-
-    done = gatebench(*command, str(out))
-    assert done.returncode == 0, done.stderr
-    assert "goes on after epoch" in done.stderr and "rounds" not in done.stderr and times_of(out) == [stored]
-    assert not list(out.glob("*/.*")), "neither a lock nor a temporary file is left"
-    with_experts_of(out, unbroken, "pool.json")
-    assert gatebench(*command, str(unbroken)).returncode == 0
-    assert len(rows(out)) == 5 and rows(out) == rows(unbroken) and tables(out) == tables(unbroken)
-    for part in ("train", "validation", "test"):
-        pd.testing.assert_frame_equal(*(pd.read_parquet(pool_of(each) / f"{part}.parquet") for each in (out, unbroken)))
-
-
 # What is changed by hand
+
+
+def test_an_expert_that_is_gone_is_made_again_only_for_a_new_router(gatebench, swept, tmp_path):
+    out = Path(shutil.copytree(swept, tmp_path / "out"))
+    (gone,) = out.glob("resnet8-*")
+    shutil.rmtree(gone)
+    assert gatebench(*SHORT, "--out", str(out)).returncode == 0 and not gone.exists()
+    done = gatebench(*SHORT, "--values", "0.7,0.8", "--out", str(out))
+    assert done.returncode == 0 and "resnet8 clean on shapes, seed 0: epoch 1/1" in done.stderr, done.stderr
+    assert rows(out).items() > rows(swept).items() and len(rows(out)) == 5 and len(list(out.glob("pool-*"))) == 1
+
+
+def test_an_expert_with_the_weights_of_another_network_is_named(gatebench, swept, tmp_path):
+    out = Path(shutil.copytree(swept, tmp_path / "out"))
+    (expert,), (other,) = out.glob("resnet14-*"), out.glob("resnet26-*")
+    shutil.copy(other / "model.safetensors", expert)
+    before = content(out)
+    said = gatebench.refused(*SHORT, "--values", "0.7,0.8", "--out", str(out), code=1)
+    assert f"{expert / 'model.safetensors'} holds the weights of another network: " in said
+    assert content(out).items() >= before.items(), "the table too: the new router is not in it"
+    assert gatebench(*SHORT, "--out", str(out)).returncode == 0 and tables(out) == tables(swept)
 
 
 def test_times_that_are_deleted_are_measured_again(gatebench, swept, tmp_path):
@@ -181,7 +156,7 @@ def test_a_sweep_is_published_with_its_pool(swept, tmp_path):
 
 @pytest.fixture
 def full(monkeypatch):
-    """Call with a file's name, and after how many times that it was written the disk is full."""
+    """Call with a pattern of a file's name, and after how many such files that were written the disk is full."""
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full, which answers as a full disk does")
     create = tempfile.mkstemp
@@ -191,7 +166,7 @@ def full(monkeypatch):
 
         def create_or_fail(*arguments, prefix=None, **options):
             descriptor, path = create(*arguments, prefix=prefix, **options)
-            if prefix == f".{name}.writing-":
+            if fnmatch(prefix or "", f".{name}.writing-"):
                 written.append(path)
                 if len(written) > after:
                     os.close(descriptor)
@@ -238,6 +213,42 @@ def test_outputs_that_find_the_disk_full_leave_those_that_were_computed(gatebenc
     assert done.returncode == 0, done.stderr
     assert f"resnet14 on the {part} part" in done.stderr and f"resnet8 on the {part} part" not in done.stderr
     assert rows(out) == rows(swept) and tables(out) == tables(swept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["*Z.csv", "*Z.jsonl"])
+def test_a_sweep_s_times_that_find_the_disk_full_leave_its_routers_and_a_table(gatebench, swept, tmp_path, full, monkeypatch, name):
+    out = Path(shutil.copytree(swept, tmp_path / "out"))
+    (router,) = out.glob("router-*")
+    before = content(router)
+    monkeypatch.undo()
+    for each, value in SHORTENED.items():
+        monkeypatch.setattr(timing, each, value)
+    full(name)
+    said = gatebench.refused(*SHORT, "--out", str(out), code=1)
+    assert f"Cannot write {router / 'times'}" in said and FULL in said
+    assert tables(out) == tables(swept) and content(router).items() >= before.items()
+    monkeypatch.undo()
+    for each, value in SHORTENED.items():
+        monkeypatch.setattr(timing, each, value)
+    assert gatebench(*SHORT, "--out", str(out)).returncode == 0
+    assert sorted(path.suffix for path in router.glob("times/*")) == [".csv", ".json", ".jsonl"] and not list(router.glob("times/.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv", "png"])
+def test_a_table_or_a_picture_that_finds_the_disk_full_is_written_by_the_next_command(gatebench, swept, tmp_path, full, monkeypatch, kind):
+    out = Path(shutil.copytree(swept, tmp_path / "out"))
+    file = out / f"sweep-router-small-shapes.{kind}"
+    before = content(out)
+    full(file.name)
+    assert f"Cannot write {file}: {FULL}" in gatebench.refused(*SHORT, "--values", "0.7,0.8", "--out", str(out), code=1)
+    assert content(out).items() >= {path: each for path, each in before.items() if path.parent != out}.items() and file.exists()
+    monkeypatch.undo()
+    shorten(monkeypatch)
+    done = gatebench(*SHORT, "--values", "0.7,0.8", "--out", str(out))
+    assert done.returncode == 0 and "epoch 1/1" not in done.stderr, done.stderr
+    assert ",0.8," in f",{tables(out)['sweep-router-small-shapes.csv']}".replace("\n", "\n,") and not list(out.glob(".*"))
 
 
 def test_a_lock_that_finds_the_disk_full_is_said_and_removed(tmp_path, monkeypatch):

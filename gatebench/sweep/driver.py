@@ -120,7 +120,11 @@ class Driver:
             self.join()
             self.joined = True
         run, job = sent.run, sent.job
-        if not sent.pool and sent.attempt == 1:
+        pool = pool_of(run.inside, run.job, self.place.out).folder
+        if sent.attempt == 1 and sent.pool:
+            with contextlib.suppress(GatebenchError), pool.locked():  # where another process writes to it, nothing is left over
+                pool.remove_leftovers()
+        elif sent.attempt == 1:
             sent.held.enter_context(run.folder.locked())
             run.folder.remove_leftovers()
         data = load_data(job).describe()["digest"]
@@ -128,7 +132,7 @@ class Driver:
         task = worker.Task(here, bool(sent.pool), data, code_digest(job.recipe["model"]["name"]))
         parcels = [self._ref(folder) for folder in _ancestors(run)]
         if run.inside:
-            parcels.append(ray.put(pack(pool_of(run.inside, run.job, self.place.out).folder)))
+            parcels.append(ray.put(pack(pool)))
         start = Parcel(".start", {run.start.name: run.start.read_bytes()}) if run.start else None
         perform = ray.remote(num_returns="streaming", max_retries=0, **cluster.needs(job))(worker.perform)
         self.sent[perform.remote(task, ray.put(pack(run.folder)), *parcels, start=start)] = sent
