@@ -1,47 +1,72 @@
 """What channel gates save in time: static decisions that are cut once, and decisions that differ from input to input.
 
-    python benchmarks/channels.py [--model vgg11] [--width 1.0] [--rounds 30] [--threads 1]
+    python benchmarks/channels.py [--model vgg11] [--width 1.0] [--seconds 8] [--threads 1]
 
-Gates get random logits, so that a share of the channels of every layer is on (weights do not matter to time). Network and static twin
-take turns in one process, batch norm folded, at batch 1 and 64 for static decisions, at batch 1 for those of the input. Prints the median
-time of each, and which part of the executed saving is realised: (1 - time / twin's) / (1 - MACs / twin's).
+Takes five minutes for vgg11 at full width on one thread; --seconds is how long each row is measured.
+
+Gates get random logits, so that about a share of the channels of every layer is on (weights do not matter to time). The networks are
+folded and tuned: static decisions are cut once, others run each layer in the way that was fastest here, which is printed. Network and
+static twin, which is channels_last, take turns as in `gatebench profile-latency`.
+"imposed" is the time with the network's own decisions given, so without the gates' price. Realised is the saving in time, without that
+price, over the saving in MACs: of those that were executed, and of those that the decisions ask for (a layer that is run dense executes
+all). The break-even density is the largest at which a network is no slower than its twin.
 """
 
 import argparse
-import statistics
-import time
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import norm
 
 from gatebench.device import choose_device, set_threads
+from gatebench.measure.clock import clock_for
 from gatebench.measure.machine import describe
+from gatebench.measure.protocol import Subject, measure
 from gatebench.models.registry import create
 from gatebench.runtimes.fold import folded
 
-SHAPE, CLASSES, INPUTS = (3, 32, 32), 100, 16
-DENSITIES = (0.9, 0.75, 0.5, 0.25)
-WARM_UP = 3
-"""Rounds that are not counted."""
+SHAPE, CLASSES = (3, 32, 32), 100
+DENSITIES = 1.0, 0.9, 0.75, 0.5, 0.25
+CALLS = {1: 16, 64: 2}
+"""Calls that are timed, by batch size."""
+ROUNDS = 30
+KINDS = {"free": "static", "input": "of the input"}
+ALWAYS = 100.0
+"""A logit that no input turns off."""
 
 
-def network(name: str, width: float, kind: str, density: float):
+@dataclass
+class Result:
+    """Medians in milliseconds, shares of the twin's channels and MACs."""
+
+    own: float
+    imposed: float
+    twin: float
+    on: float
+    executed: float
+    decided: float
+
+    def realised(self, macs: float) -> str:
+        """Part of the saving in MACs, whose share is given, that is saved in time without the gates' price."""
+        return f"{(1 - self.imposed / self.twin) / (1 - macs):.2f}" if macs < 0.999 else "-"
+
+
+def network(name: str, width: float, kind: str, density: float, device: torch.device):
     """A folded network with random gates, of which about this share is on."""
     torch.manual_seed(0)
-    net = create(f"lag-{name}", CLASSES, SHAPE, width=width, gate={"kind": kind}, inference="hard")
+    net = create(f"lag-{name}", CLASSES, SHAPE, width=width, gate={"kind": kind}, inference="hard").eval()
     with torch.no_grad():
         for gate in net.gates:
             if kind == "free":
                 gate.logits.copy_(torch.randperm(len(gate.logits)) < max(1, round(density * len(gate.logits)))).sub_(0.5)
             else:
                 gate.layers[2].weight.normal_(0, 3)
-                gate.layers[2].bias.zero_()
-        net.eval()
-        if kind == "input":
+                gate.layers[2].bias.fill_(ALWAYS if density == 1 else 0)
+        if kind == "input" and density < 1:
             _centre(net, density)
-    return folded(net)
+    return folded(net).to(device)
 
 
 def _centre(net, density: float) -> None:
@@ -52,37 +77,60 @@ def _centre(net, density: float) -> None:
         handle = gate.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output))
         net.infer(x, "masked")
         handle.remove()
-        logits = seen[0]
-        gate.layers[2].bias.copy_(-(logits.mean(0) + norm.ppf(1 - density) * logits.std(0)))
+        gate.layers[2].bias.copy_(-seen[0].quantile(1 - density, dim=0))
 
 
-def measure(net, batch: int, rounds: int, device) -> tuple[float, float, float, float]:
-    """Median milliseconds of the network and of its twin, and shares of channels and MACs that run."""
-    calls = [torch.randn(batch, *SHAPE, device=device).contiguous(memory_format=torch.channels_last) for _ in range(INPUTS)]
+def compare(net, batch: int, seconds: float, device: torch.device, rounds: int = ROUNDS) -> tuple[Result, dict]:
+    """Times of a network and its twin, measured for about so long, and what it chose."""
+    draw = torch.Generator().manual_seed(1)
+    calls = [torch.randn(batch, *SHAPE, generator=draw).to(device, memory_format=torch.channels_last) for _ in range(CALLS[batch])]
+    chosen = net.tune(calls[0])
     (twin,) = net.references().values()
-    works = {"net": net.infer, "twin": twin}
-    seconds = {name: [] for name in works}
     with torch.inference_mode():
         outputs = [net.infer(x) for x in calls]
-        for turn in range(rounds + WARM_UP):
-            for x in calls if batch == 1 else calls[:2]:
-                for name in list(works) if turn % 2 else list(works)[::-1]:
-                    started = time.perf_counter()
-                    works[name](x)
-                    if device.type == "cuda":
-                        torch.cuda.synchronize()
-                    if turn >= WARM_UP:
-                        seconds[name].append(time.perf_counter() - started)
-    density = statistics.mean(float(output.decisions.float().mean()) for output in outputs)
-    macs = statistics.mean(float(output.executed_macs.sum(1).mean()) for output in outputs) / net.macs_static
-    return 1e3 * statistics.median(seconds["net"]), 1e3 * statistics.median(seconds["twin"]), density, macs
+        decisions = [output.decisions.clone() for output in outputs]
+        works = {
+            "own": lambda number: net.infer(calls[number]),
+            "imposed": lambda number: net.infer(calls[number], decisions=decisions[number]),
+            "twin": lambda number: twin(calls[number]),
+        }
+        if not net.of_input:
+            del works["imposed"]
+        subjects = [Subject(name, work, "") for name, work in works.items()]
+        times = measure(subjects, len(calls), clock_for(device), rounds=rounds, max_seconds=seconds)
+        own, imposed, reference = (1e3 * float(np.median(times.of(name))) for name in ("own", [*works][-2], "twin"))
+        macs = [torch.stack([count.sum(1).mean() for count in counts]).mean().item() / net.macs_static for counts in (
+            [output.executed_macs for output in outputs], [net.tally(on, net.of_input) for on in decisions],
+        )]  # fmt: skip
+    return Result(own, imposed, reference, torch.cat(decisions).float().mean().item(), *macs), chosen
+
+
+def break_even(points: list[tuple[float, float]]) -> str:
+    """The largest density at which the time over the twin's is 1, from pairs of both; between them a line is drawn."""
+    points = sorted(points, reverse=True)
+    if points[0][1] <= 1:
+        return "100 %"
+    for (above, slow), (below, fast) in zip(points, points[1:], strict=False):
+        if fast <= 1:
+            return f"{100 * (below + (above - below) * (1 - fast) / (slow - fast)):.0f} %"
+    return f"below {100 * points[-1][0]:.0f} %"
+
+
+def choices(title: str, columns: list[str], layers: dict[str, list[str]]) -> Table:
+    """What was chosen, layer by layer; CL: channels_last."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("layer", *columns):
+        table.add_column(heading)
+    for name, chosen in layers.items():
+        table.add_row(name, *(each.replace("channels_last", "CL").replace(", contiguous", "") for each in chosen))
+    return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=["vgg11", "vgg13", "resnet18", "resnet34"], default="vgg11")
     parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     options = parser.parse_args()
@@ -91,18 +139,43 @@ def main() -> None:
     machine, console = describe(device), Console()
     place = f"{machine['name']}, {options.threads} threads, torch {machine['torch']}"
     console.print(f"{options.model}, width {options.width:g}; {place}", highlight=False)
-    table = Table()
-    for heading in ("decisions", "batch", "channels on %", "MACs %", "ms", "twin's ms", "realised"):
-        table.add_column(heading, justify="left" if heading == "decisions" else "right")
-    for kind, batches in (("free", (1, 64)), ("input", (1,))):
+    table, further = Table(), []
+    table.add_column("decisions")
+    for heading in ("batch", "on %", "executed %", "decided %", "ms", "imposed", "twin's", "speed-up", "realised", "of decided"):
+        table.add_column(heading, justify="right")
+    for kind, name in KINDS.items():
+        results, records = {batch: [] for batch in CALLS}, {batch: [] for batch in CALLS}
         for density in DENSITIES:
-            net = network(options.model, options.width, kind, density).to(device)
-            for batch in batches:
-                own, twin, on, macs = measure(net, batch, options.rounds, device)
-                realised = f"{(1 - own / twin) / (1 - macs):.2f}" if macs < 1 else "-"
-                name = {"free": "static", "input": "of the input"}[kind]
-                table.add_row(name, str(batch), f"{100 * on:.0f}", f"{100 * macs:.1f}", f"{own:.2f}", f"{twin:.2f}", realised)
+            net = network(options.model, options.width, kind, density, device)
+            for batch in CALLS:
+                result, chosen = compare(net, batch, options.seconds, device)
+                results[batch].append(result)
+                records[batch].append(chosen)
+        for batch in CALLS:
+            for each in results[batch]:
+                table.add_row(
+                    name, str(batch), *(f"{100 * share:.0f}" for share in (each.on, each.executed, each.decided)),
+                    f"{each.own:.2f}", f"{each.imposed:.2f}", f"{each.twin:.2f}", f"{each.twin / each.own:.2f}",
+                    each.realised(each.executed), each.realised(each.decided),
+                )  # fmt: skip
+            with_price = break_even([(each.on, each.own / each.twin) for each in results[batch]])
+            without = break_even([(each.on, each.imposed / each.twin) for each in results[batch]])
+            price = "" if kind == "free" else f"; without the gates' price {without}"
+            further.append(f"{name}, batch {batch}: break-even at {with_price} of the channels{price}")
+            if kind == "free":
+                continue
+            if batch == 1:
+                (chosen,) = (each for each, density in zip(records[batch], DENSITIES, strict=True) if density == 0.5)
+                shown = slice(1, None, 2)
+                columns = [f"{100 * density:g} %" for density in chosen["densities"][shown]]
+                layers = {layer: names[shown] for layer, names in chosen["layers"].items()}
+            else:
+                columns = [f"{100 * density:g} %" for density in DENSITIES]
+                layers = {layer: [each["layers"][layer] for each in records[batch]] for layer in records[batch][0]["layers"]}
+            further.append(choices(f"{name}, batch {batch}: by channels on", columns, layers))
     console.print(table)
+    for each in further:
+        console.print(each, highlight=False)
 
 
 if __name__ == "__main__":

@@ -264,6 +264,14 @@ class GatedModel(nn.Module):
         """
         return None
 
+    def tune(self, x: Tensor) -> dict[str, Any]:
+        """Choose by measurement how calls with as many inputs as x [N, C, H, W] are run from now on; here nothing.
+
+        For a copy for inference (`runtimes.fold`), on the device and with the threads that it will be timed with. Returns what was
+        chosen, for the record of the times; `Output.count` then counts what the chosen way computes.
+        """
+        return {}
+
     def operate(self, row: Mapping[str, Any]) -> None:
         """Decide from now on as a row of its study says, by its policy, trade-off and columns of its family. For a family with a study."""
         raise NotImplementedError(f"{type(self).__name__} does not define operate()")

@@ -66,3 +66,21 @@ def test_how_complex_images_are(tmp_path):
     table = complexity.table([data], tmp_path)
     assert list(table.index) == ["shapes, all", "shapes, clean", "shapes, noisy"]
     assert table.loc["shapes, noisy", "median"] > table.loc["shapes, clean", "d9"]
+
+
+@pytest.mark.parametrize("kind", ["free", "input"])
+@pytest.mark.parametrize("batch", [1, 64])
+def test_what_channel_gates_save(kind, batch):
+    import channels
+
+    net = channels.network("vgg11", 1 / 16, kind, 0.5, torch.device("cpu"))
+    result, chosen = channels.compare(net, batch, seconds=0.1, device=torch.device("cpu"), rounds=5)
+    assert 0.3 < result.on < 0.7 and result.decided < 0.5 and result.decided <= result.executed + 1e-9 and result.twin > 0
+    assert len(chosen.get("layers", ())) == (8 if kind == "input" else 0)
+
+
+def test_the_break_even_density_is_read_off_a_line():
+    import channels
+
+    assert channels.break_even([(1.0, 1.2), (0.5, 0.8), (0.75, 1.1)]) == "67 %"
+    assert channels.break_even([(1.0, 0.9), (0.5, 0.8)]) == "100 %" and channels.break_even([(1.0, 1.2), (0.5, 1.1)]) == "below 50 %"

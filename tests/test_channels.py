@@ -1,14 +1,16 @@
 """Channel gates: cost against hand counts, gates and inference against their definitions, and what the audit and the study say."""
 
 import copy
+import itertools
 import json
 import math
-from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 from conftest import SMALL, trained_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_models import settle_norms
 
 from gatebench import trained
@@ -17,8 +19,14 @@ from gatebench.errors import UsageError
 from gatebench.evaluation.outcome import collect
 from gatebench.losses import Batch, Clock
 from gatebench.measure.macs import count_params
+from gatebench.models.backbones.feature_maps import max_pool
+from gatebench.models.channels import tuning
 from gatebench.models.channels.absorbed import absorbed, with_gates
+from gatebench.models.channels.batches import WAYS, executed
+from gatebench.models.channels.batches import run as run_groups
+from gatebench.models.channels.cuts import LAYOUTS
 from gatebench.models.channels.gates import InputGates, SaliencyGates
+from gatebench.models.channels.kernels import NAMES, Bags, Dense, Product, Slice, kernels
 from gatebench.models.channels.settings import InputGate, SaliencyGate, Sparsity
 from gatebench.models.registry import create
 from gatebench.outputs import scoring_batches
@@ -260,7 +268,7 @@ def test_hard_soft_and_scaled_inference_are_what_they_are_called(name, kind):
             assert on == 1 if inference == "soft" else 0 < on < 1
             assert output.gates.shape == output.decisions.shape
         answers.append(wanted)
-    assert not any(close(one, other, 1e-2) for one, other in combinations(answers, 2))
+    assert not any(close(one, other, 1e-2) for one, other in itertools.combinations(answers, 2))
 
 
 def test_training_is_soft_inference():
@@ -373,6 +381,212 @@ def test_gates_that_cannot_be_are_refused(options, message):
         create("lag-vgg11", **{**TINY, **options})
 
 
+# Execution that is chosen by measurement
+
+
+def some(count, share, draw):
+    """Numbers of about this share of the channels, one at least; None: all are."""
+    on = draw.random(count) < share
+    on[draw.integers(count)] = True
+    return None if on.all() else torch.from_numpy(on.nonzero()[0])
+
+
+@given(
+    st.sampled_from([(3, 8, 8, 3, 1), (8, 16, 4, 3, 2), (16, 8, 2, 3, 1), (70, 12, 2, 3, 1), (140, 9, 1, 3, 1), (8, 16, 3, 1, 2)]),
+    st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+@settings(max_examples=80, deadline=None)
+def test_every_kernel_computes_the_masked_convolution(layer, held_share, active_share, seed):
+    inputs, filters, size, taps, stride = layer
+    draw = np.random.default_rng(seed)
+    torch.manual_seed(seed % 1000)
+    conv = torch.nn.Conv2d(inputs, filters, taps, stride, taps // 2).to(memory_format=torch.channels_last).requires_grad_(False)
+    held, active = some(inputs, held_share, draw), some(filters, active_share, draw)
+    x = torch.zeros(1, inputs, size, size)
+    kept = slice(None) if held is None else held
+    x[:, kept] = torch.randn(x[:, kept].shape)
+    wanted = conv(x)
+    for kernel in kernels(conv, (size, size)):
+        given_map = (x if kernel.whole else x[:, kept]).contiguous(memory_format=LAYOUTS[kernel.layout or "contiguous"])
+        y = kernel(given_map, held, active)
+        expected = wanted if y.shape[1] == filters or active is None else wanted[:, active]
+        assert y.shape == expected.shape and torch.allclose(y, expected, atol=1e-4), kernel.name
+    assert {kernel.name for kernel in kernels(conv, (size, size))} == set(NAMES) - (set() if size <= 2 * stride else {"bags"})
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_a_batch_computes_the_masked_convolution(way):
+    torch.manual_seed(0)
+    conv, x = torch.nn.Conv2d(6, 8, 3, 1, 1).requires_grad_(False), torch.randn(5, 6, 4, 4)
+    channels, filters = torch.rand(5, 6) < 0.5, torch.rand(5, 8) < 0.5
+    channels[3], filters[3] = channels[0], filters[0]  # which may be run together
+    channels[1], filters[2] = False, False
+    alike = channels[:1].expand(5, -1), filters[:1].expand(5, -1)
+    for read, on in ((channels, filters), (None, filters), (channels, None), (None, None), alike):
+        given_map = x if read is None else x * read[:, :, None, None]
+        groups = WAYS[way](read, on)
+        mask = 1 if on is None else on[:, :, None, None]
+        assert torch.allclose(run_groups([conv], groups, given_map) * mask, conv(given_map) * mask, atol=1e-5)
+        reads, makes = (torch.ones(5, count, dtype=torch.bool) if each is None else each for each, count in ((read, 6), (on, 8)))
+        if way == "dense":
+            wanted = torch.ones(5)
+        elif way == "union":
+            wanted = (reads.any(0).sum() * makes.any(0).sum() / 48).expand(5)
+        else:
+            wanted = reads.sum(1) * makes.sum(1) / 48
+        assert torch.allclose(executed(conv, groups, 5), wanted.double())
+    assert len(WAYS[way](channels, filters)) == (4 if way == "equal" else 1)
+
+
+class Dice:
+    """A clock by which everything is fastest somewhere."""
+
+    def __init__(self, seed):
+        self.draw = np.random.default_rng(seed)
+
+    def seconds(self, work):
+        work()
+        return float(self.draw.random())
+
+
+@pytest.fixture
+def throw(monkeypatch):
+    """Have everything be chosen by dice with this seed."""
+    monkeypatch.setattr(tuning, "ROUNDS", 1)
+    return lambda seed: monkeypatch.setattr(tuning, "clock_for", lambda device, clock=Dice(seed): clock)
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"))]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CASES)
+def test_masked_equals_sparse_whatever_was_chosen(name, kind, count, device, throw):
+    net, x = folded(make(name, kind, width=1 / 16)).to(device), images(count).to(device)
+    draw = np.random.default_rng(count)
+    shares = torch.from_numpy(draw.random((4, 1, 1)))
+    for seed in range(2):
+        throw(seed)
+        assert bool(net.tune(x)) == net.of_input
+        patterns = [net.least().expand(count, -1), net.most().expand(count, -1), *(torch.rand(4, count, net.switches) < shares)]
+        with torch.inference_mode():
+            for on in (None, *patterns):
+                for policy in ("hard", "soft", "scaled") if net.bounded else ("scaled",):
+                    sparse, masked = net.infer(x, "sparse", on, policy), net.infer(x, "masked", on, policy)
+                    assert close(sparse.logits, masked.logits, 1e-3 if device == "cuda" else 1e-4)
+                    assert torch.equal(sparse.decisions, masked.decisions)
+                    evaluated = on is None or policy != "hard"
+                    assert sparse.executed_macs.shape == masked.executed_macs.shape
+                    assert (sparse.executed_macs.cpu() >= net.tally(sparse.decisions, net.of_input and evaluated).cpu() - 1e-6).all()
+                    assert (sparse.executed_macs.cpu() <= masked.executed_macs.cpu() + 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", ["free", "input"])
+@pytest.mark.parametrize("name", CASES)
+def test_bf16_runs_whatever_was_chosen(name, kind, throw):
+    net, x = folded(make(name, kind, width=1 / 16)), images(1)
+    for seed in range(3):
+        throw(seed)
+        net.tune(x)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            for on in (net.least()[None], net.most()[None], net.random_decisions(1, np.random.default_rng(seed))):
+                sparse, masked = (net.infer(x, execution, on).logits.float() for execution in ("sparse", "masked"))
+                assert close(sparse, masked, 0.1)
+
+
+MAPS = 16, 8, 4, 4, 2, 2, 1, 1
+"""Sizes of what the layers of VGG-11 read."""
+
+
+def always(net, names):
+    """Have the layers of a tuned VGG-11 run these kernels."""
+    for conv, size, name in zip(net.tuned.chosen, MAPS, names, strict=True):
+        (kernel,) = (each for each in kernels(conv, (size, size)) if each.name == name)
+        net.tuned.chosen[conv] = tuning.KernelTable(conv, {kernel: {1.0: [1.0]}})
+
+
+def test_executed_macs_are_those_of_the_kernels_that_ran():
+    """By hand; the evaluation counts active inputs x active outputs, whatever was chosen for the times."""
+    net, x = make("lag-vgg11", "input"), images(1)
+    lean = folded(net)
+    lean.tune(x)
+    names = "slice, contiguous", "dense, contiguous", "product", "slice, channels_last", "dense, channels_last", "bags", "product"
+    macs = [
+        3 * 2 * 9 * 256, 2 * 4 * 9 * 64, 4 * 8 * 9 * 16, 5 * 3 * 9 * 16, 8 * 16 * 9 * 4, 10 * 16 * 9 * 4, 16 * 16 * 9, 9 * 4 * 9, 4 * 5,
+    ]  # fmt: skip
+    for last, ran, head in (("slice, contiguous", 9 * 4 * 9, 4 * 5), ("bags", 9 * 16 * 9, 4 * 5), ("product", 16 * 16 * 9, 16 * 5)):
+        always(lean, [*names, last])
+        with torch.inference_mode():
+            output, masked = lean.infer(x, decisions=VGG), lean.infer(x, "masked", VGG)
+            assert close(output.logits, masked.logits)
+            assert output.executed_macs.tolist() == [[*macs[:-2], ran, head, 0, 0]]
+            assert net.infer(x, decisions=VGG).executed_macs.tolist() == [[*VGG_MACS, 0, 0]]
+            assert lean.infer(x).executed_macs[0, -1] == lean.macs_gate
+
+
+def test_what_was_chosen_is_what_runs(throw, monkeypatch):
+    """Where the same share of a layer's channels and filters is on."""
+    net, x, ran = folded(make("lag-vgg11", "input", width=1 / 4)), images(1), []
+    throw(0)
+    chosen = net.tune(x)
+    for kind in (Slice, Dense, Product, Bags):
+        monkeypatch.setattr(kind, "__call__", lambda self, *given, call=kind.__call__: (ran.append(self.name), call(self, *given))[1])
+    for step, density in enumerate(chosen["densities"]):
+        on = pattern(*first(*((round(density * width), width) for width in net.widths)))
+        with torch.inference_mode():
+            net.infer(x, decisions=on)
+        assert ran[1:] == [kinds[step] for kinds in chosen["layers"].values()][1:]  # the first layer reads all of the image's channels
+        ran.clear()
+    assert len({name for kinds in chosen["layers"].values() for name in kinds}) > 3, "the test wants several kernels"
+
+
+def test_every_layer_of_a_batch_has_its_way(throw):
+    net, x = folded(make("lag-resnet18", "input")), images(6)
+    throw(1)
+    chosen = net.tune(x)
+    assert list(chosen["layers"]) == [unit.name for unit in net.units[:-1]] and set(chosen["layers"].values()) == set(WAYS)
+    with torch.inference_mode():
+        output = net.infer(x)
+    dense = [chosen["layers"].get(unit.name, "dense") == "dense" for unit in net.units]
+    everything = torch.tensor([unit.macs for unit in net.units], dtype=torch.float64)
+    assert (output.executed_macs[:, :-2][:, dense] == everything[dense]).all() and output.executed_macs.sum(1).max() < net.macs_static
+
+
+def test_only_a_tuned_copy_runs_what_was_chosen_and_only_in_calls_of_its_size():
+    net, x = make("lag-vgg11", "input"), images(4)
+    lean = folded(net)
+    with pytest.raises(ValueError, match="tuned once its norms are folded"):
+        net.tune(x[:2])
+    lean.tune(x[:2])
+    lean.tuned.chosen = dict.fromkeys(lean.tuned.chosen, "dense")
+    for each, count in itertools.product((net, folded(net), lean), (1, 2, 4)):
+        with torch.inference_mode():
+            output = each.infer(x[:count])
+        assert torch.equal(output.executed_macs, each.tally(output.decisions)) != (each is lean and count == 2)
+
+
+def test_decisions_of_a_tuned_copy_are_cut_once_and_again_when_they_change():
+    net, x = folded(make("lag-vgg11")), images(1)
+    net.tune(x)
+    imposed = net.most()[None]
+    with torch.inference_mode():
+        for change in (slice(0, 0), slice(0, 1), slice(2, 9)):
+            imposed[:, change] = False  # in place: what was cut for it no longer holds
+            for _ in range(2):
+                assert close(net.infer(x, decisions=imposed).logits, net.infer(x, "masked", imposed).logits)
+            assert net.tuned.engine(net, "hard", imposed) is net.tuned.engine(net, "hard", imposed.clone())
+        assert close(net.infer(x).logits, net.infer(x, "masked").logits)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 7), (2, 3)])
+@pytest.mark.parametrize("layout", LAYOUTS.values())
+def test_pooling_takes_the_maxima_of_two_by_two_pixels(size, layout):
+    x = torch.randn(2, 3, *size).contiguous(memory_format=layout)
+    assert torch.equal(max_pool(x), torch.nn.functional.max_pool2d(x, 2))
+
+
 # Through the command line
 
 
@@ -414,6 +628,16 @@ def test_train_prints_operating_points_without_the_claim_that_all_were_chosen(ga
     config, folder = run
     done = gatebench(*TRAIN, "--config", config, "--out", str(folder.parent))
     assert done.returncode == 0 and "operating points: scored once;" in done.stdout
+
+
+def test_times_carry_what_was_chosen(gatebench, run):
+    config, folder = run
+    done = gatebench("profile-latency", str(folder), *["--inputs", "8", "--max-seconds", "1", "--threads", "1", "--json"])
+    assert done.returncode in (0, 3), done.stderr
+    (row,) = json.loads(done.stdout)
+    (session,) = json.loads(next(folder.glob("times/*.json")).read_text())["sessions"]
+    assert row["batch_norm_folded"] and ("chosen" in session) == (config == "input-hard")  # free gates leave nothing to choose
+    assert config == "released" or len(session["chosen"]["layers"]) == 8
 
 
 def test_a_study_begins_with_the_model_s_own_way(gatebench, tmp_path):

@@ -167,12 +167,12 @@ def test_which_code_counts(monkeypatch, tmp_path):
     ours = {"gatebench/losses.py", "training/loop.py", "data/batches.py", "evaluation/outcome.py", "backbones/resnet.py", "measure/macs.py"}
     assert ours | {"blocks/network.py", "blocks/execution.py"} <= set(read)
     assert not {"exits/network.py", "report/front.py", "cli/train.py", "profiling/session.py"} & set(read)
-    (tmp_path / "elsewhere.py").write_text("def build(num_classes):\n    return None\n")
+    (tmp_path / "of_its_own.py").write_text("def build(num_classes):\n    return None\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(registry._entries, "elsewhere", registry.Entry("elsewhere", "elsewhere:build", "elsewhere"))
+    monkeypatch.setitem(registry._entries, "elsewhere", registry.Entry("elsewhere", "of_its_own:build", "elsewhere"))
     read.clear()
     changed_code.code_digest.__wrapped__("elsewhere")
-    assert f"{tmp_path.name}/elsewhere.py" in read and "blocks/network.py" not in read
+    assert f"{tmp_path.name}/of_its_own.py" in read and "blocks/network.py" not in read
 
 
 @pytest.mark.parametrize(

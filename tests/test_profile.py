@@ -300,6 +300,7 @@ def installed(tmp_path, monkeypatch):
         "unlucky = elsewhere:broken\nseven = elsewhere:number\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    registry.list_models()  # gatebench's own are registered once
     monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     registry._installed.cache_clear()
     yield

@@ -301,3 +301,15 @@ def test_a_name_of_which_nothing_was_measured_is_given_back(tmp_path):
     assert list((tmp_path / "times").iterdir())
     destination.release()
     assert not list((tmp_path / "times").iterdir())
+
+
+def test_what_a_killed_timing_left_goes_with_the_next_one_of_that_machine(routed, tmp_path):
+    whole = write(routed, RunFolder(tmp_path))
+    others = record.reserve(RunFolder(tmp_path), "another machine", datetime(2026, 1, 2, tzinfo=timezone.utc))
+    kept = set((tmp_path / "times").iterdir())
+    record.reserve(RunFolder(tmp_path), "A Machine; 2 cores", datetime(2026, 1, 2, tzinfo=timezone.utc))
+    for name in ("a-machine-2-cores-20260102T000000Z.csv", ".a-machine-2-cores-20260102T000000Z.jsonl.writing-1"):
+        (tmp_path / "times" / name).touch()
+    next_one = record.reserve(RunFolder(tmp_path), "A Machine; 2 cores", datetime(2026, 1, 3, tzinfo=timezone.utc))
+    assert set((tmp_path / "times").iterdir()) - kept == {next_one.rows.with_suffix(".json")}
+    assert whole.rows in kept and others.rows.with_suffix(".json") in kept and kept < set((tmp_path / "times").iterdir())

@@ -36,7 +36,7 @@ class Contender:
         self.calls = [network.batch(each, device) for each in numbers]
         self.gated = isinstance(network.model, GatedModel) and bool(network.model.units)
         self.random = [network.model.random_decisions(len(x), draw).to(device) for x in self.calls] if self.gated else []
-        self.model, self.folded = ready(network, self.calls, self.random, device)
+        self.model, self.folded, self.chosen = ready(network, self.calls, self.random, device)
         self.forward = self.model.infer if isinstance(self.model, GatedModel) else self.model
         if device.type == "cuda" and len(self.calls[0]) == 1:
             self._record()

@@ -5,6 +5,7 @@ Shapes: N calls, B inputs a call, S switches.
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,12 @@ from ..runtimes.fold import channels_last, folded, same_answers
 from .networks import Network
 
 
-def ready(network: Network, calls: list[Tensor], random: list[Tensor], device: torch.device) -> tuple[nn.Module, bool]:
-    """A copy for inference on the device, and whether its batch norm is folded: not where folding fails or changes the answers.
+def ready(
+    network: Network, calls: list[Tensor], random: list[Tensor], device: torch.device
+) -> tuple[nn.Module, bool, dict[str, Any]]:
+    """A copy for inference on the device, whether its batch norm is folded, and what it chose by measurement.
 
+    It is not folded, and chooses nothing, where that fails or changes the answers.
     `calls` are the inputs of each call [B, C, H, W] on the device, `random` legal decisions for each [B, S]. Raises UsageError where the
     network does not take the inputs or writes to them, GatebenchError where it cannot be copied or its answers are no logits.
     """
@@ -47,6 +51,7 @@ def ready(network: Network, calls: list[Tensor], random: list[Tensor], device: t
         raise UsageError(f"{network.label} writes to its input, so every call would see another one. Begin its forward with x = x.clone().")
     try:
         candidate = folded(plain)
+        chosen = candidate.tune(calls[0]) if isinstance(candidate, GatedModel) else {}
         after = _all_answers(candidate, calls, random)
         same = all(
             same_answers(first, second)
@@ -55,7 +60,7 @@ def ready(network: Network, calls: list[Tensor], random: list[Tensor], device: t
         )
     except Exception:  # a network from elsewhere may be built in a way that folding does not foresee
         same = False
-    return (candidate, True) if same else (plain, False)
+    return (candidate, True, chosen) if same else (plain, False, {})
 
 
 def _all_answers(model: nn.Module, calls: list[Tensor], random: list[Tensor]) -> list[list[Tensor | None]]:

@@ -58,11 +58,22 @@ def folders(networks: list[Network], out: Path | None) -> list[RunFolder | None]
 def reserve(folder: RunFolder, machine: str, started: datetime) -> Destination:
     """A name in times/ that no other timing has: MACHINE-STARTED, with -2, -3 ... where that is taken.
 
-    Raises GatebenchError where the folder is not writable.
+    What earlier timings of this machine left unfinished is removed. Raises GatebenchError where the folder is not writable.
     """
-    stem = f"times/{slug(machine).lower()[:LONGEST_NAME]}-{started:%Y%m%dT%H%M%SZ}"
+    own = slug(machine).lower()[:LONGEST_NAME]
+    name = f"{own}-{started:%Y%m%dT%H%M%SZ}"
+    _remove_unfinished(folder / "times", own, name)
+    stem = f"times/{name}"
     names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
     return Destination(folder, next(name for name in names if folder.reserve(f"{name}.json")))
+
+
+def _remove_unfinished(times: Path, machine: str, new: str) -> None:
+    """Remove what timings of a machine left that were killed: files without rows, but for those whose names begin with `new`."""
+    named = f"{machine}-{'[0-9]' * 8}T*"
+    for path in (*times.glob(f".{named}.writing-*"), *times.glob(named)):
+        if not path.with_suffix(".jsonl").exists() and not path.name.lstrip(".").startswith(new):
+            path.unlink(missing_ok=True)
 
 
 def rows(session: Session, index: int) -> list[dict]:
@@ -141,6 +152,7 @@ def _conditions(session: Session, index: int) -> dict:
         "std": list(std),
         "inputs": contender.numbers.tolist(),
         **random,
+        **({"chosen": contender.chosen} if contender.chosen else {}),
     }
 
 

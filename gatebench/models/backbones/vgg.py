@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...contract import GatedModel
 from ...measure.macs import count_macs
-from .feature_maps import global_average
+from .feature_maps import global_average, max_pool
 from .settings import scaled
 from .static import StaticPath
 
@@ -48,7 +48,7 @@ class VggTrunk(GatedModel):
         if not x.shape[1]:  # which torch does not pool
             height, width = (size // 2 for size in x.shape[2:])
             return x[:, :, :height, :width]
-        return F.max_pool2d(x, 2)
+        return max_pool(x)
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits [N, classes] from the last layer's output."""

@@ -54,7 +54,7 @@ class Compact(Static, GatedModel):
 
 
 class _AtLeastOne(Fixed):
-    """Keeps the weights of the head that are read, and a channel of every layer."""
+    """Keeps a channel of every layer."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -62,10 +62,6 @@ class _AtLeastOne(Fixed):
             if active is not None and not len(active):
                 self.active[index] = torch.zeros(1, dtype=torch.long, device=active.device)
                 self.scale[index] = torch.zeros_like(self.decided[index], dtype=torch.float32)
-
-    def classify(self, part: PartialMap, head: nn.Linear) -> Tensor:
-        self.head = head.weight if part.channels is None else head.weight[:, part.channels]
-        return super().classify(part, head)
 
 
 class _Kept(Narrow):

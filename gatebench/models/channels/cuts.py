@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+"""Of weights and feature maps."""
+
 
 class Cut:
     """The active filters of a layer, on the held channels of its input: [N, K, H, W] -> [N, A, H', W']."""
@@ -34,21 +37,26 @@ class Cut:
 
     def in_layout_of(self, conv: nn.Conv2d) -> "Cut":
         """The same with its weights laid out as those of the whole convolution, for a cut that is used again and again."""
-        last = conv.weight.is_contiguous(memory_format=torch.channels_last) and not conv.weight.is_contiguous()
-        self.weight = self.weight.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+        self.weight = self.weight.contiguous(memory_format=LAYOUTS[layout_of(conv.weight)])
         return self
 
     def __call__(self, x: Tensor) -> Tensor:
-        if not x.shape[1] or not len(self.weight):  # nothing to read or to compute
+        if not x.shape[1] or not self.weight.shape[0]:  # nothing to read or to compute
             height, width = (-(-size // step) for size, step in zip(x.shape[2:], self.stride, strict=True))
             y = x.new_zeros(len(x), len(self.weight), height, width)
             y = y if self.bias is None else y + self.bias[:, None, None]
         else:
             y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
-        if self.norm is None or not len(self.weight):
+        if self.norm is None or not self.weight.shape[0]:
             return y
         mean, variance, gain, shift, eps = self.norm
         return F.batch_norm(y, mean, variance, gain, shift, eps=eps)
+
+
+def layout_of(x: Tensor) -> str:
+    """That of a convolution's weights, or of a feature map."""
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return "channels_last" if last else "contiguous"
 
 
 def conv_and_norm(layer: Sequence[nn.Module]) -> tuple[nn.Conv2d, nn.BatchNorm2d | None]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.feature_maps import global_average
-from .cuts import Cut, conv_and_norm
+from .cuts import LAYOUTS, Cut, conv_and_norm, layout_of
 
 if TYPE_CHECKING:
     from .network import ChannelGated
@@ -22,9 +22,33 @@ class PartialMap(NamedTuple):
     """A feature map, or those of its channels that are not zero."""
 
     x: Tensor
-    """[N, K, H, W]."""
+    """[N, K, H, W], or whole: [N, C, H, W]."""
     channels: Tensor | None = None
-    """Numbers of the held channels [K], ascending; None: all are."""
+    """Numbers of the channels that are not zero [K], ascending; None: any may be."""
+    on: Tensor | None = None
+    """Which channels are not zero for each of several inputs [N, C]; None: any may be."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether x holds all channels."""
+        return self.channels is None or self.x.shape[1] != self.channels.shape[0]
+
+    @property
+    def active(self) -> int:
+        """How many channels may not be zero."""
+        return self.x.shape[1] if self.channels is None else self.channels.shape[0]
+
+    def held(self) -> Tensor:
+        """[N, K, H, W]."""
+        return self.x.index_select(1, self.channels) if self.channels is not None and self.whole else self.x
+
+    def spread(self, channels: int) -> Tensor:
+        """[N, C, H, W], for so many channels C."""
+        if self.whole:
+            return self.x
+        size, layout = (len(self.x), channels, *self.x.shape[2:]), LAYOUTS[layout_of(self.x)]
+        total = torch.empty(size, dtype=self.x.dtype, device=self.x.device, memory_format=layout)
+        return total.zero_().index_copy_(1, self.channels, self.x)
 
 
 class Engine:
@@ -114,19 +138,22 @@ class Narrow(Engine):
 
     def add(self, shortcut: PartialMap, residual: PartialMap) -> PartialMap:
         """May overwrite either, since nobody reads the stream again. Under autocast an empty map may be of another type than the sum."""
-        first, second = (shortcut, residual) if shortcut.channels is None else (residual, shortcut)
-        if second.channels is None:
-            return super().add(shortcut, residual)
-        if first.channels is None:
-            return PartialMap(first.x.index_add_(1, second.channels, second.x.to(first.x.dtype)))
-        channels = torch.cat([first.channels, second.channels]).unique()
+        first, second = (shortcut, residual) if shortcut.whole else (residual, shortcut)
+        given = [each.channels for each in (first, second)]
+        channels = None if any(each is None for each in given) else torch.cat(given).unique()
+        if first.whole and channels is not None and len(channels) == first.x.shape[1]:
+            channels = None
+        if second.whole:
+            return super().add(shortcut, residual)._replace(channels=channels)
+        if first.whole:
+            return PartialMap(first.x.index_add_(1, second.channels, second.x.to(first.x.dtype)), channels)
         total = residual.x.new_zeros(len(residual.x), len(channels), *residual.x.shape[2:])
         for each in (first, second):
             total.index_add_(1, torch.searchsorted(channels, each.channels), each.x.to(total.dtype))
         return PartialMap(total, channels)
 
     def classify(self, part: PartialMap, head: nn.Linear) -> Tensor:
-        weight = head.weight if part.channels is None else head.weight[:, part.channels]
+        weight = head.weight if part.whole else head.weight.index_select(1, part.channels)
         return F.linear(global_average(part.x), weight, head.bias)
 
 
@@ -158,6 +185,7 @@ class Fixed(Narrow):
         self.scale = [None] * len(pairs) if inference == "hard" else self.gates
         self.active = [numbers(on[0]) for on in self.decided]
         self.cuts: dict[Hashable, Cut] = {}
+        self.head: Tensor | None = None
 
     def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
         active = self.active[index]
@@ -172,34 +200,13 @@ class Fixed(Narrow):
             self.cuts[shortcut] = Cut(shortcut, part.channels, None).in_layout_of(shortcut[0])
         return PartialMap(self.cuts[shortcut](part.x))
 
+    def classify(self, part: PartialMap, head: nn.Linear) -> Tensor:
+        if self.head is None:
+            self.head = head.weight if part.channels is None else head.weight.index_select(1, part.channels)
+        return F.linear(global_average(part.x), self.head, head.bias)
+
 
 def numbers(on: Tensor) -> Tensor | None:
     """Numbers of the channels that are on [C]; None: all are."""
     active = on.nonzero().flatten()
-    return None if len(active) == len(on) else active
-
-
-class FixedEngines(nn.Module):
-    """Gives the engine of decisions that all inputs share. In a copy for inference, whose weights do not change, the last one is kept."""
-
-    keep = False
-
-    def merged(self) -> "FixedEngines":
-        """For that copy."""
-        kept = FixedEngines()
-        kept.keep, kept.last = True, None
-        return kept
-
-    def engine(self, net: "ChannelGated", inference: str, imposed: Tensor | None) -> Fixed:
-        """As `Fixed`."""
-        if not self.keep:
-            return Fixed(net, inference, imposed)
-        if self.last is None or not self._same(inference, imposed):
-            self.last = inference, imposed, Fixed(net, inference, imposed)
-        return self.last[2]
-
-    def _same(self, inference: str, imposed: Tensor | None) -> bool:
-        before, decisions, _ = self.last
-        if imposed is None or decisions is None:
-            return before == inference and imposed is decisions
-        return before == inference and torch.equal(imposed, decisions)
+    return None if active.shape == on.shape else active

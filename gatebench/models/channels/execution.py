@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from ...contract import Execution, Output
-from .engines import Fixed, Masked, Sliced
+from .batches import Batched
+from .engines import Deciding, Fixed, Masked, Sliced
+from .tuning import OneInput
 
 if TYPE_CHECKING:
     from .network import ChannelGated
@@ -20,25 +22,28 @@ def run_channels(net: "ChannelGated", x: Tensor, execution: Execution, imposed: 
     """Inference of a channel-gated network with its own decisions, or the imposed ones [N, S].
 
     Both executions return the same logits. masked computes everything; sparse only the active filters on the active inputs, one input
-    after the other where their decisions differ.
+    after the other where their decisions differ. A tuned copy computes each layer in the way that was fastest (`tuning`), and may
+    execute more.
     """
     evaluated = imposed is None or inference != "hard"  # the gates, to decide or to scale the channels that run
     if execution == "masked" or not len(x):
         return _walk(net, x, Masked(net, inference, imposed), lambda on: net.counting_all(len(x), evaluated))
-    if imposed is not None and bool((imposed == imposed[:1]).all()):
+    if imposed is not None and len(x) > 1 and bool((imposed == imposed[:1]).all()):
         imposed = imposed[:1]
     shared = len(x) == 1 or (len(imposed) == 1 if imposed is not None else inference == "soft" or not net.of_input)
-    if not shared:
+    if net.tuned and net.tuned.inputs == len(x) and (shared or net.of_input):
+        engine = net.tuned.engine(net, inference, imposed)
+    elif not shared:
         decisions = [None] * len(x) if imposed is None else imposed.split(1)
         return _stacked([run_channels(net, each, execution, on, inference) for each, on in zip(x.split(1), decisions, strict=True)])
-    fixed = not (net.of_input and evaluated)
-    engine = net.fixed.engine(net, inference, imposed) if fixed else Sliced(net, inference, imposed)
+    else:
+        engine = (Sliced if net.of_input and evaluated else Fixed)(net, inference, imposed)
+    if isinstance(engine, OneInput | Batched):
+        return _walk(net, x, engine, lambda on: net.counting_shares(engine.share, len(x), evaluated))
     return _walk(net, x, engine, lambda on: net.counting(on, evaluated))
 
 
-def _walk(
-    net: "ChannelGated", x: Tensor, engine: Masked | Sliced | Fixed, counting: Callable[[Tensor], Callable[[], Tensor]]
-) -> Output:
+def _walk(net: "ChannelGated", x: Tensor, engine: Deciding | Fixed, counting: Callable[[Tensor], Callable[[], Tensor]]) -> Output:
     """The output of an engine; `counting` gives what counts the MACs of the decisions [N, S]."""
     logits = net.walk(x, engine)
     decisions = torch.cat(engine.decided, 1).expand(len(x), -1)

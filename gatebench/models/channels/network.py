@@ -4,7 +4,7 @@ Shapes: N inputs, L gated convolutions, C channels of a convolution, S channels 
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,10 @@ from ...contract import Execution, GatedModel, Output, Unit
 from ...measure.macs import count_macs, count_params
 from ..backbones.static import StaticPath
 from . import gates
-from .engines import Engine, FixedEngines, PartialMap, Relaxed
+from .engines import Engine, PartialMap, Relaxed
 from .execution import run_channels
 from .settings import Gate, Inference
+from .tuning import Tuned
 
 if TYPE_CHECKING:
     from ...evaluation.outcome import Outcome
@@ -38,6 +39,8 @@ class ChannelGated(GatedModel):
     """What channel-gated networks share. A trunk mixed in gives `weighted_layers`, `inputs` and `walk`."""
 
     scoring: Execution = "masked"
+    tuned: Tuned | None = None
+    """How calls of one batch size are run, in a copy for inference."""
 
     def add_gates(self, settings: Gate, inference: Inference) -> None:
         """Called once the trunk is built. Raises ValueError for gates that cannot be run so."""
@@ -45,7 +48,6 @@ class ChannelGated(GatedModel):
         layers = self.weighted_layers()
         gated = [each.module for each in layers if each.gated]
         self.gates = nn.ModuleList(gates.build(settings, conv.in_channels, conv.out_channels) for conv in gated)
-        self.fixed = FixedEngines()
         self.of_input, self.bounded = self.gates[0].of_input, self.gates[0].bounded
         if not self.bounded:
             self.terms = ("saliency",)
@@ -86,7 +88,7 @@ class ChannelGated(GatedModel):
         if not self.of_input:
             return gate.logits[None]
         pooled = gate.pool(part.x)
-        if part.channels is not None:
+        if not part.whole:
             held, pooled = pooled, pooled.new_zeros(len(pooled), gate.layers[0].in_features)
             pooled[:, part.channels] = held
         return gate(pooled)
@@ -169,6 +171,17 @@ class ChannelGated(GatedModel):
             columns.append(active * made * (unit.macs / (reads * makes)))
         return torch.stack(columns, 1)
 
+    def counting_shares(self, share: Callable[[nn.Module], Tensor | float], inputs: int, deciding: bool) -> Callable[[], Tensor]:
+        """What an executor gives as `Output.count` that ran such shares of its layers' MACs, each a number or [N]."""
+
+        def count() -> Tensor:
+            layers = zip(self.units, self.weighted_layers(), strict=True)
+            units = [unit.macs * torch.as_tensor(share(module), dtype=torch.float64).expand(inputs) for unit, (_, module, _) in layers]
+            rest = [torch.full((inputs,), macs, dtype=torch.float64) for macs in (self.macs_outside, self.macs_gate if deciding else 0)]
+            return torch.stack([*units, *rest], 1)
+
+        return count
+
     def params_used(self, on: Tensor) -> int:
         """Weights of the network that is left when only the channels `on` [S] are kept, with gates that depend on the input."""
         parts = self.by_layer(on.double()[None])
@@ -180,7 +193,12 @@ class ChannelGated(GatedModel):
         return round(total) + (count_params(self.gates) if self.of_input else 0)
 
     def measured(self, outcome: "Outcome") -> dict[str, Any]:
-        return {"params_used": self.params_used(torch.from_numpy(outcome.decisions.any(0)))}
+        used = self.params_used(torch.from_numpy(outcome.decisions.any(0)))
+        return {"params_used": used, "params_kept": used / self.params_used(torch.ones(self.switches))}
+
+    def tune(self, x: Tensor) -> dict[str, Any]:
+        self.tuned = Tuned(self, x)
+        return self.tuned.record()
 
     def references(self) -> dict[str, nn.Module]:
         return {"its static twin": StaticPath(self)}

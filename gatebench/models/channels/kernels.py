@@ -1,0 +1,136 @@
+"""Ways of computing a convolution of one input, whose norm is folded into it, when some of its filters are active, on some channels.
+
+Each is fastest somewhere: slicing copies the weights that it needs, which costs as much as it saves where maps are small and weights many.
+Shapes: I inputs and O filters of the layer, T taps of a filter, K channels that are held, A filters that are active, H x W pixels, P of
+the output.
+"""
+
+import copy
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .cuts import LAYOUTS, Cut
+
+CHUNK = 64
+"""Channels that `Bags` reads at a time: their weights, 64 x 9 x 512 numbers, stay in a core's cache."""
+MOST_PIXELS = 4
+"""Of an output of `Bags`, which reads weights once for every pixel: at 4 x 4 it is slower than everything else."""
+
+
+class Kernel:
+    """[1, K, H, W] and the numbers of these channels and of the active filters -> [1, A, H', W'], or the output of all filters."""
+
+    name: str
+    layout: str | None = None
+    """Of the map that it reads (`cuts.LAYOUTS`); None: any."""
+    whole = False
+    """Whether it reads all channels, [1, I, H, W]."""
+
+    def __call__(self, x: Tensor, held: Tensor | None, active: Tensor | None) -> Tensor:
+        """`held` [K] and `active` [A]; None: all."""
+        raise NotImplementedError
+
+    def share(self, held: float, active: float) -> float:
+        """Share of the layer's MACs that is computed, from the shares of channels held and filters active."""
+        return 1.0
+
+
+class Slice(Kernel):
+    """The weights of the active filters and held channels are copied out; those of `conv` are contiguous."""
+
+    def __init__(self, conv: nn.Conv2d, layout: str):
+        self.conv, self.layout, self.name = conv, layout, f"slice, {layout}"
+
+    def __call__(self, x: Tensor, held: Tensor | None, active: Tensor | None) -> Tensor:
+        return Cut((self.conv,), held, active)(x)
+
+    def share(self, held: float, active: float) -> float:
+        return held * active
+
+
+class Dense(Kernel):
+    """All filters on all channels."""
+
+    whole = True
+
+    def __init__(self, conv: nn.Conv2d, layout: str):
+        self.conv, self.layout, self.name = conv, layout, f"dense, {layout}"
+
+    def __call__(self, x: Tensor, held: Tensor | None, active: Tensor | None) -> Tensor:
+        return self.conv(x)
+
+
+class Product(Kernel):
+    """The same as one matrix product; `weights` are [I x T, O]. A convolution rearranges its weights in every call, this does not."""
+
+    name = "product"
+    whole = True
+
+    def __init__(self, conv: nn.Conv2d, weights: Tensor):
+        self.conv, self.weights = conv, weights
+
+    def __call__(self, x: Tensor, held: Tensor | None, active: Tensor | None) -> Tensor:
+        conv = self.conv
+        columns = F.unfold(x, conv.kernel_size, padding=conv.padding, stride=conv.stride)[0]
+        return _as_map(torch.addmm(conv.bias, columns.t(), self.weights), conv, x)
+
+
+class Bags(Kernel):
+    """All filters on the held channels, of which the active ones are kept. A pixel of the output is a weighted sum of rows of `weights`
+    [I x T, O], which are read where they lie."""
+
+    name = "bags"
+
+    def __init__(self, conv: nn.Conv2d, weights: Tensor, size: tuple[int, int]):
+        """`size` is that of the input, H x W."""
+        self.conv, self.weights, self.taps = conv, weights, math.prod(conv.kernel_size)
+        numbers = torch.arange(1.0, 1 + math.prod(size), device=weights.device).view(1, 1, *size)  # 0 is what lies outside of the map
+        seen = F.unfold(numbers, conv.kernel_size, padding=conv.padding, stride=conv.stride)[0].long().t()  # [P, T]
+        output, self.tap = seen.nonzero(as_tuple=True)
+        self.pixel = seen[output, self.tap] - 1
+        self.starts = torch.searchsorted(output, torch.arange(len(seen), device=output.device))
+
+    def __call__(self, x: Tensor, held: Tensor | None, active: Tensor | None) -> Tensor:
+        channels = torch.arange(x.shape[1], device=x.device) if held is None else held
+        chunks = math.ceil(len(channels) / CHUNK)
+        each = math.ceil(len(channels) / chunks)
+        missing = chunks * each - len(channels)  # in the last chunk: any row with weight 0
+        rows = F.pad(channels, (0, missing)).view(chunks, 1, each) * self.taps + self.tap[:, None]
+        values = F.pad(x[0].flatten(1), (0, 0, 0, missing)).view(chunks, each, -1).index_select(2, self.pixel).transpose(1, 2)
+        first = self.starts * each + torch.arange(chunks, device=x.device)[:, None] * rows[0].numel()
+        sums = F.embedding_bag(
+            rows.flatten(), self.weights, first.flatten(), mode="sum", per_sample_weights=values.flatten().to(self.weights.dtype)
+        ).view(chunks, len(self.starts), -1)
+        y = sums.sum(0) + self.conv.bias
+        return _as_map(y if active is None else y.index_select(1, active), self.conv, x)
+
+    def share(self, held: float, active: float) -> float:
+        return held
+
+
+NAMES = *(f"{kind}, {layout}" for kind in ("slice", "dense") for layout in LAYOUTS), Product.name, Bags.name
+
+
+def kernels(conv: nn.Conv2d, size: tuple[int, int]) -> list[Kernel]:
+    """All that can compute a convolution with a bias on maps H x W."""
+    laid_out = {layout: copy.deepcopy(conv).to(memory_format=form) for layout, form in LAYOUTS.items()}
+    plain = laid_out["contiguous"]
+    weights = plain.weight.permute(1, 2, 3, 0).flatten(0, 2).contiguous()
+    found: list[Kernel] = [Slice(plain, layout) for layout in LAYOUTS]
+    found += [Dense(each, layout) for layout, each in laid_out.items()]
+    found.append(Product(plain, weights))
+    return [*found, Bags(plain, weights, size)] if math.prod(_output(conv, size)) <= MOST_PIXELS else found
+
+
+def _output(conv: nn.Conv2d, size: tuple[int, int]) -> list[int]:
+    """Height and width of the output for an input H x W."""
+    settings = zip(size, conv.padding, conv.kernel_size, conv.stride, strict=True)
+    return [(each + 2 * padding - taps) // stride + 1 for each, padding, taps, stride in settings]
+
+
+def _as_map(y: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """[P, A] as [1, A, H', W']."""
+    return y.t().reshape(1, -1, *_output(conv, x.shape[2:]))
