@@ -141,7 +141,7 @@ def file_digest(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     except OSError as error:
-        raise UsageError(f"Cannot read the weights at {path}: {error.strerror}.") from None
+        raise UsageError(f"Cannot read the weights at {path}: {error.strerror}. Name a file of weights.") from None
 
 
 def _prepare(path: Path, text: str) -> Prepare:

@@ -35,7 +35,7 @@ source: made up
 model: {name: router, gater: {kind: learned, size: 16, pretrained: false}, latency_ms: MILLISECONDS}
 parents:
   sharp: {model: resnet8, config: default, epochs: 3, seed: 0, changes: [data.training_severity=clean, CHANGES]}
-  blurred: {model: resnet8, config: default, epochs: 3, seed: 0, changes: [data.training_severity=severe, CHANGES]}
+  blurred: {model: resnet14, config: default, epochs: 3, seed: 0, changes: [data.training_severity=severe, CHANGES]}
 data:
   name: shapes
   augment: none

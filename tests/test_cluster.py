@@ -283,7 +283,7 @@ def test_two_workers_give_the_rows_of_a_sweep_without_a_cluster(gatebench, long,
     checkpoints.append(look)
     done = gatebench(*long, "--executor", "ray", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    for model in ("resnet8", "router"):
+    for model in ("resnet", "router"):
         at_once = [(runs, processes) for name, runs, processes in seen if name.startswith(model)]
         assert any(len(runs) == len(processes) == 2 for runs, processes in at_once), "two runs went on in two processes"
     assert "outputs of its parents are computed" in done.stderr and "done (4 of 4 done, 0 with the cluster)" in done.stderr
@@ -304,7 +304,7 @@ def test_times_of_experts_on_a_cluster_are_measured_once_for_all_runs(gatebench,
     (stored,) = json.loads((pool / "pool.json").read_text())["times"]
     vectors = [recipes.read(folder / "recipe.yaml").model.options["latency_ms"] for folder in there.glob("router-*")]
     assert vectors == [list(stored["latency_ms"].values())] * 4
-    for expert in there.glob("resnet8-*"):
+    for expert in there.glob("resnet*"):
         copied(expert, here)
     (here / pool.name).mkdir()
     shutil.copy(pool / "pool.json", here / pool.name)
@@ -315,7 +315,7 @@ def test_times_of_experts_on_a_cluster_are_measured_once_for_all_runs(gatebench,
 
 @pytest.mark.slow
 @with_ray
-@pytest.mark.parametrize(("model", "count"), [("resnet8", 1), ("router", 2)])
+@pytest.mark.parametrize(("model", "count"), [("resnet", 1), ("router", 2)])
 def test_workers_that_are_killed_while_they_train_cost_one_retry(gatebench, long, local, checkpoints, tmp_path, model, count):
     killed = []
 
@@ -335,7 +335,7 @@ def test_workers_that_are_killed_while_they_train_cost_one_retry(gatebench, long
 @pytest.mark.slow
 @with_ray
 def test_a_worker_that_is_killed_while_it_computes_outputs_costs_one_retry(gatebench, long, local, tmp_path, monkeypatch):
-    for expert in local.glob("resnet8-*"):
+    for expert in local.glob("resnet*"):
         copied(expert, tmp_path / "out")
     killed, send = [], driver.Driver._send
 
@@ -397,7 +397,7 @@ def test_a_run_that_fails_does_not_stop_the_others(gatebench, local, long, tmp_p
 @with_ray
 def test_a_disk_that_is_full_costs_no_other_run(gatebench, long, local, tmp_path):
     out, failed, write = tmp_path / "out", [], RunFolder.write
-    for folder in (*local.glob("resnet8-*"), *local.glob("pool-*")):
+    for folder in (*local.glob("resnet*"), *local.glob("pool-*")):
         copied(folder, out)
 
     def fill(stream):

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_the_digest_is_of_all_that_decides_a_run_s_numbers(changes):
 
 def described(data, root):
     """As another process describes it, and whether that read the images."""
-    for each in (reading._read, reading._original, reading._describe, reading._files):
+    for each in (reading._read, reading._original, reading._describe, reading._state_once):
         each.cache_clear()
     return reading.describe(data, root), bool(reading._read.cache_info().currsize)
 
@@ -149,9 +150,28 @@ def test_a_damaged_description_is_made_again(folder, tmp_path):
     data = Data(name=str(folder), image_size=16)
     whole, _ = described(data, tmp_path)
     (kept,) = (tmp_path / reading.KEPT).iterdir()
-    for damaged in ("", "[]", '{"name": "photos"}'):
+    entry = json.loads(kept.read_text())
+    other = entry | {"described": entry["described"] | {"digest": "x"}}
+    for damaged in ("", "[]", '{"name": "photos"}', json.dumps(other)):
         kept.write_text(damaged)
         assert described(data, tmp_path) == (whole, True) and described(data, tmp_path) == (whole, False)
+
+
+def test_a_data_set_that_is_gone_or_lies_elsewhere_is_noticed(tmp_path, monkeypatch):
+    """torchvision takes MNIST from MNIST/processed where that is there."""
+    assert tmp_path / "MNIST" / "processed" in reading.catalogue.files("mnist", tmp_path)
+    monkeypatch.setattr(reading, "_read", lambda data, root: SimpleNamespace(describe=lambda: {"name": "mnist", "digest": str(root)}))
+    for _ in range(2):  # of files that are not there nothing is kept
+        reading._describe.cache_clear()
+        reading.describe(Data(name="mnist"), tmp_path)
+    assert not (tmp_path / reading.KEPT).exists()
+
+
+def test_a_file_is_not_a_folder_of_its_name(tmp_path):
+    (tmp_path / "one" / "x.bmp").mkdir(parents=True)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "x.bmp").touch()
+    assert reading.digest_of_files([tmp_path / "one"]) != reading.digest_of_files([tmp_path / "two"]) != reading.digest_of_files([]) == ""
 
 
 def test_a_root_that_cannot_be_written_to_will_do(folder, tmp_path):

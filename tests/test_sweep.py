@@ -121,8 +121,10 @@ def test_the_data_set_of_a_stand_in_recipe_takes_that_recipe(gatebench, tmp_path
     done = gatebench(*command)
     assert "recipe small, which is for shapes, instead of default; --config default takes that one" in done.stderr
     for name in ("default", "expected", "expected-small"):
-        assert gatebench(*command, "--config", name).stderr == ("0 of 1 done; lambda 0.7, seed 0 next\n")
+        assert gatebench(*command, "--config", name).stderr == ""
     assert planned == ["small", "default", "expected", "expected-small"]
+    said = gatebench.refused(*command, "--set", "parents.lite0.epochs=1", code=2)
+    assert "The stand-in recipe small does not take --set parents.lite0.epochs=1. Leave it out, or take the other recipe" in said
 
 
 def test_a_stand_in_recipe_says_which_setting_it_does_not_take(gatebench, tmp_path):

@@ -1,5 +1,6 @@
 """`gatebench sweep-lambda`."""
 
+import functools
 import json
 import math
 from collections.abc import Container
@@ -59,8 +60,13 @@ def sweep_lambda(
     wanted, made = [job for job in planned if job.wanted], {}
     here = conditions(prepared.place["device"], prepared.place["threads"])
     try:
-        _say_progress(wanted, made)
-        for job, folder in execute(planned, Place(out, fresh), lambda title: View(stderr, title)):
+        begun = functools.cache(lambda: _say_progress(wanted, made))
+
+        def view(title: str) -> View:
+            begun()  # once the plan is found to be sound
+            return View(stderr, title)
+
+        for job, folder in execute(planned, Place(out, fresh), view):
             if job.wanted:
                 made[job.key] = read(folder, job.parsed.tradeoff_value(), here)
                 _say_progress(wanted, made)

@@ -72,7 +72,7 @@ def prepare(
     from ..models import registry
 
     registered = registry.entry(model)
-    recipe = recipes.load(registered.recipes, model, _default(registered, dataset) if config is None else config, changes)
+    recipe = _default(registered, dataset, changes or []) if config is None else recipes.load(registered.recipes, model, config, changes)
     with stderr.status("loading torch"):
         from ..device import choose_device, choose_precision, default_threads, set_threads
     for each in vary(recipe):
@@ -115,18 +115,19 @@ def choose_executor(name: str, address: str | None) -> Callable:
     return partial(driver.run, address=address)
 
 
-def _default(registered: "Entry", dataset: str | None) -> str:
+def _default(registered: "Entry", dataset: str | None, changes: list[str]) -> "Recipe":
     """A model's default recipe; the one that stands in for it where that is for the data set of --dataset."""
     from .. import recipe as recipes
 
-    name, fallback = registered.default, ""
-    if dataset:
-        fallback = recipes.load(registered.recipes, registered.name, name).fallback
+    name = registered.default
+    plain = recipes.load(registered.recipes, registered.name, name) if dataset else None
+    fallback = plain.fallback if plain else ""
     if not fallback or recipes.load(registered.recipes, registered.name, fallback).data.name != dataset:
-        return name
+        return recipes.load(registered.recipes, registered.name, name, changes)
+    other = _stand_in(registered.recipes, plain, changes, f"take the other recipe with --config {name}")
     instead = f"recipe {fallback}, which is for {dataset}, instead of {name}; --config {name} takes that one"
     stderr.print(instead, highlight=False, soft_wrap=True)
-    return fallback
+    return other
 
 
 def _find_data(recipe: "Recipe", root: Path) -> None:
@@ -139,14 +140,15 @@ def _find_data(recipe: "Recipe", root: Path) -> None:
 def _instead(recipe: "Recipe", family: str, changes: list[str] | None, epochs: int | None) -> "Recipe":
     """What is trained without a recipe's data: the recipe that it names for that, else itself on `shapes` for a few epochs."""
     if recipe.fallback:
-        other = _stand_in(family, recipe, changes or [])
+        other = _stand_in(family, recipe, changes or [], "give the data with --data-dir")
         return other.with_epochs(epochs) if epochs else other
     other = recipe.with_dataset("shapes")
     return other if epochs else other.with_epochs(min(FALLBACK_EPOCHS, other.training.epochs))
 
 
-def _stand_in(family: str, recipe: "Recipe", changes: list[str]) -> "Recipe":
-    """The recipe that one names instead of itself. Raises UsageError naming the first of the --set that it does not take."""
+def _stand_in(family: str, recipe: "Recipe", changes: list[str], mend: str) -> "Recipe":
+    """The recipe that one names instead of itself. Raises UsageError naming the first of the --set that it does not take; `mend` says what
+    else can be done than to leave it out."""
     from .. import recipe as recipes
 
     def load(count: int) -> "Recipe":
@@ -159,6 +161,6 @@ def _stand_in(family: str, recipe: "Recipe", changes: list[str]) -> "Recipe":
             try:
                 load(number)
             except UsageError:
-                mend = "Leave it out, or give the data with --data-dir"
-                raise UsageError(f"The stand-in recipe {recipe.fallback} does not take --set {change}. {mend}.") from None
+                refused = f"The stand-in recipe {recipe.fallback} does not take --set {change}."
+                raise UsageError(f"{refused} Leave it out, or {mend}.") from None
         raise

@@ -41,8 +41,8 @@ CATALOGUE = {
         "CIFAR10", 10, (32, 32, 3), 50_000, 10_000, "cifar-10-batches-py", ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
     ),
     "cifar100": Named("CIFAR100", 100, (32, 32, 3), 50_000, 10_000, "cifar-100-python"),
-    "mnist": Named("MNIST", 10, (28, 28, 1), 60_000, 10_000, "MNIST/raw", mirrors=False),
-    "fashion-mnist": Named("FashionMNIST", 10, (28, 28, 1), 60_000, 10_000, "FashionMNIST/raw"),
+    "mnist": Named("MNIST", 10, (28, 28, 1), 60_000, 10_000, "MNIST/raw", mirrors=False, further=("MNIST/processed",)),
+    "fashion-mnist": Named("FashionMNIST", 10, (28, 28, 1), 60_000, 10_000, "FashionMNIST/raw", further=("FashionMNIST/processed",)),
     "svhn": Named("SVHN", 10, (32, 32, 3), 73_257, 26_032, "train_32x32.mat", mirrors=False, further=("test_32x32.mat",)),
 }
 NAMES = [*CATALOGUE, "intel-scenes", "indian-pines", "shapes"]
