@@ -95,10 +95,10 @@ class Probe:
     """Something of a network that is timed beside it."""
 
     work: Callable[[Tensor, Output], Callable[[], object] | None]
-    """From the inputs of a call [N, C, H, W] and the network's output on them, what is timed; None: nothing to do for this call."""
+    """Returns what is timed, from the inputs of a call [N, C, H, W] and the network's output on them. None: this call needs nothing."""
     part: bool = False
-    """Parts make up the network: their times together over its own are the dispatch efficiency, which is then reported instead of the
-    realised fraction (parts of different kinds have different times per MAC)."""
+    """Whether it is one of the parts that make up the network. The sum of their times over the network's own is the dispatch efficiency.
+    It is reported instead of the realised fraction, since parts differ in their time per MAC."""
 
 
 class GatedModel(nn.Module):
@@ -194,7 +194,7 @@ class GatedModel(nn.Module):
         return np.stack(columns, 1) if columns else np.zeros((len(decisions), 0), np.float32)
 
     def claimed(self, decisions: np.ndarray, gates: np.ndarray | None = None) -> float:
-        """The saving in percent that the method's paper would claim, from decisions and gates [N, S]; here the share of switches off."""
+        """The saving in percent that the method's paper would claim; here the share of switches off. Decisions and gates are [N, S]."""
         return 100 * (1 - float(decisions.mean()))
 
     # Cost

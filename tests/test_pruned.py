@@ -75,10 +75,12 @@ def test_the_channels_that_are_on_for_most_images_stay_at_equal_macs(name, retra
 
 
 def test_what_stays_is_said_of_a_network_that_has_it():
+    decisions = {"channels": {"kind": "decisions"}}
     for parents, options, said in (
+        ({"network": create("lag-vgg11", 5, width=0.125, inference="soft")}, decisions, "is run soft"),
         ({"network": create("resnet8", 5)}, {}, "neither a VGG nor a wide ResNet"),
         ({}, {}, "neither a VGG nor a wide ResNet"),
-        ({"network": create("vgg11", 5, width=0.125)}, {"channels": {"kind": "decisions"}}, "no gates that decide"),
+        ({"network": create("vgg11", 5, width=0.125)}, decisions, "no gates that decide"),
     ):
         with pytest.raises(UsageError, match=said):
             create("pruned", 5, (3, 32, 32), parents, **options)

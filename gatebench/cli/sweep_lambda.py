@@ -170,13 +170,14 @@ def _show(runs: list["Run"], out: Path, title: str, as_json: bool) -> None:
 
 
 def _write(folder: "RunFolder", name: str, lines: str, runs: list["Run"]) -> None:
-    """Write a table's lines, the picture first: where it is there beside the same lines, it is theirs."""
+    """Write a table's lines, and then its picture: one that is as new as the same lines belongs to them."""
     folder.remove(f".{name}.*.writing-*")  # of a process that was killed while it wrote
     picture, written = folder / f"{name}.png", folder / f"{name}.csv"
-    if picture.exists() and written.exists() and written.read_bytes() == lines.encode():
+    both = picture.exists() and written.exists()
+    if both and written.read_bytes() == lines.encode() and picture.stat().st_mtime_ns >= written.stat().st_mtime_ns:
         return
     from ..figures import save
     from ..sweep import table
 
-    folder.write(picture.name, lambda stream: save(table.picture(runs), stream))
     folder.write_text(written.name, lines)
+    folder.write(picture.name, lambda stream: save(table.picture(runs), stream))

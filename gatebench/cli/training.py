@@ -147,8 +147,10 @@ def _instead(recipe: "Recipe", family: str, changes: list[str] | None, epochs: i
 
 
 def _stand_in(family: str, recipe: "Recipe", changes: list[str], mend: str) -> "Recipe":
-    """The recipe that one names instead of itself. Raises UsageError naming the first of the --set that it does not take; `mend` says what
-    else can be done than to leave it out."""
+    """The stand-in of a recipe. Raises UsageError for the first --set that it does not take.
+
+    `mend` completes "Leave it out, or ...".
+    """
     from .. import recipe as recipes
 
     def load(count: int) -> "Recipe":

@@ -10,8 +10,8 @@ PARAMS = Column(
 )  # fmt: skip
 COLUMNS = (
     Column(
-        name="tradeoff", kind="number", heading="L1 weight", digits=5,
-        meaning="weight of the sum of the gates in the loss",
+        name="tradeoff", kind="number", heading="L1 weight (fbs: density)", digits=5,
+        meaning="weight of the sum of the gates in the loss; of fbs the share of channels that are on",
     ),
     Column(
         name="gates_run", kind="text", heading="gates run", names_policy=True,

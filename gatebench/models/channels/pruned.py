@@ -56,7 +56,7 @@ def pruned(
 ) -> ChannelGated:
     """The network in the role `network`, of which some channels stay.
 
-    Raises ValueError where that is neither a VGG nor a wide ResNet, or has no gates that could say which.
+    Raises ValueError where that is neither a VGG nor a wide ResNet, has no gates that could say which, or is another network without them.
     """
     network = parents.get("network")
     kind = next((kind for trunk, kind in KINDS.items() if isinstance(network, trunk)), None)
@@ -64,6 +64,11 @@ def pruned(
         raise ValueError("parents.network is neither a VGG nor a wide ResNet; name a run of vgg11, lag-vgg11, resnet18 or the like")
     if isinstance(channels, Decisions) and not isinstance(network, ChannelGated):
         raise ValueError("parents.network has no gates that decide which channels stay; name a run of lag-vgg11 or the like")
+    if isinstance(channels, Decisions) and not channels.retrained and network.policy != "hard":
+        raise ValueError(
+            f"parents.network is run {network.policy}, so its gates scale its channels and its weights alone are another network; name one"
+            " that is run hard, or set model.channels.retrained to true"
+        )
     return kind(num_classes, input_shape, network, channels)
 
 
