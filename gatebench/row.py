@@ -14,6 +14,7 @@ from .settings import Part
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(max_length=500)]
@@ -120,7 +121,7 @@ class Row(Network, Place):
     macs_dense: Positive | None = _column("of an input through the static twin", "MACs")
     macs_gate: Annotated[float, Field(ge=0)] | None = _column("spent only in order to decide, outside the units", "MACs")
     macs_decided: Annotated[float, Field(ge=0)] | None = _column("that the decisions ask for", "MACs")
-    macs_executed: Positive = _column("of an input, by the executor, in batches of `batch_size`", "MACs", required=True)
+    macs_executed: NotNegative = _column("of an input, by the executor, in batches of `batch_size`", "MACs", required=True)
     macs_ratio: float | None = _column("macs_executed / macs_dense", "share")
     params_used: Count | None = _column("weights of switches that are ever on over the scored inputs")
     adaptivity_gain: float | None = _column("accuracy over that of fixed decisions, same weights, same MACs", "points")

@@ -27,7 +27,7 @@ class SigmoidGates(nn.Module):
 
     def __init__(self, settings: FreeGate | InputGate):
         super().__init__()
-        self.annealed, self.hard = settings.temperature, getattr(settings, "estimator", "soft") == "straight-through"
+        self.annealed, self.hard = settings.temperature, settings.estimator == "straight-through"
         self.register_buffer("temperature", torch.tensor(self.annealed.at(0.0)))
 
     def begin_epoch(self, progress: float) -> None:

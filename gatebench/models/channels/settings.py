@@ -26,6 +26,9 @@ Inference = Literal["hard", "soft", "scaled"]
 """hard: a channel is on or off. soft: every channel runs and is scaled by its gate, as in training. scaled: a channel whose gate is 0.5 or
 less is off, and the others are scaled by their gates."""
 
+Estimator = Literal["soft", "straight-through"]
+"""Of training: a channel is scaled by its gate, or on and off with the gate's gradient."""
+
 
 class Annealed(Part):
     """The gates' temperature: start x decay^(share of the training x steps), `least` at least (LAG as released: once an epoch of 25)."""
@@ -47,6 +50,7 @@ class FreeGate(Part):
     kind: Literal["free"] = "free"
     start: float = 2.0
     """What the logits begin with."""
+    estimator: Estimator = Field("soft", exclude_if=lambda value: value == "soft")
     temperature: Annealed = Annealed()
 
 
@@ -58,8 +62,7 @@ class InputGate(Part):
     """Bias that the logits begin with."""
     reduction: PositiveInt = 8
     """The hidden layer has so many times fewer units than the layer's input has channels, eight at least."""
-    estimator: Literal["soft", "straight-through"] = "soft"
-    """Of training: scaled by the gate, or on and off with the gate's gradient."""
+    estimator: Estimator = "soft"
     temperature: Annealed = Annealed()
 
 
