@@ -52,19 +52,20 @@ def _examples(dataset: Dataset, inputs: pd.DataFrame, outcome: Outcome) -> dict[
     return {"index": chosen, "pixels": dataset.test.pixels[chosen], "labels": outcome.labels[chosen], "hardness": hardness[chosen]}
 
 
-def publish(folder: RunFolder, to: Path) -> RunFolder:
+def publish(folder: RunFolder, to: Path, whole: bool | None = None) -> RunFolder:
     """Copy what is committed of a finished run to the folder `to`; returns the copy.
 
-    Left out are what only going on needs, raw times and locks, and for every seed but 0 weights, per-input tables and all but small
-    decisions. Raises GatebenchError for a run that is not finished.
+    Left out are what only going on needs, raw times and locks, and of a run that is not published `whole` weights, per-input tables and
+    all but small decisions; None: seed 0 is. Raises GatebenchError for a run that is not finished.
     """
     if not folder.finished:
         raise GatebenchError(f"{folder.path} is not finished; train it to its end before it is published.")
-    headline = folder.read_json("summary.json", "seed")["seed"] == 0
+    if whole is None:
+        whole = folder.read_json("summary.json", "seed")["seed"] == 0
     copy = RunFolder(to / folder.path.name)
     for path in sorted(folder.path.rglob("*")):
         name = str(path.relative_to(folder.path))
-        heavy = not headline and (name in PER_RUN or (name == "decisions.npz" and path.stat().st_size > MOST_BYTES))
+        heavy = not whole and (name in PER_RUN or (name == "decisions.npz" and path.stat().st_size > MOST_BYTES))
         if path.is_file() and not heavy and not path.name.startswith(".") and name != "resume.pt" and not path.match("times/*.csv"):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy / name)
