@@ -12,9 +12,18 @@ EXITS = deepest exit-wise joint annealed hard soft soft-printed
 RULES = neighbours entropy complexity cascade cascade-entropy cascade-margin
 LAMBDAS = 0.5,0.6,0.7,0.8,0.9,0.95,1.0
 RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
-	$(EXITS:%=fashion-mnist-%) cifar100-exits intel-routers $(RULES:%=intel-%)
+	$(EXITS:%=fashion-mnist-%) cifar100-exits intel-routers $(RULES:%=intel-%) cifar100-channels cifar10-channels
+# LAG's networks, at a quarter of the width
+QUARTER = --set model.width=0.25
+OF_QUARTER = --set 'parents.network.changes=[model.width=0.25]'
+LAG = released input input-hard
+LAG_VGG = cifar100-vgg11 $(LAG:%=cifar100-lag-%) cifar100-lag-fbs
+LAG_RESNET = cifar10-resnet18 $(LAG:%=cifar10-lag-%)
+NARROWER = $(addprefix cifar100-vgg11-,0.2 0.15 0.1)
+PRUNED = $(addprefix cifar100-pruned-,decisions retrained magnitude)
+CHANNELS = cifar100-lag-weights $(LAG_VGG) $(LAG_RESNET) $(NARROWER) $(PRUNED)
 
-.PHONY: demo test test-slow lint results clean $(RESULTS)
+.PHONY: demo test test-slow lint results clean full-width $(RESULTS) $(CHANNELS)
 
 demo: $(VENV)/installed
 	$(BIN)/gatebench train cosinegate --config predictive --dataset shapes --epochs 7 --out demo-results
@@ -76,6 +85,40 @@ $(EXITS:%=fashion-mnist-%): fashion-mnist-%: $(VENV)/installed
 # A few epochs of 300, for the network's times
 cifar100-exits: $(VENV)/installed
 	$(TRAIN) cgt --config cifar100 --epochs 3 --set training.schedule=one-cycle --set training.batch_size=125 --threads 1
+
+# A VGG-11 takes about 45 minutes a seed, a ResNet-18 some hours
+cifar100-channels: $(LAG_VGG) cifar100-lag-weights $(NARROWER) $(PRUNED)
+
+cifar10-channels: $(LAG_RESNET)
+
+# The same networks as LAG has them, which `results` leaves out: days on a CPU, minutes a row on a GPU
+full-width: QUARTER =
+full-width: $(LAG_VGG) $(LAG_RESNET)
+	$(TRAIN) resnet18 --dataset cifar100 --threads 1
+	$(TRAIN) lag-resnet18 --dataset cifar100 --threads 1
+	$(BIN)/gatebench sweep-lambda lag-vgg11 --values 1e-2,3e-2 --threads 1
+
+cifar100-vgg11 cifar10-resnet18: $(VENV)/installed
+	$(TRAIN) $(lastword $(subst -, ,$@)) $(QUARTER) --seed 0,1,2 --threads 1
+
+$(LAG:%=cifar100-lag-%): cifar100-lag-%: $(VENV)/installed
+	$(TRAIN) lag-vgg11 --config $* $(QUARTER) --seed 0,1,2 --threads 1
+
+$(LAG:%=cifar10-lag-%): cifar10-lag-%: $(VENV)/installed
+	$(TRAIN) lag-resnet18 --config $* $(QUARTER) --seed 0,1,2 --threads 1
+
+cifar100-lag-fbs: $(VENV)/installed
+	$(TRAIN) lag-vgg11 --config fbs $(QUARTER) --threads 1
+
+cifar100-lag-weights: cifar100-lag-released  # one of which is its own
+	$(BIN)/gatebench sweep-lambda lag-vgg11 $(QUARTER) --values 0,1e-5,1e-4,1e-3 --threads 1
+
+# What LAG's networks have to beat: narrower static ones, and theirs with the same channels for every image
+$(NARROWER): cifar100-vgg11-%: $(VENV)/installed
+	$(TRAIN) vgg11 --set model.width=$* --threads 1
+
+$(PRUNED): cifar100-pruned-%: cifar100-vgg11 cifar100-lag-input-hard  # whose channels they keep
+	$(TRAIN) pruned --config $* $(OF_QUARTER) --threads 1
 
 # Intel scenes and the pretrained experts/*.safetensors must lie below the data root
 intel-routers: $(VENV)/installed

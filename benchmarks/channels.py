@@ -5,8 +5,8 @@
 Takes five minutes for vgg11 at full width on one thread; --seconds is how long each row is measured.
 
 Gates get random logits, so that about a share of the channels of every layer is on (weights do not matter to time). The networks are
-folded and tuned: static decisions are cut once, others run each layer in the way that was fastest here, which is printed. Network and
-static twin, which is channels_last, take turns as in `gatebench profile-latency`.
+folded and tuned: static decisions are cut once, others run each layer in the way that was fastest here, which is printed. Static
+decisions and the static twin run in the layout that was fastest here. Network and twin take turns as in `gatebench profile-latency`.
 "imposed" is the time with the network's own decisions given, so without the gates' price. Realised is the saving in time, without that
 price, over the saving in MACs: of those that were executed, and of those that the decisions ask for (a layer that is run dense executes
 all). The break-even density is the largest at which a network is no slower than its twin.
@@ -39,7 +39,7 @@ ALWAYS = 100.0
 
 @dataclass
 class Result:
-    """Medians in milliseconds, shares of the twin's channels and MACs."""
+    """Milliseconds, the mean over calls of medians over rounds; shares of the twin's channels and MACs."""
 
     own: float
     imposed: float
@@ -62,22 +62,35 @@ def network(name: str, width: float, kind: str, density: float, device: torch.de
             if kind == "free":
                 gate.logits.copy_(torch.randperm(len(gate.logits)) < max(1, round(density * len(gate.logits)))).sub_(0.5)
             else:
-                gate.layers[2].weight.normal_(0, 3)
-                gate.layers[2].bias.fill_(ALWAYS if density == 1 else 0)
+                gate.layers[2].bias.fill_(ALWAYS)
         if kind == "input" and density < 1:
-            _centre(net, density)
+            _spread(net, density)
     return folded(net).to(device)
 
 
-def _centre(net, density: float) -> None:
-    """Shift the gates of one layer after the other until a share of its logits is above 0."""
-    x = torch.randn(64, *SHAPE)
+def _spread(net, density: float) -> None:
+    """Have a share of the channels of one layer after the other on, for every input about as many, for each input others.
+
+    Gates are random functions of the whitened directions of their hidden features. By the features themselves, which grow and shrink
+    together, most channels would be on for the same inputs.
+    """
+    x = torch.randn(256, *SHAPE)
     for gate in net.gates:
         seen = []
-        handle = gate.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output))
+        handle = gate.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(inputs[0]))
         net.infer(x, "masked")
         handle.remove()
-        gate.layers[2].bias.copy_(-seen[0].quantile(1 - density, dim=0))
+        first, _, second = gate.layers
+        first.bias.zero_()
+        second.bias.zero_()
+        hidden = torch.relu(first(seen[0]))
+        size = hidden.mean(0) / hidden.mean(0).square().sum()  # what it gives of a vector is its size
+        hidden = hidden / (hidden @ size)[:, None].clamp(min=1e-6)
+        fitted, others = hidden.chunk(2)
+        _, spreads, axes = torch.linalg.svd(fitted - fitted.mean(0), full_matrices=False)
+        kept = spreads > 0.1 * spreads[0]
+        second.weight.copy_(torch.randn(len(second.weight), int(kept.sum())) @ (axes[kept] / spreads[kept, None]))
+        second.weight.sub_(second(others).quantile(1 - density, dim=0)[:, None] * size)
 
 
 def compare(net, batch: int, seconds: float, device: torch.device, rounds: int = ROUNDS) -> tuple[Result, dict]:
@@ -98,7 +111,7 @@ def compare(net, batch: int, seconds: float, device: torch.device, rounds: int =
             del works["imposed"]
         subjects = [Subject(name, work, "") for name, work in works.items()]
         times = measure(subjects, len(calls), clock_for(device), rounds=rounds, max_seconds=seconds)
-        own, imposed, reference = (1e3 * float(np.median(times.of(name))) for name in ("own", [*works][-2], "twin"))
+        own, imposed, reference = (1e3 * float(np.median(times.of(name), 0).mean()) for name in ("own", [*works][-2], "twin"))
         macs = [torch.stack([count.sum(1).mean() for count in counts]).mean().item() / net.macs_static for counts in (
             [output.executed_macs for output in outputs], [net.tally(on, net.of_input) for on in decisions],
         )]  # fmt: skip
@@ -162,16 +175,15 @@ def main() -> None:
             without = break_even([(each.on, each.imposed / each.twin) for each in results[batch]])
             price = "" if kind == "free" else f"; without the gates' price {without}"
             further.append(f"{name}, batch {batch}: break-even at {with_price} of the channels{price}")
-            if kind == "free":
-                continue
-            if batch == 1:
+            if kind == "input" and batch == 1:
                 (chosen,) = (each for each, density in zip(records[batch], DENSITIES, strict=True) if density == 0.5)
                 shown = slice(1, None, 2)
                 columns = [f"{100 * density:g} %" for density in chosen["densities"][shown]]
                 layers = {layer: names[shown] for layer, names in chosen["layers"].items()}
             else:
-                columns = [f"{100 * density:g} %" for density in DENSITIES]
-                layers = {layer: [each["layers"][layer] for each in records[batch]] for layer in records[batch][0]["layers"]}
+                columns = [*(f"{100 * density:g} %" for density in DENSITIES), "static twin"]
+                twin = records[batch][0]["static twin"]
+                layers = {layer: [*(each["layers"][layer] for each in records[batch]), twin[layer]] for layer in twin}
             further.append(choices(f"{name}, batch {batch}: by channels on", columns, layers))
     console.print(table)
     for each in further:

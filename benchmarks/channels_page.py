@@ -202,7 +202,7 @@ def layers(runs: Iterable[Run]) -> Table:
     for run in sorted(own, key=lambda run: (ORDER.index(run.headline["recipe"]), run.setting("model.width"), run.headline["tradeoff"])):
         row, table = run.headline, pd.read_csv(run.folder / "channels.csv")
         on = table.groupby("layer", sort=False)[f"on_{row['policy']}"]
-        lines = lines or [["network", "width", "L1 weight (fbs: density)", "test accuracy %", *on.groups]]
+        lines = lines or [["network", "width", "trade-off", "test accuracy %", *on.groups]]
         shares = [f"{100 * each.mean():.0f} ({100 * (each > 0).mean():.0f})" for _, each in on]
         lines.append([f"`{row['recipe']}`", f"{run.setting('model.width'):g}", f"{row['tradeoff']:g}", f"{row['accuracy']:.2f}", *shares])
     return lines

@@ -13,10 +13,13 @@ COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v")
 
 
-def save(figure: Figure, stream: BinaryIO, kind: str = "png") -> None:
-    """As PNG or SVG, without the name of the software and the date, so that the same numbers give the same file."""
+def save(figure: Figure, stream: BinaryIO, kind: str = "png", comment: str | None = None) -> None:
+    """As PNG or SVG, without the name of the software and the date, so that the same numbers give the same file.
+
+    The comment stands in a PNG as it is, and is not seen.
+    """
     with matplotlib.rc_context({"svg.hashsalt": "gatebench"}):
-        nameless = {"png": {"Software": None}, "svg": {"Creator": None, "Date": None}}[kind]
+        nameless = {"png": {"Software": None, "Comment": comment}, "svg": {"Creator": None, "Date": None}}[kind]
         figure.savefig(stream, format=kind, dpi=STYLE["savefig.dpi"], metadata=nameless)
 
 

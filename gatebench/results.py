@@ -24,8 +24,11 @@ MOST_BYTES = 20_000
 """Of decisions that are kept of other seeds, too."""
 
 
-def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, rows: list[dict]) -> None:
-    """Everything that later commands read, the headline row first; the summary last, since it marks the run as finished."""
+def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, rows: list[dict], tradeoff: str | None) -> None:
+    """Everything that later commands read, the headline row first; the summary last, since it marks the run as finished.
+
+    `tradeoff` is the setting that the recipe names as such.
+    """
     inputs = per_input(model, dataset, outcome)
     folder.write_text("breakdown.csv", breakdown(model, dataset, outcome, inputs).to_csv(index=False, float_format="%.10g"))
     folder.write("inputs.parquet", lambda stream: inputs.to_parquet(stream, index=False))
@@ -34,7 +37,7 @@ def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcom
     folder.write("examples.npz", lambda stream: np.savez_compressed(stream, **_examples(dataset, inputs, outcome)))
     weights = write_weights(folder, model)
     rows = [{**row, "weights": weights} for row in rows]
-    columns = registry.entry(rows[0]["model"]).columns
+    columns = registry.entry(rows[0]["model"]).columns_of(tradeoff)
     if any("tradeoff" in row for row in rows) and all(column.name != "tradeoff" for column in columns):
         columns = (TRADEOFF, *columns)
     folder.write_text("columns.json", json.dumps([column.model_dump(exclude_defaults=True) for column in columns], indent=2) + "\n")

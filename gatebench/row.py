@@ -35,8 +35,8 @@ class Column(Part):
     """Of the stored number. Shares are stored as shares; tables show them as percent where the unit is "share"."""
     heading: Text = ""
     """Of tables, without the unit. Empty: no table shows it."""
-    digits: Annotated[int, Field(ge=0, le=9)] = 2
-    """Decimals in tables."""
+    digits: Annotated[int, Field(ge=0, le=9)] | None = 2
+    """Decimals in tables. None: up to six significant digits, as 1e-05."""
     signed: bool = False
     """Whether tables show a plus sign."""
     of_run: bool = False

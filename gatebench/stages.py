@@ -157,7 +157,7 @@ def evaluate(run: Run, view: View) -> None:
     folder.remove(*(path.name for path in folder.path.glob("*.csv") if path.name not in ("epochs.csv", "breakdown.csv")))
     if study:
         study.write(folder)
-    write_results(folder, model, dataset, outcome, rows)
+    write_results(folder, model, dataset, outcome, rows, recipe.tradeoff)
 
 
 def _record_machine(folder: RunFolder, machine: dict) -> None:

@@ -20,13 +20,15 @@ from gatebench.evaluation.outcome import collect
 from gatebench.losses import Batch, Clock
 from gatebench.measure.macs import count_params
 from gatebench.models.backbones.feature_maps import max_pool
-from gatebench.models.channels import tuning
+from gatebench.models.channels import timed, tuning
 from gatebench.models.channels.absorbed import absorbed, with_gates
 from gatebench.models.channels.batches import WAYS, executed
 from gatebench.models.channels.batches import run as run_groups
-from gatebench.models.channels.cuts import LAYOUTS
+from gatebench.models.channels.cuts import LAYOUTS, layout_of
+from gatebench.models.channels.engines import Fixed
 from gatebench.models.channels.gates import InputGates, SaliencyGates
 from gatebench.models.channels.kernels import NAMES, Bags, Dense, Product, Slice, kernels
+from gatebench.models.channels.layouts import best_split
 from gatebench.models.channels.settings import InputGate, SaliencyGate, Sparsity
 from gatebench.models.registry import create
 from gatebench.outputs import scoring_batches
@@ -347,7 +349,7 @@ def test_the_claim_is_one_minus_the_mean_soft_gate():
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_mean_of_free_gates_is_absorbed_by_the_norms(name):
-    net, x = make(name), images(8)
+    net, x = make(name, inference="soft"), images(8)
     half = with_gates(net, 0.5)
     with torch.no_grad():
         before, after = net.infer(x, policy="soft"), half.infer(x, policy="soft")
@@ -364,7 +366,7 @@ def test_the_mean_of_free_gates_is_absorbed_by_the_norms(name):
 
 @pytest.mark.parametrize("kind", ["input", "saliency"])
 def test_no_norm_absorbs_gates_that_depend_on_the_input(kind):
-    assert absorbed(make("lag-vgg11", kind), images(8)) == []
+    assert absorbed(make("lag-vgg11", kind, inference="scaled"), images(8)) == []
 
 
 @pytest.mark.parametrize(
@@ -392,7 +394,7 @@ def some(count, share, draw):
 
 
 @given(
-    st.sampled_from([(3, 8, 8, 3, 1), (8, 16, 4, 3, 2), (16, 8, 2, 3, 1), (70, 12, 2, 3, 1), (140, 9, 1, 3, 1), (8, 16, 3, 1, 2)]),
+    st.sampled_from([(3, 8, 8, 3, 1), (8, 16, 4, 3, 2), (16, 8, 2, 3, 1), (70, 12, 2, 3, 1), (300, 9, 1, 3, 1), (8, 16, 3, 1, 2)]),
     st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**32 - 1),
 )  # fmt: skip
 @settings(max_examples=80, deadline=None)
@@ -452,8 +454,8 @@ class Dice:
 @pytest.fixture
 def throw(monkeypatch):
     """Have everything be chosen by dice with this seed."""
-    monkeypatch.setattr(tuning, "ROUNDS", 1)
-    return lambda seed: monkeypatch.setattr(tuning, "clock_for", lambda device, clock=Dice(seed): clock)
+    monkeypatch.setattr(timed, "ROUNDS", 1)
+    return lambda seed: monkeypatch.setattr(timed, "clock_for", lambda device, clock=Dice(seed): clock)
 
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"))]
@@ -469,9 +471,11 @@ def test_masked_equals_sparse_whatever_was_chosen(name, kind, count, device, thr
     shares = torch.from_numpy(draw.random((4, 1, 1)))
     for seed in range(2):
         throw(seed)
-        assert bool(net.tune(x)) == net.of_input
+        net.tune(x)
         patterns = [net.least().expand(count, -1), net.most().expand(count, -1), *(torch.rand(4, count, net.switches) < shares)]
+        (twin,) = net.references().values()
         with torch.inference_mode():
+            assert close(twin(x), net.static_logits(x), 1e-3 if device == "cuda" else 1e-4)
             for on in (None, *patterns):
                 for policy in ("hard", "soft", "scaled") if net.bounded else ("scaled",):
                     sparse, masked = net.infer(x, "sparse", on, policy), net.infer(x, "masked", on, policy)
@@ -546,10 +550,11 @@ def test_every_layer_of_a_batch_has_its_way(throw):
     net, x = folded(make("lag-resnet18", "input")), images(6)
     throw(1)
     chosen = net.tune(x)
-    assert list(chosen["layers"]) == [unit.name for unit in net.units[:-1]] and set(chosen["layers"].values()) == set(WAYS)
+    ways = {name: way.split(", ")[0] for name, way in chosen["layers"].items()}
+    assert list(ways) == [unit.name for unit in net.units[:-1]] and set(ways.values()) == set(WAYS)
     with torch.inference_mode():
         output = net.infer(x)
-    dense = [chosen["layers"].get(unit.name, "dense") == "dense" for unit in net.units]
+    dense = [ways.get(unit.name, "dense") == "dense" for unit in net.units]
     everything = torch.tensor([unit.macs for unit in net.units], dtype=torch.float64)
     assert (output.executed_macs[:, :-2][:, dense] == everything[dense]).all() and output.executed_macs.sum(1).max() < net.macs_static
 
@@ -560,11 +565,42 @@ def test_only_a_tuned_copy_runs_what_was_chosen_and_only_in_calls_of_its_size():
     with pytest.raises(ValueError, match="tuned once its norms are folded"):
         net.tune(x[:2])
     lean.tune(x[:2])
-    lean.tuned.chosen = dict.fromkeys(lean.tuned.chosen, "dense")
+    lean.tuned.chosen = {conv: each._replace(way="dense") for conv, each in lean.tuned.chosen.items()}
     for each, count in itertools.product((net, folded(net), lean), (1, 2, 4)):
         with torch.inference_mode():
             output = each.infer(x[:count])
         assert torch.equal(output.executed_macs, each.tally(output.decisions)) != (each is lean and count == 2)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "layouts"),
+    [
+        ([1, 1, 3, 3], [2, 2, 1, 1], ["channels_last", "channels_last", "contiguous", "contiguous"]),
+        ([1, 1, 3, 1], [2, 2, 2, 3], ["channels_last"] * 4),  # converting twice is not timed
+        ([3, 1, 1, 3], [1, 2, 2, 1], ["contiguous"] * 4),
+    ],
+)
+def test_layers_change_their_layout_once_where_that_is_fastest(first, second, layouts):
+    assert best_split({"channels_last": first, "contiguous": second}) == layouts
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_cut_reads_maps_and_weights_of_its_layout(layout, monkeypatch):
+    net, x, seen = folded(make("lag-vgg11")), images(3), set()
+    plain, convolve = Fixed(net, "hard", None), torch.nn.functional.conv2d
+    engine = Fixed(net, "hard", None, {module: layout for _, module, _ in net.weighted_layers()})
+    with torch.inference_mode():
+        wanted = net.walk(x, plain)
+        for _ in range(2):
+            assert close(net.walk(x, engine), wanted)
+
+        def watched(x, weight, *rest):
+            seen.update([layout_of(x), layout_of(weight)])
+            return convolve(x, weight, *rest)
+
+        monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+        net.walk(x, engine)
+    assert layout in seen and len(seen - {"contiguous"}) == (layout != "contiguous")  # a map of one pixel is both
 
 
 def test_decisions_of_a_tuned_copy_are_cut_once_and_again_when_they_change():
@@ -636,8 +672,8 @@ def test_times_carry_what_was_chosen(gatebench, run):
     assert done.returncode in (0, 3), done.stderr
     (row,) = json.loads(done.stdout)
     (session,) = json.loads(next(folder.glob("times/*.json")).read_text())["sessions"]
-    assert row["batch_norm_folded"] and ("chosen" in session) == (config == "input-hard")  # free gates leave nothing to choose
-    assert config == "released" or len(session["chosen"]["layers"]) == 8
+    assert row["batch_norm_folded"] and len(session["chosen"]["layers"]) == len(session["chosen"]["static twin"]) == 8
+    assert ("densities" in session["chosen"]) == (config == "input-hard")
 
 
 def test_a_study_begins_with_the_model_s_own_way(gatebench, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL, Silent
+from test_channels import make
 from test_models import parents_of
 
 from gatebench import assignment, recipe, stages, trained
@@ -76,6 +77,25 @@ def test_gates_on_channels_are_trained_on_the_gpu(gatebench, tmp_path, config):
     (folder,) = tmp_path.glob("lag-*")
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     assert {"hard", "scaled"} & {each["policy"] for each in rows}
+
+
+@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("kind", ["free", "input", "saliency"])
+@pytest.mark.parametrize("name", ["lag-vgg11", "lag-resnet18"])
+def test_a_network_tuned_on_the_gpu_answers_as_its_masked_run_does(name, kind, count):
+    """With its own decisions, at the batch size that it was tuned for; kernels and ways are chosen by the GPU's own times."""
+    net = folded(make(name, kind, width=1 / 8, input_shape=(3, 32, 32))).cuda()
+    calls = torch.randn(4, count, 3, 32, 32, generator=torch.Generator().manual_seed(0)).cuda()
+    chosen = net.tune(calls[0])
+    with torch.inference_mode():
+        for x in calls:
+            tuned, own = net.infer(x), net.infer(x, "masked")
+            masked = net.infer(x, "masked", tuned.decisions)
+            assert torch.allclose(tuned.logits, masked.logits, rtol=1e-3, atol=1e-3 * float(masked.logits.abs().max()))
+            assert (tuned.decisions == own.decisions).float().mean() > 0.99  # a gate very near 0 may be rounded to either side
+            asked, ran = net.tally(tuned.decisions.cpu()).sum(1), tuned.executed_macs.sum(1).cpu()
+            assert (ran >= asked - 1e-6).all() and (ran <= own.executed_macs.sum(1).cpu() + 1e-6).all()
+    assert kind == "free" or set(chosen["layers"]) >= {unit.name for unit in net.units if unit.width}
 
 
 def test_a_profile_on_the_gpu_uses_its_events(gatebench, tmp_path):

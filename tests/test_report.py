@@ -494,16 +494,20 @@ def test_tables_of_routing_have_ours_beside_them_and_say_which_experts_stand_whe
 
 def test_highlights_of_lag_are_over_the_twin_that_was_trained_alike(tmp_path):
     """In training and on test, seed by seed; parameters as they are used, and as the released code counts them."""
-    lag = {"model": "lag-vgg11", "recipe": "released", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "policy": "soft"}
+    lag = {"model": "lag-vgg11", "recipe": "released", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "policy": "soft",
+           "tradeoff": 1e-4, "gates_run": "soft"}  # fmt: skip
+    gates_run = Column(name="gates_run", kind="text", meaning="how gates run")
     static = {"model": "vgg11", "recipe": "default", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "adaptive": False}
     for seed in range(2):
         gated = {**lag, "seed": seed, "accuracy": 60.0 + seed, "params": 1000, "params_used": 950, "digest": "g"}
-        folder = write_run(tmp_path / f"gated-{seed}", **gated)
+        folder = declare(write_run(tmp_path / f"gated-{seed}", **gated), gates_run)
         (folder / "epochs.csv").write_text("epoch,train_accuracy\n1,50\n2,83\n")
+        (folder / "recipe.yaml").write_text("model: {name: lag-vgg11, width: 1.0}\n")
         write_run(tmp_path / f"static-{seed}", **static, seed=seed, accuracy=58.0, digest="s")
     write_run(tmp_path / "narrow", **static, seed=0, accuracy=40.0, macs_dense=10e6, digest="n")
     write_run(tmp_path / "shorter", **{**static, "epochs": 3}, seed=0, accuracy=30.0, digest="e")
-    write_run(tmp_path / "alone", **{**lag, "seed": 2, "digest": "h"}, accuracy=70.0)
+    alone = declare(write_run(tmp_path / "alone", **{**lag, "seed": 2, "digest": "h"}, accuracy=70.0), gates_run)
+    (alone / "recipe.yaml").write_text("model: {name: lag-vgg11, width: 1.0}\n")
     sheets = {sheet.name: sheet for sheet in comparison_sheets(groups(with_twins(read_runs(tmp_path)[0])))}
     found = {}
     for name in ("lag-highlights", "lag-highlights-as-released"):

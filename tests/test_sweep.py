@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,13 +11,15 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import GATED, SMALL
+from conftest import GATED, SMALL, STATIC
 
 from gatebench import recipe as recipes
 from gatebench import stages, timing
 from gatebench.errors import GatebenchError, UsageError
 from gatebench.measure.conditions import Conditions
+from gatebench.models import registry
 from gatebench.plan import plan_all
+from gatebench.report import front_figure
 from gatebench.report.results import Run
 from gatebench.row import Column
 from gatebench.runs import RunFolder
@@ -172,6 +175,92 @@ def test_a_sweep_over_a_list_trains_once_and_times_every_value(gatebench, tmp_pa
     assert {(row["tradeoff"], f"{row['accuracy']:.10g}") for row in rows if row["policy"] == rows[0]["policy"]} == {
         (float(line["tradeoff"]), line["accuracy"]) for line in table
     }
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Of the pictures that were drawn since, the points of each panel by its cost: label and whether static."""
+    pictures, draw = [], front_figure.front
+
+    def front(panels):
+        pictures.append({panel.cost: [(point.label, point.static) for point in panel.points] for panel in panels})
+        return draw(panels)
+
+    monkeypatch.setattr(front_figure, "front", front)
+    return pictures
+
+
+WAYS = ("soft", "hard", "scaled")
+CHANNELS = ["--set", "model.width=0.125", *STATIC]
+"""The shortest run of lag-vgg11."""
+
+
+def test_channel_gates_have_a_line_for_each_way_and_the_headline_s_alone_is_timed(gatebench, drawn, tmp_path):
+    command = ["sweep-lambda", "lag-vgg11", *CHANNELS, "--values", "1e-5,0", "--seed", "0,1", "--out", str(tmp_path)]
+    done = gatebench(*command)
+    assert done.returncode == 0, done.stderr
+    assert "0 of 4 done; L1 weight 1e-05, seed 0 next" in done.stderr and "timing 4 " in done.stderr
+    assert "1e-05" in done.stdout and "0.00001" not in done.stdout
+    table = lines(tmp_path, "lag-vgg11-released")
+    assert [(line["tradeoff"], line["gates_run"]) for line in table] == list(product(("0", "1e-05"), WAYS))
+    assert all(line["seeds"] == "0, 1" and bool(line["latency_ms"]) == (line["gates_run"] == "soft") for line in table)
+    rows = gatebench.json(*command)
+    assert sorted((row["tradeoff"], row["seed"], row["policy"]) for row in rows) == sorted(product((0, 1e-5), (0, 1), WAYS))
+    names = [f"lag-vgg11 released, L1 weight {value}" for value in ("1e-05", "0")]
+    assert drawn == [
+        {
+            "latency_ms": [(name, False) for name in names],
+            "macs_executed": [(f"{name}, {way}", False) for name, way in product(names, WAYS)],
+        }
+    ], "and not again with --json"  # fmt: skip
+
+
+def test_static_networks_trained_as_the_sweep_was_stand_in_its_picture(gatebench, drawn, tmp_path):
+    """In that of latency once they are timed; the table stays as it is."""
+    sweep = ["sweep-lambda", "lag-vgg11", *CHANNELS, "--values", "0", "--out", str(tmp_path)]
+
+    def static_points():
+        """In the picture that the sweep's command, given again, draws; None where it draws none."""
+        drawn.clear()
+        assert gatebench(*sweep).returncode == 0
+        return {cost: [label for label, static in points if static] for picture in drawn for cost, points in picture.items()} or None
+
+    assert static_points() == {"latency_ms": [], "macs_executed": []}
+    table = lines(tmp_path, "lag-vgg11-released")
+    other = ["train", "vgg11", *STATIC, "--out", str(tmp_path), "--set", "model.width=0.05"]
+    assert gatebench(*other).returncode == 0
+    (static,) = tmp_path.glob("vgg11-*")
+    other[-1] = "model.width=0.1"
+    for settings in ([], ["--set", "data.shapes.seed=1"], ["--set", "training.learning_rate=0.01"], ["--epochs", "2"]):
+        assert gatebench(*other, *settings).returncode == 0
+    names = [f"vgg11 default, model.width={width}" for width in (0.05, 0.1)]
+    unordered = static_points()
+    assert unordered["latency_ms"] == [] and sorted(unordered["macs_executed"]) == names
+    timing_of = ["profile-latency", str(static), "--inputs", "8", "--repeats", "5", "--threads", "1"]
+    assert gatebench(*timing_of, "--batch-size", "4").returncode in (0, 3) and static_points() is None
+    assert gatebench(*timing_of).returncode in (0, 3)
+    assert static_points() == {"latency_ms": ["vgg11 default"], "macs_executed": unordered["macs_executed"]}
+    assert static_points() is None
+    shutil.rmtree(static)
+    assert static_points() == {"latency_ms": [], "macs_executed": ["vgg11 default"]}
+    assert lines(tmp_path, "lag-vgg11-released") == table
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "changes", "heading"),
+    [
+        ("lag-vgg11", "released", [], "L1 weight"),
+        ("lag-resnet18", "input-hard", [], "L1 weight"),
+        ("lag-vgg11", "fbs", [], "density"),
+        ("pruned", "magnitude", [], "density"),
+        ("lag-vgg11", "released", ["tradeoff=model.width"], "trade-off"),
+        ("cosinegate", "balanced", [], "budget weight"),
+    ],
+)
+def test_the_trade_off_has_the_name_of_the_setting_that_the_recipe_says(model, recipe, changes, heading):
+    loaded = recipes.load(registry.entry(model).recipes, model, recipe, changes)
+    columns = registry.entry(model).columns_of(loaded.tradeoff)
+    assert [column.heading for column in columns if column.name == "tradeoff"] == [heading]
 
 
 @pytest.mark.usefixtures("untimed_sweeps")

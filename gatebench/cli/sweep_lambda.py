@@ -39,7 +39,7 @@ def sweep_lambda(
     address: training.Address = None,
     as_json: training.Json = False,
 ) -> None:
-    """Train MODEL at every value of its trade-off, time all of them together, and show accuracy against latency.
+    """Train MODEL at every value of its trade-off, time all of them together, and show accuracy against latency and executed MACs.
 
     What is done is skipped, and an interrupted sweep goes on where it was. Where a study chooses for several values of the trade-off
     after training, a seed is trained once.
@@ -76,7 +76,7 @@ def sweep_lambda(
         interrupted = True
     finally:  # whatever went wrong, what was measured is shown
         if made:
-            _show(_in_order(wanted, made), out, f"{model} {prepared.recipes[0].name}", as_json)
+            _show(_in_order(wanted, made), out, here, f"{model} {prepared.recipes[0].name}", as_json)
     if interrupted:
         say("gatebench: interrupted; the same command (without --fresh) goes on where it was.")
         raise typer.Exit(130)
@@ -113,7 +113,8 @@ def _say_progress(wanted: list, made: Container[str]) -> None:
     if left:
         recipe = left[0].parsed
         setting = recipe.tradeoff_setting()
-        what = tradeoff_text(tradeoff_of(registry.entry(recipe.model.name).columns), setting if isinstance(setting, list) else [setting])
+        column = tradeoff_of(registry.entry(recipe.model.name).columns_of(recipe.tradeoff))
+        what = tradeoff_text(column, setting if isinstance(setting, list) else [setting])
         line += f"; {what}, seed {left[0].seed} next"
     stderr.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -146,7 +147,7 @@ def _value(run: "Run", prepared: training.Prepared) -> float | None:
     return None if isinstance(prepared.recipes[0].tradeoff_setting(), list) else run.headline["tradeoff"]
 
 
-def _show(runs: list["Run"], out: Path, title: str, as_json: bool) -> None:
+def _show(runs: list["Run"], out: Path, here: "Conditions", title: str, as_json: bool) -> None:
     """Print the table, by severity too, and write it, with the picture; what is written of the same runs and times stays."""
     from ..report import terminal
     from ..report.formats import to_csv
@@ -158,7 +159,7 @@ def _show(runs: list["Run"], out: Path, title: str, as_json: bool) -> None:
     folder, name = RunFolder(out), f"sweep-{slug(title)}-{slug(headline['dataset'])}"
     title = f"{title} on {headline['dataset']} ({headline['split']})"
     points = table.gathered(runs)
-    _write(folder, name, to_csv(table.sheet(points, title, every=True)), runs)
+    _write(folder, name, to_csv(table.sheet(points, title, every=True)), runs, here)
     if as_json:
         typer.echo(json.dumps(table.rows(runs), indent=2, allow_nan=False))
         return
@@ -169,15 +170,17 @@ def _show(runs: list["Run"], out: Path, title: str, as_json: bool) -> None:
         stdout.print(f"written to {out / name}.{kind}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _write(folder: "RunFolder", name: str, lines: str, runs: list["Run"]) -> None:
-    """Write a table's lines, and then its picture: one that is as new as the same lines belongs to them."""
+def _write(folder: "RunFolder", name: str, lines: str, runs: list["Run"], here: "Conditions") -> None:
+    """Write a table's lines, and then its picture, unless one is there that was drawn of the same."""
+    from ..sweep import rivals
+
     folder.remove(f".{name}.*.writing-*")  # of a process that was killed while it wrote
-    picture, written = folder / f"{name}.png", folder / f"{name}.csv"
-    both = picture.exists() and written.exists()
-    if both and written.read_bytes() == lines.encode() and picture.stat().st_mtime_ns >= written.stat().st_mtime_ns:
+    beside = rivals.read(folder.path, runs, here)
+    picture, written, drawn_of = folder / f"{name}.png", folder / f"{name}.csv", rivals.digest(lines, beside)
+    if written.exists() and written.read_bytes() == lines.encode() and picture.exists() and drawn_of.encode() in picture.read_bytes():
         return
     from ..figures import save
-    from ..sweep import table
+    from ..sweep.picture import picture as draw
 
     folder.write_text(written.name, lines)
-    folder.write(picture.name, lambda stream: save(table.picture(runs), stream))
+    folder.write(picture.name, lambda stream: save(draw(runs, beside), stream, comment=drawn_of))

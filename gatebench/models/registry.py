@@ -19,7 +19,7 @@ import pydantic
 
 from ..errors import GatebenchError, UsageError, explain, first_line, unknown
 from ..losses import LOSSES, Loss
-from ..row import Column
+from ..row import TRADEOFF, Column
 from ..studies import Study
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Entry:
     or None."""
     columns: tuple[Column, ...] = ()
     """Columns that its rows have besides the common ones."""
+    tradeoffs: Mapping[str, Column] = field(default_factory=dict)
+    """What its trade-off is, by the setting that a recipe's `tradeoff` names; where it is the same for all, it is one of `columns`."""
     with_times: str | None = None
     """"module:function" of what is known of an operating point once it was timed: run folder, its row, its times -> further columns."""
     pictures: str | None = None
@@ -92,6 +94,12 @@ class Entry:
         }
         allowed = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
         return pydantic.create_model("Options", __config__=allowed, **fields)
+
+    def columns_of(self, tradeoff: str | None) -> tuple[Column, ...]:
+        """Columns of the rows of a recipe, by the setting that its `tradeoff` names: what that is among them."""
+        if tradeoff is None or any(column.name == "tradeoff" for column in self.columns):
+            return self.columns
+        return (self.tradeoffs.get(tradeoff, TRADEOFF), *self.columns)
 
     def loss_kinds(self) -> dict[str, type[Loss]]:
         """Every loss that it may be trained with, by kind."""

@@ -163,10 +163,11 @@ def _fronts(runs: list[Run], members: list[Group]) -> list[Picture]:
 
 
 def _curves(runs: list[Run]) -> list[Picture]:
-    """One picture for each figure that a paper prints of training, one seed of each recipe."""
+    """One picture for each figure that a paper prints of training, of each recipe the first run that changes least of it."""
     pictures = []
     for printed in curves():
         matching = [run for run in reversed(runs) if all(run.headline.get(key) == value for key, value in printed.match.items())]
+        matching.sort(key=lambda run: len(run.headline.get("changes", [])), reverse=True)
         members = {run.headline["recipe"]: run for run in matching}
         title = f"{printed.title} ({printed.where}), a seed each{_of(SHOWN, members)}"
         figure = training_curves(title, [members[name] for name in sorted(members)])

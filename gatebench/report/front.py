@@ -42,8 +42,9 @@ AXES: dict[Cost, Axis] = {
     "latency_ms": Axis("latency per call", "ms", 1.0, 0.01, 1_000.0),
     "energy_mj": Axis("energy per call", "mJ", 1.0, 0.1, 10_000.0),
 }
-State = Literal["front", "tied", "dominated", "published"]
-"""front: no other is both cheaper and better. tied: another is, but the intervals overlap. dominated: they do not."""
+State = Literal["front", "tied", "dominated", "constant", "published"]
+"""front: no other is both cheaper and better. tied: another is, but the intervals overlap. dominated: they do not. constant: it executes
+nothing, so it gives every input the same answer."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,15 @@ class Panel:
         """Of every point, by its place in `points`."""
         on_front = moocore.is_nondominated(_costs(self.points), keep_weakly=True)
         beaten = _beaten(self.points)
-        return ["front" if front else "dominated" if lost else "tied" for front, lost in zip(on_front, beaten, strict=True)]
+        states = ["front" if front else "dominated" if lost else "tied" for front, lost in zip(on_front, beaten, strict=True)]
+        return [state if point.x else "constant" for point, state in zip(self.points, states, strict=True)]
 
     def hypervolume(self) -> float:
-        """Percent of the axis' box, logarithmic in the cost, that the points dominate."""
+        """Percent of the axis' box, logarithmic in the cost, that the points dominate; what costs less than its least, or nothing, as
+        much as that."""
         axis = AXES[self.cost]
         decades = math.log10(axis.most / axis.least)
-        inside = [(max(0.0, math.log10(each.x / axis.least)), -each.y) for each in self.points if each.x < axis.most and each.y > 0]
+        inside = [(math.log10(max(each.x, axis.least) / axis.least), -each.y) for each in self.points if each.x < axis.most and each.y > 0]
         return float(moocore.hypervolume(np.array(inside), ref=[decades, 0.0])) / decades if inside else 0.0
 
     def attainment(self) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """The picture of a front, and its files: accuracy against cost, what nothing beats, and what the intervals say of the rest."""
 
 import string
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ..figures import GATED, LINE, RIVAL, STYLE, save
 from ..runs import RunFolder
@@ -22,13 +24,20 @@ MOST_PANELS = 12
 WINDOW = 8
 """Points of accuracy below the best that are drawn; the front is drawn further down, to half of the best. A network far below does not
 squeeze the others."""
-MARKS_OF = {"dominated": ("white", GREY, 0.6), "tied": ("white", GATED, 1.0), "front": (GATED, GATED, 1.0)}
+WIDE = 10
+"""Times the least cost from which on the axis of costs is logarithmic."""
+BEATEN = "white", GREY, 0.6
+MARKS_OF = {"constant": BEATEN, "dominated": BEATEN, "tied": ("white", GATED, 1.0), "front": (GATED, GATED, 1.0)}
 """Face, edge and opacity by state, in the order of drawing."""
+LISTED = ("front", "tied")
 LETTERS = string.ascii_lowercase[:12]
-PLACES = [(4 + right, up) for right in (0, 12, 24) for up in (4, -10, 12, -18, 20, -26)] + [(-14, up) for up in (4, -10, 12, -18)]
+PLACES = [(4 + right, up) for right in (0, 12, 24) for up in (4, -10, 12, -18, 20, -26)]
+PLACES += [(-left, up) for left in (14, 26) for up in (4, -10, 12, -18, 20, -26)]
 """Where a number may stand, in points from its point, the best place first."""
 GAP, LINE_HEIGHT = 0.75, 0.14
 """Inches between panels, and of a line of the list beside one."""
+LINE_LENGTH, MOST_LINES = 46, 3
+"""Characters of a line of that list, and lines of a name in it."""
 
 
 def front(panels: list[Panel]) -> Figure:
@@ -47,9 +56,9 @@ def front(panels: list[Panel]) -> Figure:
 
 def _height(panel: Panel) -> float:
     """Inches: as high as the list beside it at least."""
-    states = panel.states()
-    listed = min(NAMED, sum(state != "dominated" for state in states)) + min(len(LETTERS), len(panel.published))
-    return max(2.9, LINE_HEIGHT * (10 + listed))
+    named = [point.label for point, state in zip(panel.points, panel.states(), strict=True) if state in LISTED]
+    lines = sorted((len(_lines_of(f"{NAMED}  {label}")) for label in named), reverse=True)[:NAMED]
+    return max(2.9, LINE_HEIGHT * (10 + sum(lines) + min(len(LETTERS), len(panel.published))))
 
 
 def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None) -> list[Path]:
@@ -68,7 +77,7 @@ def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None)
 def _draw(axes, panel: Panel) -> None:
     best = max(point.y for point in panel.points)
     on_front = [point.y for point, state in zip(panel.points, panel.states(), strict=True) if state == "front" and point.y >= best / 2]
-    least = min(best - WINDOW, *on_front)
+    least = min([best - WINDOW, *on_front])
     beyond = [each.label for each in (*panel.points, *panel.published) if each.y < least]
     states = [state for each, state in zip(panel.points, panel.states(), strict=True) if each.y >= least]
     points, published = ([each for each in members if each.y >= least] for members in (panel.points, panel.published))
@@ -96,7 +105,14 @@ def _draw(axes, panel: Panel) -> None:
     axes.set_ylabel(f"accuracy on {panel.dataset} ({panel.split}{f', scored in {scored_in}' if scored_in else ''}, %)")
     axes.set_title(panel.title, fontsize=9, loc="left")
     shown = [*panel.points, *panel.published]
-    axes.set_xlim(*_reach(_costs_drawn(shown), 0.05))
+    costs = [each.x for each in shown]
+    if max(costs) > WIDE * min(costs) > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(*10 ** np.array(_reach(np.log10(costs), 0.05)))
+    else:
+        axes.set_xlim(*_reach(_costs_drawn(shown), 0.05))
     axes.set_ylim(*_reach([end for each in shown for end in (each.y_low, each.y_high)], 0.05))
     marked = [(panel.points[index], text, LINE) for index, text in names.items()]
     _number(axes, [*marked, *((point, letter, RIVAL) for letter, point in zip(LETTERS, panel.published, strict=False))])
@@ -104,13 +120,14 @@ def _draw(axes, panel: Panel) -> None:
 
 
 def _number(axes, marked: list[tuple[Point, str, str]]) -> None:
-    """Numbers and letters (with their colour) beside their points, each at the first place that no other covers."""
+    """Numbers and letters (with their colour) beside their points, each at the first place within the axes that no other covers."""
     per_point = 72 / axes.figure.dpi
+    right = per_point * axes.bbox.x1
     spots = [per_point * axes.transData.transform((point.x, point.y)) for point, _, _ in marked]
     taken = [_box(spot - 3, 6, 6) for spot in spots]
     for (point, text, color), spot in zip(marked, spots, strict=True):
         boxes = {place: _box(spot + place, 4.5 * len(text), 7) for place in PLACES}
-        free = [place for place, box in boxes.items() if not any(_overlap(box, other) for other in taken)]
+        free = [place for place, box in boxes.items() if box[1] < right and not any(_overlap(box, other) for other in taken)]
         place = (free or PLACES)[0]
         taken.append(boxes[place])
         axes.annotate(text, (point.x, point.y), place, textcoords="offset points", fontsize=7, color=color, zorder=4, annotation_clip=True)
@@ -128,8 +145,9 @@ def _overlap(first: tuple, second: tuple) -> bool:
 def _lines(axes, panel: Panel, states: list[str]) -> None:
     """The front as stairs, the static networks as a line of their own, and what single seeds attain between the best and the worst."""
     corners = sorted((each.x, each.y) for each, state in zip(panel.points, states, strict=True) if state == "front")
-    axes.step(*zip(*corners, strict=True), where="post", color=GATED, linewidth=1.2, zorder=2)
-    static = sorted((each.x, each.y) for each in panel.points if each.static)
+    if corners:
+        axes.step(*zip(*corners, strict=True), where="post", color=GATED, linewidth=1.2, zorder=2)
+    static = _best_static(panel)
     if len(static) > 1:
         axes.plot(*zip(*static, strict=True), color=LINE, linestyle=":", linewidth=1, zorder=1)
     surfaces = panel.attainment()
@@ -142,31 +160,44 @@ def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond:
     """Beside the picture, where nothing is covered: what the marks, numbers and letters mean."""
     marks = [("o", GATED, GATED, "on the front", "front" in states), ("o", "white", GATED, "tied: interval overlaps", "tied" in states),
              ("o", "white", GREY, f"dominated ({states.count('dominated')})", "dominated" in states),
+             ("o", "white", GREY, "executes nothing", "constant" in states),
              ("s", "white", LINE, "square: static network", any(each.static for each in panel.points))]  # fmt: skip
     for mark, face, edge, text, occurs in marks:
         if occurs:
             axes.plot([], [], mark, markerfacecolor=face, markeredgecolor=edge, markersize=5.5, label=text)
     if panel.published:
         axes.plot([], [], "x", color=RIVAL, markersize=6, label="letters: published, at the MACs claimed")
-    if sum(each.static for each in panel.points) > 1:
-        axes.plot([], [], color=LINE, linestyle=":", linewidth=1, label="static networks")
+    if len(_best_static(panel)) > 1:
+        axes.plot([], [], color=LINE, linestyle=":", linewidth=1, label="front of the static networks")
     if panel.attainment():
         seeds = max(len(each.by_seed) for each in panel.points)
         axes.plot([], [], color=GREY, linestyle="--", linewidth=0.8, label=f"reached by the best of {seeds} seeds")
         axes.plot([], [], color=GREY, linestyle="-.", linewidth=0.8, label=f"reached by each of {seeds} seeds")
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=7, borderaxespad=0)
-    lines = [f"{number}  {panel.points[index].label}" for index, number in names.items()]
-    lines += [f"{letter}  {point.label}" for letter, point in zip(LETTERS, panel.published, strict=False)]
-    unnamed = len(states) - states.count("dominated") - len(names)
+    lines = [line for index, number in names.items() for line in _lines_of(f"{number}  {panel.points[index].label}")]
+    lines += [_short(f"{letter}  {point.label}") for letter, point in zip(LETTERS, panel.published, strict=False)]
+    unnamed = sum(state in LISTED for state in states) - len(names)
     lines += [f"and {unnamed} more in the table"] if unnamed else []
-    lines += [f"below: {beyond[0] if len(beyond) == 1 else f'{len(beyond)} more'}"] if beyond else []
+    lines += [_short(f"below: {beyond[0] if len(beyond) == 1 else f'{len(beyond)} more'}")] if beyond else []
     top = 1.0 - 1.2 * LINE_HEIGHT / _height(panel) * len(legend.get_texts())
-    axes.text(1.03, top, "\n".join(_short(line) for line in lines), transform=axes.transAxes, va="top", fontsize=7, linespacing=1.35)
+    axes.text(1.03, top, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=7, linespacing=1.35)
+
+
+def _best_static(panel: Panel) -> list[tuple[float, float]]:
+    """Cost and accuracy of the static networks that no other is both cheaper and better than, by cost."""
+    static = replace(panel, points=[each for each in panel.points if each.static])
+    states = static.states() if static.points else []
+    return sorted((each.x, each.y) for each, state in zip(static.points, states, strict=True) if state == "front")
+
+
+def _lines_of(text: str) -> list[str]:
+    """A name and its number, as much as there is room for."""
+    return textwrap.wrap(text, LINE_LENGTH, subsequent_indent="     ", max_lines=MOST_LINES, placeholder=" …")
 
 
 def _short(text: str) -> str:
-    """As much as there is room for."""
-    return text if len(text) <= 46 else text[:45] + "…"
+    """As much as there is room for in a line."""
+    return text if len(text) <= LINE_LENGTH else text[: LINE_LENGTH - 1] + "…"
 
 
 def _costs_drawn(points: list[Point]) -> np.ndarray:

@@ -4,7 +4,7 @@ from .front import AXES, Best, Panel, Point
 from .quantities import PLACE
 from .sheet import Cell, Heading, Sheet, make_sheet
 
-STATES = {"front": "* front", "tied": "~ tied", "dominated": "dominated"}
+STATES = {"front": "* front", "tied": "~ tied", "dominated": "dominated", "constant": "runs nothing"}
 POINT = (
     ("cost", "x"), ("cost_low", "x_low"), ("cost_high", "x_high"),
     ("accuracy", "y"), ("accuracy_low", "y_low"), ("accuracy_high", "y_high"),

@@ -89,7 +89,7 @@ def groups(runs: Iterable[Run]) -> list[Group]:
     curves. A seed that was run twice
     (on two machines, say) does not count twice: the second one is in a group of its own.
     """
-    return gather((run, row) for run in runs for row in run.points if _shows_all(run) or row.get("policy") == run.headline.get("policy"))
+    return gather((run, row) for run in runs for row in run.points if shows_all(run) or row.get("policy") == run.headline.get("policy"))
 
 
 def every_way(runs: Iterable[Run]) -> list[Group]:
@@ -103,7 +103,8 @@ def every_way(runs: Iterable[Run]) -> list[Group]:
     )
 
 
-def _shows_all(run: Run) -> bool:
+def shows_all(run: Run) -> bool:
+    """Whether tables have a line for each policy of a run, and not for the headline's alone."""
     return any(column.names_policy for column in run.columns)
 
 
@@ -142,7 +143,7 @@ DIFFERENCES = {
     "policy": lambda group: group.row.get("policy", ""),
     "epochs": lambda group: f"{group.row['epochs']} epochs",
     "tradeoff": lambda group: tradeoff_text(group.tradeoff, group.tradeoffs) if group.tradeoffs else "",
-    "changes": lambda group: ", ".join(group.row.get("changes", [])),
+    "changes": lambda group: ", ".join(group.changes),
     "digest": lambda group: group.row["digest"],
     "device": lambda group: group.row.get("device", ""),
     "precision": lambda group: group.row.get("precision", ""),

@@ -63,7 +63,7 @@ def latency_distribution(label: str, seconds: np.ndarray, rival: Rival | None, b
 def decisions(label: str, units: list[str], shares: np.ndarray, groups: dict[str, tuple[np.ndarray, list[str]]]) -> Figure:
     """How often each unit runs (`shares` [N, U]), by the groups of each kind: the number of each input's group [N], and their names.
 
-    Of very many groups those for which most runs are drawn, and least.
+    Of very many groups those for which most runs are drawn, and least; where as much runs for all, the first and the last.
     """
     tables = dict(_by_group(kind, shares, *members) for kind, members in groups.items())
     columns = [table.shape[1] for _, table in tables.values()]
@@ -96,7 +96,8 @@ def _by_group(kind: str, shares: np.ndarray, numbers: np.ndarray, names: list[st
         half = MOST_GROUPS // 2
         order = np.argsort(-table.mean(0), kind="stable")
         ends = [*order[:half], *order[-half:]]
-        kind, table, occurring = f"{kind}: {half} for which most runs, {half} for which least", table[:, ends], [occurring[i] for i in ends]
+        drawn = f"{half} for which most runs, {half} for which least" if np.ptp(table.mean(0)) else f"{MOST_GROUPS} of {len(occurring)}"
+        kind, table, occurring = f"{kind}: {drawn}", table[:, ends], [occurring[i] for i in ends]
     return kind, ([names[number] for number in occurring], table)
 
 

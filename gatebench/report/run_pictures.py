@@ -5,6 +5,7 @@ draws. Nothing a table holds can break the report: what cannot be drawn is left 
 """
 
 import csv
+import inspect
 import io
 import json
 from collections.abc import Iterable, Iterator
@@ -64,7 +65,9 @@ def draw_all(runs: Iterable[Run], report: Path) -> tuple[dict[str, dict[str, str
 
 def _fresh(run: Run, pictures: list[Path]) -> bool:
     """Whether a run's pictures are newer than all that they are drawn from, and than the code that draws."""
-    code = [Path(__file__), Path(run_figures.__file__), Path(figures.__file__)]
+    entry = registry.registered(run.headline["model"])
+    own = [Path(inspect.getfile(registry.imported(entry.pictures)))] if entry and entry.pictures else []
+    code = [Path(__file__), Path(run_figures.__file__), Path(figures.__file__), *own]
     folder = run.folder.path
     newest = max(path.lstat().st_mtime for path in (folder, *folder.iterdir(), *(folder / "times").glob("*"), *code))
     return all(picture.stat().st_mtime > newest for picture in pictures)

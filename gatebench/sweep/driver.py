@@ -243,7 +243,8 @@ class Driver:
         """A job for people, whether its run is known or not: "router small, lambda 0.7, seed 0"."""
         job = next(job for job in self.assigned.jobs if job.key == key)
         model, value = job.recipe["model"]["name"], job.parsed.tradeoff_value()
-        tradeoff = [] if value is None else [tradeoff_text(tradeoff_of(registry.entry(model).columns), [value])]
+        columns = registry.entry(model).columns_of(job.parsed.tradeoff)
+        tradeoff = [] if value is None else [tradeoff_text(tradeoff_of(columns), [value])]
         return ", ".join([f"{model} {job.recipe['name']}", *tradeoff, f"seed {job.seed}"])
 
 

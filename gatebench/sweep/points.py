@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..errors import GatebenchError
 from ..measure.conditions import Conditions
+from ..report.groups import shows_all
 from ..report.results import Run, read_runs, same_point
 from ..runs import RunFolder
 
@@ -37,8 +38,11 @@ def counts(row: dict, conditions: Conditions, dataset: str) -> bool:
 
 
 def swept(run: Run) -> list[dict]:
-    """The rows of the headline's way at every value of the trade-off, the whole scored part first, then one severity after the other."""
-    rows = [row for row in run.points if row.get("policy") == run.headline.get("policy") and "tradeoff" in row]
+    """The rows of the headline's way at every value of the trade-off, the whole scored part first, then one severity after the other.
+
+    Where a family shows all policies, the rows of every way.
+    """
+    rows = [row for row in run.points if "tradeoff" in row and (shows_all(run) or _as_the_headline(run, row))]
     return sorted(rows, key=lambda row: "severity" in row)
 
 
@@ -48,7 +52,14 @@ def timed(run: Run, row: dict) -> dict | None:
 
 
 def untimed(runs: Sequence[Run]) -> list[list[dict]]:
-    """Of each run the operating points of the sweep, without its headline, if any run has one that was not timed; else nothing."""
-    points = [[row for row in swept(run) if "severity" not in row] for run in runs]
+    """Of each run the operating points of the sweep, without its headline, if any run has one that was not timed; else nothing.
+
+    Only the headline's way is timed.
+    """
+    points = [[row for row in swept(run) if "severity" not in row and _as_the_headline(run, row)] for run in runs]
     missing = any(timed(run, row) is None for run, rows in zip(runs, points, strict=True) for row in rows)
     return [[row for row in rows if not same_point(row, run.headline)] for run, rows in zip(runs, points, strict=True)] if missing else []
+
+
+def _as_the_headline(run: Run, row: dict) -> bool:
+    return row.get("policy") == run.headline.get("policy")

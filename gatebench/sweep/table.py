@@ -1,11 +1,12 @@
 """The table of a sweep: a line a value of the trade-off, means over seeds; the whole scored part, then every severity of corruption.
 
+Where a family shows all policies, a value has a line for each way.
+
 Nothing here imports torch.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ..measure.statistics import Estimate, mean_latency
 from ..models import registry
 from ..report.claims import seeds_of
 from ..report.declared import cell_of_group, heading_of, shares_heading, shares_of_group, tradeoff_heading
-from ..report.groups import BEHAVIOUR, Group, groups
+from ..report.groups import BEHAVIOUR, Group, shows_all
 from ..report.quantities import mean, spread
 from ..report.results import Run
 from ..report.sheet import Heading, Sheet, make_sheet
@@ -75,26 +76,18 @@ def severities(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(row["severity"] for run in runs for row in run.points if "severity" in row))
 
 
-def picture(runs: Sequence[Run]):
-    """The front of the whole scored part, as a figure: accuracy against latency where all was timed, else against executed MACs."""
-    from ..report import front, front_figure  # what draws takes its time
-
-    complete = [replace(run, points=[row for row in run.points if "severity" not in row]) for run in runs]
-    timed_all = all(timed(run, row) for run in complete for row in swept(run))
-    return front_figure.front(front.panels(complete, groups(complete), "latency_ms" if timed_all else "macs_executed"))
-
-
 def gathered(runs: Sequence[Run]) -> list[Group]:
     """Operating points with their times, those together that differ in the seed alone; a reference counts as in `rows`.
 
     The whole scored part comes first, then one severity after the other; in each, values of the trade-off from the least on, then
-    references.
+    references. A value has a group for each way, where a family shows all.
     """
     made: dict[tuple, Group] = defaultdict(Group)
     order = [None, *severities(runs)]
     for run in runs:
         for row in (*timed_points(run), *run.references):
-            group = made[row.get("severity"), row.get("tradeoff"), row.get("reference")]
+            way = row.get("policy") if shows_all(run) else None
+            group = made[row.get("severity"), row.get("tradeoff"), row.get("reference"), way]
             again = "reference" in row and any(_same_reference(row, other) for other in group.rows)
             if row["seed"] not in group.seeds and not again:
                 group.runs.append(run)

@@ -40,9 +40,8 @@ class VggTrunk(GatedModel):
             nn.init.kaiming_normal_(layer[0].weight, mode="fan_out", nonlinearity="relu")
         self.macs_static = count_macs(StaticPath(self), (1, *self.input_shape))
 
-    def activate(self, index: int, z: Tensor) -> Tensor:
-        """What the next layer reads, from a layer's normalised output [N, C, H, W]; may overwrite it."""
-        x = F.relu(z, inplace=True)
+    def pool(self, index: int, x: Tensor) -> Tensor:
+        """What the next layer reads, from a layer's output [N, C, H, W] behind its ReLU."""
         if not self.pooled[index]:
             return x
         if not x.shape[1]:  # which torch does not pool
@@ -57,5 +56,5 @@ class VggTrunk(GatedModel):
     def static_logits(self, x: Tensor) -> Tensor:
         """Logits of the network without gates."""
         for index, layer in enumerate(self.layers):
-            x = self.activate(index, layer(x))
+            x = self.pool(index, F.relu(layer(x), inplace=True))
         return self.classify(x)

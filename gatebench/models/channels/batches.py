@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .cuts import Cut
+from .cuts import LAYOUTS, Cut, layout_of
 from .engines import Deciding, PartialMap, numbers
 
 if TYPE_CHECKING:
@@ -58,10 +58,21 @@ def equal(channels: Tensor | None, filters: Tensor | None) -> list[SameFilters]:
 WAYS: dict[str, Way] = {each.__name__: each for each in (dense, union, equal)}
 
 
-class Batched(Deciding):
-    """Maps have all channels, those that are off are zero; `ways` says how each layer is computed."""
+class LayerWay(NamedTuple):
+    """How a layer is computed."""
 
-    def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None, ways: Mapping[nn.Conv2d, str]):
+    way: str
+    """Of `WAYS`."""
+    layout: str
+    """Of its maps (`cuts.LAYOUTS`)."""
+    conv: nn.Conv2d
+    """The convolution, its weights in this layout."""
+
+
+class Batched(Deciding):
+    """Maps have all channels, those that are off are zero; `ways` says how each layer of the folded network is computed."""
+
+    def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None, ways: Mapping[nn.Conv2d, "LayerWay"]):
         """`imposed` are decisions [N, S]."""
         super().__init__(net, inference, imposed)
         self.ways = ways
@@ -71,20 +82,21 @@ class Batched(Deciding):
         on, scale = self.decide(index, part)
         on = on.expand(len(part.x), -1)
         factors = on if scale is None else on * scale
-        z = self.compute(layer[0], layer, part, on)
+        z = self.compute(layer[0], part, on)
         return PartialMap(z.mul_(factors.to(z.dtype)[:, :, None, None]), on=on)
 
     def project(self, part: PartialMap, shortcut: nn.Sequential) -> PartialMap:
-        return PartialMap(self.compute(shortcut[0], shortcut, part, None))
+        return PartialMap(self.compute(shortcut[0], part, None))
 
     def add(self, shortcut: PartialMap, residual: PartialMap) -> PartialMap:
         total = super().add(shortcut, residual)
         return total if shortcut.on is None else total._replace(on=shortcut.on | residual.on)
 
-    def compute(self, conv: nn.Conv2d, layer: Sequence[nn.Module], part: PartialMap, on: Tensor | None) -> Tensor:
-        """The output of a layer, which is a convolution and its norm, [N, O, H', W']; at least of those filters that are `on` [N, O]."""
-        self.groups[conv] = WAYS[self.ways[conv]](part.on, on)
-        return run(layer, self.groups[conv], part.x)
+    def compute(self, conv: nn.Conv2d, part: PartialMap, on: Tensor | None) -> Tensor:
+        """The output of a layer [N, O, H', W'], at least of those filters that are `on` [N, O]."""
+        chosen = self.ways[conv]
+        self.groups[conv] = WAYS[chosen.way](part.on, on)
+        return run([chosen.conv], self.groups[conv], part.x.contiguous(memory_format=LAYOUTS[chosen.layout]))
 
     def share(self, module: nn.Conv2d | nn.Linear) -> Tensor | float:
         """Share of a layer's MACs that was executed, of each input [N] where they differ."""
@@ -102,7 +114,7 @@ def run(layer: Sequence[nn.Module], groups: list[SameFilters], x: Tensor) -> Ten
             return y
         if total is None:
             shape = len(x), layer[0].out_channels, *y.shape[2:]
-            total = torch.zeros(shape, dtype=y.dtype, device=y.device).contiguous(memory_format=torch.channels_last)
+            total = torch.empty(shape, dtype=y.dtype, device=y.device, memory_format=LAYOUTS[layout_of(x)]).zero_()
         if group.inputs is None:
             total.index_copy_(1, group.filters, y.to(total.dtype))
         elif group.filters is None:

@@ -26,6 +26,7 @@ class Cut:
         self.weight = weight if held is None else weight.index_select(1, held)
         self.bias = _chosen(conv.bias, active)
         self.stride, self.padding = conv.stride, conv.padding
+        self.layout: torch.memory_format | None = None
         self.norm = None
         if norm is not None:
             mean, variance, gain, shift = (_chosen(each, active) for each in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
@@ -35,15 +36,23 @@ class Cut:
         elif scale is not None:
             self.weight, self.bias = self.weight * scale[:, None, None, None], self.bias * scale
 
+    def laid_out(self, layout: str) -> "Cut":
+        """The same, reading maps and weights of a layout (`LAYOUTS`), for a cut that is used again and again."""
+        self.layout = LAYOUTS[layout]
+        self.weight = self.weight.contiguous(memory_format=self.layout)
+        return self
+
     def in_layout_of(self, conv: nn.Conv2d) -> "Cut":
-        """The same with its weights laid out as those of the whole convolution, for a cut that is used again and again."""
+        """The same with its weights laid out as those of the whole convolution; maps are read as they are."""
         self.weight = self.weight.contiguous(memory_format=LAYOUTS[layout_of(conv.weight)])
         return self
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self.layout is not None:
+            x = x.contiguous(memory_format=self.layout)
         if not x.shape[1] or not self.weight.shape[0]:  # nothing to read or to compute
             height, width = (-(-size // step) for size, step in zip(x.shape[2:], self.stride, strict=True))
-            y = x.new_zeros(len(x), len(self.weight), height, width)
+            y = x.new_zeros(x.shape[0], self.weight.shape[0], height, width)
             y = y if self.bias is None else y + self.bias[:, None, None]
         else:
             y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
@@ -66,4 +75,4 @@ def conv_and_norm(layer: Sequence[nn.Module]) -> tuple[nn.Conv2d, nn.BatchNorm2d
 
 
 def _chosen(values: Tensor | None, active: Tensor | None) -> Tensor | None:
-    return values if values is None or active is None else values[active]
+    return values if values is None or active is None else values.index_select(0, active)

@@ -4,7 +4,7 @@ A network walks through its layers once (`network.ChannelGated.walk`) and leaves
 Shapes: N inputs, C channels, K channels that are held, H x W pixels.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -27,6 +27,8 @@ class PartialMap(NamedTuple):
     """Numbers of the channels that are not zero [K], ascending; None: any may be."""
     on: Tensor | None = None
     """Which channels are not zero for each of several inputs [N, C]; None: any may be."""
+    factors: Tensor | None = None
+    """What x is still to be multiplied by, [N, C] or [1, C], none of it negative; None: by nothing."""
 
     @property
     def whole(self) -> bool:
@@ -51,6 +53,17 @@ class PartialMap(NamedTuple):
         return total.zero_().index_copy_(1, self.channels, self.x)
 
 
+class Decision(NamedTuple):
+    """What a layer's gates say, [N, C] or [1, C] each."""
+
+    on: Tensor
+    """Which channels are on, boolean."""
+    scale: Tensor | None = None
+    """What those are multiplied by; None: they are not."""
+    logits: Tensor | None = None
+    """Of the gates; None: no gate was evaluated."""
+
+
 class Engine:
     """Computes every channel of every layer; `gate` says what a convolution's normalised output is multiplied by."""
 
@@ -64,9 +77,11 @@ class Engine:
     def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
         """The gated output of a layer: a convolution and its norm, unless that is folded."""
         factors = self.gate(index, part)
-        conv, norm = conv_and_norm(layer)
-        z = conv(part.x) if norm is None else norm(conv(part.x))
-        return PartialMap(z * factors.to(z.dtype)[:, :, None, None])
+        return PartialMap(_scaled(_normalised(layer, part.x), factors))
+
+    def relu(self, part: PartialMap) -> PartialMap:
+        """May overwrite the map."""
+        return part._replace(x=F.relu(part.x, inplace=True))
 
     def project(self, part: PartialMap, shortcut: nn.Sequential) -> PartialMap:
         """The output of a shortcut with a convolution, which has no gate."""
@@ -82,7 +97,11 @@ class Engine:
 
 
 class Relaxed(Engine):
-    """Training: every channel is scaled. `gates` are those of the layers so far."""
+    """Training: every channel is scaled. `gates` are those of the layers so far.
+
+    A channel is scaled behind its ReLU, which gives the same as before it: ReLU has no gradient at zero, so that a gate which is off there
+    would never learn that it is wanted.
+    """
 
     def __init__(self, net: "ChannelGated"):
         super().__init__(net)
@@ -96,8 +115,16 @@ class Relaxed(Engine):
         self.logits.append(logits)
         return factors
 
+    def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
+        factors = self.gate(index, part)
+        return PartialMap(_normalised(layer, part.x), factors=factors)
+
+    def relu(self, part: PartialMap) -> PartialMap:
+        x = super().relu(part).x
+        return PartialMap(x if part.factors is None else _scaled(x, part.factors))
+
     def add(self, shortcut: PartialMap, residual: PartialMap) -> PartialMap:
-        return PartialMap(shortcut.x + residual.x)
+        return PartialMap(shortcut.x + _scaled(residual.x, residual.factors))
 
     def terms(self) -> dict[str, Tensor]:
         """The penalty of each layer's gates [N, L], under the name of the network's term where it has one."""
@@ -106,23 +133,27 @@ class Relaxed(Engine):
 
 
 class Deciding(Engine):
-    """Inference: what the executors share. `decided` and `gates` are those of the layers so far."""
+    """Inference: what the executors share. `decided` and the gates' `logits` are those of the layers so far."""
 
     def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None):
         """`imposed` are decisions [N, S]; [1, S] where the inputs share them."""
         super().__init__(net)
         self.inference = inference
         self.imposed = net.by_layer_or_none(imposed)
-        self.gates: list[Tensor] = []
+        self.logits: list[Tensor] = []
         self.decided: list[Tensor] = []
 
     def decide(self, index: int, part: PartialMap) -> tuple[Tensor, Tensor | None]:
         """Decisions [N, C] or [1, C] of a layer, and what its channels are scaled by; None: they are not."""
-        on, soft = self.net.decide(index, part, self.inference, self.imposed[index])
+        on, scale, logits = self.net.decide(index, part, self.inference, self.imposed[index])
         self.decided.append(on)
-        if soft is not None:
-            self.gates.append(soft)
-        return on, None if self.inference == "hard" else soft
+        if logits is not None:
+            self.logits.append(logits)
+        return on, scale
+
+    def outcome(self) -> tuple[Tensor, Tensor | None]:
+        """Decisions and gates of all layers, [N, S] or [1, S] each; no gates where none was evaluated."""
+        return torch.cat(self.decided, 1), self.net.soft(self.logits)
 
 
 class Masked(Deciding):
@@ -174,15 +205,19 @@ class Sliced(Narrow, Deciding):
 
 
 class Fixed(Narrow):
-    """Decisions that are the same for every input: each layer is cut when it is first run, and kept. `decided` and `gates` are of all."""
+    """Decisions that are the same for every input: each layer is cut when it is first run, and kept. `decided` is of all."""
 
-    def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None):
-        """`imposed` are decisions [1, S]; without them, or where inference is not hard, the gates must not depend on the input."""
+    def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None, layouts: Mapping[nn.Conv2d, str] | None = None):
+        """`imposed` are decisions [1, S]; without them, or where inference is not hard, the gates must not depend on the input.
+
+        `layouts` are those of the convolutions (`cuts.LAYOUTS`); None: as their weights and maps are.
+        """
         super().__init__(net)
-        pairs = [net.decide(index, None, inference, on) for index, on in enumerate(net.by_layer_or_none(imposed))]
-        self.decided = [on for on, _ in pairs]
-        self.gates = [soft for _, soft in pairs if soft is not None]
-        self.scale = [None] * len(pairs) if inference == "hard" else self.gates
+        self.layouts = layouts
+        layers = [net.decide(index, None, inference, on) for index, on in enumerate(net.by_layer_or_none(imposed))]
+        self.decided = [each.on for each in layers]
+        self.scale = [each.scale for each in layers]
+        self.both = torch.cat(self.decided, 1), net.soft([each.logits for each in layers if each.logits is not None])
         self.active = [numbers(on[0]) for on in self.decided]
         self.cuts: dict[Hashable, Cut] = {}
         self.head: Tensor | None = None
@@ -192,13 +227,24 @@ class Fixed(Narrow):
         if index not in self.cuts:
             scale = self.scale[index]
             chosen = scale if scale is None else scale[0] if active is None else scale[0, active]
-            self.cuts[index] = Cut(layer, part.channels, active, chosen).in_layout_of(layer[0])
-        return PartialMap(self.cuts[index](part.x), active)
+            self.cuts[index] = self._laid_out(layer[0], Cut(layer, part.channels, active, chosen))
+        return PartialMap(self.compute(layer[0], self.cuts[index], part.x), active)
 
     def project(self, part: PartialMap, shortcut: nn.Sequential) -> PartialMap:
         if shortcut not in self.cuts:
-            self.cuts[shortcut] = Cut(shortcut, part.channels, None).in_layout_of(shortcut[0])
-        return PartialMap(self.cuts[shortcut](part.x))
+            self.cuts[shortcut] = self._laid_out(shortcut[0], Cut(shortcut, part.channels, None))
+        return PartialMap(self.compute(shortcut[0], self.cuts[shortcut], part.x))
+
+    def outcome(self) -> tuple[Tensor, Tensor | None]:
+        """Decisions and gates of all layers, [1, S] each; no gates where none was evaluated."""
+        return self.both
+
+    def compute(self, conv: nn.Conv2d, cut: Cut, x: Tensor) -> Tensor:
+        """What is left of a convolution, on what it reads."""
+        return cut(x)
+
+    def _laid_out(self, conv: nn.Conv2d, cut: Cut) -> Cut:
+        return cut.in_layout_of(conv) if self.layouts is None else cut.laid_out(self.layouts[conv])
 
     def classify(self, part: PartialMap, head: nn.Linear) -> Tensor:
         if self.head is None:
@@ -206,7 +252,17 @@ class Fixed(Narrow):
         return F.linear(global_average(part.x), self.head, head.bias)
 
 
+def _normalised(layer: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """The output of a convolution and its norm, unless that is folded."""
+    conv, norm = conv_and_norm(layer)
+    return conv(x) if norm is None else norm(conv(x))
+
+
+def _scaled(x: Tensor, factors: Tensor) -> Tensor:
+    return x * factors.to(x.dtype)[:, :, None, None]
+
+
 def numbers(on: Tensor) -> Tensor | None:
     """Numbers of the channels that are on [C]; None: all are."""
-    active = on.nonzero().flatten()
+    active = on.nonzero().view(-1)
     return None if active.shape == on.shape else active

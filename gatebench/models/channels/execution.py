@@ -46,8 +46,7 @@ def run_channels(net: "ChannelGated", x: Tensor, execution: Execution, imposed: 
 def _walk(net: "ChannelGated", x: Tensor, engine: Deciding | Fixed, counting: Callable[[Tensor], Callable[[], Tensor]]) -> Output:
     """The output of an engine; `counting` gives what counts the MACs of the decisions [N, S]."""
     logits = net.walk(x, engine)
-    decisions = torch.cat(engine.decided, 1).expand(len(x), -1)
-    gates = torch.cat(engine.gates, 1).expand(len(x), -1) if engine.gates and net.bounded else None
+    decisions, gates = (each if each is None else each.expand(len(x), -1) for each in engine.outcome())
     return Output(logits, gates, decisions, count=counting(decisions))
 
 

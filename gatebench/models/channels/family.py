@@ -8,11 +8,13 @@ PARAMS = Column(
     name="params_kept", kind="number", heading="parameters kept", unit="share", digits=1,
     meaning="weights of channels that are on for some scored input, gates included, over those of all",
 )  # fmt: skip
-COLUMNS = (
-    Column(
-        name="tradeoff", kind="number", heading="L1 weight (fbs: density)", digits=5,
-        meaning="weight of the sum of the gates in the loss; of fbs the share of channels that are on",
+TRADEOFFS = {
+    "losses.sparsity.weight": Column(
+        name="tradeoff", kind="number", heading="L1 weight", digits=None, meaning="weight of the sum of the gates in the loss"
     ),
+    "model.gate.density": Column(name="tradeoff", kind="number", heading="density", meaning="share of each layer's channels that are on"),
+}
+COLUMNS = (
     Column(
         name="gates_run", kind="text", heading="gates run", names_policy=True,
         meaning="hard: on or off; soft: every channel runs, scaled by its gate; scaled: off, or scaled",
@@ -31,6 +33,7 @@ for kind, depths in (("vgg", (11, 13)), ("resnet", (18, 34))):
             losses=(Sparsity, Saliency),
             study=ChannelEvaluation,
             columns=COLUMNS,
+            tradeoffs=TRADEOFFS,
             pictures="gatebench.models.channels.pictures:pictures",
         )
 
@@ -41,7 +44,7 @@ register(
     default="magnitude",
     parents=("network",),
     columns=(
-        Column(name="tradeoff", kind="number", heading="density", digits=2, meaning="share of each layer's channels that stay"),
+        Column(name="tradeoff", kind="number", heading="density", meaning="share of each layer's channels that stay"),
         PARAMS,
     ),
 )

@@ -15,7 +15,7 @@ from ...contract import Execution, GatedModel, Output, Unit
 from ...measure.macs import count_macs, count_params
 from ..backbones.static import StaticPath
 from . import gates
-from .engines import Engine, PartialMap, Relaxed
+from .engines import Decision, Engine, PartialMap, Relaxed
 from .execution import run_channels
 from .settings import Gate, Inference
 from .tuning import Tuned
@@ -89,22 +89,25 @@ class ChannelGated(GatedModel):
             return gate.logits[None]
         pooled = gate.pool(part.x)
         if not part.whole:
-            held, pooled = pooled, pooled.new_zeros(len(pooled), gate.layers[0].in_features)
-            pooled[:, part.channels] = held
+            held, pooled = pooled, pooled.new_zeros(pooled.shape[0], gate.layers[0].in_features)
+            pooled.index_copy_(1, part.channels, held)
         return gate(pooled)
 
-    def decide(self, index: int, part: PartialMap | None, inference: Inference, imposed: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Decisions and what channels are scaled by unless inference is hard, [N, C] or [1, C] each, from a layer's input,
-        which free gates do without.
-
-        Imposed decisions of hard inference evaluate no gate, and have no scale.
-        """
+    def decide(self, index: int, part: PartialMap | None, inference: Inference, imposed: Tensor | None) -> Decision:
+        """From a layer's input, which free gates do without. Imposed decisions of hard inference evaluate no gate."""
         if imposed is not None and inference == "hard":
-            return imposed, None
-        logits = self.logits(index, part)
+            return Decision(imposed)
+        gate, logits = self.gates[index], self.logits(index, part)
         if imposed is None:
-            imposed = torch.ones_like(logits, dtype=torch.bool) if inference == "soft" else self.gates[index].on(logits)
-        return imposed, self.gates[index].soft(logits)
+            imposed = torch.ones_like(logits, dtype=torch.bool) if inference == "soft" else gate.on(logits)
+        return Decision(imposed, None if inference == "hard" else gate.soft(logits), logits)
+
+    def soft(self, logits: list[Tensor]) -> Tensor | None:
+        """Gates in [0, 1], [N, S] or [1, S], from the logits of every layer: at once, since all have the same temperature.
+
+        None where no gate was evaluated, or where gates are saliencies.
+        """
+        return self.gates[0].soft(torch.cat(logits, 1)) if logits and self.bounded else None
 
     def begin_epoch(self, progress: float) -> None:
         for gate in self.gates:
@@ -201,7 +204,8 @@ class ChannelGated(GatedModel):
         return self.tuned.record()
 
     def references(self) -> dict[str, nn.Module]:
-        return {"its static twin": StaticPath(self)}
+        """The twin is in its fastest layout once the network is tuned."""
+        return {"its static twin": self.tuned.twin if self.tuned else StaticPath(self)}
 
     def _layer_macs(self, layers: list[Layer]) -> dict[str, int]:
         """MACs of each layer for one input."""

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ...errors import GatebenchError
-from ...figures import COLOURS, LINE, MARKS, STYLE, legend_above, single_axes
+from ...figures import COLOURS, LINE, STYLE, legend_above, single_axes
 from ...runs import RunFolder
 from .settings import CHANNELS
 
@@ -14,6 +14,11 @@ LARGEST = 10_000_000
 """Bytes of the table."""
 MOST_LAYERS = 200
 WAYS = ("hard", "soft", "scaled")
+WAY_STYLES = (
+    {"marker": "o", "markersize": 4, "linewidth": 1.3, "zorder": 3},
+    {"marker": "s", "markersize": 8, "linewidth": 1.3, "linestyle": "--", "markerfacecolor": "none", "zorder": 3.5},
+)
+"""Of the ways that leave channels out: the second does not cover the first where both are the same."""
 
 
 def pictures(folder: RunFolder) -> dict[str, Figure]:
@@ -40,11 +45,11 @@ def densities(table: pd.DataFrame) -> Figure:
             ever = (table[f"on_{cut[0]}"] > 0).groupby(table["layer"]).mean()[layers]
             axes.bar(places, 100 * ever, color="0.88", label=f"on for some input, {cut[0]}")
         for number, way in enumerate(cut):
-            style = {"color": COLOURS[number], "marker": MARKS[number], "markersize": 4, "linewidth": 1.3}
-            axes.plot(places, 100 * by_layer[f"on_{way}"].mean()[layers], label=f"on, {way}", **style)
+            on = 100 * by_layer[f"on_{way}"].mean()[layers]
+            axes.plot(places, on, label=f"on, {way}", color=COLOURS[number], clip_on=False, **WAY_STYLES[number])
         gates = [way for way in ways if f"gate_{way}" in table]
         if gates:
-            axes.plot(places, 100 * by_layer[f"gate_{gates[0]}"].mean()[layers], ":", color=LINE, label="mean gate")
+            axes.plot(places, 100 * by_layer[f"gate_{gates[0]}"].mean()[layers], ":", color=LINE, label="mean soft gate")
         axes.set_xticks(places, layers, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_ylim(0, 105)
         axes.set_ylabel("share of the layer's channels (%)")

@@ -5,7 +5,6 @@ The shortcuts have none. So a channel of the residual stream is active where any
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones.resnet import WideTrunk
@@ -58,14 +57,11 @@ class GatedResNet(ChannelGated, WideTrunk):
 
     def walk(self, x: Tensor, engine: Engine) -> Tensor:
         layers = self.gated_layers()
-        stream = _relu(engine.convolve(0, PartialMap(x), layers[0]))
+        stream = engine.relu(engine.convolve(0, PartialMap(x), layers[0]))
         for index, block in enumerate(self.blocks, start=1):
-            inner = _relu(engine.convolve(2 * index - 1, stream, layers[2 * index - 1]))
+            inner = engine.relu(engine.convolve(2 * index - 1, stream, layers[2 * index - 1]))
             outer = engine.convolve(2 * index, inner, layers[2 * index])
             shortcut = stream if block.shortcut_is_identity else engine.project(stream, block.shortcut)
-            stream = _relu(engine.add(shortcut, outer))
+            stream = engine.relu(engine.add(shortcut, outer))
         return engine.classify(stream, self.head)
 
-
-def _relu(part: PartialMap) -> PartialMap:
-    return part._replace(x=F.relu(part.x, inplace=True))

@@ -2,13 +2,14 @@
 
 One input that decides has a kernel chosen for each layer, by how much of it is on; inputs that decide apart, a way to run them together.
 The network is run with every candidate in all of its layers, and each layer is timed: with the caches as they are in use.
-Decisions that all inputs share leave nothing to choose: they are cut once.
+Decisions that all inputs share are cut once, in the fastest layout; so is the static twin.
 Shapes: N inputs, C channels, S channels of all layers.
 """
 
+import copy
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...measure.clock import clock_for
-from .batches import WAYS, Batched
+from .batches import WAYS, Batched, LayerWay
 from .cuts import LAYOUTS, conv_and_norm
 from .engines import Deciding, Fixed, Narrow, PartialMap, numbers
 from .kernels import NAMES, Kernel, kernels
+from .layouts import Twin, best_split, choose_layouts, everything
+from .timed import AROUND, Timed, fastest, layer_times, preferred
 
 if TYPE_CHECKING:
     from .network import ChannelGated
 
-ROUNDS = 5
-"""Times that everything is measured, after one that is not counted."""
-AROUND = 1.05
-"""What leaves out a part of a layer must be faster than the whole by this factor, and another layout than that of the layer before: around
-it maps have to be gathered, spread or converted, which is not timed."""
 STEPS = 16
 """Densities that are told apart; those between two are taken for the higher one."""
 MEASURED = 2, 4, 6, 8, 12, 14, 16
@@ -115,12 +112,15 @@ class Tuned:
         """`net` is folded, and its weights do not change any more; x [N, C, H, W] is on its device. Raises ValueError if not folded."""
         if any(conv_and_norm(layer)[1] is not None for layer in net.gated_layers()):
             raise ValueError("a network is tuned once its norms are folded; give `runtimes.fold.folded(net)`")
-        self.inputs = len(x)
+        self.inputs, self.of_input = len(x), net.of_input
         self.names = {module: name for name, module, _ in net.weighted_layers()}
         self.last: tuple[str, Tensor | None, Fixed] | None = None
-        self.chosen: dict[nn.Conv2d, KernelTable] | dict[nn.Conv2d, str] = {}
-        if net.of_input:
-            with torch.inference_mode():
+        self.chosen: dict[nn.Conv2d, KernelTable] | dict[nn.Conv2d, LayerWay] | dict[nn.Conv2d, str]
+        with torch.inference_mode():
+            self.twin = Twin(net, choose_layouts(net, x, "hard", everything(net)))
+            if not net.of_input:
+                self.chosen = choose_layouts(net, x, net.policy, None)
+            else:
                 self.chosen = _kernels(net, x) if len(x) == 1 else _ways(net, x)
 
     def engine(self, net: "ChannelGated", inference: str, imposed: Tensor | None) -> Fixed | OneInput | Batched:
@@ -129,7 +129,7 @@ class Tuned:
             return (OneInput if self.inputs == 1 else Batched)(net, inference, imposed, self.chosen)
         if self.last is None or not self._same(inference, imposed):
             kept = None if imposed is None else imposed.clone()
-            self.last = inference, kept, Fixed(net, inference, kept)
+            self.last = inference, kept, Fixed(net, inference, kept, self.chosen)
         return self.last[2]
 
     def _same(self, inference: str, imposed: Tensor | None) -> bool:
@@ -139,34 +139,25 @@ class Tuned:
         return before == inference and torch.equal(imposed, decisions)
 
     def record(self) -> dict[str, Any]:
-        """What was chosen for each layer: a way, or a kernel for every density of channels and filters. Empty: there was nothing to."""
-        layers = {self.names[conv]: choice for conv, choice in self.chosen.items()}
-        if not layers or self.inputs > 1:
-            return {"inputs": self.inputs, "layers": layers} if layers else {}
-        steps = range(1, STEPS + 1)
-        names = {name: [table.table[step][step].name for step in steps] for name, table in layers.items()}
-        return {"inputs": self.inputs, "densities": [step / STEPS for step in steps], "layers": names}
+        """What was chosen for each layer: its layout, its way and layout, or a kernel for every density of channels and filters;
+        and the layouts of the static twin."""
+        layers = {self.names[conv]: _described(choice) for conv, choice in self.chosen.items()}
+        densities = {"densities": [step / STEPS for step in range(1, STEPS + 1)]} if self.inputs == 1 and self.of_input else {}
+        twin = {self.names[conv]: layout for conv, layout in self.twin.engine.layouts.items()}
+        return {"inputs": self.inputs, **densities, "layers": layers, "static twin": twin}
 
 
-class _Timed:
-    """Mixed into an engine: the seconds of each layer."""
-
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
-        self.seconds: dict[nn.Conv2d, float] = {}
-
-    def compute(self, conv: nn.Conv2d, *arguments: Any) -> Any:
-        results = []
-        clock = clock_for(conv.weight.device)
-        self.seconds[conv] = clock.seconds(lambda: results.append(super(_Timed, self).compute(conv, *arguments)))
-        return results[0]
+def _described(choice: KernelTable | LayerWay | str) -> list[str] | str:
+    if isinstance(choice, KernelTable):
+        return [choice.table[step][step].name for step in range(1, STEPS + 1)]
+    return f"{choice.way}, {choice.layout}" if isinstance(choice, LayerWay) else choice
 
 
-class _TimedBatched(_Timed, Batched):
+class _TimedBatched(Timed, Batched):
     pass
 
 
-class _TimedKernel(_Timed, OneInput):
+class _TimedKernel(Timed, OneInput):
     """Runs the kernel of one name wherever there is one, else slices. `kernels` are those of each layer, added to when it is first run."""
 
     def __init__(self, net: "ChannelGated", imposed: Tensor, name: str, kernels: dict[nn.Conv2d, dict[str, Kernel]]):
@@ -179,11 +170,24 @@ class _TimedKernel(_Timed, OneInput):
         return self.kernels[conv].get(self.name, next(iter(self.kernels[conv].values())))
 
 
-def _ways(net: "ChannelGated", x: Tensor) -> dict[nn.Conv2d, str]:
-    """The way of each layer, for the decisions that the network takes on these inputs."""
-    layers = [module for _, module, _ in net.weighted_layers()]
-    measured = _measured(net, x, {way: partial(_TimedBatched, net, net.policy, None, dict.fromkeys(layers, way)) for way in WAYS})
-    return {conv: _preferred("dense", {way: seconds[conv] for way, (_, seconds) in measured.items()}) for conv in layers[:-1]}
+def _ways(net: "ChannelGated", x: Tensor) -> dict[nn.Conv2d, LayerWay]:
+    """The way of each layer and its layout, for the decisions that the network takes on these inputs."""
+    convs = [module for _, module, _ in net.weighted_layers()[:-1]]
+    laid_out = {layout: [copy.deepcopy(conv).to(memory_format=form) for conv in convs] for layout, form in LAYOUTS.items()}
+    every = {
+        (way, layout): {conv: LayerWay(way, layout, each) for conv, each in zip(convs, copies, strict=True)}
+        for layout, copies in laid_out.items()
+        for way in WAYS
+    }
+    measured = layer_times(net, x, {key: partial(_TimedBatched, net, net.policy, None, ways) for key, ways in every.items()})
+    best, seconds = {}, {}
+    for layout in LAYOUTS:
+        times = {conv: {way: measured[way, layout][1][conv] for way in WAYS} for conv in convs}
+        chosen = {conv: preferred("dense", each) for conv, each in times.items()}
+        best[layout] = {conv: every[way, layout][conv] for conv, way in chosen.items()}
+        seconds[layout] = [times[conv][way] for conv, way in chosen.items()]
+    best["split"] = {conv: best[layout][conv] for conv, layout in zip(convs, best_split(seconds), strict=True)}
+    return best[fastest(net, x, {name: partial(Batched, net, net.policy, None, ways) for name, ways in best.items()})]
 
 
 def _kernels(net: "ChannelGated", x: Tensor) -> dict[nn.Conv2d, KernelTable]:
@@ -192,7 +196,7 @@ def _kernels(net: "ChannelGated", x: Tensor) -> dict[nn.Conv2d, KernelTable]:
     decisions = [_random(net.widths, step / STEPS).to(x.device) for step in MEASURED]
     makes = {(name, index): partial(_TimedKernel, net, imposed, name, found) for name in NAMES for index, imposed in enumerate(decisions)}
     times = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    for (name, _), (engine, seconds) in _measured(net, x, makes).items():
+    for (name, _), (engine, seconds) in layer_times(net, x, makes).items():
         for conv, each in seconds.items():
             if name in found[conv]:
                 times[conv][found[conv][name]][engine.shares[conv]].append(each)
@@ -201,15 +205,9 @@ def _kernels(net: "ChannelGated", x: Tensor) -> dict[nn.Conv2d, KernelTable]:
         candidates = {
             key: KernelTable(conv, {kernel: values for kernel, values in each.items() if kernel.layout in (key, None)}) for key in LAYOUTS
         }
-        layout = _preferred(layout, {key: table.seconds for key, table in candidates.items()})
+        layout = preferred(layout, {key: table.seconds for key, table in candidates.items()})
         tables[conv] = candidates[layout]
     return tables
-
-
-def _preferred(first: str, seconds: Mapping[str, float]) -> str:
-    """`first`, unless something else is faster by more than `AROUND`."""
-    fastest = min(seconds, key=seconds.get)
-    return fastest if seconds[fastest] * AROUND < seconds[first] else first
 
 
 def _random(widths: Sequence[int], density: float) -> Tensor:
@@ -217,20 +215,3 @@ def _random(widths: Sequence[int], density: float) -> Tensor:
     draw = torch.Generator().manual_seed(0)
     counts = [max(1, min(width - 1, round(density * width))) for width in widths]
     return torch.cat([torch.randperm(width, generator=draw) < count for width, count in zip(widths, counts, strict=True)])[None]
-
-
-Timed = _TimedBatched | _TimedKernel
-Measured = tuple[Timed, dict[nn.Conv2d, float]]
-"""An engine that has run, and the seconds of each layer."""
-
-
-def _measured(net: "ChannelGated", x: Tensor, makes: Mapping[Any, Callable[[], Timed]]) -> dict[Any, Measured]:
-    """The engines take turns. Of a layer's times the least counts: what else a machine does only adds to them."""
-    measured: dict[Any, Measured] = {}
-    for turn in range(ROUNDS + 1):
-        for key, make in makes.items():
-            engine = make()
-            net.walk(x, engine)
-            before = measured[key][1] if turn > 1 else engine.seconds
-            measured[key] = engine, {conv: min(seconds, before[conv]) for conv, seconds in engine.seconds.items()}
-    return measured

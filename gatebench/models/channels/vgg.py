@@ -41,6 +41,6 @@ class GatedVgg(ChannelGated, VggTrunk):
     def walk(self, x: Tensor, engine: Engine) -> Tensor:
         part = PartialMap(x)
         for index, layer in enumerate(self.layers):
-            part = engine.convolve(index, part, layer)
-            part = part._replace(x=self.activate(index, part.x))
+            part = engine.relu(engine.convolve(index, part, layer))
+            part = part._replace(x=self.pool(index, part.x))
         return engine.classify(part, self.head)

@@ -1,0 +1,71 @@
+"""Times of engines of one network: of each layer, and of a call, with the caches as they are in use.
+
+Shapes: N inputs, C channels, H x W pixels.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch import Tensor, nn
+
+from ...measure.clock import clock_for
+from .engines import Engine
+
+if TYPE_CHECKING:
+    from .network import ChannelGated
+
+ROUNDS = 5
+"""Times that everything is measured, after one that is not counted."""
+
+AROUND = 1.05
+"""What leaves out a part of a layer must be faster than the whole by this factor, and another layout than the one before: around it maps
+have to be gathered, spread or converted, which is not timed. Less is noise."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class Timed:
+    """Mixed into an engine with a method `compute`: the seconds of each layer, in the order of the computation."""
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.seconds: dict[nn.Conv2d, float] = {}
+
+    def compute(self, conv: nn.Conv2d, *arguments: Any) -> Any:
+        results = []
+        clock = clock_for(conv.weight.device)
+        self.seconds[conv] = clock.seconds(lambda: results.append(super(Timed, self).compute(conv, *arguments)))
+        return results[0]
+
+
+Measured = tuple[Timed, dict[nn.Conv2d, float]]
+"""An engine that has run, and the seconds of each layer."""
+
+
+def layer_times(net: "ChannelGated", x: Tensor, makes: Mapping[Key, Callable[[], Timed]]) -> dict[Key, Measured]:
+    """The engines take turns on inputs [N, C, H, W]. Of a layer's times the least counts: what else a machine does only adds to them."""
+    measured: dict[Key, Measured] = {}
+    for turn in range(ROUNDS + 1):
+        for key, make in makes.items():
+            engine = make()
+            net.walk(x, engine)
+            before = measured[key][1] if turn > 1 else engine.seconds
+            measured[key] = engine, {conv: min(seconds, before[conv]) for conv, seconds in engine.seconds.items()}
+    return measured
+
+
+def fastest(net: "ChannelGated", x: Tensor, makes: Mapping[Key, Callable[[], Engine]]) -> Key:
+    """The key of the engine that runs the inputs [N, C, H, W] fastest, taking turns; the first, unless another is clearly faster."""
+    clock, seconds = clock_for(x.device), {}
+    for turn in range(ROUNDS + 1):
+        for key, make in makes.items():
+            engine = make()
+            each = clock.seconds(lambda engine=engine: net.walk(x, engine))
+            seconds[key] = min(each, seconds[key]) if turn > 1 else each
+    return preferred(next(iter(makes)), seconds)
+
+
+def preferred(first: Key, seconds: Mapping[Key, float]) -> Key:
+    """`first`, unless something else is faster by more than `AROUND`."""
+    best = min(seconds, key=seconds.get)
+    return best if seconds[best] * AROUND < seconds[first] else first
