@@ -38,6 +38,7 @@ FIFTHS = 5
 MODELS = "lag-vgg11", "lag-resnet18", "lag-compact", "pruned", "vgg11", "resnet18"
 ORDER = ("default", "released", "hard", "input", "input-hard", "fbs", "magnitude", "decisions", "retrained")
 """Of recipes in a table."""
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 LEAST_ACCURACY = 10.0
 """Percent; what is below has collapsed."""
 MOST_MACS = 10.5e6
@@ -47,14 +48,15 @@ MOST_MACS = 10.5e6
 def networks(runs: Iterable[Run], trunk: str, width: float) -> Table:
     """Every network of one trunk and width, at its recipe's own trade-off: accuracy on test and training images, what is claimed, executed
     and realised."""
-    lines = [["network", "data", "seeds", "gates run", "test accuracy %", "training accuracy %", "channels on %", "claimed skip %",
-              "executed MACs, M", "executed saving %", "parameters kept %", "speed-up, batch 1", "audit"]]  # fmt: skip
+    lines = [["network", "data", "trained on", "seeds", "gates run", "test accuracy %", "training accuracy %", "channels on %",
+              "claimed skip %", "executed MACs, M", "executed saving %", "parameters kept %", "speed-up, batch 1", "audit"]]  # fmt: skip
     chosen = [run for run in runs if run.headline["model"] in (trunk, f"lag-{trunk}") and run.setting("model.width") == width]
     own = [group for group in groups(chosen) if not _changes(group) and _shown(group)]
     for group in sorted(own, key=lambda group: (group.row["dataset"], ORDER.index(group.row["recipe"]))):
         row, gated = group.row, group.row["adaptive"]
         lines.append([
-            f"`{row['model']} {row['recipe']}`".replace(" default", ""), row["dataset"], _seeds(group), row.get("gates_run", "-"),
+            f"`{row['model']} {row['recipe']}`".replace(" default", ""), row["dataset"], DEVICES[row["device"]], _seeds(group),
+            row.get("gates_run", "-"),
             _with_interval(group, "accuracy"), _trained(group), _mean(group, "mean_gate_hard", scale=100) if gated else "-",
             _mean(group, "skip_soft_pct") if gated and mean_of(group, "skip_soft_pct") is not None else "-",
             _mean(group, "macs_executed", 2, 1e-6), _mean(group, "saved_pct"), _mean(group, "params_kept", scale=100) if gated else "-",

@@ -21,6 +21,11 @@ AROUND = 1.05
 """What leaves out a part of a layer must be faster than the whole by this factor, and another layout than the one before: around it maps
 have to be gathered, spread or converted, which is not timed. Less is noise."""
 
+CALLS = 15
+"""Times that whole calls are measured, after one that is not counted."""
+CLEARLY = 1.02
+"""By which a whole call must be faster than that of the first candidate; less is noise."""
+
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -57,15 +62,15 @@ def layer_times(net: "ChannelGated", x: Tensor, makes: Mapping[Key, Callable[[],
 def fastest(net: "ChannelGated", x: Tensor, makes: Mapping[Key, Callable[[], Engine]]) -> Key:
     """The key of the engine that runs the inputs [N, C, H, W] fastest, taking turns; the first, unless another is clearly faster."""
     clock, seconds = clock_for(x.device), {}
-    for turn in range(ROUNDS + 1):
+    for turn in range(CALLS + 1):
         for key, make in makes.items():
             engine = make()
             each = clock.seconds(lambda engine=engine: net.walk(x, engine))
             seconds[key] = min(each, seconds[key]) if turn > 1 else each
-    return preferred(next(iter(makes)), seconds)
+    return preferred(next(iter(makes)), seconds, CLEARLY)
 
 
-def preferred(first: Key, seconds: Mapping[Key, float]) -> Key:
-    """`first`, unless something else is faster by more than `AROUND`."""
+def preferred(first: Key, seconds: Mapping[Key, float], by: float = AROUND) -> Key:
+    """`first`, unless something else is faster by more than this factor."""
     best = min(seconds, key=seconds.get)
-    return best if seconds[best] * AROUND < seconds[first] else first
+    return best if seconds[best] * by < seconds[first] else first

@@ -118,10 +118,12 @@ class Tuned:
         self.chosen: dict[nn.Conv2d, KernelTable] | dict[nn.Conv2d, LayerWay] | dict[nn.Conv2d, str]
         with torch.inference_mode():
             self.twin = Twin(net, choose_layouts(net, x, "hard", everything(net)))
-            if not net.of_input:
-                self.chosen = choose_layouts(net, x, net.policy, None)
-            else:
+            if net.of_input:
                 self.chosen = _kernels(net, x) if len(x) == 1 else _ways(net, x)
+            elif all(active is None for active in Fixed(net, net.policy, None).active):  # the twin's work, so the twin's layouts
+                self.chosen = self.twin.engine.layouts
+            else:
+                self.chosen = choose_layouts(net, x, net.policy, None)
 
     def engine(self, net: "ChannelGated", inference: str, imposed: Tensor | None) -> Fixed | OneInput | Batched:
         """For the network's own decisions, or the imposed ones [N, S]; [1, S] where the inputs share them."""
