@@ -122,7 +122,7 @@ def without_images(training: Training, gate: FreeGate, weight: float, steps: int
 
 def rivals(runs: Iterable[Run]) -> Table:
     """VGG-11 by executed MACs: gates beside narrower static networks and pruned ones, seed 0, those of a quarter of the width and less."""
-    lines = [["network", "changed", "executed MACs, M", "test accuracy %", "parameters"]]
+    lines = [["network", "changed", "executed MACs, M", "test accuracy %", "parameters in use"]]
     own = [run for run in runs if run.headline["dataset"] == "cifar100" and run.headline["macs_executed"] < MOST_MACS
            and not run.headline["seed"] and run.headline.get("policy") != "soft" and run.headline["accuracy"] > LEAST_ACCURACY]  # fmt: skip
     for run in sorted(own, key=lambda run: -run.headline["macs_executed"]):

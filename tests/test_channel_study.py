@@ -194,7 +194,7 @@ def test_a_network_whose_gates_are_all_off_leaves_others_that_run_nothing():
 
 
 def panel(*points, static=()):
-    made = [Point(str(number), x, x, x, y, y, y, static=number in static) for number, (x, y) in enumerate(points)]
+    made = [Point(str(number), x, x, x, y, y, y, static=number in static, runs_nothing=not x) for number, (x, y) in enumerate(points)]
     return Panel("macs_executed", "made-up", "test", None, made, [])
 
 

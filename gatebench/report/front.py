@@ -62,6 +62,8 @@ class Point:
     scored_in: str | None = None
     """Precision that accuracy was scored in, where the time was taken in another."""
     by_seed: dict[int, tuple[float, float]] = field(default_factory=dict)
+    runs_nothing: bool = False
+    """Whether it executes no MACs."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Panel:
         on_front = moocore.is_nondominated(_costs(self.points), keep_weakly=True)
         beaten = _beaten(self.points)
         states = ["front" if front else "dominated" if lost else "tied" for front, lost in zip(on_front, beaten, strict=True)]
-        return [state if point.x else "constant" for point, state in zip(self.points, states, strict=True)]
+        return ["constant" if point.runs_nothing else state for point, state in zip(self.points, states, strict=True)]
 
     def hypervolume(self) -> float:
         """Percent of the axis' box, logarithmic in the cost, that the points dominate; what costs less than its least, or nothing, as
@@ -193,7 +195,8 @@ def _point(label: str, group: Group, cost: Cost) -> Point:
     y_low, y_high = interval(group, "accuracy") or (y, y)
     by_seed = {row["seed"]: (scale * row[cost], row["accuracy"]) for row in group.rows}
     static, scored_in = not group.row["adaptive"], group.row.get("scored_in")
-    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, static, scored_in, by_seed)
+    nothing = group.row.get("timed_macs_executed", group.row.get("macs_executed")) == 0
+    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, static, scored_in, by_seed, nothing)
 
 
 def _published(dataset: str, groups: list[Group]) -> list[Point]:

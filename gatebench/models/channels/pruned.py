@@ -64,10 +64,11 @@ def pruned(
         raise ValueError("parents.network is neither a VGG nor a wide ResNet; name a run of vgg11, lag-vgg11, resnet18 or the like")
     if isinstance(channels, Decisions) and not isinstance(network, ChannelGated):
         raise ValueError("parents.network has no gates that decide which channels stay; name a run of lag-vgg11 or the like")
-    if isinstance(channels, Decisions) and not channels.retrained and network.policy != "hard":
+    keeps_weights = not (isinstance(channels, Decisions) and channels.retrained)
+    if keeps_weights and isinstance(network, ChannelGated) and network.policy != "hard":
         raise ValueError(
             f"parents.network is run {network.policy}, so its gates scale its channels and its weights alone are another network; name one"
-            " that is run hard, or set model.channels.retrained to true"
+            " that is run hard, or give --config retrained"
         )
     return kind(num_classes, input_shape, network, channels)
 
