@@ -159,6 +159,11 @@ class GatedModel(nn.Module):
 
     # Decisions
 
+    @property
+    def adaptive(self) -> bool:
+        """Whether it has gates; a network that was cut once and for all has none, even where it has units."""
+        return bool(self.units)
+
     @cached_property
     def switches(self) -> int:
         """S."""

@@ -78,7 +78,7 @@ class Network(_Columns):
     recipe_epochs: Count | None = _column("the recipe's own")
     schedule: Text | None = _column("of the learning rate, and its highest value")
     params: Count | None = _column("weights and biases")
-    adaptive: bool | None = _column("whether it decides anything per input; a static network does not")
+    adaptive: bool | None = _column("whether it has gates; a static network, and one that was cut once and for all, has none")
     policy: Text | None = _column("how it decides, where that was chosen after training: a rule, a comma, how its settings were chosen")
     tradeoff: float | None = _column("value of the setting that trades accuracy against cost; columns.json says which")
     parents: Texts | None = _column("folders of the runs it was made from")
@@ -128,7 +128,7 @@ class Row(Network, Place):
     audit: Findings | None = _column("findings: kind, colon, particulars")
     training_seconds: float | None = _column("over all sittings", "s")
     peak_memory_mb: float | None = _column("most memory of the process", "MB")
-    adaptive: bool = _column("whether it decides anything per input; a static network does not", required=True)
+    adaptive: bool = _column("whether it has gates; a static network, and one that was cut once and for all, has none", required=True)
 
     @model_validator(mode="after")
     def _each_share_has_a_name(self) -> "Row":

@@ -96,6 +96,7 @@ def test_a_network_is_trained_and_then_pruned(tmp_path, config):
     pruned, network = rows["pruned"], rows["vgg11" if config == "magnitude" else "lag-vgg11"]
     assert pruned["parents"] == [each.name for each in out.iterdir() if each.name.startswith(network["model"] + "-")]
     assert pruned["macs_executed"] <= network["macs_executed"] and pruned["macs_dense"] == network["macs_dense"]
+    assert not pruned["adaptive"] and network["adaptive"] == (config != "magnitude")
     assert any("every input gets the same decisions" in each for each in pruned["audit"])
     again = gatebench("train", "pruned", "--config", config, *SMALL, "--epochs", "1", *width, "--out", str(out))
     assert again.returncode == 0 and "was finished before" in again.stdout

@@ -497,7 +497,8 @@ def test_highlights_of_lag_are_over_the_twin_that_was_trained_alike(tmp_path):
     lag = {"model": "lag-vgg11", "recipe": "released", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "policy": "soft",
            "tradeoff": 1e-4, "gates_run": "soft"}  # fmt: skip
     gates_run = Column(name="gates_run", kind="text", meaning="how gates run")
-    static = {"model": "vgg11", "recipe": "default", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "adaptive": False}
+    static = {"model": "vgg11", "recipe": "default", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "adaptive": False,
+              "macs_ratio": 1.0}  # fmt: skip
     for seed in range(2):
         gated = {**lag, "seed": seed, "accuracy": 60.0 + seed, "params": 1000, "params_used": 950, "digest": "g"}
         folder = declare(write_run(tmp_path / f"gated-{seed}", **gated), gates_run)
@@ -505,6 +506,7 @@ def test_highlights_of_lag_are_over_the_twin_that_was_trained_alike(tmp_path):
         (folder / "recipe.yaml").write_text("model: {name: lag-vgg11, width: 1.0}\n")
         write_run(tmp_path / f"static-{seed}", **static, seed=seed, accuracy=58.0, digest="s")
     write_run(tmp_path / "narrow", **static, seed=0, accuracy=40.0, macs_dense=10e6, digest="n")
+    write_run(tmp_path / "pruned", **{**static, "model": "pruned", "macs_ratio": 0.5}, seed=0, accuracy=20.0, digest="p")
     write_run(tmp_path / "shorter", **{**static, "epochs": 3}, seed=0, accuracy=30.0, digest="e")
     alone = declare(write_run(tmp_path / "alone", **{**lag, "seed": 2, "digest": "h"}, accuracy=70.0), gates_run)
     (alone / "recipe.yaml").write_text("model: {name: lag-vgg11, width: 1.0}\n")

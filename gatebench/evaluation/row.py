@@ -17,7 +17,7 @@ def make_row(network: GatedModel, outcome: Outcome, history: list[dict], finding
     peak = max((row for row in history if row[scored] is not None), key=lambda row: row[scored], default={})
     row = {
         **settings,
-        "adaptive": bool(network.units),
+        "adaptive": network.adaptive,
         **scores(outcome.labels, outcome.predictions),
         "accuracy_peak": peak.get(scored),
         "peak_epoch": peak.get("epoch"),

@@ -84,7 +84,7 @@ def rows(session: Session, index: int) -> list[dict]:
     network = session.contenders[index].network
     copied = {key: network.row[key] for key in NETWORK if key in network.row}
     if not network.folder and isinstance(network.model, GatedModel):
-        copied["adaptive"] = bool(network.model.units)
+        copied["adaptive"] = network.model.adaptive
     here = {
         "dataset": network.data.name, "device": session.plan.device.type, "machine": session.machine["name"], "precision": "fp32",
         "when": f"{session.started:%Y-%m-%dT%H:%M:%SZ}", "interrupted": session.times.interrupted,

@@ -12,7 +12,7 @@ ALIKE = (*COMPARABLE, "macs_dense", "device", "precision", "seed")
 def twins(runs: Iterable[Run]) -> Iterator[tuple[Run, Run]]:
     """Each gated network's run, and that of the static network with its dense MACs, data, schedule and seed; those that have one."""
     runs = list(runs)
-    static = {_key(run): run for run in runs if not run.headline["adaptive"]}
+    static = {_key(run): run for run in runs if not run.headline["adaptive"] and run.headline["macs_ratio"] == 1}
     return ((run, static[_key(run)]) for run in runs if run.headline["adaptive"] and _key(run) in static)
 
 

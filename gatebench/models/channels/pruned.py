@@ -76,6 +76,8 @@ def pruned(
 class _Pruned:
     """What both trunks share."""
 
+    adaptive = False
+
     def __init__(self, num_classes: int, input_shape: tuple[int, int, int], network: nn.Module, channels: Kept):
         super().__init__(num_classes, input_shape, network.depth, network.width)
         self.gates = nn.ModuleList(FixedGates(width) for width in self.widths)
