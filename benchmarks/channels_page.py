@@ -4,7 +4,7 @@ channels are left out, and for whom.
     python benchmarks/channels_page.py [RESULTS]
 
 Reads the runs of channel gates, of `pruned` networks with the channels that those keep on, and of static twins that were trained alike.
-Each table stands on the page between `<!-- table: NAME -->` and `<!-- end -->`. All that is known of a run is in the report.
+Each table stands on the page between `<!-- table: NAME -->` and `<!-- end -->`. The report says more of each run.
 """
 
 import argparse

@@ -41,7 +41,7 @@ LINE_LENGTH, MOST_LINES = 46, 3
 
 
 def front(panels: list[Panel]) -> Figure:
-    """The panels of one cost, one below the other."""
+    """The panels, one below the other."""
     with matplotlib.rc_context(STYLE):
         heights = [_height(panel) for panel in panels[:MOST_PANELS]]  # laid out by hand: what lays out by itself draws everything twice
         total = sum(heights) + GAP * len(heights) + 0.25

@@ -1,4 +1,4 @@
-"""Inputs that decide apart, computed together.
+"""Inputs whose decisions differ, computed together.
 
 Shapes: N inputs, I inputs and O filters of a layer, H x W pixels.
 """

@@ -65,19 +65,14 @@ class Decision(NamedTuple):
 
 
 class Engine:
-    """Computes every channel of every layer; `gate` says what a convolution's normalised output is multiplied by."""
+    """Computes the layers of a network, one after the other; a subclass says how a gated one is run."""
 
     def __init__(self, net: "ChannelGated"):
         self.net = net
 
-    def gate(self, index: int, part: PartialMap) -> Tensor:
-        """Factors [N, C] or [1, C] of the channels of a gated convolution, from its input."""
-        raise NotImplementedError
-
     def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
         """The gated output of a layer: a convolution and its norm, unless that is folded."""
-        factors = self.gate(index, part)
-        return PartialMap(_scaled(_normalised(layer, part.x), factors))
+        raise NotImplementedError
 
     def relu(self, part: PartialMap) -> PartialMap:
         """May overwrite the map."""
@@ -108,15 +103,11 @@ class Relaxed(Engine):
         self.gates: list[Tensor] = []
         self.logits: list[Tensor] = []
 
-    def gate(self, index: int, part: PartialMap) -> Tensor:
+    def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
         logits = self.net.logits(index, part)
         factors, relaxed = self.net.gates[index].relaxed(logits)
         self.gates.append(relaxed.expand(len(part.x), -1))
         self.logits.append(logits)
-        return factors
-
-    def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
-        factors = self.gate(index, part)
         return PartialMap(_normalised(layer, part.x), factors=factors)
 
     def relu(self, part: PartialMap) -> PartialMap:
@@ -159,9 +150,9 @@ class Deciding(Engine):
 class Masked(Deciding):
     """Everything is computed, then multiplied by the decisions."""
 
-    def gate(self, index: int, part: PartialMap) -> Tensor:
+    def convolve(self, index: int, part: PartialMap, layer: Sequence[nn.Module]) -> PartialMap:
         on, scale = self.decide(index, part)
-        return on if scale is None else on * scale
+        return PartialMap(_scaled(_normalised(layer, part.x), on if scale is None else on * scale))
 
 
 class Narrow(Engine):
@@ -217,7 +208,7 @@ class Fixed(Narrow):
         layers = [net.decide(index, None, inference, on) for index, on in enumerate(net.by_layer_or_none(imposed))]
         self.decided = [each.on for each in layers]
         self.scale = [each.scale for each in layers]
-        self.both = torch.cat(self.decided, 1), net.soft([each.logits for each in layers if each.logits is not None])
+        self.decisions_and_gates = torch.cat(self.decided, 1), net.soft([each.logits for each in layers if each.logits is not None])
         self.active = [numbers(on[0]) for on in self.decided]
         self.cuts: dict[Hashable, Cut] = {}
         self.head: Tensor | None = None
@@ -237,7 +228,7 @@ class Fixed(Narrow):
 
     def outcome(self) -> tuple[Tensor, Tensor | None]:
         """Decisions and gates of all layers, [1, S] each; no gates where none was evaluated."""
-        return self.both
+        return self.decisions_and_gates
 
     def compute(self, conv: nn.Conv2d, cut: Cut, x: Tensor) -> Tensor:
         """What is left of a convolution, on what it reads."""

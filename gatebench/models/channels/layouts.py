@@ -6,7 +6,6 @@ Shapes: N inputs, C channels, S switches, H x W pixels.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,11 +47,11 @@ def choose_layouts(net: "ChannelGated", x: Tensor, inference: str, imposed: Tens
     convs = [module for _, module, _ in net.weighted_layers()[:-1]]
     throughout = {layout: dict.fromkeys(convs, layout) for layout in LAYOUTS}
     engines = {layout: _TimedFixed(net, inference, imposed, layouts) for layout, layouts in throughout.items()}
-    measured = layer_times(net, x, {layout: partial(_itself, engine) for layout, engine in engines.items()})
+    measured = layer_times(net, x, {layout: lambda engine=engine: engine for layout, engine in engines.items()})
     split = best_split({layout: [seconds[conv] for conv in convs] for layout, (_, seconds) in measured.items()})
     candidates = {**throughout, "split": dict(zip(convs, split, strict=True))}
     engines = {name: Fixed(net, inference, imposed, layouts) for name, layouts in candidates.items()}
-    return candidates[fastest(net, x, {name: partial(_itself, engine) for name, engine in engines.items()})]
+    return candidates[fastest(net, x, {name: lambda engine=engine: engine for name, engine in engines.items()})]
 
 
 def best_split(seconds: Mapping[str, Sequence[float]]) -> list[str]:
@@ -61,6 +60,3 @@ def best_split(seconds: Mapping[str, Sequence[float]]) -> list[str]:
     count = min(range(len(first) + 1), key=lambda count: sum(first[:count]) + sum(second[count:]))
     return [FIRST] * count + [SECOND] * (len(first) - count)
 
-
-def _itself(engine: Fixed) -> Fixed:
-    return engine

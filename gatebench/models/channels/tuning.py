@@ -1,6 +1,7 @@
 """How a copy for inference runs its layers, chosen by measurement on the machine that it will be timed on.
 
-One input that decides has a kernel chosen for each layer, by how much of it is on; inputs that decide apart, a way to run them together.
+One input that decides has a kernel chosen for each layer, by how much of it is on; inputs whose decisions differ have a way to run
+them together.
 The network is run with every candidate in all of its layers, and each layer is timed: with the caches as they are in use.
 Decisions that all inputs share are cut once, in the fastest layout; so is the static twin.
 Shapes: N inputs, C channels, S channels of all layers.
