@@ -96,7 +96,8 @@ full-width: QUARTER =
 full-width: $(LAG_VGG) $(LAG_RESNET)
 	$(TRAIN) resnet18 --dataset cifar100 --threads 1
 	$(TRAIN) lag-resnet18 --dataset cifar100 --threads 1
-	$(BIN)/gatebench sweep-lambda lag-vgg11 --values 1e-2,3e-2 --threads 1
+	$(BIN)/gatebench sweep-lambda lag-vgg11 --values 1e-4,1e-2,3e-2 --threads 1
+	$(TRAIN) lag-compact --set 'parents.gated.changes=[losses.sparsity.weight=0.01]' --threads 1
 
 cifar100-vgg11 cifar10-resnet18: $(VENV)/installed
 	$(TRAIN) $(lastword $(subst -, ,$@)) $(QUARTER) --seed 0,1,2 --threads 1
@@ -111,7 +112,8 @@ cifar100-lag-fbs: $(VENV)/installed
 	$(TRAIN) lag-vgg11 --config fbs $(QUARTER) --threads 1
 
 cifar100-lag-weights: cifar100-lag-released  # one of which is its own
-	$(BIN)/gatebench sweep-lambda lag-vgg11 $(QUARTER) --values 0,1e-5,1e-4,1e-3 --threads 1
+	$(BIN)/gatebench sweep-lambda lag-vgg11 $(QUARTER) --values 0,1e-5,1e-4,1e-3,1e-2,3e-2 --threads 1
+	$(BIN)/gatebench sweep-lambda lag-vgg11 --config input $(QUARTER) --values 1e-4,1e-2 --threads 1
 
 # What LAG's networks have to beat: narrower static ones, and theirs with the same channels for every image
 $(NARROWER): cifar100-vgg11-%: $(VENV)/installed
