@@ -53,5 +53,8 @@ if __name__ == "__main__":
     parser.add_argument("to", type=Path, nargs="?", default=Path(__file__).parents[1] / "results")
     parser.add_argument("--whole", nargs="+", default=(), metavar="RUN")
     arguments = parser.parse_args()
+    unknown = [name for name in arguments.whole if not (arguments.results / name / "recipe.yaml").is_file()]
+    if unknown:
+        parser.error(f"--whole: there is no run {', '.join(unknown)} in {arguments.results}")
     for name in publish_all(arguments.results, arguments.to, arguments.whole):
         print(f"not finished, left out: {name}")
