@@ -24,11 +24,11 @@ from gatebench.models.channels import timed, tuning
 from gatebench.models.channels.absorbed import absorbed, with_gates
 from gatebench.models.channels.batches import WAYS, executed
 from gatebench.models.channels.batches import run as run_groups
-from gatebench.models.channels.cuts import LAYOUTS, layout_of
+from gatebench.models.channels.cuts import LAYOUTS, PRODUCT, layout_of
 from gatebench.models.channels.engines import Fixed
 from gatebench.models.channels.gates import InputGates, SaliencyGates
 from gatebench.models.channels.kernels import NAMES, Bags, Dense, Product, Slice, kernels
-from gatebench.models.channels.layouts import best_split
+from gatebench.models.channels.layouts import best_split, everything
 from gatebench.models.channels.settings import InputGate, SaliencyGate, Sparsity
 from gatebench.models.registry import create
 from gatebench.outputs import scoring_batches
@@ -601,6 +601,19 @@ def test_a_cut_reads_maps_and_weights_of_its_layout(layout, monkeypatch):
         monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
         net.walk(x, engine)
     assert layout in seen and len(seen - {"contiguous"}) == (layout != "contiguous")  # a map of one pixel is both
+
+
+def test_a_cut_is_a_product_of_matrices_where_that_was_chosen(monkeypatch):
+    net, x = folded(make("lag-resnet18", width=1 / 8)), images(1)
+    imposed = torch.from_numpy(np.random.default_rng(0).random((1, net.switches)) < 0.5)
+    convs = [module for _, module, _ in net.weighted_layers()[:-1]]
+    with torch.inference_mode():
+        for on in (imposed, net.least()[None], everything(net)):
+            engine = Fixed(net, "hard", on, dict.fromkeys(convs, PRODUCT))
+            with monkeypatch.context() as patched:
+                patched.delattr(torch.nn.functional, "conv2d")
+                logits = net.walk(x, engine)
+            assert close(logits, net.infer(x, "masked", on).logits)
 
 
 def test_decisions_of_a_tuned_copy_are_cut_once_and_again_when_they_change():

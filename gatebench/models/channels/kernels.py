@@ -8,11 +8,12 @@ the output.
 import copy
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cuts import LAYOUTS, Cut
+from .cuts import LAYOUTS, PRODUCT, Cut, Pair, as_columns, as_map, output_size, product
 
 CHUNK = 64
 """Channels that `Bags` reads at a time: their weights, 64 x 9 x 512 numbers, stay in a core's cache."""
@@ -44,25 +45,34 @@ class Slice(Kernel):
     """The weights of the active filters and held channels are copied out; those of `conv` are contiguous.
 
     In one copy, since two take half as long again: first the filters, then their channels. On a CPU numpy copies rows of 9 numbers a
-    sixth faster than torch.
+    sixth faster than torch, and is called faster.
     """
 
     def __init__(self, conv: nn.Conv2d, layout: str):
         self.conv, self.layout, self.name = conv, layout, f"slice, {layout}"
-        self.inputs, self.taps, self.bias = conv.in_channels, conv.kernel_size, conv.bias
-        self.rows = conv.weight.detach().view(-1, math.prod(self.taps))
-        self.array = self.rows.numpy() if self.rows.device.type == "cpu" and self.rows.dtype == torch.float32 else None
+        self.inputs, self.taps, self.stride, self.padding = conv.in_channels, conv.kernel_size, conv.stride, conv.padding
+        self.rows, self.bias = conv.weight.detach().view(-1, math.prod(self.taps)), conv.bias.detach()
+        self.on_cpu = self.rows.device.type == "cpu" and self.rows.dtype == torch.float32
+        if self.on_cpu:
+            self.row_array, self.bias_array = self.rows.numpy(), self.bias.numpy()
 
     def __call__(self, x: Tensor, held: Tensor | None, active: Tensor | None) -> Tensor:
         if held is None or active is None or not held.shape[0] or not active.shape[0]:
             return Cut((self.conv,), held, active)(x)
+        weight, bias = self.numpy_copy(held, active) if self.on_cpu else self.copy(held, active)
+        return F.conv2d(x, weight.view(active.shape[0], held.shape[0], *self.taps), bias, self.stride, self.padding)
+
+    def copy(self, held: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights [A x K, T] and biases [A]."""
         numbers = torch.add(held, active.unsqueeze(1), alpha=self.inputs).view(-1)
-        if self.array is None:
-            weight = self.rows.index_select(0, numbers)
-        else:
-            weight = torch.from_numpy(self.array.take(numbers.numpy(), 0, None, "clip"))  # other modes check every number first
-        weight = weight.view(active.shape[0], held.shape[0], *self.taps)
-        return F.conv2d(x, weight, self.bias.index_select(0, active), self.conv.stride, self.conv.padding)
+        return self.rows.index_select(0, numbers), self.bias.index_select(0, active)
+
+    def numpy_copy(self, held: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+        """The same. `clip`, since other modes check every number first."""
+        filters = active.numpy()
+        numbers = np.add.outer(filters * self.inputs, held.numpy()).ravel()
+        weights, biases = self.row_array.take(numbers, 0, None, "clip"), self.bias_array.take(filters, 0, None, "clip")
+        return torch.from_numpy(weights), torch.from_numpy(biases)
 
     def share(self, held: float, active: float) -> float:
         return held * active
@@ -81,9 +91,9 @@ class Dense(Kernel):
 
 
 class Product(Kernel):
-    """The same as one matrix product; `weights` are [I x T, O]. A convolution rearranges its weights in every call, this does not."""
+    """The same as one matrix product; `weights` are [I x T, O]."""
 
-    name = "product"
+    name = PRODUCT
     whole = True
 
     def __init__(self, conv: nn.Conv2d, weights: Tensor):
@@ -91,8 +101,7 @@ class Product(Kernel):
 
     def __call__(self, x: Tensor, held: Tensor | None, active: Tensor | None) -> Tensor:
         conv = self.conv
-        columns = F.unfold(x, conv.kernel_size, padding=conv.padding, stride=conv.stride)[0]
-        return _as_map(torch.addmm(conv.bias, columns.t(), self.weights), conv, x)
+        return product(x, self.weights, conv.bias, conv.kernel_size, conv.stride, conv.padding)
 
 
 class Bags(Kernel):
@@ -101,8 +110,9 @@ class Bags(Kernel):
 
     name = "bags"
 
-    def __init__(self, conv: nn.Conv2d, weights: Tensor, size: tuple[int, int]):
+    def __init__(self, conv: nn.Conv2d, weights: Tensor, size: Pair):
         """`size` is that of the input, H x W."""
+        self.size = _output(conv, size)
         self.conv, self.weights, self.taps = conv, weights, math.prod(conv.kernel_size)
         numbers = torch.arange(1.0, 1 + math.prod(size), device=weights.device).view(1, 1, *size)  # 0 is what lies outside of the map
         seen = F.unfold(numbers, conv.kernel_size, padding=conv.padding, stride=conv.stride)[0].long().t()  # [P, T]
@@ -114,7 +124,7 @@ class Bags(Kernel):
         channels = torch.arange(x.shape[1], device=x.device) if held is None else held
         y = self.sums(x, channels) if channels.shape[0] <= WITHOUT_CHUNKS else self.sums_of_chunks(x, channels)
         y = y + self.conv.bias
-        return _as_map(y if active is None else y.index_select(1, active), self.conv, x)
+        return as_map(y if active is None else y.index_select(1, active), self.size)
 
     def sums(self, x: Tensor, channels: Tensor) -> Tensor:
         """The output [P, O] from the held channels' numbers [K]."""
@@ -142,23 +152,16 @@ class Bags(Kernel):
 NAMES = *(f"{kind}, {layout}" for kind in ("slice", "dense") for layout in LAYOUTS), Product.name, Bags.name
 
 
-def kernels(conv: nn.Conv2d, size: tuple[int, int]) -> list[Kernel]:
+def kernels(conv: nn.Conv2d, size: Pair) -> list[Kernel]:
     """All that can compute a convolution with a bias on maps H x W."""
     laid_out = {layout: copy.deepcopy(conv).to(memory_format=form) for layout, form in LAYOUTS.items()}
     plain = laid_out["contiguous"]
-    weights = plain.weight.permute(1, 2, 3, 0).flatten(0, 2).contiguous()
+    weights = as_columns(plain.weight)
     found: list[Kernel] = [Slice(plain, layout) for layout in LAYOUTS]
     found += [Dense(each, layout) for layout, each in laid_out.items()]
     found.append(Product(plain, weights))
     return [*found, Bags(plain, weights, size)] if math.prod(_output(conv, size)) <= MOST_PIXELS else found
 
 
-def _output(conv: nn.Conv2d, size: tuple[int, int]) -> list[int]:
-    """Height and width of the output for an input H x W."""
-    settings = zip(size, conv.padding, conv.kernel_size, conv.stride, strict=True)
-    return [(each + 2 * padding - taps) // stride + 1 for each, padding, taps, stride in settings]
-
-
-def _as_map(y: Tensor, conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """[P, A] as [1, A, H', W']."""
-    return y.t().reshape(1, -1, *_output(conv, x.shape[2:]))
+def _output(conv: nn.Conv2d, size: Pair) -> Pair:
+    return output_size(size, conv.kernel_size, conv.stride, conv.padding)

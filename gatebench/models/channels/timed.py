@@ -47,12 +47,19 @@ Measured = tuple[Timed, dict[nn.Conv2d, float]]
 """An engine that has run, and the seconds of each layer."""
 
 
-def layer_times(net: "ChannelGated", x: Tensor, makes: Mapping[Key, Callable[[], Timed]]) -> dict[Key, Measured]:
-    """The engines take turns on inputs [N, C, H, W]. Of a layer's times the least counts: what else a machine does only adds to them."""
+def layer_times(
+    net: "ChannelGated", x: Tensor, makes: Mapping[Key, Callable[[], Timed]], between: Callable[[Tensor], Any] | None = None
+) -> dict[Key, Measured]:
+    """The engines take turns on inputs [N, C, H, W]. Of a layer's times the least counts: what else a machine does only adds to them.
+
+    `between` is run before every engine: with the network's weights still in the caches, all that reads many of them looks too fast.
+    """
     measured: dict[Key, Measured] = {}
     for turn in range(ROUNDS + 1):
         for key, make in makes.items():
             engine = make()
+            if between:
+                between(x)
             net.walk(x, engine)
             before = measured[key][1] if turn > 1 else engine.seconds
             measured[key] = engine, {conv: min(seconds, before[conv]) for conv, seconds in engine.seconds.items()}

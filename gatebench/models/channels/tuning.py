@@ -120,7 +120,7 @@ class Tuned:
         with torch.inference_mode():
             self.twin = Twin(net, choose_layouts(net, x, "hard", everything(net)))
             if net.of_input:
-                self.chosen = _kernels(net, x) if len(x) == 1 else _ways(net, x)
+                self.chosen = _kernels(net, x, self.twin) if len(x) == 1 else _ways(net, x)
             elif all(active is None for active in Fixed(net, net.policy, None).active):  # the twin's work, so the twin's layouts
                 self.chosen = self.twin.engine.layouts
             else:
@@ -193,13 +193,13 @@ def _ways(net: "ChannelGated", x: Tensor) -> dict[nn.Conv2d, LayerWay]:
     return best[fastest(net, x, {name: partial(Batched, net, net.policy, None, ways) for name, ways in best.items()})]
 
 
-def _kernels(net: "ChannelGated", x: Tensor) -> dict[nn.Conv2d, KernelTable]:
+def _kernels(net: "ChannelGated", x: Tensor, twin: Twin) -> dict[nn.Conv2d, KernelTable]:
     """The kernels of each layer, measured on random decisions at several densities."""
     found: dict[nn.Conv2d, dict[str, Kernel]] = {}
     decisions = [_random(net.widths, step / STEPS).to(x.device) for step in MEASURED]
     makes = {(name, index): partial(_TimedKernel, net, imposed, name, found) for name in NAMES for index, imposed in enumerate(decisions)}
     times = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    for (name, _), (engine, seconds) in layer_times(net, x, makes).items():
+    for (name, _), (engine, seconds) in layer_times(net, x, makes, twin).items():
         for conv, each in seconds.items():
             if name in found[conv]:
                 times[conv][found[conv][name]][engine.shares[conv]].append(each)
