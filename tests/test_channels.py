@@ -24,11 +24,11 @@ from gatebench.models.channels import timed, tuning
 from gatebench.models.channels.absorbed import absorbed, with_gates
 from gatebench.models.channels.batches import WAYS, executed
 from gatebench.models.channels.batches import run as run_groups
-from gatebench.models.channels.cuts import LAYOUTS, PRODUCT, layout_of
+from gatebench.models.channels.cuts import LAYOUTS, layout_of
 from gatebench.models.channels.engines import Fixed
 from gatebench.models.channels.gates import InputGates, SaliencyGates
-from gatebench.models.channels.kernels import NAMES, Bags, Dense, Product, Slice, kernels
-from gatebench.models.channels.layouts import best_split, everything
+from gatebench.models.channels.kernels import NAMES, Bags, Dense, Slice, kernels
+from gatebench.models.channels.layouts import best_split
 from gatebench.models.channels.settings import InputGate, SaliencyGate, Sparsity
 from gatebench.models.registry import create
 from gatebench.outputs import scoring_batches
@@ -516,11 +516,12 @@ def test_executed_macs_are_those_of_the_kernels_that_ran():
     net, x = make("lag-vgg11", "input"), images(1)
     lean = folded(net)
     lean.tune(x)
-    names = "slice, contiguous", "dense, contiguous", "product", "slice, channels_last", "dense, channels_last", "bags", "product"
+    dense = "dense, contiguous"
+    names = "slice, contiguous", dense, "dense, channels_last", "slice, channels_last", "dense, channels_last", "bags", dense
     macs = [
         3 * 2 * 9 * 256, 2 * 4 * 9 * 64, 4 * 8 * 9 * 16, 5 * 3 * 9 * 16, 8 * 16 * 9 * 4, 10 * 16 * 9 * 4, 16 * 16 * 9, 9 * 4 * 9, 4 * 5,
     ]  # fmt: skip
-    for last, ran, head in (("slice, contiguous", 9 * 4 * 9, 4 * 5), ("bags", 9 * 16 * 9, 4 * 5), ("product", 16 * 16 * 9, 16 * 5)):
+    for last, ran, head in (("slice, contiguous", 9 * 4 * 9, 4 * 5), ("bags", 9 * 16 * 9, 4 * 5), (dense, 16 * 16 * 9, 16 * 5)):
         always(lean, [*names, last])
         with torch.inference_mode():
             output, masked = lean.infer(x, decisions=VGG), lean.infer(x, "masked", VGG)
@@ -535,7 +536,7 @@ def test_what_was_chosen_is_what_runs(throw, monkeypatch):
     net, x, ran = folded(make("lag-vgg11", "input", width=1 / 4)), images(1), []
     throw(0)
     chosen = net.tune(x)
-    for kind in (Slice, Dense, Product, Bags):
+    for kind in (Slice, Dense, Bags):
         monkeypatch.setattr(kind, "__call__", lambda self, *given, call=kind.__call__: (ran.append(self.name), call(self, *given))[1])
     for step, density in enumerate(chosen["densities"]):
         on = pattern(*first(*((round(density * width), width) for width in net.widths)))
@@ -601,19 +602,6 @@ def test_a_cut_reads_maps_and_weights_of_its_layout(layout, monkeypatch):
         monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
         net.walk(x, engine)
     assert layout in seen and len(seen - {"contiguous"}) == (layout != "contiguous")  # a map of one pixel is both
-
-
-def test_a_cut_is_a_product_of_matrices_where_that_was_chosen(monkeypatch):
-    net, x = folded(make("lag-resnet18", width=1 / 8)), images(1)
-    imposed = torch.from_numpy(np.random.default_rng(0).random((1, net.switches)) < 0.5)
-    convs = [module for _, module, _ in net.weighted_layers()[:-1]]
-    with torch.inference_mode():
-        for on in (imposed, net.least()[None], everything(net)):
-            engine = Fixed(net, "hard", on, dict.fromkeys(convs, PRODUCT))
-            with monkeypatch.context() as patched:
-                patched.delattr(torch.nn.functional, "conv2d")
-                logits = net.walk(x, engine)
-            assert close(logits, net.infer(x, "masked", on).logits)
 
 
 def test_decisions_of_a_tuned_copy_are_cut_once_and_again_when_they_change():

@@ -201,7 +201,7 @@ class Fixed(Narrow):
     def __init__(self, net: "ChannelGated", inference: str, imposed: Tensor | None, layouts: Mapping[nn.Conv2d, str] | None = None):
         """`imposed` are decisions [1, S]; without them, or where inference is not hard, the gates must not depend on the input.
 
-        `layouts` are those of the convolutions (`cuts.LAYOUTS`, `cuts.PRODUCT`); None: as their weights and maps are.
+        `layouts` are those of the convolutions (`cuts.LAYOUTS`); None: as their weights and maps are.
         """
         super().__init__(net)
         self.layouts = layouts

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .cuts import LAYOUTS, PRODUCT, Cut, Pair, as_columns, as_map, output_size, product
+from .cuts import LAYOUTS, Cut
 
 CHUNK = 64
 """Channels that `Bags` reads at a time: their weights, 64 x 9 x 512 numbers, stay in a core's cache."""
@@ -90,27 +90,13 @@ class Dense(Kernel):
         return self.conv(x)
 
 
-class Product(Kernel):
-    """The same as one matrix product; `weights` are [I x T, O]."""
-
-    name = PRODUCT
-    whole = True
-
-    def __init__(self, conv: nn.Conv2d, weights: Tensor):
-        self.conv, self.weights = conv, weights
-
-    def __call__(self, x: Tensor, held: Tensor | None, active: Tensor | None) -> Tensor:
-        conv = self.conv
-        return product(x, self.weights, conv.bias, conv.kernel_size, conv.stride, conv.padding)
-
-
 class Bags(Kernel):
     """All filters on the held channels, of which the active ones are kept. A pixel of the output is a weighted sum of rows of `weights`
     [I x T, O], which are read where they lie."""
 
     name = "bags"
 
-    def __init__(self, conv: nn.Conv2d, weights: Tensor, size: Pair):
+    def __init__(self, conv: nn.Conv2d, weights: Tensor, size: tuple[int, int]):
         """`size` is that of the input, H x W."""
         self.size = _output(conv, size)
         self.conv, self.weights, self.taps = conv, weights, math.prod(conv.kernel_size)
@@ -124,7 +110,8 @@ class Bags(Kernel):
         channels = torch.arange(x.shape[1], device=x.device) if held is None else held
         y = self.sums(x, channels) if channels.shape[0] <= WITHOUT_CHUNKS else self.sums_of_chunks(x, channels)
         y = y + self.conv.bias
-        return as_map(y if active is None else y.index_select(1, active), self.size)
+        y = y if active is None else y.index_select(1, active)
+        return y.t().reshape(1, -1, *self.size)
 
     def sums(self, x: Tensor, channels: Tensor) -> Tensor:
         """The output [P, O] from the held channels' numbers [K]."""
@@ -149,19 +136,21 @@ class Bags(Kernel):
         return held
 
 
-NAMES = *(f"{kind}, {layout}" for kind in ("slice", "dense") for layout in LAYOUTS), Product.name, Bags.name
+NAMES = *(f"{kind}, {layout}" for kind in ("slice", "dense") for layout in LAYOUTS), Bags.name
 
 
-def kernels(conv: nn.Conv2d, size: Pair) -> list[Kernel]:
+def kernels(conv: nn.Conv2d, size: tuple[int, int]) -> list[Kernel]:
     """All that can compute a convolution with a bias on maps H x W."""
     laid_out = {layout: copy.deepcopy(conv).to(memory_format=form) for layout, form in LAYOUTS.items()}
     plain = laid_out["contiguous"]
-    weights = as_columns(plain.weight)
     found: list[Kernel] = [Slice(plain, layout) for layout in LAYOUTS]
     found += [Dense(each, layout) for layout, each in laid_out.items()]
-    found.append(Product(plain, weights))
-    return [*found, Bags(plain, weights, size)] if math.prod(_output(conv, size)) <= MOST_PIXELS else found
+    if math.prod(_output(conv, size)) > MOST_PIXELS:
+        return found
+    return [*found, Bags(plain, plain.weight.permute(1, 2, 3, 0).flatten(0, 2).contiguous(), size)]
 
 
-def _output(conv: nn.Conv2d, size: Pair) -> Pair:
-    return output_size(size, conv.kernel_size, conv.stride, conv.padding)
+def _output(conv: nn.Conv2d, size: tuple[int, int]) -> list[int]:
+    """Height and width of the output for an input H x W."""
+    settings = zip(size, conv.padding, conv.kernel_size, conv.stride, strict=True)
+    return [(each + 2 * padding - taps) // stride + 1 for each, padding, taps, stride in settings]

@@ -1,8 +1,7 @@
 """The layout in which each layer is fastest: of a network whose decisions are fixed, and of its static twin.
 
-Both are measured, so that neither is compared in a layout that slows it down. Each layer is run in both layouts, and for one input as a
-matrix product of contiguous maps. The layers up to one are channels_last and those from there contiguous, or all are in one layout: maps
-are converted once at most. What a call takes decides.
+Both are measured, so that neither is compared in a layout that slows it down. Each layer is run in both layouts. The layers up to one are
+channels_last and those from there contiguous, or all are in one layout: maps are converted once at most. What a call takes decides.
 Shapes: N inputs, C channels, S switches, H x W pixels.
 """
 
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .cuts import LAYOUTS, PRODUCT
+from .cuts import LAYOUTS
 from .engines import Fixed
-from .timed import Timed, fastest, layer_times, preferred
+from .timed import Timed, fastest, layer_times
 
 if TYPE_CHECKING:
     from .network import ChannelGated
@@ -46,14 +45,11 @@ def everything(net: "ChannelGated") -> Tensor:
 def choose_layouts(net: "ChannelGated", x: Tensor, inference: str, imposed: Tensor | None) -> dict[nn.Conv2d, str]:
     """The layout of each convolution for inputs [N, C, H, W] and decisions that they share: [1, S], or the network's own."""
     convs = [module for _, module, _ in net.weighted_layers()[:-1]]
-    throughout = {layout: dict.fromkeys(convs, layout) for layout in (*LAYOUTS, *([PRODUCT] if len(x) == 1 else []))}
+    throughout = {layout: dict.fromkeys(convs, layout) for layout in LAYOUTS}
     engines = {layout: _TimedFixed(net, inference, imposed, layouts) for layout, layouts in throughout.items()}
     measured = layer_times(net, x, {layout: lambda engine=engine: engine for layout, engine in engines.items()})
-    seconds = {conv: {layout: times[conv] for layout, (_, times) in measured.items()} for conv in convs}
-    second = {conv: preferred(SECOND, {layout: each for layout, each in seconds[conv].items() if layout != FIRST}) for conv in convs}
-    split = best_split({FIRST: [seconds[conv][FIRST] for conv in convs], SECOND: [seconds[conv][second[conv]] for conv in convs]})
-    mixed = {conv: second[conv] if layout == SECOND else FIRST for conv, layout in zip(convs, split, strict=True)}
-    candidates = {FIRST: throughout[FIRST], SECOND: throughout[SECOND], "with products": second, "split": mixed}
+    split = best_split({layout: [seconds[conv] for conv in convs] for layout, (_, seconds) in measured.items()})
+    candidates = {**throughout, "split": dict(zip(convs, split, strict=True))}
     engines = {name: Fixed(net, inference, imposed, layouts) for name, layouts in candidates.items()}
     return candidates[fastest(net, x, {name: lambda engine=engine: engine for name, engine in engines.items()})]
 
