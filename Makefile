@@ -21,7 +21,7 @@ LAG_VGG = cifar100-vgg11 $(LAG:%=cifar100-lag-%) cifar100-lag-fbs
 LAG_RESNET = cifar10-resnet18 $(LAG:%=cifar10-lag-%)
 NARROWER = $(addprefix cifar100-vgg11-,0.2 0.15 0.1)
 PRUNED = $(addprefix cifar100-pruned-,decisions retrained magnitude)
-CHANNELS = cifar100-lag-weights $(LAG_VGG) $(LAG_RESNET) $(NARROWER) $(PRUNED)
+CHANNELS = cifar100-lag-weights cifar100-lag-off cifar100-pruned-off shapes-lag $(LAG_VGG) $(LAG_RESNET) $(NARROWER) $(PRUNED)
 
 .PHONY: demo test test-slow lint results clean full-width $(RESULTS) $(CHANNELS)
 
@@ -87,7 +87,7 @@ cifar100-exits: $(VENV)/installed
 	$(TRAIN) cgt --config cifar100 --epochs 3 --set training.schedule=one-cycle --set training.batch_size=125 --threads 1
 
 # A VGG-11 takes about 45 minutes a seed, a ResNet-18 some hours
-cifar100-channels: $(LAG_VGG) cifar100-lag-weights $(NARROWER) $(PRUNED)
+cifar100-channels: $(LAG_VGG) cifar100-lag-weights cifar100-lag-off cifar100-pruned-off shapes-lag $(NARROWER) $(PRUNED)
 
 cifar10-channels: $(LAG_RESNET)
 
@@ -114,6 +114,21 @@ cifar100-lag-fbs: $(VENV)/installed
 cifar100-lag-weights: cifar100-lag-released  # one of which is its own
 	$(BIN)/gatebench sweep-lambda lag-vgg11 $(QUARTER) --values 0,1e-5,1e-4,1e-3,1e-2,3e-2 --threads 1
 	$(BIN)/gatebench sweep-lambda lag-vgg11 --config input $(QUARTER) --values 1e-4,1e-2 --threads 1
+
+# Where gates that are on or off in training turn channels off, and the network that is left of one
+cifar100-lag-off: $(VENV)/installed
+	$(BIN)/gatebench sweep-lambda lag-vgg11 --config input-hard $(QUARTER) --values 3e-4,1e-3,2e-3 --threads 1
+	$(BIN)/gatebench sweep-lambda lag-vgg11 --config hard $(QUARTER) --values 4e-3 --threads 1
+	$(TRAIN) lag-compact --set parents.gated.config=hard --set 'parents.gated.changes=[model.width=0.25, losses.sparsity.weight=0.004]' --threads 1
+
+cifar100-pruned-off: cifar100-lag-off  # whose channels they keep
+	$(TRAIN) pruned --config decisions --set 'parents.network.changes=[model.width=0.25, losses.sparsity.weight=0.001]' --threads 1
+	$(TRAIN) pruned --config decisions --set 'parents.network.changes=[model.width=0.25, losses.sparsity.weight=0.002]' --threads 1
+	$(TRAIN) pruned --config retrained --set 'parents.network.changes=[model.width=0.25, losses.sparsity.weight=0.001]' --threads 1
+
+shapes-lag: $(VENV)/installed
+	$(TRAIN) lag-vgg11 --config input-hard --dataset shapes $(QUARTER) --set losses.sparsity.weight=0.001 --threads 1
+	$(TRAIN) vgg11 --dataset shapes $(QUARTER) --threads 1
 
 # What LAG's networks have to beat: narrower static ones, and theirs with the same channels for every image
 $(NARROWER): cifar100-vgg11-%: $(VENV)/installed

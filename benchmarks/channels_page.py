@@ -36,6 +36,8 @@ from gatebench.training.settings import Training
 RESULTS = Path(__file__).parents[1] / "results"
 FIFTHS = 5
 MODELS = "lag-vgg11", "lag-resnet18", "lag-compact", "pruned", "vgg11", "resnet18"
+SOFT = "released", "input"
+"""Recipes whose gates are soft in training: what those turn off when they are run hard says nothing of the network."""
 ORDER = ("default", "released", "hard", "input", "input-hard", "fbs", "magnitude", "decisions", "retrained")
 """Of recipes in a table."""
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
@@ -148,8 +150,8 @@ def _changes(group: Group) -> list[str]:
 
 
 def _shown(group: Group) -> bool:
-    """Scaled gates are shown where they are all there is."""
-    return group.row.get("policy") in (None, "hard", "soft", group.runs[0].headline.get("policy"))
+    """Scaled gates are shown where they are all there is, and of `input`, whose gates see other maps when they are run hard."""
+    return group.row["recipe"] == "input" or group.row.get("policy") in (None, "hard", "soft", group.runs[0].headline.get("policy"))
 
 
 def _seeds(group: Group) -> str:
@@ -197,10 +199,10 @@ def adaptivity(runs: list[Run]) -> Table:
 
 
 def layers(runs: Iterable[Run]) -> Table:
-    """Share of each layer's channels that are on, and that are on for some image, of VGG-11 where any are off and any on."""
+    """Share of each layer's channels that are on, and that are on for some image, of VGG-11 trained with gates that are on or off."""
     lines: Table = []
-    own = [run for run in runs if run.headline["model"] == "lag-vgg11" and run.headline["policy"] != "soft"
-           and not run.headline["seed"] and 0.001 < run.headline["mean_gate_hard"] < 0.999]  # fmt: skip
+    own = [run for run in runs if run.headline["model"] == "lag-vgg11" and run.headline["recipe"] not in SOFT
+           and run.headline["dataset"] == "cifar100" and not run.headline["seed"]]  # fmt: skip
     for run in sorted(own, key=lambda run: (ORDER.index(run.headline["recipe"]), run.setting("model.width"), run.headline["tradeoff"])):
         row, table = run.headline, pd.read_csv(run.folder / "channels.csv")
         on = table.groupby("layer", sort=False)[f"on_{row['policy']}"]
@@ -215,13 +217,27 @@ def easy(runs: list[Run]) -> Table:
     lines = [["network", "data", *(f"fifth {number}, M MACs" for number in range(1, FIFTHS + 1)), "rank correlation"]]
     for run, twin in twins(runs):
         tables = [pd.read_parquet(each.folder / "inputs.parquet") for each in (run, twin) if (each.folder / "inputs.parquet").exists()]
-        if len(tables) < 2 or tables[0]["macs_executed"].nunique() == 1:
+        if len(tables) < 2 or tables[0]["macs_executed"].nunique() == 1 or run.headline["recipe"] in SOFT:
             continue
         macs, sure = tables[0]["macs_executed"].to_numpy() / 1e6, tables[1]["confidence"].to_numpy()
         parts = np.array_split(macs[np.argsort(sure, kind="stable")], FIFTHS)
         (group,) = groups([run])[:1]
         rho = spearmanr(sure, macs).statistic
         lines.append([name_of(group), run.headline["dataset"], *(f"{part.mean():.2f}" for part in parts), f"{rho:+.2f}"])
+    return lines
+
+
+def difficulty(runs: Iterable[Run]) -> Table:
+    """Executed MACs of `shapes` by the difficulty of an image, which is known there."""
+    lines: Table = []
+    for run in runs:
+        table = pd.read_csv(run.folder / "breakdown.csv")
+        bins = table[table["by"] == "difficulty"]
+        lines = lines or [["network", "", *bins["group"]]]
+        name = name_of(groups([run])[0])
+        if run.headline["adaptive"]:
+            lines.append([name, "executed MACs, M", *(f"{macs / 1e6:.2f}" for macs in bins["macs_executed"])])
+        lines.append([name, "test accuracy %", *(f"{accuracy:.1f}" for accuracy in bins["accuracy"])])
     return lines
 
 
@@ -244,8 +260,11 @@ def _spread(values: Iterable[float], digits: int = 2, sign: str = "") -> str:
 
 def tables(results: Path) -> dict[str, Table]:
     """All tables of the page by name."""
-    runs = [run for run in read_runs(results)[0] if run.headline["model"] in MODELS]
+    every = [run for run in read_runs(results)[0] if run.headline["model"] in MODELS]
+    runs = [run for run in every if run.headline["dataset"] != "shapes"]
+    shapes = [run for run in every if run.headline["dataset"] == "shapes"]
     made = {"adaptivity": adaptivity(runs), "easy": easy(runs), "rivals": rivals(runs), "layers": layers(runs)}
+    made["difficulty"] = difficulty(shapes)
     for trunk in ("vgg11", "resnet18"):
         made[f"highlights {trunk}"] = highlights(runs, trunk)
         made |= {f"networks {trunk} {width:g}": networks(runs, trunk, width) for width in (1, 0.25)}

@@ -215,16 +215,17 @@ def test_as_many_channels_are_on_as_the_density_rounded_up(density, channels, co
     assert (on.sum(1) == count).all() and gate.count == count
 
 
-def test_density_falls_linearly_in_training_and_is_kept_with_the_weights():
+def test_density_falls_linearly_in_training_and_is_that_of_the_settings_at_inference():
     net = make("lag-vgg11", "saliency")
     for progress, density in ((0.0, 1.0), (0.125, 0.875), (0.25, 0.75), (0.5, 0.5), (0.9, 0.5)):
         net.begin_epoch(progress)
-        assert [float(gate.density) for gate in net.gates] == [density] * 8
-        with torch.no_grad():
-            counts = [each.sum(1).unique().tolist() for each in net.by_layer(net.infer(images(9)).decisions)]
-        assert counts == [[math.ceil(density * width)] for width in net.widths]
-        assert net.legal(net.random_decisions(5, np.random.default_rng(0))).all()
-        assert not net.legal(torch.zeros(1, net.switches, dtype=torch.bool)).any()
+        for training, expected in ((True, density), (False, 0.5)):
+            net.train(training)
+            with torch.no_grad():
+                on = net(images(9)).gates if training else net.infer(images(9)).decisions
+            assert [each.sum(1).unique().tolist() for each in net.by_layer(on)] == [[math.ceil(expected * width)] for width in net.widths]
+            assert net.legal(net.random_decisions(5, np.random.default_rng(0))).all()
+            assert not net.legal(torch.zeros(1, net.switches, dtype=torch.bool)).any()
     other = make("lag-vgg11", "saliency")
     other.load_state_dict(net.state_dict())
     assert other.gates[0].count == 1 and other.gates[7].count == 8

@@ -17,7 +17,8 @@ def twins(runs: Iterable[Run]) -> Iterator[tuple[Run, Run]]:
 
 
 def with_twins(runs: Iterable[Run]) -> list[Run]:
-    """The runs; rows of those that have a twin say by how many points their accuracy is over its, on the scored split and in training."""
+    """The runs; rows of those that have a twin say by how many points their accuracy is over its, on the scored split and in training, and
+    what share of its weights they do without; their gates' own count."""
     runs = list(runs)
     beside = {run.name: _beside(run, twin) for run, twin in twins(runs)}
     return [beside.get(run.name, run) for run in runs]
@@ -32,5 +33,9 @@ def _beside(run: Run, twin: Run) -> Run:
     ours, theirs = (each.epochs[-1].get("train_accuracy") if each.epochs else None for each in (run, twin))
     if ours is not None and theirs is not None:
         extra["train_accuracy_over_twin"] = ours - theirs
-    points = [{**row, **extra, "accuracy_over_twin": row["accuracy"] - twin.headline["accuracy"]} for row in run.points]
-    return replace(run, points=points)
+    return replace(run, points=[{**row, **extra, **_over(row, twin.headline)} for row in run.points])
+
+
+def _over(row: dict, twin: dict) -> dict[str, float]:
+    saved = {"params_saved_pct": 100 * (1 - row["params_used"] / twin["params"])} if "params_used" in row else {}
+    return {"accuracy_over_twin": row["accuracy"] - twin["accuracy"], **saved}

@@ -124,8 +124,9 @@ class SaliencyGates(nn.Module):
 
     @property
     def count(self) -> int:
-        """Channels that are on, one at least."""
-        return max(1, math.ceil((float(self.density) - ROUNDING) * self.channels))
+        """Channels that are on, one at least: in training more at first, at inference as many as the settings say."""
+        density = float(self.density) if self.training else self.settings.density
+        return max(1, math.ceil((density - ROUNDING) * self.channels))
 
     def on(self, logits: Tensor) -> Tensor:
         return torch.zeros_like(logits, dtype=torch.bool).scatter_(1, logits.topk(self.count, 1).indices, True)
