@@ -20,8 +20,7 @@ DECISIVE = (
 
 def other_code(model: str, folder: RunFolder) -> bool:
     """Whether a run was begun by other code than today's."""
-    begun = (folder / "machine.json").exists()
-    return begun and folder.read_json("machine.json").get("code") != code_digest(model)
+    return folder.has("machine.json") and folder.read_json("machine.json").get("code") != code_digest(model)
 
 
 @functools.cache

@@ -1,9 +1,18 @@
 """The one error a user sees: a clear sentence that names the fix."""
 
+import contextlib
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import get_args, get_origin
+
+LONGEST = 200
+"""Characters of a value that a sentence repeats."""
+TYPES = frozenset((
+    "chain", "dict", "function-after", "function-before", "function-plain", "function-wrap", "is-instance", "json-or-python",
+    "lax-or-strict", "list", "literal", "nullable", "set", "tuple",
+))  # fmt: skip
+"""What pydantic calls a type is one of these, and its parameters in brackets."""
 
 
 class GatebenchError(Exception):
@@ -16,6 +25,37 @@ class UsageError(GatebenchError):
 
 class MissingData(GatebenchError):
     """A named data set is neither on disk nor downloadable."""
+
+
+@contextlib.contextmanager
+def needs_memory(what: str, mend: str) -> Iterator[None]:
+    """Say what there was not enough memory for, and what to do: `mend` is a sentence without its full stop.
+
+    Raises GatebenchError, the innermost one's.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, GatebenchError) or not lacks_memory(error):
+            raise
+        raise GatebenchError(f"There is not enough memory for {what}. {mend}.") from error
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error of Python, numpy, pyarrow or torch says that memory could not be had."""
+    said = str(error)
+    refused = ("can't allocate memory", "not enough memory", "Maximum allowed size exceeded", "array is too big", "bad_alloc")
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(each in said for each in refused)
+
+
+def printable(text: str, also: str = "") -> str:
+    """The text with a replacement character for each one that a terminal acts upon: control characters, directions, halves of characters.
+
+    Those in `also` stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in also else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def first_line(error: BaseException) -> str:
@@ -36,7 +76,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is not one of `allowed`."""
     allowed = list(allowed)
-    return UsageError(f"No {kind} is named {name!r}.{nearest(name, allowed)} Known: {', '.join(allowed)}.")
+    return UsageError(f"No {kind} is named {_shown(name)}.{nearest(name, allowed)} Known: {', '.join(allowed)}.")
 
 
 def explain(error, schema, where: str, prefix: str = "") -> UsageError:
@@ -57,22 +97,22 @@ def _particular(problem: dict) -> tuple:
 
 def _is_type(part: str | int) -> bool:
     """Whether a part of a problem's location is a type that pydantic tried, such as tuple[float, ...], and no key."""
-    return isinstance(part, str) and "[" in part
+    return isinstance(part, str) and part.endswith("]") and part.partition("[")[0] in TYPES
 
 
 def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
     path, fields = _walk(schema, problem["loc"])
     if problem["type"] == "union_tag_invalid":
         path.append(problem["ctx"]["discriminator"].strip("'"))
-    key = prefix + ".".join(path)
+    key = prefix + (".".join(path) or ".".join(map(str, problem["loc"])))
     if problem["type"] == "extra_forbidden":
-        return f"In {where}: unknown key {key!r}.{nearest(path[-1], fields)} Allowed here: {', '.join(fields) or 'none'}."
+        return f"In {where}: unknown key {_shown(key)}.{nearest(problem['loc'][-1], fields)} Allowed here: {', '.join(fields) or 'none'}."
     if problem["type"] == "union_tag_not_found":
         return f"In {where}: {key} does not say which kind it is; give {key}.{problem['ctx']['discriminator'].strip(chr(39))} too."
     if problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
         inside = _walk(schema, (*problem["loc"], ""))[1]
         named = f" of settings: {', '.join(inside)}" if inside else " of settings"
-        return f"In {where}: {key} = {problem['input']!r} is not allowed: it is a group{named}."
+        return f"In {where}: {key} = {_shown(problem['input'])} is not allowed: it is a group{named}."
     if problem["type"] == "missing":
         return f"In {where}: key {key!r} is missing."
     context = problem.get("ctx", {})
@@ -81,7 +121,13 @@ def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
     hint = nearest(value, allowed.replace("'", "").replace(" or ", ", ").split(", ")) if allowed else ""
     said = problem["msg"].removeprefix("Value error, ")
     message = said[0].lower() + said[1:]
-    return f"In {where}: {key} = {value!r} is not allowed: {message}.{hint}"
+    return f"In {where}: {key} = {_shown(value)} is not allowed: {message}.{hint}"
+
+
+def _shown(value: object) -> str:
+    """What a user wrote, or the beginning of it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _walk(schema, location: tuple) -> tuple[list[str], list[str]]:

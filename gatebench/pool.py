@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from .data.images import Images
 from .errors import GatebenchError, first_line
+from .foreign import Unreadable, from_json, read_text
 from .measure.conditions import Conditions
 from .runs import RunFolder
 
@@ -57,7 +58,7 @@ class Pool:
         """Whether every network's outputs on a part are there."""
         with self._explained(part):
             path = self.folder / f"{part}.parquet"
-            return path.exists() and set(self.members) <= set(pq.read_schema(path).names)
+            return self.folder.has(path.name) and set(self.members) <= set(pq.read_schema(path).names)
 
     def outputs(self, part: str, images: Images, answer: Callable[[str], np.ndarray]) -> np.ndarray:
         """Logits [N, P, C] of every network on a part of the data, from the part's table.
@@ -79,26 +80,26 @@ class Pool:
     def _content(self) -> dict:
         """pool.json. Raises GatebenchError where it is damaged."""
         path = self.folder / "pool.json"
-        if path.exists():
+        if self.folder.has(path.name):
             try:
-                content = {"times": [], **json.loads(path.read_text())}
+                content = {"times": [], **from_json(read_text(path))}
                 for measured in content["times"]:
                     [float(measured["latency_ms"][role]) for role in self.members]
                 return content
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (Unreadable, ValueError, KeyError, TypeError) as error:
                 raise GatebenchError(f"{path} is damaged ({first_line(error)}). Remove it, and the networks are timed again.") from None
         members = {role: member.path.name for role, member in self.members.items()}
         about = {"data": self.described["name"], "data_digest": self.described["digest"], "classes": self.described["classes"]}
         return {**about, "members": members, "times": []}
 
     def _keep(self) -> None:
-        if not (self.folder / "pool.json").exists():
+        if not self.folder.has("pool.json"):
             self.folder.write_json("pool.json", self._content)
 
     def _table(self, part: str, images: Images) -> pa.Table:
         """The part's table so far. Raises GatebenchError where the file is not one of these images."""
         path = self.folder / f"{part}.parquet"
-        if not path.exists():
+        if not self.folder.has(path.name):
             columns = {"image": np.arange(len(images)) if images.source is None else images.source}
             if images.severity is not None:
                 columns["severity"] = np.array(self.described["severities"])[images.severity]

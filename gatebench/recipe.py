@@ -18,21 +18,24 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveInt,
     SerializeAsAny,
     ValidationError,
 )
 
-from .data.settings import Data
+from .data.settings import Data, storable
 from .errors import UsageError, explain, nearest, unknown
+from .foreign import Unreadable, from_yaml, read_text, typed_path
 from .losses import CrossEntropy, Loss
 from .models import registry
-from .settings import Part, each_once, scaled, unset
+from .settings import MOST_EPOCHS, Part, each_once, scaled, unset
 from .studies import Study
 from .training.settings import Training
 
-LIBRARY = files("gatebench") / "recipes"
+LIBRARY = Path(str(files("gatebench"))) / "recipes"
+LONGEST_CHANGE = 500
+"""Characters of a --set: rows hold it."""
+MOST_CHANGES = 100
 REFUSED = {
     "training.epochs": "use --epochs, which scales along everything else that is counted in epochs",
     "model.name": "the model is the command's first argument",
@@ -67,9 +70,9 @@ class Parent(Part):
     """Name of a recipe of that model."""
     changes: tuple[str, ...] = ()
     """KEY=VALUE, as --set."""
-    epochs: PositiveInt | None = None
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = None
     """None: its recipe's, scaled as the child's are."""
-    seed: NonNegativeInt | None = None
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
     """None: the child's."""
 
 
@@ -80,7 +83,7 @@ def _one_as_list(value: Any) -> Any:
 class Recipe(Part):
     """Everything that decides a run's numbers, but for seed, device and threads."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     source: str = ""
     model: Model
     data: Data = Data()
@@ -97,7 +100,7 @@ class Recipe(Part):
     """Recipe of the same model that this one is to beat, or several; reports set it beside each, seed by seed."""
     tradeoff: str | None = Field(None, exclude_if=unset)
     """Path of the setting that trades accuracy against cost, such as losses.budget.weight: a number, or a list for the study."""
-    changes: list[str] = []
+    changes: Annotated[list[Annotated[str, Field(max_length=LONGEST_CHANGE)]], Field(max_length=MOST_CHANGES)] = []
     """What --set and --dataset changed of the named recipe."""
     scaled_from_epochs: PositiveInt | None = None
     """Set where the run is shorter or longer than its recipe: the recipe's own number of epochs."""
@@ -123,8 +126,10 @@ class Recipe(Part):
         return self.model_copy(update={"model": model})
 
     def with_dataset(self, name: str) -> "Recipe":
+        """The recipe on another data set. Raises UsageError for a name that is too long, or not UTF-8."""
         if name == self.data.name:
             return self
+        name = storable(name)
         data = self.data.model_copy(update={"name": name})
         return self.model_copy(update={"data": data, "changes": [*self.changes, f"data.name={name}"]})
 
@@ -206,7 +211,7 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
     unreadable YAML, and a wrong key or value, naming the nearest match.
     """
     if config.endswith((".yaml", ".yml")) or "/" in config:
-        path, name, where = Path(config), Path(config).stem, config
+        path, name, where = typed_path(config), Path(config).stem, config
     else:
         names = [name for _, name in available(family)]
         if not names:
@@ -219,8 +224,7 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
     if isinstance(content["model"], dict) and content["model"].setdefault("name", model) != model:
         raise UsageError(f"{where} is for model {content['model']['name']!r}, not {model!r}: train that one, or name another recipe.")
     changes = [change for override in overrides or [] for change in _apply(content, override)]
-    recipe = parse(content, where)
-    return recipe.model_copy(update={"changes": [*recipe.changes, *changes]})
+    return _with_changes(parse(content, where), changes)
 
 
 def read(path: Path) -> Recipe:
@@ -308,17 +312,22 @@ def changed(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     """The recipe with `a.b=c` overrides. Raises UsageError as `load`."""
     content = recipe.content()
     changes = [change for override in overrides for change in _apply(content, override)]
-    parsed = parse(content, f"recipe {recipe.name}")
-    return parsed.model_copy(update={"changes": [*parsed.changes, *changes]})
+    return _with_changes(parse(content, f"recipe {recipe.name}"), changes)
 
 
-def _read(path) -> dict:
+def _with_changes(recipe: Recipe, changes: list[str]) -> Recipe:
+    """The recipe with these among what was changed of it. Raises UsageError where they are more than a row holds."""
+    changes = [*recipe.changes, *changes]
+    if len(changes) > MOST_CHANGES:
+        raise UsageError(f"{len(changes)} changes of recipe {recipe.name} are more than {MOST_CHANGES}. Write them into a recipe's file.")
+    return recipe.model_copy(update={"changes": changes})
+
+
+def _read(path: Path) -> dict:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"Cannot read recipe {path}: {error.strerror}. Give a recipe's name or an existing YAML file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"Recipe {path} is not valid YAML: {' '.join(str(error).split())}.") from None
+        content = from_yaml(read_text(path))
+    except Unreadable as error:
+        raise UsageError(f"Cannot read recipe {path}: {error}. Give a recipe's name or an existing YAML file.") from None
     if not isinstance(content, dict):
         raise UsageError(f"Recipe {path} must be a mapping with keys such as `model`, `data`, `training`.")
     return content
@@ -329,10 +338,15 @@ def _apply(content: dict, override: str) -> list[str]:
     path, separator, value = override.partition("=")
     if not separator or not all(path.split(".")):
         raise UsageError(f"--set wants KEY=VALUE such as training.learning_rate=0.05, not {override!r}.")
+    shown = override if len(override) <= 80 else f"{override[:80]}..."
     try:
-        return [f"{key}={part}" for key, part in _set(content, path, yaml.safe_load(value), value, override)]
-    except yaml.YAMLError:
-        raise UsageError(f"--set {override}: {value!r} is not a YAML value.") from None
+        given = from_yaml(value)
+    except Unreadable as error:
+        raise UsageError(f"--set {shown}: {error}. Give a YAML value such as 0.05, name or [1, 2].") from None
+    changes = [f"{key}={part}" for key, part in _set(content, path, given, value, override)]
+    if any(len(change) > LONGEST_CHANGE for change in changes):
+        raise UsageError(f"--set {shown} is longer than {LONGEST_CHANGE} characters. Write it into a recipe's file, for --config.")
+    return changes
 
 
 def _set(content: dict, path: str, value: Any, written: str, override: str) -> list[tuple[str, str]]:

@@ -20,10 +20,8 @@ from .trained import write_weights
 THUMBNAILS = 48
 PER_RUN = ("model.safetensors", "examples.npz", "inputs.parquet")
 """Kept of seed 0 alone where a run is published."""
-PER_CHANNEL = "channels.csv"
-"""Kept of seed 0 alone where it is large."""
 MOST_BYTES = 20_000
-"""Of decisions and of tables of channels that are kept of other seeds, too."""
+"""Of decisions that are kept of other seeds, too."""
 
 
 def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, rows: list[dict], tradeoff: str | None) -> None:
@@ -61,17 +59,16 @@ def publish(folder: RunFolder, to: Path, whole: bool | None = None) -> RunFolder
     """Copy what is committed of a finished run to the folder `to`; returns the copy.
 
     Left out are what only going on needs, raw times and locks, and of a run that is not published `whole` weights, per-input tables and
-    all but small decisions; None: seed 0 is. Of other seeds large tables of channels are left out too. Raises GatebenchError for a run that is not finished.
+    all but small decisions; None: seed 0 is. Raises GatebenchError for a run that is not finished.
     """
     if not folder.finished:
         raise GatebenchError(f"{folder.path} is not finished; train it to its end before it is published.")
-    first = folder.read_json("summary.json", "seed")["seed"] == 0
-    whole = first if whole is None else whole
+    if whole is None:
+        whole = folder.headline()["seed"] == 0
     copy = RunFolder(to / folder.path.name)
     for path in sorted(folder.path.rglob("*")):
         name = str(path.relative_to(folder.path))
-        large = path.stat().st_size > MOST_BYTES
-        heavy = not whole and (name in PER_RUN or (name == "decisions.npz" and large)) or (not first and name == PER_CHANNEL and large)
+        heavy = not whole and (name in PER_RUN or (name == "decisions.npz" and path.stat().st_size > MOST_BYTES))
         if path.is_file() and not heavy and not path.name.startswith(".") and name != "resume.pt" and not path.match("times/*.csv"):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy / name)

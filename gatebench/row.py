@@ -8,13 +8,24 @@ a run folder carries those in columns.json, so that reports show them without im
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from .settings import Part
 
+LEAST = 1e-9
+"""Of MACs, milliseconds and millijoules that are not 0: less was not measured."""
+
+
+def _measurable(value: float) -> float:
+    """The same value. Raises ValueError where it is too small to divide by."""
+    if 0 < value < LEAST:
+        raise ValueError(f"it should be {LEAST:g} at least")
+    return value
+
+
 Percent = Annotated[float, Field(ge=0, le=100)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, le=1e30), AfterValidator(_measurable)]
+NotNegative = Annotated[float, Field(ge=0, le=1e30), AfterValidator(_measurable)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(max_length=500)]
@@ -108,6 +119,7 @@ class Row(Network, Place):
     accuracy: Percent = _column("last epoch", "%", required=True)
     accuracy_low: Percent = _column("Wilson's 95 % interval", "%", required=True)
     accuracy_high: Percent = _column("Wilson's 95 % interval", "%", required=True)
+    majority_pct: Percent | None = _column("share of the scored part's most frequent class: accuracy of answering nothing else", "%")
     accuracy_peak: Percent | None = _column("of the best epoch on the scored part", "%")
     peak_epoch: Count | None = _column("that epoch")
     f1: Percent | None = _column("macro", "%")
@@ -119,8 +131,8 @@ class Row(Network, Place):
     shares: Numbers | None = _column("of the inputs, that went to each destination: left at an exit, ran an expert", "share")
     share_names: Texts | None = _column("the destinations")
     macs_dense: Positive | None = _column("of an input through the static twin", "MACs")
-    macs_gate: Annotated[float, Field(ge=0)] | None = _column("spent only in order to decide, outside the units", "MACs")
-    macs_decided: Annotated[float, Field(ge=0)] | None = _column("that the decisions ask for", "MACs")
+    macs_gate: NotNegative | None = _column("spent only in order to decide, outside the units", "MACs")
+    macs_decided: NotNegative | None = _column("that the decisions ask for", "MACs")
     macs_executed: NotNegative = _column("of an input, by the executor, in batches of `batch_size`", "MACs", required=True)
     macs_ratio: float | None = _column("macs_executed / macs_dense", "share")
     params_used: Count | None = _column("weights of switches that are ever on over the scored inputs")
@@ -155,13 +167,20 @@ class TimeRow(Network, Place):
     when: Text | None = _column("start of the session, UTC")
     interrupted: bool | None = _column("whether the session was broken off")
     scored_inputs: bool | None = _column("whether it was timed on inputs that the run's scores are of")
+    layout: Text | None = _column("of weights and inputs: channels_last or contiguous")
     batch_norm_folded: bool | None = _column("whether batch norm was folded into what stands beside it")
     calls: Count = _column("timed in every round: inputs at batch 1, batches otherwise", required=True)
     rounds: Count = _column("timed", required=True)
     noisy_rounds: Count = _column("rounds in which the machine was slow", required=True)
     session_seconds: float | None = _column("of the session, all its networks together", "s")
     timed_claimed_pct: float | None = _column("claimed on the inputs that were timed", "%")
-    timed_macs_executed: float | None = _column("of an input, on the timed inputs", "MACs")
+    timed_macs_executed: float | None = _column("of an input, on the timed inputs; absent: not counted", "MACs")
+    timed_macs_least: float | None = _column("of the timed call with fewest, mean of its inputs", "MACs")
+    timed_macs_most: float | None = _column("of the timed call with most, mean of its inputs", "MACs")
+    timed_macs_sd: float | None = _column("of the mean from one count to the next, where it answers differently to the same input", "MACs")
+    timed_audit: Findings | None = _column("findings: kind, colon, particulars")
+    uncounted: Texts | None = _column("operations that it runs and whose MACs are not known, so that its executed MACs are not counted")
+    rival_uncounted: Texts | None = _column("such operations of the rival")
     timed_saving_pct: float | None = _column("of the rival's MACs that were not executed, on the timed inputs", "%")
     latency_ms: Positive = _column("of a call: mean over calls of the median over rounds", "ms", required=True)
     latency_ms_low: float | None = _column("95 % interval", "ms")

@@ -6,7 +6,6 @@ resume.pt (to go on from), and times/, one file for each timing.
 """
 
 import contextlib
-import csv
 import errno
 import itertools
 import json
@@ -16,10 +15,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
-from .errors import GatebenchError
+from .errors import GatebenchError, first_line
+from .foreign import LARGEST_TABLE, Unreadable, fits, from_json, listed, plain, read_table, read_text
 from .row import Row
+from .rows import is_number, read_columns, read_row
 
 try:
     import fcntl
@@ -41,7 +42,11 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """The summary is the last file a run writes."""
-        return (self / "summary.json").exists()
+        return self.has("summary.json")
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file; no folder, pipe or device."""
+        return os.path.isfile(self / name)
 
     def write(self, name: str, fill: Callable[[BinaryIO], object]) -> None:
         """Write a file through `fill(stream)`: under a temporary name, flushed, then renamed, so that a kill leaves the old one.
@@ -88,17 +93,53 @@ class RunFolder:
         checked = (Row.model_validate(row).model_dump(exclude_none=True) for row in rows)
         self.write_text("rows.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in checked))
 
-    def read_json(self, name: str, *wanted: str) -> dict:
-        """Raises GatebenchError where the file is missing or is not a JSON object with the `wanted` keys."""
-        try:
-            content = json.loads((self / name).read_text())
+    def read_json(self, name: str, /, *wanted: str, **typed: Any) -> dict:
+        """A JSON object that has the `wanted` keys, and `typed` ones with values of these types, such as parents=dict[str, str].
+
+        A key whose type allows None may be absent. Raises GatebenchError where the file is missing or is not such an object.
+        """
+        with self._naming(name):
+            content = from_json(read_text(self / name))
             if not isinstance(content, dict):
-                raise ValueError("not a JSON object")
-            for key in wanted:
-                if key not in content:
-                    raise ValueError(f"it has no {key!r}")
+                raise Unreadable("it is not a JSON object")
+            for key in (*wanted, *typed):
+                if key not in content and not (key in typed and fits(None, typed[key])):
+                    raise Unreadable(f"it has no {key!r}")
+                if key in typed and not fits(content.get(key), typed[key]):
+                    raise Unreadable(f"its {key!r} is not what it should be")
             return content
-        except (OSError, ValueError) as error:
+
+    def headline(self) -> dict:
+        """The row of summary.json, with the columns that its family declares. Raises GatebenchError where it is missing or damaged."""
+        with self._naming("summary.json"):
+            return read_row(self / "summary.json", Row, read_columns(self / "columns.json"))
+
+    def read_csv(self, name: str, most: int = LARGEST_TABLE) -> list[dict]:
+        """A table of at most so many bytes as one dictionary a line; numbers as numbers, empty cells left out.
+
+        Raises GatebenchError where the file is missing or empty.
+        """
+        with self._naming(name):
+            lines = [{key: _number(value) for key, value in line.items() if value != ""} for line in read_table(self / name, most)]
+            if not lines:
+                raise Unreadable("it is empty")
+            return lines
+
+    @contextlib.contextmanager
+    def understood(self, name: str) -> Iterator[None]:
+        """Make a sentence of what fails where a table does not hold what it should."""
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+            with self._naming(name):
+                raise Unreadable(f"it is damaged: {first_line(error)}") from None
+
+    @contextlib.contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        """Make a sentence of why a file cannot be read."""
+        try:
+            yield
+        except GatebenchError as error:
             raise GatebenchError(f"{self / name} cannot be read ({error}). Remove the folder or train into another with --fresh.") from None
 
     def remove(self, *patterns: str) -> bool:
@@ -112,20 +153,6 @@ class RunFolder:
         """Temporary files of a process that was killed while it wrote."""
         for path in self.path.glob(".*.writing-*"):
             path.unlink(missing_ok=True)
-
-    def read_csv(self, name: str) -> list[dict]:
-        """A small table as one dictionary a line; numbers as numbers, empty cells left out.
-
-        Raises GatebenchError where the file is missing or empty.
-        """
-        try:
-            with open(self / name, newline="") as stream:
-                lines = [{key: _number(value) for key, value in line.items() if value != ""} for line in csv.DictReader(stream)]
-            if not lines:
-                raise ValueError("it is empty")
-            return lines
-        except (OSError, ValueError) as error:
-            raise GatebenchError(f"{self / name} cannot be read ({error}). Remove the folder or train into another with --fresh.") from None
 
     @contextlib.contextmanager
     def locked(self, mend: str = "Wait for it, or train into a folder of its own with --fresh") -> Iterator[None]:
@@ -172,7 +199,8 @@ class RunFolder:
 def _number(text: str) -> int | float | str:
     for kind in (int, float):
         with contextlib.suppress(ValueError):
-            return kind(text) if not text.startswith("0") or text == "0" or "." in text else text  # a class may be called 007
+            number = kind(text) if not text.startswith("0") or text == "0" or "." in text else text  # a class may be called 007
+            return number if is_number(number) else text
     return text
 
 
@@ -192,6 +220,22 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def folders_in(results: Path, *marks: str) -> tuple[list[RunFolder], list[str]]:
+    """The folders in `results` that hold one of these files, by name, and a line for each that cannot be opened.
+
+    Raises Missing where there is no such folder, Unreadable where it may not be opened.
+    """
+    folders, left_out = [], []
+    for name in listed(results):
+        if os.path.isdir(results / name):
+            try:
+                if not set(marks).isdisjoint(listed(results / name)):
+                    folders.append(RunFolder(results / name))
+            except Unreadable as error:
+                left_out.append(f"{plain(name)}: it cannot be opened: {error}")
+    return folders, left_out
+
+
 def choose_folder(out: Path, name: str, machine: str, fresh: bool, take_over: bool) -> RunFolder:
     """The folder a command goes on with: the newest of `name`, `name-2`, `name-3` ... that is this machine's own, else a new one.
 
@@ -199,11 +243,11 @@ def choose_folder(out: Path, name: str, machine: str, fresh: bool, take_over: bo
     as it is.
     """
     names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-    taken = list(itertools.takewhile(lambda folder: folder.path.exists(), (RunFolder(out / each) for each in names)))
+    taken = list(itertools.takewhile(lambda folder: os.path.lexists(folder.path), (RunFolder(out / each) for each in names)))
     for folder in [] if fresh else reversed(taken):
-        begun = (folder / "machine.json").exists()
+        begun = folder.has("machine.json")
         if folder.finished:
-            if begun and _made_for(machine, folder) and (folder / "model.safetensors").exists():
+            if begun and _made_for(machine, folder) and folder.has("model.safetensors"):
                 return folder
         elif not begun or take_over or _made_for(machine, folder):  # not begun: killed before its first file
             return folder

@@ -1,7 +1,7 @@
 """What is done for a job: train, then evaluate. Each stage reads what the one before left in the run folder."""
 
-import csv
 import functools
+import os
 from collections.abc import Callable, Iterator
 
 import torch
@@ -9,11 +9,12 @@ import torch
 from .assignment import Assignment, Place, Run, load_data
 from .changed_code import code_digest, other_code
 from .device import autocast, choose_device, set_threads
-from .errors import GatebenchError, first_line
+from .errors import GatebenchError, first_line, needs_memory
 from .evaluation.audit import audit
 from .evaluation.breakdown import by_severity
 from .evaluation.outcome import collect
 from .evaluation.row import make_row, severity_row
+from .foreign import Unreadable, read_table
 from .measure.machine import describe, peak_memory_mb
 from .measure.macs import count_params
 from .outputs import EVALUATION_BATCH, Outputs, load_parents, scoring_batches, training_batches
@@ -24,6 +25,9 @@ from .timing import complete
 from .trained import WEIGHTS, create, load_run, start_from, write_weights
 from .training.loop import fit
 from .training.view import View
+
+MACHINE = {"name": str, "earlier": list[str] | None}
+"""What of machine.json is read again."""
 
 
 def run(jobs: list[Job], place: Place, view: Callable[[str], View]) -> Iterator[tuple[Job, RunFolder]]:
@@ -40,7 +44,8 @@ def run(jobs: list[Job], place: Place, view: Callable[[str], View]) -> Iterator[
                 with each.folder.locked():
                     each.folder.remove_leftovers()
                     train(each, shown)
-                    evaluate(each, shown)
+                    with needs_memory(f"scoring batches of {EVALUATION_BATCH}", "Make the network or the images smaller"):
+                        evaluate(each, shown)
         finally:
             shown.end()
         yield job, each.folder
@@ -52,9 +57,9 @@ def needs_work(run: Run, place: Place, view: View) -> bool:
     Raises GatebenchError where the folder holds the results of another run.
     """
     job, folder = run.job, run.folder
-    if place.take_over and job.wanted and not folder.path.exists():
+    if place.take_over and job.wanted and not os.path.lexists(folder.path):
         view.say("there is no unfinished run with these settings, threads, device and precision to take over; it starts anew")
-    elif run.again and not place.fresh and not folder.path.exists():
+    elif run.again and not place.fresh and not os.path.lexists(folder.path):
         view.say(f"its finished run has no weights here, or is another machine's; it is made again, in {folder.path.name}")
     if other_code(job.recipe["model"]["name"], folder):
         view.say(f"{'finished' if folder.finished else 'begun'} by other code than today's; --fresh trains it anew")
@@ -75,7 +80,7 @@ def train(run: Run, view: View) -> None:
     recipe, dataset, device = job.parsed, load_data(job), choose_device(job.device)
     set_threads(job.threads)
     machine = {**describe(device), "code": code_digest(recipe.model.name)}
-    if (folder / "model.safetensors").exists():  # written once training is over
+    if folder.has("model.safetensors"):  # written once training is over
         _record_machine(folder, machine)
         return
     networks = load_parents(run, device)
@@ -96,11 +101,14 @@ def train(run: Run, view: View) -> None:
     folder.write_json("identity.json", {"digest": run.digest, "parents": parents})
     outputs = Outputs(run, model, lambda: networks, view)
     train_batches = training_batches(model, recipe, dataset, device, outputs)
-    model.learn(train_batches)
+    memory = f"training on batches of {recipe.training.batch_size}", "Give a smaller --set training.batch_size, or a smaller network"
+    with needs_memory(*memory):
+        model.learn(train_batches)
     if recipe.training.epochs:
         shared = {"scored": dataset.scored, "seed": job.seed, "precision": job.precision, "view": view, "parents": networks}
         test = scoring_batches(model, dataset.test, device, outputs.of(dataset.scored, dataset.test))
-        fit(model, recipe.training, recipe.losses, train_batches, test, folder, **shared)
+        with needs_memory(*memory):
+            fit(model, recipe.training, recipe.losses, train_batches, test, folder, **shared)
     else:
         folder.write_text("epochs.csv", "epoch\n")
     write_weights(folder, model)
@@ -115,7 +123,7 @@ def evaluate(run: Run, view: View) -> None:
     recipe, dataset, device = job.parsed, load_data(job), choose_device(job.device)
     set_threads(job.threads)
     epochs = _epochs(folder, recipe.training.epochs)
-    identity = folder.read_json("identity.json", "digest", "parents")
+    identity = folder.read_json("identity.json", digest=str, parents=dict[str, str])
     digest, before = identity["digest"], _earlier(folder, identity["digest"])
     model, _, _ = load_run(folder, chosen=False)  # what an earlier evaluation chose does not count
     params = count_params(model)
@@ -135,9 +143,9 @@ def evaluate(run: Run, view: View) -> None:
     losses = recipe.losses.values() if epochs else ()
     with autocast(device, job.precision):
         findings = audit(model, losses, outcome, epochs[-1] if epochs else {}, recipe.training.epochs, batch)
-    machine = folder.read_json("machine.json", "name")
+    machine = folder.read_json("machine.json", **MACHINE)
     row = make_row(
-        model, outcome, epochs, [*findings, *(f"taken over: trained on {each} before" for each in machine.get("earlier", []))],
+        model, outcome, epochs, [*findings, *(f"taken over: trained on {each} before" for each in machine.get("earlier") or ())],
         model=recipe.model.name, recipe=recipe.name, changes=recipe.changes, digest=digest, seed=job.seed, epochs=recipe.training.epochs,
         recipe_epochs=recipe.scaled_from_epochs or recipe.training.epochs, params=params,
         schedule=f"{recipe.training.schedule} {recipe.training.learning_rate:g}" if epochs else None,
@@ -165,12 +173,12 @@ def _record_machine(folder: RunFolder, machine: dict) -> None:
 
     Where another machine goes on with a run, that is recorded.
     """
-    if not (folder / "machine.json").exists():
+    if not folder.has("machine.json"):
         folder.write_json("machine.json", machine)
         return
-    first = folder.read_json("machine.json", "name")
+    first = folder.read_json("machine.json", **MACHINE)
     if first["name"] != machine["name"]:
-        earlier = [*first.get("earlier", []), first["name"]]
+        earlier = [*(first.get("earlier") or ()), first["name"]]
         folder.write_json("machine.json", {**machine, "code": first.get("code"), "earlier": earlier})
 
 
@@ -178,7 +186,7 @@ def _earlier(folder: RunFolder, digest: str) -> dict:
     """The headline of an earlier evaluation of a finished run. Raises GatebenchError where it is that of another run."""
     if not folder.finished:
         return {}
-    row = folder.read_json("summary.json")
+    row = folder.headline()
     if row.get("digest") != digest:
         raise GatebenchError(f"{folder / 'summary.json'} is not that of this run. Remove the folder or train into another with --fresh.")
     return row
@@ -187,12 +195,11 @@ def _earlier(folder: RunFolder, digest: str) -> dict:
 def _epochs(folder: RunFolder, count: int) -> list[dict]:
     """The lines of epochs.csv, empty cells as None. Raises GatebenchError where it does not hold all epochs."""
     try:
-        with open(folder / "epochs.csv", newline="") as stream:
-            lines = [{name: float(text) if text else None for name, text in line.items()} for line in csv.DictReader(stream)]
+        lines = [{name: float(text) if text else None for name, text in line.items()} for line in read_table(folder / "epochs.csv")]
         if len(lines) < count:
             raise ValueError(f"it has {len(lines)} of {count} epochs")
         return [{**line, "epoch": int(line["epoch"])} for line in lines]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (Unreadable, ArithmeticError, ValueError, TypeError, KeyError) as error:
         raise GatebenchError(
             f"{folder.path} cannot be evaluated: epochs.csv is damaged or not there ({first_line(error)}). Train into a folder of its own"
             " with --fresh."

@@ -6,19 +6,32 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from .contract import GatedModel, Prepare, mismatch
-from .errors import GatebenchError, UsageError, first_line
+from .errors import GatebenchError, UsageError, first_line, needs_memory
+from .foreign import Missing, Unreadable, read_bytes, size_of
 from .models import registry
 from .recipe import Recipe, read
 from .runs import RunFolder
 from .training.loop import check_freeze
 
+LARGEST_SIDE = 16_384
+"""Channels, rows or columns of an input."""
+DESCRIBED = {
+    "classes": list[str],
+    "input_shape": Annotated[list[Annotated[int, Field(ge=1, le=LARGEST_SIDE)]], Field(min_length=3, max_length=3)],
+    "fingerprint": str,
+    "mean": list[float],
+    "std": list[float],
+}
+"""What of data.json a network is built with."""
 WEIGHTS = "weights"
 """The role of the parent whose weights a run starts from; others are contained in it, or teach it."""
 
@@ -51,17 +64,20 @@ def prepare(described: Mapping) -> Prepare:
     return Prepare(tuple(described["input_shape"][1:]), tuple(described["mean"]), tuple(described["std"]))
 
 
-def load_run(folder: RunFolder, chosen: bool = True) -> tuple[GatedModel, Recipe, dict]:
+def load_run(folder: RunFolder, chosen: bool = True, above: tuple[str, ...] = ()) -> tuple[GatedModel, Recipe, dict]:
     """The trained network of a run on the CPU, its recipe and what data.json says.
 
-    Without `chosen` it has its recipe's policy, and not the one that was chosen after training. Raises GatebenchError where its weights
-    are gone or another network's, and where a run that it contains is gone.
+    Without `chosen` it has its recipe's policy, and not the one that was chosen after training. `above` are the names of runs that
+    contain it. Raises GatebenchError where its weights are gone or another network's, and where a run that it contains is gone.
     """
+    name = folder.path.name
+    if name in above:
+        raise GatebenchError(f"{folder.path} contains itself: identity.json names {' in '.join((name, *reversed(above)))}. Train it again.")
     recipe = read(folder / "recipe.yaml")
-    described = folder.read_json("data.json", "classes", "input_shape", "fingerprint", "mean", "std")
-    if not (folder / "model.safetensors").exists():
+    described = folder.read_json("data.json", **DESCRIBED)
+    if not folder.has("model.safetensors"):
         raise GatebenchError(f"{folder.path} has no model.safetensors: its weights were not kept. Train it again to profile it.")
-    parents = {role: load_run(parent)[0] for role, parent in contained(folder).items()}
+    parents = {role: load_run(parent, above=(*above, name))[0] for role, parent in contained(folder).items()}
     model = registry.create(
         recipe.model.name, len(described["classes"]), tuple(described["input_shape"]), parents, **recipe.model.options
     )
@@ -89,10 +105,10 @@ def contained(folder: RunFolder) -> dict[str, RunFolder]:
     A parent that only its training needed, as a teacher, is none of them. Raises GatebenchError where one is gone.
     """
     builds = registry.entry(read(folder / "recipe.yaml").model.name).parameters
-    if "parents" not in builds or not (folder / "identity.json").exists():
+    if "parents" not in builds or not folder.has("identity.json"):
         return {}
-    named = folder.read_json("identity.json", "parents")["parents"]
-    parents = {role: RunFolder(folder.path.parent / name) for role, name in named.items() if role != WEIGHTS}
+    named = folder.read_json("identity.json", parents=dict[str, str])["parents"]
+    parents = {role: RunFolder(folder.path.parent / Path(name).name) for role, name in named.items() if role != WEIGHTS}
     for role, parent in parents.items():
         if not parent.finished:
             raise GatebenchError(f"{folder.path} contains the run {parent.path.name} ({role}), which is not beside it. Put it back there.")
@@ -124,12 +140,19 @@ def start_from(model: GatedModel, path: Path) -> None:
 def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], str | None]:
     """The tensors of a .safetensors or torch file by name, and the preparation that was kept with them. Raises as `fill`."""
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as stream:
-                return {name: stream.get_tensor(name) for name in stream.keys()}, (stream.metadata() or {}).get("prepare")  # noqa: SIM118
-        return torch.load(path, map_location="cpu", weights_only=True), None
-    except FileNotFoundError:
+        size_of(path)
+        with needs_memory(f"the weights in {path}", "Give smaller ones, or end other programs"):
+            if path.suffix == ".safetensors":
+                with safe_open(path, "pt") as stream:
+                    tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+                    return tensors, (stream.metadata() or {}).get("prepare")
+            return torch.load(path, map_location="cpu", weights_only=True), None
+    except Missing:
         raise UsageError(f"There are no weights at {path}.") from None
+    except Unreadable as error:
+        raise GatebenchError(f"The weights at {path} cannot be read: {error}. Name a file of weights.") from None
+    except GatebenchError:
+        raise
     except Exception as error:  # whatever safetensors, zipfile and pickle make of a file that is none of theirs
         wanted = "Give .safetensors, or what torch.save(model.state_dict(), ...) writes"
         raise GatebenchError(f"{path} is not a file of weights that can be read ({type(error).__name__}). {wanted}.") from None
@@ -139,9 +162,9 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], str | None]:
 def file_digest(path: Path) -> str:
     """Eight hexadecimal digits of a file's SHA-256. Raises UsageError where there is none."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    except OSError as error:
-        raise UsageError(f"Cannot read the weights at {path}: {error.strerror}. Name a file of weights.") from None
+        return hashlib.sha256(read_bytes(path, size_of(path))).hexdigest()[:8]
+    except Unreadable as error:
+        raise UsageError(f"Cannot read the weights at {path}: {error}. Name a file of weights.") from None
 
 
 def _prepare(path: Path, text: str) -> Prepare:

@@ -362,8 +362,9 @@ def test_folders_that_do_not_fit_are_refused(folder, tmp_path):
         (flat / split / "a.png").write_bytes(b"")
     with pytest.raises(UsageError, match="has no class folders; wanted are train/<class>"):
         load(Data(name=str(flat)), tmp_path)
+    (folder / "train").rename(folder / "pictures")
     with pytest.raises(UsageError, match="has no folder 'train'"):
-        load(Data(name=str(folder / "train")), tmp_path)
+        load(Data(name=str(folder)), tmp_path)
 
 
 def test_hidden_files_are_no_images_and_empty_or_deep_ones_are_named(folder, tmp_path):

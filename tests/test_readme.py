@@ -12,9 +12,9 @@ import yaml
 
 from gatebench.data import catalogue
 from gatebench.data.shapes import make_shapes
-from gatebench.report.reading import read_columns
 from gatebench.results import PER_RUN
 from gatebench.row import Row, TimeRow
+from gatebench.rows import read_columns
 from gatebench.runs import RunFolder
 from gatebench.trained import load_run
 

@@ -498,9 +498,9 @@ def test_highlights_of_lag_are_over_the_twin_that_was_trained_alike(tmp_path):
            "tradeoff": 1e-4, "gates_run": "soft"}  # fmt: skip
     gates_run = Column(name="gates_run", kind="text", meaning="how gates run")
     static = {"model": "vgg11", "recipe": "default", "dataset": "cifar100", "epochs": 25, "recipe_epochs": 25, "adaptive": False,
-              "macs_ratio": 1.0}  # fmt: skip
+              "macs_ratio": 1.0, "params": 1000}  # fmt: skip
     for seed in range(2):
-        gated = {**lag, "seed": seed, "accuracy": 60.0 + seed, "params": 1000, "params_used": 950, "digest": "g"}
+        gated = {**lag, "seed": seed, "accuracy": 60.0 + seed, "params": 1040, "params_used": 950, "digest": "g"}
         folder = declare(write_run(tmp_path / f"gated-{seed}", **gated), gates_run)
         (folder / "epochs.csv").write_text("epoch,train_accuracy\n1,50\n2,83\n")
         (folder / "recipe.yaml").write_text("model: {name: lag-vgg11, width: 1.0}\n")

@@ -3,10 +3,12 @@
 Torch and all that is heavy is imported inside a command, so that --help is instant.
 """
 
+import os
 from typing import Annotated
 
 import typer
 
+from ..errors import UsageError
 from . import console
 from .catalogue import list_
 from .pareto import pareto
@@ -29,11 +31,18 @@ for _name, _command in COMMANDS.items():
 
 
 @app.callback()
+@console.handle_errors
 def common(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
     """Benchmark adaptive neural networks: what their gates claim, what is executed, how much time that saves."""
     console.debug = debug
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files; another name may be one that matplotlib does not know
+    try:
+        os.getcwd()
+    except OSError:
+        raise UsageError("The working directory is gone. Change into one that is there.") from None
 
 
 def main() -> None:
     """The console script."""
-    app()
+    with console.streams():
+        app()

@@ -1,19 +1,80 @@
 """What every command shares: where it prints, how errors are shown, how lists of names and numbers are read."""
 
+import codecs
 import contextlib
+import errno
 import functools
+import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.status import Status
+from rich.text import Text
 
-from ..errors import GatebenchError, UsageError, nearest
+from ..errors import GatebenchError, UsageError, lacks_memory, nearest, printable
 
-stdout, stderr = Console(), Console(stderr=True)
+
+class Lenient:
+    """A stream that may fail: what cannot be written to it is lost."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with self._discarding():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._discarding():
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    @contextlib.contextmanager
+    def _discarding(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            _discard(self.stream)
+
+
+class Terminal(Console):
+    """A console on which nothing that is shown is a command: no markup, and no control characters but its own.
+
+    What is said on stderr while a command works never makes it fail.
+    """
+
+    @property
+    def file(self) -> TextIO:
+        file = Console.file.fget(self)
+        return Lenient(file) if self.stderr else file
+
+    @file.setter
+    def file(self, file: TextIO) -> None:
+        Console.file.fset(self, file)
+
+    def status(self, status: RenderableType, **options) -> Status:
+        return super().status(Text(status) if isinstance(status, str) else status, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text, also="\n"))
+
+
+stdout, stderr = Terminal(markup=False), Terminal(markup=False, stderr=True)
 debug = False
+OF_STREAMS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+"""What the system says where the output cannot be written; files of ours are written elsewhere, and their errors have their names."""
+ASCII = {"\N{PLUS-MINUS SIGN}": "+-", "\N{MICRO SIGN}": "u"}
+"""What stands for a character where the output cannot hold it; "?" for all others."""
 
 DataDir = Annotated[
     Path | None,
@@ -22,8 +83,43 @@ DataDir = Annotated[
 
 
 def say(sentence: str) -> None:
-    """One line on stderr; not markup, for it may hold a path in brackets."""
-    stderr.print(sentence, style="bold red", markup=False, highlight=False, soft_wrap=True)
+    """One line on stderr."""
+    stderr.print(" ".join(sentence.splitlines()), style="bold red", highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def streams() -> Iterator[None]:
+    """What a process needs of its streams: characters that they cannot hold are replaced, and a reader that is gone ends it.
+
+    Exits with 1 where the output cannot be written: silently where nobody reads it any more, else with a sentence.
+    """
+    codecs.register_error("gatebench", lambda error: (ASCII.get(error.object[error.start], "?"), error.start + 1))
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="gatebench")
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
+    except OSError as error:  # outside of a command, such as in --help
+        _say_unwritten(error)
+        sys.exit(1)
+
+
+def _say_unwritten(error: OSError) -> None:
+    """Say that the output cannot be written, unless nobody reads it; from then on it goes nowhere."""
+    _discard(sys.stdout)
+    if not isinstance(error, BrokenPipeError):
+        say(f"gatebench: the output cannot be written: {error.strerror or error}.")
+
+
+def _discard(stream: TextIO | None) -> None:
+    """Send a stream that cannot be written nowhere: Python would fail once more when it ends, and exit with 120."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        number, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def handle_errors(command):
@@ -38,6 +134,15 @@ def handle_errors(command):
                 raise
             say(f"gatebench: {error}")
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+        except OSError as error:
+            if debug:
+                raise
+            if error.filename is None and error.errno in OF_STREAMS:
+                _say_unwritten(error)
+            else:
+                where = f"{error.filename}: " if error.filename else ""
+                say(f"gatebench: {where}{error.strerror or error}. Name another file or folder, or make this one readable and writable.")
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             say("gatebench: interrupted.")
             raise typer.Exit(130) from None
@@ -47,9 +152,8 @@ def handle_errors(command):
             if debug:
                 raise
             reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-            if type(error).__name__ in ("OutOfMemoryError", "MemoryError", "_ArrayMemoryError") or "can't allocate memory" in reason:
-                mend = "a smaller --set training.batch_size or --batch-size, smaller images, or --device cpu"
-                say(f"gatebench: there is not enough memory. Try {mend}.")
+            if lacks_memory(error):
+                say("gatebench: there is not enough memory. End other programs, or give less to compute at once.")
             else:
                 say(f"gatebench: this failed unexpectedly: {reason}. `gatebench --debug ...` shows where.")
             raise typer.Exit(1) from None
@@ -84,6 +188,11 @@ def whole_numbers(text: str, option: str, least: int, most: int) -> list[int]:
     except ValueError:
         raise UsageError(f"{option} wants whole numbers from {least} to {most}, as {least} or {least},{least + 1}, not {text!r}.") from None
     return list(dict.fromkeys(numbers))
+
+
+def most_threads() -> int:
+    """Threads that a command may use: twice the cores of this machine. Hundreds more than there are cores would never end."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def one_of(name: str, option: str, allowed: tuple[str, ...]) -> str:

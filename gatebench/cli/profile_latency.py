@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
-from .console import DataDir, choices, finishing, handle_errors, say, stderr, stdout, whole_numbers
+from ..errors import UsageError, needs_memory
+from .console import DataDir, choices, finishing, handle_errors, most_threads, one_of, say, stderr, stdout, whole_numbers
 
 
 @handle_errors
@@ -24,7 +24,7 @@ def profile_latency(
         Path | None, typer.Option(help="For a model or a network of your own: .safetensors, or a torch state_dict.", show_default=False)
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Instead of the network's own: a name, a folder or an .npz.", show_default=False)
+        str | None, typer.Option(help="Instead of the network's own: a name, a folder, an .npz or a .pt.", show_default=False)
     ] = None,
     data_dir: DataDir = None,
     vs: Annotated[
@@ -33,12 +33,18 @@ def profile_latency(
     batch_size: Annotated[str, typer.Option(help="One or several, as 1,8,64.")] = "1",
     threads: Annotated[str | None, typer.Option(help="One or several, as 1,2. Default: all cores.", show_default=False)] = None,
     execution: Annotated[str, typer.Option(help="sparse, or sparse,masked.")] = "sparse",
-    inputs: Annotated[int, typer.Option(min=8, help="Real inputs that are timed; p90 needs 64, p99 662.")] = 128,
-    repeats: Annotated[int, typer.Option(min=5, help="Rounds; in each, everything is timed once on every input.")] = 30,
+    inputs: Annotated[int, typer.Option(min=8, max=1_000_000, help="Real inputs that are timed; p90 needs 64, p99 662.")] = 128,
+    repeats: Annotated[int, typer.Option(min=5, max=100_000, help="Rounds; in each, everything is timed once on every input.")] = 30,
     max_seconds: Annotated[
-        float, typer.Option(min=1, help="For each batch size and number of threads; five rounds are done in any case.")
+        float, typer.Option(min=1, max=1_000_000, help="For each batch size and number of threads; five rounds are done in any case.")
     ] = 120,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    layout: Annotated[
+        str, typer.Option(metavar="auto|channels_last|contiguous", help="Of weights and inputs. auto: the one that suits all networks.")
+    ] = "auto",
+    output: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Part of your network's answer that counts: 0, logits, exits.-1.", show_default=False)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write. Default: times/ in the runs' own folders.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
@@ -47,12 +53,14 @@ def profile_latency(
     Exits with 3 where the times are too noisy to say which is faster.
     """
     from ..data.catalogue import data_root
+    from ..data.settings import storable
 
     names = [*(networks or []), *(model_file or [])]
     if not names:
         raise UsageError("Name what to time: a run folder, a folder of runs, a model, or --model-file FILE.py:FACTORY.")
     sizes = whole_numbers(batch_size, "--batch-size", 1, 65536)
-    counts = whole_numbers(threads, "--threads", 1, 1024) if threads is not None else [None]
+    counts = whole_numbers(threads, "--threads", 1, most_threads()) if threads is not None else [None]
+    wanted = one_of(layout, "--layout", ("auto", "channels_last", "contiguous"))
     executions = tuple(dict.fromkeys(("sparse", *choices(execution, "--execution", ("sparse", "masked")))))
     with stderr.status("loading torch"):
         from ..device import choose_device, default_threads
@@ -60,30 +68,40 @@ def profile_latency(
         from ..measure.protocol import FEWEST_ROUNDS
         from ..profiling import session
         from ..profiling.networks import Loader
+        from ..profiling.outside import output_to_stderr
         from ..profiling.together import Together
         from ..profiling.view import rounds_bar
         from ..report.latency_table import show
 
     place = choose_device(device)
-    loader = Loader(data_root(data_dir), dataset)
-    with stderr.status("loading networks and data"):
+    loader = Loader(data_root(data_dir), dataset and storable(dataset), max(inputs, session.FEWEST_CALLS * max(sizes)))
+    with stderr.status("loading networks and data"), output_to_stderr():
         entered = loader.enter(names, weights)
         rival = loader.rival(vs, entered) if vs else None
+    for note in dict.fromkeys(loader.notes):
+        say(f"gatebench: {note}")
     for sentence in loader.left_out:
         say(f"gatebench: not timed: {sentence}")
     plans = [
-        session.Plan(place, count or default_threads(), size, executions, inputs, repeats, max_seconds)
+        session.Plan(
+            place, count or default_threads(), size, executions, inputs, repeats, max_seconds,
+            layout=None if wanted == "auto" else wanted, output=output,
+        )
         for count in counts
         for size in sizes
     ]
     timings, interrupted = Together(entered, rival, plans, out, finishing), False
     try:
-        with alone(lambda: say("gatebench: another timing runs on this machine; waiting for its end.")), timings:
+        with alone(lambda: say("gatebench: another timing runs on this machine; waiting for its end.")), timings, output_to_stderr():
+            notes = set()
             for plan in plans:
-                with rounds_bar(stderr, plan) as after_round:
+                memory = needs_memory(f"batches of {plan.batch_size}", "Give a smaller --batch-size, or smaller images")
+                with memory, rounds_bar(stderr, plan) as after_round:
                     measured = timings.run(plan, after_round)
-                for label in measured.unfolded:
-                    say(f"gatebench: {label} was timed with its batch norms as they are: folded, it fails or gives other answers.")
+                for note in measured.notes:
+                    if note not in notes:
+                        say(f"gatebench: {note}")
+                    notes.add(note)
                 interrupted = timings.interrupted
                 if interrupted:
                     break

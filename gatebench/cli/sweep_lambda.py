@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import os
 from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,7 +47,7 @@ def sweep_lambda(
     """
     numbers = _numbers(values)
     seeds = whole_numbers(seed, "--seed", 0, 2**32 - 1)
-    execute = training.choose_executor(executor, address)
+    execute = training.choose_executor(executor, address, threads)
     from ..plan import plan_all
     from ..sweep.grid import grid
 
@@ -177,7 +178,8 @@ def _write(folder: "RunFolder", name: str, lines: str, runs: list["Run"], here: 
     folder.remove(f".{name}.*.writing-*")  # of a process that was killed while it wrote
     beside = rivals.read(folder.path, runs, here)
     picture, written, drawn_of = folder / f"{name}.png", folder / f"{name}.csv", rivals.digest(lines, beside)
-    if written.exists() and written.read_bytes() == lines.encode() and picture.exists() and drawn_of.encode() in picture.read_bytes():
+    there = os.path.isfile(written) and os.path.isfile(picture)
+    if there and written.read_bytes() == lines.encode() and drawn_of.encode() in picture.read_bytes():
         return
     from ..figures import save
     from ..sweep.picture import picture as draw

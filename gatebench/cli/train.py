@@ -36,7 +36,7 @@ def train(
     Stopped at any moment and started again with the same command, it goes on after the last whole epoch.
     """
     seeds = whole_numbers(seed, "--seed", 0, 2**32 - 1)
-    execute = training.choose_executor(executor, address)
+    execute = training.choose_executor(executor, address, threads)
     prepared = training.prepare(model, config, dataset, data_dir, epochs, device, threads, set_)
     from ..assignment import Place
     from ..changed_code import other_code
@@ -52,7 +52,7 @@ def train(
                 before = (folder / "summary.json").stat().st_mtime < started
                 end = f"{folder.path} was finished before; nothing was trained" if before else f"written to {folder.path}"
                 end += "; the code has changed since it began: --fresh trains a second run beside it" * other_code(model, folder)
-                finished[job.key] = folder, folder.read_json("summary.json"), end
+                finished[job.key] = folder, folder.headline(), end
     except KeyboardInterrupt:
         say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
         raise typer.Exit(130) from None
@@ -63,9 +63,9 @@ def train(
 
 def _show_runs(finished: list, as_json: bool) -> None:
     """The rows of runs, each given as folder, row and last line, with where the compute of the last one goes."""
-    from ..report.reading import read_columns, read_rows
     from ..report.train_table import show
     from ..row import Row
+    from ..rows import read_columns, read_rows
 
     rows = [row for _, row, _ in finished]
     if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MissingData, UsageError
-from .console import one_of, say, stderr
+from .console import most_threads, one_of, say, stderr
 
 if TYPE_CHECKING:
     from ..models.registry import Entry
@@ -21,10 +21,11 @@ FALLBACK_EPOCHS = 7
 Config = Annotated[str | None, typer.Option(help="A recipe's name or a YAML file. Default: the model's own.", show_default=False)]
 DatasetName = Annotated[
     str | None,
-    typer.Option(help="Instead of the recipe's: a name, a folder train/<class>/* test/<class>/*, or an .npz.", show_default=False),
+    typer.Option(help="Instead of the recipe's: a name, a folder train/<class>/* test/<class>/*, an .npz or a .pt.", show_default=False),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(min=1, help="Instead of the recipe's; everything it counts in epochs scales along.", show_default=False)
+    int | None,
+    typer.Option(min=1, max=100_000, help="Instead of the recipe's; everything it counts in epochs scales along.", show_default=False),
 ]
 Seeds = Annotated[str, typer.Option(help="One seed or several, as 0,1,2.")]
 DeviceName = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
@@ -100,12 +101,18 @@ def prepare(
     return Prepared(vary(recipe), place)
 
 
-def choose_executor(name: str, address: str | None) -> Callable:
-    """What runs the jobs. Raises UsageError for another name, a wrong --address, and where Ray is not installed."""
+def choose_executor(name: str, address: str | None, threads: int | None = None) -> Callable:
+    """What runs the jobs.
+
+    Raises UsageError for another name, a wrong --address, too many --threads for this machine where it runs them, and where Ray is not
+    installed.
+    """
     one_of(name, "--executor", ("local", "ray"))
     if name == "local":
         if address:
             raise UsageError("--address is that of a Ray cluster. Add --executor ray, or leave it out.")
+        if threads and threads > most_threads():
+            raise UsageError(f"--threads wants a number from 1 to {most_threads()}, twice the cores of this machine, not {threads}.")
         with stderr.status("loading torch"):
             from .. import stages
         return stages.run
@@ -134,7 +141,9 @@ def _find_data(recipe: "Recipe", root: Path) -> None:
     from ..data.reading import describe
 
     with stderr.status(f"loading {recipe.data.name}"):
-        describe(recipe.data, root)
+        described = describe(recipe.data, root)
+    for note in described.get("notes", ()):
+        say(f"gatebench: {described['name']}: {note}")
 
 
 def _instead(recipe: "Recipe", family: str, changes: list[str] | None, epochs: int | None) -> "Recipe":

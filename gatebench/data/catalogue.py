@@ -2,13 +2,16 @@
 
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import GatebenchError, MissingData, UsageError, first_line, nearest
+from ..errors import GatebenchError, MissingData, UsageError, first_line, nearest, needs_memory
+from ..foreign import typed_path
+from .folders import UNSPLIT, find_parts, list_part
 from .images import Dataset, Images, channel_statistics
 from .indian_pines import load_indian_pines
 from .intel_scenes import find_splits, load_intel_scenes
@@ -49,8 +52,17 @@ NAMES = [*CATALOGUE, "intel-scenes", "indian-pines", "shapes"]
 
 
 def data_root(data_dir: Path | None) -> Path:
-    """`--data-dir`, else $GATEBENCH_DATA, else ~/.cache/gatebench."""
-    return Path(data_dir or os.environ.get("GATEBENCH_DATA") or Path.home() / ".cache" / "gatebench").expanduser()
+    """`--data-dir`, else $GATEBENCH_DATA, else ~/.cache/gatebench; without a home folder one among the temporary files.
+
+    Raises UsageError for the home folder of a user that does not exist.
+    """
+    given = data_dir or os.environ.get("GATEBENCH_DATA")
+    if given:
+        return typed_path(given)
+    try:
+        return Path.home() / ".cache" / "gatebench"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "gatebench"
 
 
 def is_on_disk(name: str, root: Path) -> bool:
@@ -60,8 +72,23 @@ def is_on_disk(name: str, root: Path) -> bool:
     return _has_files(root / CATALOGUE[name].folder) or (root / f"{name}.npz").is_file()
 
 
+def place(name: str) -> Path:
+    """The path that a name outside of the catalogue stands for. Raises UsageError for one that cannot be looked at."""
+    if not name:
+        raise UsageError("No data set is named ''. Give a name of the catalogue, or the path of a folder, .npz or .pt.")
+    try:
+        path = Path(name).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, too long, a user that does not exist, a zero byte
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise UsageError(f"{ascii(name)[1:-1][:200]} is no path of a data set ({reason}).") from None
+    return path
+
+
 def files(name: str, root: Path) -> list[Path]:
-    """Files and folders that a data set is read from, whether they are there or not; none of `shapes`."""
+    """Files and folders that a data set is read from, whether they are there or not; none of `shapes`. Raises as `place`, `find_parts`."""
     if name == "shapes":
         return []
     if name == "intel-scenes":
@@ -71,8 +98,13 @@ def files(name: str, root: Path) -> list[Path]:
     if name in CATALOGUE:
         named = CATALOGUE[name]
         return [root / each for each in (named.folder, *named.further, f"{name}.npz")]
-    path = Path(name).expanduser()
-    return [path / "train", path / "test"] if path.is_dir() else [path]
+    path = place(name)
+    if not path.is_dir():
+        return [path]
+    parts = find_parts(path)
+    if UNSPLIT in parts:
+        list_part(path)  # before all that lies in a folder which is no data set is read
+    return list(parts.values())
 
 
 def _has_files(path: Path) -> bool:
@@ -111,7 +143,9 @@ def load(data: Data, root: Path, read: Callable[..., Dataset] = original) -> Dat
     severities that are not defined, MissingData for a named set that is neither on disk nor downloadable.
     """
     _check(data)
-    return _split(read(data.name, data.image_size, data.shapes, root), data)
+    fewer = "data.shapes.train, test or image_size" if data.name == "shapes" else "data.image_size"
+    with needs_memory(f"the images of {data.name}", f"Give a smaller {fewer}, or a set of fewer images"):
+        return _split(read(data.name, data.image_size, data.shapes, root), data)
 
 
 def _check(data: Data) -> None:
@@ -147,26 +181,32 @@ def _check_carved(validation: int, holdout: int, count: int, name: str) -> None:
 
 
 def _load_path(name: str, image_size: int | None) -> Dataset:
-    from .files import load_folder, load_npz
+    from .arrays import ENDINGS, load_arrays
+    from .files import load_folder
 
-    path = Path(name).expanduser()
-    if name and path.is_dir():
+    path = place(name)
+    if path.is_dir():
         return load_folder(path, image_size)
-    if path.suffix == ".npz" and path.is_file():
-        return load_npz(path)
-    if path.suffix == ".npz" or os.sep in name:
-        raise UsageError(f"There is no folder or .npz file at {name}.")
-    raise UsageError(f"No data set is named {name!r}.{nearest(name, NAMES)} Known: {', '.join(NAMES)}, or the path of a folder or .npz.")
+    ending = path.suffix.lower()
+    if ending in ENDINGS and path.is_file():
+        return load_arrays(path)
+    if path.is_file():
+        raise UsageError(f"{name} is neither a folder nor an .npz or .pt file. Unpack it to a folder, or write its arrays to such a file.")
+    if ending in ENDINGS or os.sep in name:
+        raise UsageError(f"There is no folder or {ending if ending in ENDINGS else '.npz'} file at {name}.")
+    known = f"{', '.join(NAMES)}, or the path of a folder, .npz or .pt"
+    raise UsageError(f"No data set is named {name!r}.{nearest(name, NAMES)} Known: {known}.")
 
 
 def _load_named(name: str, root: Path) -> Dataset:
-    from .files import load_npz
+    from .arrays import load_arrays
 
-    named = CATALOGUE[name]
+    named, extra = CATALOGUE[name], {}
     packed = root / f"{name}.npz"
     if packed.is_file() and not _has_files(root / named.folder):
-        dataset = load_npz(packed)
+        dataset = load_arrays(packed)
         train, test, classes = dataset.train, dataset.test, dataset.classes
+        extra = {"validation": dataset.validation, "notes": dataset.notes}
         actual = (train.pixels.shape[1:], len(classes))
         if actual != (named.shape, named.classes):
             raise UsageError(
@@ -175,7 +215,8 @@ def _load_named(name: str, root: Path) -> Dataset:
             )
     else:
         train, test, classes = _torchvision(name, named, root)
-    return Dataset(name, classes, train, test, *(named.statistics or channel_statistics(train.pixels)), mirrors=named.mirrors)
+    statistics = named.statistics or channel_statistics(train.pixels)
+    return Dataset(name, classes, train, test, *statistics, mirrors=named.mirrors, **extra)
 
 
 def _torchvision(name: str, named: Named, root: Path) -> tuple[Images, Images, list[str]]:

@@ -74,6 +74,8 @@ class Dataset:
     """Blur and noise of the corruptions of which a training image gets one drawn anew every epoch; empty: none is drawn."""
     holdout: int = 0
     """Images put aside from train, for what is trained on the outputs of networks that were trained on the rest."""
+    notes: tuple[str, ...] = ()
+    """Sentences on how files were read that whoever gave them has to know: what was left out, split or scaled."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -99,7 +101,7 @@ class Dataset:
             "mirrors": self.mirrors, "train": len(self.train), "scored": self.scored, self.scored: len(self.test),
             "fingerprint": self.fingerprint, **({"validation": len(self.validation)} if self.validation else {}),
         }  # fmt: skip
-        described |= {name: getattr(self, name) for name in ("severities", "drawn", "holdout") if getattr(self, name)}
+        described |= {name: getattr(self, name) for name in ("severities", "drawn", "holdout", "notes") if getattr(self, name)}
         return {**described, "digest": digest(described)}
 
     def carve(self, validation: int, holdout: int = 0, train_on: Literal["rest", "holdout"] = "rest") -> "Dataset":

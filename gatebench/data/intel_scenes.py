@@ -29,4 +29,6 @@ def load_intel_scenes(root: Path, image_size: int | None) -> Dataset:
             f"intel-scenes is not below {root}. Get Kaggle's puneet6060/intel-image-classification and put its images at {folder}/train"
             f"/<class>/ and {folder}/test/<class>/, or name another folder with --data-dir or $GATEBENCH_DATA."
         )
-    return replace(load_folder(root / "intel-scenes", image_size or IMAGE_SIZE, splits), name="intel-scenes")
+    folder = root / "intel-scenes"
+    parts = {role: folder / split for role, split in zip(("train", "test"), splits, strict=True)}
+    return replace(load_folder(folder, image_size or IMAGE_SIZE, parts), name="intel-scenes")

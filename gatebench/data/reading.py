@@ -75,16 +75,16 @@ def digest_of_files(paths: list[Path]) -> str:
     digest, entries = hashlib.sha256(), [(path, entry) for path in paths for entry in sorted(_entries(path))]
     for path, entry in entries:
         kind, content = ("file", _content(entry)) if os.path.isfile(entry) else ("folder", b"")
-        digest.update(f"{kind} {os.path.relpath(entry, path)} {len(content)} ".encode(errors="surrogateescape"))
+        digest.update(f"{kind} {path.name}/{os.path.relpath(entry, path)} {len(content)} ".encode(errors="surrogateescape"))
         digest.update(content)
     return digest.hexdigest() if entries else ""
 
 
 def _entries(path: Path) -> Iterator[str]:
-    """The file at a path, or the folder with all files and folders in it."""
+    """The file at a path, or the folder with all files and folders in it; links to folders are not followed."""
     if path.is_file():
         yield str(path)
-    for folder, _, names in os.walk(path, followlinks=True):
+    for folder, _, names in os.walk(path):
         yield from (folder, *(os.path.join(folder, name) for name in names))
 
 
@@ -98,7 +98,7 @@ def _content(entry: str) -> bytes:
 def _digest(data: Data, root: Path, files: str) -> str:
     """Of all that decides a description: settings, files, code, libraries, and the processor, which decides the last digit of a mean."""
     code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
-    place = str(Path(data.name).expanduser().resolve()) if data.name not in catalogue.NAMES else data.name
+    place = str(catalogue.place(data.name).resolve()) if data.name not in catalogue.NAMES else data.name
     decisive = [data.model_dump_json(), place, files, code, [version(package) for package in DECISIVE], cpu_name()]
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
 

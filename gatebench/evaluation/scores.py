@@ -9,8 +9,8 @@ from ..measure.statistics import wilson
 
 
 def scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Percent: accuracy with Wilson's interval; precision, recall and F1, each a mean over the classes that occur in either, 0 for one
-    never predicted, as is usual. Both [N]."""
+    """Percent: accuracy with Wilson's interval, and the share of the most frequent class, which is that of answering nothing else;
+    precision, recall and F1, each a mean over the classes that occur in either, 0 for one never predicted, as is usual. Both [N]."""
     correct = predictions == labels
     low, high = wilson(int(correct.sum()), len(correct))
     classes = int(max(labels.max(), predictions.max())) + 1
@@ -25,5 +25,6 @@ def scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         "accuracy": 100 * float(correct.mean()),
         "accuracy_low": low,
         "accuracy_high": high,
+        "majority_pct": 100 * float(true.max() / true.sum()),
         **{name: 100 * float(each[occur].mean()) for name, each in macro.items()},
     }

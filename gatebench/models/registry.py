@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic
 
-from ..errors import GatebenchError, UsageError, explain, first_line, unknown
+from ..errors import GatebenchError, UsageError, explain, first_line, needs_memory, unknown
 from ..losses import LOSSES, Loss
 from ..row import TRADEOFF, Column
+from ..settings import computable
 from ..studies import Study
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ class Entry:
             for name, parameter in self.parameters.items()
             if name not in reserved
         }
-        allowed = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-        return pydantic.create_model("Options", __config__=allowed, **fields)
+        allowed = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+        numbers = {"computable": pydantic.field_validator("*")(computable)}
+        return pydantic.create_model("Options", __config__=allowed, __validators__=numbers, **fields)
 
     def columns_of(self, tradeoff: str | None) -> tuple[Column, ...]:
         """Columns of the rows of a recipe, by the setting that its `tradeoff` names: what that is among them."""
@@ -171,7 +173,9 @@ def create(
     try:
         chosen = dict(schema(**options))
         fitting = {key: value for key, value in given.items() if key in registered.parameters}
-        model = registered.factory(**fitting, **registered.preset, **chosen)
+        changed = [f"model.{key}" for key, value in chosen.items() if value != schema.model_fields[key].default]
+        with needs_memory(" with ".join([f"the network {name}", *filter(None, [", ".join(changed)])]), "Make it smaller"):
+            model = registered.factory(**fitting, **registered.preset, **chosen)
     except pydantic.ValidationError as error:
         raise explain(error, schema, f"the options of {name}") from None
     except ValueError as error:

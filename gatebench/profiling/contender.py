@@ -4,17 +4,20 @@ Shapes: N calls, B inputs a call, S switches, U units.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
 from ..contract import Execution, GatedModel, Output
+from ..measure.macs import Count, count
 from ..measure.protocol import Subject
 from ..runtimes.graphs import Graph, Recorder
+from .elsewhere import Elsewhere, ready_together
+from .layouts import Layout
 from .networks import Network
-from .ready import ready
+from .ready import Ready, ready
 
 Work = Callable[[], object]
 
@@ -30,13 +33,27 @@ class Contender:
 
     runtime = "torch"
 
-    def __init__(self, network: Network, numbers: np.ndarray, device: torch.device, draw: np.random.Generator):
-        """Raises UsageError where the network does not take the inputs, GatebenchError where its answers are no logits."""
+    def __init__(
+        self,
+        network: Network,
+        numbers: np.ndarray,
+        device: torch.device,
+        draw: np.random.Generator,
+        layout: Layout | None = None,
+        prepared: Ready | None = None,
+    ):
+        """`prepared` is a network from elsewhere that was made ready before, together with others.
+
+        Raises UsageError where the network does not take the inputs, GatebenchError where its answers are no logits.
+        """
         self.network, self.numbers = network, numbers
-        self.calls = [network.batch(each, device) for each in numbers]
+        calls = [] if prepared else [network.batch(each, device) for each in numbers]
         self.gated = isinstance(network.model, GatedModel) and bool(network.model.units)
-        self.random = [network.model.random_decisions(len(x), draw).to(device) for x in self.calls] if self.gated else []
-        self.model, self.folded, self.chosen = ready(network, self.calls, self.random, device)
+        self.random = [network.model.random_decisions(len(x), draw).to(device) for x in calls] if self.gated else []
+        if prepared is None and isinstance(network.model, GatedModel):
+            prepared = ready(network, calls, self.random, layout or "channels_last")
+        self.ready = prepared or ready_together([Elsewhere(network, calls)], layout)[0]
+        self.model, self.calls, self.folded, self.chosen = (getattr(self.ready, name) for name in ("model", "calls", "folded", "chosen"))
         self.forward = self.model.infer if isinstance(self.model, GatedModel) else self.model
         if device.type == "cuda" and len(self.calls[0]) == 1:
             self._record()
@@ -91,19 +108,38 @@ class Contender:
 
     def outputs(self, execution: Execution) -> list[Output]:
         """What the gated network gives for every call."""
+        return [self.output(number, execution) for number in range(len(self.calls))]
+
+    def output(self, number: int, execution: Execution) -> Output:
+        """What the gated network gives for the call of that number."""
         with torch.inference_mode():
-            return [detached(self.model.infer(x, execution)) for x in self.calls]
+            return detached(self.model.infer(self.calls[number], execution))
 
     def own_macs(self) -> np.ndarray:
-        """Executed MACs of an input, mean of each call, [N]; without units, by torch's counter on what really runs."""
+        """Executed MACs of an input, mean of each call, [N]; without units, counted on what really runs.
+
+        Not a number in all calls where one of them is `uncounted`.
+        """
         if self.gated:
             return macs(self.own)
-        counts = []
-        for x in self.calls:
-            with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                self.model.infer(x) if isinstance(self.model, GatedModel) else self.model(x)
-            counts.append(counter.get_total_flops() / 2 / len(x))
-        return np.array(counts)
+        counts = np.array([count.macs / len(x) for count, x in zip(self.counts, self.calls, strict=True)])
+        return np.full_like(counts, np.nan) if self.uncounted else counts
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Names of operations that it runs and whose MACs are not known."""
+        return () if self.gated else tuple(sorted({name for count in self.counts for name in count.uncounted}))
+
+    @cached_property
+    def counts(self) -> list[Count]:
+        """What each call runs, of a network without units; counted as it was timed."""
+        return [self.counted(number) for number in range(len(self.calls))]
+
+    def counted(self, number: int) -> Count:
+        """What the call of that number runs now; of a network that answers differently to the same input, not always the same."""
+        call = self.model.infer if isinstance(self.model, GatedModel) else None
+        with torch.inference_mode():
+            return _count(self.model, self.calls[number], call)
 
     def shares(self, decisions: list[Tensor]) -> np.ndarray:
         """Share of each unit that is on, mean of each call, [N, U]."""
@@ -124,6 +160,13 @@ class Contender:
 def macs(outputs: list[Output]) -> np.ndarray:
     """Executed MACs of an input, mean of each call, [N]."""
     return np.array([output.executed_macs.sum(1).mean().item() for output in outputs])
+
+
+def _count(model: nn.Module, x: Tensor, call: Work | None) -> Count:
+    try:
+        return count(model, x, call=call)
+    except Exception as error:  # of what does not run while it is watched, such as compiled attention
+        return Count(0, (f"{type(error).__name__} when counted",))
 
 
 def detached(output: Output) -> Output:

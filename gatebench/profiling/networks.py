@@ -1,28 +1,32 @@
-"""What a command line names to be measured: finished runs, a registered model, or a network from somebody else's file.
+"""What a command line names to be measured: finished runs, a registered model, or a network from somebody else's file or library.
 
-RUN is a run folder, or a folder of them; MODEL a registered name, or FILE.py[:FACTORY] whose factory (`build` unless named) is
-called with the number of classes.
+RUN is a run folder, or a folder of them; MODEL a registered name, timm:NAME or torchvision:NAME, or FILE.py[:FACTORY] whose factory
+(`build` unless named) is called with the number of classes.
 """
 
 import copy
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from .. import recipe
-from ..contract import GatedModel
+from ..contract import GatedModel, Prepare
 from ..data.batches import Batches
 from ..data.catalogue import load
 from ..data.images import Dataset
-from ..data.settings import Data
+from ..data.settings import Data, Shapes
 from ..errors import GatebenchError, UsageError, nearest
+from ..foreign import Unreadable
 from ..models import registry
-from ..runs import RunFolder
+from ..models.backbones.libraries import LIBRARIES, Built, any_network
+from ..runs import RunFolder, folders_in
 from ..trained import fill, load_run
-from .outside import build
+from .outside import Make, maker, reason
 
 
 @dataclass
@@ -38,18 +42,24 @@ class Network:
     """That run's headline row."""
     scored: bool = False
     """Whether that row scores these very inputs."""
+    make: Make | None = None
+    """Makes a network from elsewhere anew, with weights of its own."""
+    prepare: Prepare | None = None
+    """What a library wants its images to be like."""
 
     @property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel that normalise its inputs: the network's own, or else those of the data."""
-        prepare = self.model.prepare if isinstance(self.model, GatedModel) else None
+        prepare = self.model.prepare if isinstance(self.model, GatedModel) else self.prepare
         return (prepare.mean, prepare.std) if prepare else (self.data.mean, self.data.std)
 
     def batch(self, numbers: np.ndarray, device: torch.device) -> Tensor:
-        """The scored inputs of these numbers, normalised: float32 [B, C, H, W], channels_last."""
+        """The scored inputs of these numbers, normalised and of the size that a library wants: float32 [B, C, H, W], channels_last."""
         batches = Batches(self.data.test[numbers], *self.statistics, batch_size=len(numbers), device=device)
-        return next(batches.in_order()).x
-
+        x = next(batches.in_order()).x
+        if self.prepare and self.prepare.size != tuple(x.shape[2:]):
+            x = interpolate(x, self.prepare.size, mode="bilinear", antialias=self.prepare.size[0] < x.shape[2])
+        return x
 
     def at(self, row: dict) -> "Network":
         """The same network, deciding as another operating point of its run."""
@@ -72,19 +82,23 @@ def with_distinct_labels(networks: list[Network]) -> list[Network]:
 class Loader:
     """Networks by what the command line calls them; every data set is read once."""
 
-    def __init__(self, root: Path, dataset: str | None = None):
-        """`root` is where data sets are; `dataset` replaces the networks' own data."""
-        self.root, self.dataset = root, dataset
+    def __init__(self, root: Path, dataset: str | None = None, inputs: int = 128):
+        """`root` is where data sets are; `dataset` replaces the networks' own data. `inputs` are as many as are timed at most."""
+        self.root, self.dataset, self.inputs = root, dataset, inputs
         self.loaded: dict[Data, Dataset] = {}
+        self.made: Dataset | None = None
+        """What stands in where no data was named."""
         self.left_out: list[str] = []
         """Runs of a folder that cannot be timed, and why."""
+        self.notes: list[str] = []
+        """How files of data were read, where that has to be known."""
 
     def enter(self, names: list[str], weights: Path | None = None) -> list[Network]:
         """All networks that the names stand for, runs first; `weights` is a file for the one that is no run.
 
         A network without data of its own takes that of the first. Raises UsageError or GatebenchError.
         """
-        runs = [name for name in names if Path(name).is_dir()]
+        runs = [name for name in names if os.path.isdir(name)]
         others = [name for name in names if name not in runs]
         if weights and len(others) != 1:
             raise UsageError(f"--weights {weights} is for one network that is no run; {len(others)} were named.")
@@ -95,7 +109,7 @@ class Loader:
 
     def rival(self, name: str, entered: list[Network]) -> Network:
         """The one network that all `entered` ones are compared with, on their data. Raises UsageError where that is not possible."""
-        named = self._runs(Path(name)) if Path(name).is_dir() else [self._other(name, None, entered[0].data)]
+        named = self._runs(Path(name)) if os.path.isdir(name) else [self._other(name, None, entered[0].data)]
         if len(named) != 1:
             raise UsageError(f"--vs {name} stands for {len(named)} networks; name one.")
         for network in entered:
@@ -109,26 +123,29 @@ class Loader:
 
     def _runs(self, path: Path) -> list[Network]:
         """The run at `path`, or those in it that can be timed; `left_out` says what is wrong with the others."""
-        if (path / "recipe.yaml").exists():
+        if RunFolder(path).has("recipe.yaml"):
             return [self._run(RunFolder(path))]
-        folders = sorted(summary.parent for summary in path.glob("*/summary.json"))
+        try:
+            folders, unopened = folders_in(path, "summary.json")
+        except Unreadable as error:
+            raise UsageError(f"The folder {path} cannot be opened: {error}. Name one that may be read.") from None
         networks, errors = [], []
         for folder in folders:
             try:
-                networks.append(self._run(RunFolder(folder)))
+                networks.append(self._run(folder))
             except GatebenchError as error:
                 errors.append(error)
         if not folders:
             raise UsageError(f"There is no finished run in {path}. Train one with `gatebench train MODEL --out {path}`.")
         if not networks:
             raise errors[0]
-        self.left_out += map(str, errors)
+        self.left_out += [*unopened, *map(str, errors)]
         return networks
 
     def _run(self, folder: RunFolder) -> Network:
         if not folder.finished:
             raise UsageError(f"{folder.path} is a run that has not finished. Give the command that trains it again, and it goes on.")
-        row = folder.read_json("summary.json", "model", "recipe", "seed")
+        row = folder.headline()
         model, own_recipe, description = load_run(folder)
         data = self._load(own_recipe.data)
         scored = self._scores(own_recipe.data, data, description["fingerprint"])
@@ -155,13 +172,18 @@ class Loader:
     def _other(self, name: str, weights: Path | None, data: Dataset | None = None, fallback: Dataset | None = None) -> Network:
         """A network that is no run: on `data`, else on its own, else on `fallback`."""
         file, _, factory = (name, "", "") if name.endswith(".py") else name.rpartition(":")
-        if file.endswith(".py"):
+        if name.partition(":")[0] in LIBRARIES:
+            network = self._library(name, data or fallback)
+        elif file.endswith(".py"):
             network = self._outside(Path(file), factory or "build", self._given(data or fallback, name))
         elif name in registry.list_models():
             network = self._model(name, data, fallback)
         else:
             close = nearest(name, registry.list_models())
-            raise UsageError(f"{name} is neither a run folder, nor a FILE.py[:FACTORY], nor a registered model.{close}")
+            raise UsageError(
+                f"{name} is neither a run folder, nor a FILE.py[:FACTORY], nor timm:NAME or torchvision:NAME, nor a registered"
+                f" model.{close}"
+            )
         if weights:
             fill(network.model, weights, "Name the weights that belong to it")
         elif name in registry.list_models() and isinstance(network.model, GatedModel) and network.model.units:
@@ -175,16 +197,51 @@ class Loader:
             default = recipe.load(entry.recipes, name, entry.default)
             options, data = default.model.options, data or self._load(default.data)
         data = data or self._given(fallback, name)
-        return Network(name, registry.create(name, len(data.classes), data.input_shape, **options), data)
+
+        def make() -> nn.Module:
+            return registry.create(name, len(data.classes), data.input_shape, **options)
+
+        return Network(name, make(), data, make=make)
 
     def _outside(self, file: Path, factory: str, data: Dataset) -> Network:
         label = file.stem if factory == "build" else f"{file.stem}:{factory}"
-        return Network(label, build(file, factory, len(data.classes)), data)
+        make = maker(file, factory, len(data.classes))
+        return Network(label, make(), data, make=make)
+
+    def _library(self, name: str, data: Dataset | None) -> Network:
+        """A network of timm or torchvision, on images of its own size where it takes no others, or where there is no data for it."""
+        library, _, network = name.partition(":")
+        data = data or (self._load(Data(name=self.dataset)) if self.dataset else self._made())
+        own_head = data is self.made
+        channels, *shape = data.input_shape
+
+        def build() -> Built:
+            return any_network(library, network, None if own_head else len(data.classes), channels)
+
+        try:
+            model, statistics, side = build()
+            size = (side, side) if own_head or not _takes(model, data.input_shape) else tuple(shape)
+        except GatebenchError:
+            raise
+        except Exception as error:
+            raise GatebenchError(f"{name} cannot be built for these images and classes ({reason(error)}).") from error
+        if size != tuple(shape):
+            scaled = f"{shape[0]}x{shape[1]} images of {data.name} were scaled to {side}x{side}, before they were timed"
+            self.notes.append(f"{name}: {scaled}." + " --dataset names others." * own_head)
+        mean, std = statistics if channels == 3 else (data.mean, data.std)
+        return Network(name, model, data, make=lambda: build()[0], prepare=Prepare(size, mean, std))
+
+    def _made(self) -> Dataset:
+        """Images for networks that no data was named for."""
+        if self.made is None:
+            shapes = Shapes(image_size=64, train=64, test=max(64, self.inputs))
+            self.made = load(Data(name="shapes", shapes=shapes), self.root)
+        return self.made
 
     def _given(self, data: Dataset | None, name: str) -> Dataset:
         """The data of --dataset, else that of the other networks."""
-        if data is None and self.dataset is None:
-            raise UsageError(f"Say with --dataset on which inputs {name} is to be timed: a name, a folder of images or an .npz.")
+        if self.dataset is None and (data is None or data is self.made):
+            raise UsageError(f"Say with --dataset on which inputs {name} is to be timed: a name, a folder of images, an .npz or a .pt.")
         return data or self._load(Data(name=self.dataset))
 
     def _load(self, data: Data) -> Dataset:
@@ -192,5 +249,16 @@ class Loader:
         given = {"name": self.dataset, "validation": 0, "scored": "test"} if self.dataset else {}
         data = data.model_copy(update={"augment": Data().augment, **given})
         if data not in self.loaded:
-            self.loaded[data] = load(data, self.root)
+            self.loaded[data] = dataset = load(data, self.root)
+            self.notes += [f"{dataset.name}: {note}" for note in dataset.notes]
         return self.loaded[data]
+
+
+def _takes(model: nn.Module, shape: tuple[int, int, int]) -> bool:
+    """Whether a library's network takes images of that shape [C, H, W]."""
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, *shape))
+    except Exception:  # whatever it makes of another size
+        return False
+    return True

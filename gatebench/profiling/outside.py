@@ -1,20 +1,30 @@
-"""Networks written elsewhere: a file with a factory."""
+"""Networks written elsewhere: a file with a factory, and what its code does besides."""
 
 import contextlib
+import ctypes
 import importlib.util
+import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ..errors import GatebenchError, UsageError, first_line, nearest
 
+Make = Callable[[], nn.Module]
+"""Makes the network anew, with weights of its own."""
+FAILURES = (Exception, SystemExit)
+"""What somebody else's code may raise."""
 
-def build(file: Path, factory: str, classes: int) -> nn.Module:
-    """The module that `factory(classes)` in `file` makes. The file may import its neighbours, as when Python runs it.
 
-    Raises UsageError where file or factory do not exist, GatebenchError where the factory raises or makes something else.
+def maker(file: Path, factory: str, classes: int) -> Make:
+    """What calls `factory(classes)` in `file`. The file may import its neighbours, as when Python runs it.
+
+    Raises UsageError where file or factory do not exist; it, and what it returns, raise GatebenchError where the file's code raises or
+    makes something else than a module.
     """
     if not file.is_file():
         raise UsageError(f"There is no file {file}.")
@@ -25,17 +35,68 @@ def build(file: Path, factory: str, classes: int) -> nn.Module:
     sys.modules[name] = module  # where pickle and dataclasses look for what the file defines
     if str(file.parent) not in sys.path:
         sys.path.insert(0, str(file.parent))
-    with _as_sentence(f"{file} raised", "when it was imported"):
+    with _as_sentence(f"{file} raised", "when it was imported"), _settings_kept(str(file)):
         spec.loader.exec_module(module)
     if not callable(getattr(module, factory, None)):
         functions = [name for name, value in vars(module).items() if callable(value)]
         raise UsageError(f"{file} has no function {factory!r}.{nearest(factory, functions)} Name one as {file}:FACTORY.")
     call = f"{file}:{factory}({classes})"
-    with _as_sentence(f"{call} raised"):
-        model = getattr(module, factory)(classes)
-    if not isinstance(model, nn.Module):
-        raise GatebenchError(f"{call} gave a {type(model).__name__}, not a torch.nn.Module.")
-    return model
+
+    def make() -> nn.Module:
+        with _as_sentence(f"{call} raised"), _settings_kept(str(file)):
+            model = getattr(module, factory)(classes)
+        if not isinstance(model, nn.Module):
+            raise GatebenchError(f"{call} gave a {type(model).__name__}, not a torch.nn.Module.")
+        return model
+
+    return make
+
+
+def reason(error: BaseException) -> str:
+    """What an error of somebody else's says in one line, with its name; of one that says nothing the line of code that raised it."""
+    name = type(error).__name__
+    if str(error).strip():
+        return f"{name}: {first_line(error)}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{name} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line}" if frames else name
+
+
+@contextlib.contextmanager
+def output_to_stderr() -> Iterator[None]:
+    """What somebody else's code prints inside goes to stderr, also what its libraries and child processes print."""
+    kept = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # a stream that was closed
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            with contextlib.suppress(OSError, AttributeError):
+                ctypes.CDLL(None).fflush(None)  # what C code printed and has not written yet
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+@contextlib.contextmanager
+def _settings_kept(file: str) -> Iterator[None]:
+    """Let a file's code see a command line without options, and put back what it sets for the whole process."""
+    arguments, dtype, device, folder = sys.argv, torch.get_default_dtype(), torch.get_default_device(), None
+    with contextlib.suppress(OSError):  # a folder that was deleted
+        folder = os.getcwd()
+    sys.argv = [file]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+        if folder:
+            os.chdir(folder)
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
 
 
 @contextlib.contextmanager
@@ -43,6 +104,7 @@ def _as_sentence(before: str, after: str = "") -> Iterator[None]:
     """Turn whatever the file's code raises, `sys.exit` included, into a sentence around the error's name."""
     try:
         yield
-    except (Exception, SystemExit) as error:
-        event = " ".join(filter(None, (before, type(error).__name__, after)))
-        raise GatebenchError(f"{event}: {first_line(error)}. `gatebench --debug ...` shows where.") from error
+    except FAILURES as error:
+        name, _, particulars = reason(error).partition(" in " if not str(error).strip() else ": ")
+        event = " ".join(filter(None, (before, name, after)))
+        raise GatebenchError(f"{event}: {particulars}. `gatebench --debug ...` shows where.") from error

@@ -8,16 +8,21 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ..contract import Execution
+from ..contract import Execution, GatedModel
 from ..device import set_threads
-from ..errors import UsageError
+from ..errors import GatebenchError, UsageError, lacks_memory
 from ..measure import statistics
 from ..measure.clock import clock_for
 from ..measure.energy import counter_for, joules_per_call
 from ..measure.machine import describe, state
 from ..measure.protocol import Times, measure
-from .contender import Contender, macs
+from .contender import Contender
+from .elsewhere import Elsewhere, ready_together
+from .executed import Executed, executed, findings
+from .layouts import Layout
 from .networks import Network
+from .outside import FAILURES, reason
+from .ready import Ready
 from .timing import Gate, Rival, Timing
 
 FEWEST_CALLS = 8
@@ -37,6 +42,10 @@ class Plan:
     rounds: int
     max_seconds: float
     seed: int = 0
+    layout: Layout | None = None
+    """In which all networks run; None: gatebench's own channels_last, others in the one that suits them."""
+    output: str | None = None
+    """Part of the answer of networks from elsewhere that counts; None: all of it."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +62,12 @@ class Session:
     state_before: dict
     """What the machine was doing besides (`measure.machine.state`)."""
     state_after: dict
-    unfolded: list[str]
-    """Labels of the networks that were timed with their batch norms as they are."""
+    notes: list[str]
+    """Sentences on how networks were timed."""
     rival: Rival | None
     """What all are compared with; None: each with its own reference."""
+    executed: list[Executed]
+    """What each contender executes, without masked execution."""
     energies: list[np.ndarray | None]
     """Joules of a call of each contender in every round, [R]; None where there is no counter."""
 
@@ -89,18 +100,25 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
     draw = np.random.default_rng(plan.seed)
     set_threads(plan.threads)
     count = calls(networks, plan)
-    contenders = [Contender(network, _choose(network, count, plan), plan.device, draw) for network in networks]
+    everyone = [*networks, rival] if rival else networks
+    ready = _ready(everyone, count, plan)
+    contenders = [
+        Contender(network, _choose(network, count, plan), plan.device, draw, plan.layout, prepared)
+        for network, prepared in zip(networks, ready, strict=False)
+    ]
     subjects = [
-        replace(subject, name=f"{index} {subject.name}", group=str(index))
+        replace(subject, name=f"{index} {subject.name}", group=str(index), run=_named(subject.run, contender.network))
         for index, contender in enumerate(contenders)
         for subject in contender.subjects(plan.executions)
     ]
     against = None
     if rival:
-        against = Contender(rival, contenders[0].numbers, plan.device, draw)
+        against = Contender(rival, contenders[0].numbers, plan.device, draw, plan.layout, ready[-1])
         subject = against.itself()
         beside = "0" if len(contenders) == 1 else ""  # beside one of several networks it would favour that one
-        subjects.append(replace(subject, name=f"{len(contenders)} {subject.name}", group=beside))
+        run_named = _named(subject.run, rival)
+        subjects.append(replace(subject, name=f"{len(contenders)} {subject.name}", group=beside, run=run_named))
+    done = [executed(contender) for contender in (*contenders, against) if contender]
     before = state(plan.device)
     with torch.inference_mode():
         times = measure(
@@ -113,9 +131,44 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
                 energies = _energies(contenders, count, plan)
         except KeyboardInterrupt:  # the times are kept
             times = replace(times, interrupted=True)
-    compared = against and Rival(rival.label, times.of(subjects[-1].name), against.own_macs())
-    unfolded = [each.network.label for each in (*contenders, against) if each and not each.folded]
-    return Session(plan, started, contenders, times, describe(plan.device), before, state(plan.device), unfolded, compared, energies)
+    compared = against and Rival(rival.label, times.of(subjects[-1].name), done[-1].macs, against.uncounted)
+    notes = [note for contender in (*contenders, against) if contender for note in contender.ready.notes]
+    if against and against.ready.varying:
+        notes += [f"{rival.label}: {finding}." for finding in findings(against, done[-1])]
+    machine, after = describe(plan.device), state(plan.device)
+    return Session(plan, started, contenders, times, machine, before, after, notes, compared, done[: len(contenders)], energies)
+
+
+def _ready(networks: list[Network], count: int, plan: Plan) -> list[Ready | None]:
+    """Those from elsewhere made ready together, so that one layout can suit them all; None for gatebench's own.
+
+    Raises UsageError where none of their answers has parts of which `output` could be one.
+    """
+    candidates = {
+        index: Elsewhere(network, [network.batch(each, plan.device) for each in _choose(network, count, plan)], plan.output)
+        for index, network in enumerate(networks)
+        if not isinstance(network.model, GatedModel)
+    }
+    if plan.output is not None and not any(each.has_parts for each in candidates.values()):
+        raise UsageError(f"--output {plan.output} is a part of an answer, but every network here answers with one tensor. Leave it away.")
+    made = dict(zip(candidates, ready_together(list(candidates.values()), plan.layout), strict=True))
+    return [made.get(index) for index in range(len(networks))]
+
+
+def _named(run: Callable[[int], object], network: Network) -> Callable[[int], object]:
+    """A subject's work; where a network from elsewhere fails in it, the error names that network."""
+    if isinstance(network.model, GatedModel):
+        return run
+
+    def named(number: int) -> object:
+        try:
+            return run(number)
+        except FAILURES as error:
+            if lacks_memory(error):
+                raise
+            raise GatebenchError(f"{network.label} failed while it was timed ({reason(error)}).") from error
+
+    return named
 
 
 def _energies(contenders: list[Contender], calls: int, plan: Plan) -> list[np.ndarray | None]:
@@ -159,11 +212,11 @@ def _timings(session: Session, index: int) -> list[Timing]:
     common = {
         "label": contender.network.label, "threads": plan.threads, "batch_size": plan.batch_size, "runtime": contender.runtime,
         "available": len(contender.network.data.test), "folded": contender.folded,
-        "noisy_rounds": int(times.noisy.sum()), "elapsed": times.elapsed,
+        "noisy_rounds": int(times.noisy.sum()), "elapsed": times.elapsed, "layout": contender.ready.layout,
     }  # fmt: skip
     if not contender.gated:
-        alone = {"execution": "itself", "seconds": of("itself"), "macs": contender.own_macs(), "claimed": None}
-        return [Timing(**alone, rival=rival, joules=joules, **common)]
+        alone = {"execution": "itself", "seconds": of("itself"), "claimed": None, **_executed(contender, session.executed[index])}
+        return [Timing(**alone, rival=rival, joules=joules, uncounted=contender.uncounted, **common)]
     if rival is None and contender.reference is not None:
         rival_macs = np.full(len(contender.calls), float(contender.model.macs_static))
         rival = Rival(contender.reference_name, of("reference"), rival_macs)
@@ -175,7 +228,7 @@ def _timings(session: Session, index: int) -> list[Timing]:
             Timing(
                 execution=execution,
                 seconds=of(execution),
-                macs=macs(outputs),
+                **_executed(contender, session.executed[index] if execution == "sparse" else executed(contender, execution), execution),
                 claimed=contender.claimed(outputs),
                 rival=rival,
                 gate=_gate(contender, of) if execution == "sparse" else None,
@@ -185,6 +238,12 @@ def _timings(session: Session, index: int) -> list[Timing]:
             )
         )
     return timings
+
+
+def _executed(contender: Contender, done: Executed, execution: Execution = "sparse") -> dict:
+    """Arguments of a `Timing`; of masked execution, which computes everything, nothing is found."""
+    found = tuple(findings(contender, done)) if execution == "sparse" else ()
+    return {"macs": done.macs, "counts": done.counts, "macs_deviation": done.deviation, "findings": found}
 
 
 def _gate(contender: Contender, of: Callable[[str], np.ndarray]) -> Gate:

@@ -24,7 +24,9 @@ class Rival:
     seconds: np.ndarray
     """[R, N]."""
     macs: np.ndarray
-    """Of an input, mean of each call, [N]."""
+    """Of an input, mean of each call, [N]; not a number where an operation is uncounted."""
+    uncounted: tuple[str, ...] = ()
+    """Names of operations that it runs and whose MACs are not known."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Timing:
     seconds: np.ndarray
     """[R, N]."""
     macs: np.ndarray
-    """Executed multiply-accumulates of an input, mean of each call, [N]."""
+    """Executed multiply-accumulates of an input, mean of each call, [N]; not a number where an operation is uncounted."""
     claimed: float | None
     """Saving that the decisions claim, percent; None without units."""
     rival: Rival | None = None
@@ -79,6 +81,16 @@ class Timing:
     """Summed times of the parts that make up the network, each alone on what reaches it, [R, N]; None where a method declares none."""
     joules: np.ndarray | None = None
     """Of a call, in every round of `measure.energy`, [R]; None where the machine has no counter."""
+    uncounted: tuple[str, ...] = ()
+    """Names of operations that it runs and whose MACs are not known."""
+    counts: np.ndarray | None = None
+    """MACs of every count, [K, N], whose mean is `macs`; None: counted once."""
+    macs_deviation: float | None = None
+    """Standard deviation of the mean from one count to the next, of a network that answers differently to the same input."""
+    layout: str | None = None
+    """Of its weights and inputs."""
+    findings: tuple[str, ...] = ()
+    """What its executed MACs and answers give reason to say."""
     noisy_rounds: int = 0
     elapsed: float = 0.0
     """Seconds of the session, all its networks together."""
@@ -105,8 +117,8 @@ class Timing:
 
     @property
     def saved(self) -> float | None:
-        """Share of the rival's MACs that were not executed; None where torch's counter has no formula for any of its operations."""
-        if self.rival is None or not self.rival.macs.any():
+        """Share of the rival's MACs that were not executed; None where it executes none, or those of one of both are not counted."""
+        if self.rival is None or self.uncounted or self.rival.uncounted or not self.rival.macs.any():
             return None
         return 1 - float(self.macs.mean() / self.rival.macs.mean())
 
@@ -116,7 +128,7 @@ class Timing:
 
         Parts of different kinds have different times per MAC; see `dispatch_efficiency`.
         """
-        if self.rival is None or self.parts is not None:
+        if self.saved is None or self.parts is not None:
             return None
         return statistics.realised(self.rival.seconds, self.seconds, self.rival.macs, self.macs)
 
@@ -156,7 +168,12 @@ class Timing:
             "noisy_rounds": self.noisy_rounds,
             "session_seconds": self.elapsed,
             "timed_claimed_pct": self.claimed,
-            "timed_macs_executed": float(self.macs.mean()),
+            "layout": self.layout,
+            "timed_macs_executed": None if self.uncounted else float(self.macs.mean()),
+            **self._range(),
+            "timed_audit": list(self.findings) or None,
+            "uncounted": list(self.uncounted) or None,
+            "rival_uncounted": (self.rival and list(self.rival.uncounted)) or None,
             "timed_saving_pct": None if self.saved is None else 100 * self.saved,
             **_three("latency_ms", self.latency, 1e3),
             "spread_inputs": self.spread.inputs,
@@ -176,6 +193,13 @@ class Timing:
         if self.gate:
             row |= self._gate_columns()
         return {key: value for key, value in row.items() if value is not None}
+
+    def _range(self) -> dict:
+        """Executed MACs of the calls with fewest and most, over all counts, and their deviation."""
+        if self.uncounted:
+            return {}
+        counts = self.macs if self.counts is None else self.counts
+        return {"timed_macs_least": float(counts.min()), "timed_macs_most": float(counts.max()), "timed_macs_sd": self.macs_deviation}
 
     def _gate_columns(self) -> dict:
         columns = {

@@ -2,11 +2,11 @@
 
 import statistics
 
+from ..foreign import plain
 from .claims import COMPARABLE, name_of
 from .declared import tradeoff_cell, tradeoff_heading
 from .groups import Group
 from .quantities import over_seeds, value_of
-from .reading import plain
 from .sheet import Cell, Heading, Sheet, make_sheet
 
 QUANTITIES = ("accuracy", "macs_pct")

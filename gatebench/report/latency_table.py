@@ -3,6 +3,7 @@
 Only times of one place compare, so each has tables of its own.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -14,11 +15,12 @@ from .sheet import Cell, Heading, Sheet, make_sheet
 
 TIMES = (
     Heading("network", "network"), Heading("timed_claimed_pct", "claimed skip", "%", 1),
+    Heading("timed_macs_executed", "executed", "MACs", 3), Heading("timed_macs", "least to most", "MACs", 3),
     Heading("timed_saving_pct", "executed saving", "%", 1), Heading("realised", "realised (95 %)", digits=2),
     Heading("dispatch_efficiency", "dispatch efficiency (95 %)", digits=2),
     *(Heading(f"latency_p{rank}", f"p{rank} ms (95 %)", digits=2) for rank in (50, 90, 99)),
     Heading("speedup", "speed-up (95 %)", digits=3), Heading("rival", "over"),
-    Heading("accuracy", "accuracy", "%", 2), Heading("scored_in", "accuracy in"),
+    Heading("layout", "layout"), Heading("accuracy", "accuracy", "%", 2), Heading("scored_in", "accuracy in"),
 )  # fmt: skip
 GATES = (
     Heading("network", "gates of"), Heading("gate_ms", "gate ms (95 %)", digits=3), Heading("all_on", "all on (95 %)", digits=3),
@@ -32,7 +34,7 @@ def show(console: Console, rows: list[dict]) -> None:
     for title, members in _by_place(rows):
         rivals = {row["rival"] for row in members if "rival" in row}
         over = f"; speed-up over {rivals.pop()}" if len(rivals) == 1 else ""
-        terminal.show(console, _times("times", title + over, [row | {"rival": None} if over else row for row in members]))
+        terminal.show(console, _times("times", title + over, members, name_rivals=not over))
         gated = [row for row in members if "gate_ms" in row]
         if gated:
             note = "the gates: time with all units on and all off over the static twin's, and when they pay"
@@ -61,20 +63,38 @@ def _by_place(rows: list[dict]) -> Iterator[tuple[str, list[dict]]]:
         yield f"{place_name(where)}; {timed}", members
 
 
-def _times(name: str, title: str, rows: list[dict]) -> Sheet:
-    return make_sheet(name, title, TIMES, map(_time_line, rows))
+def _times(name: str, title: str, rows: list[dict], name_rivals: bool = True) -> Sheet:
+    own = [(row["network"], row["uncounted"]) for row in rows if row.get("uncounted")]
+    rivals = [(row.get("rival", "the rival"), row["rival_uncounted"]) for row in rows if row.get("rival_uncounted")]
+    named = dict.fromkeys(f"{network} ({', '.join(operations)})" for network, operations in own + rivals)
+    note = f"Executed MACs are not counted, for want of a formula: {', '.join(named)}." if named else ""
+    if all("recipe" in row for row in rows):  # gatebench's own are channels_last
+        rows = [{**row, "layout": None} for row in rows]
+    findings = [f"{row['network']}: {finding}." for row in rows for finding in row.get("timed_audit", ())]
+    return make_sheet(name, title, TIMES, (_time_line(row, name_rivals) for row in rows), "\n".join(filter(None, [note, *findings])))
 
 
-def _time_line(row: dict) -> tuple:
+def _time_line(row: dict, name_rival: bool) -> tuple:
     no_saving = "timed_saving_pct" in row and "dispatch_efficiency" not in row
+    mean = row.get("timed_macs_executed") if "timed_macs_least" in row else None  # older rows have their mean in another table
+    executed = Cell(mean, absent="not counted" if row.get("uncounted") else "-")
+    saving = Cell(row.get("timed_saving_pct"), absent="not counted" if row.get("uncounted") or row.get("rival_uncounted") else "-")
     digits = 2 if row["latency_ms"] >= 1 else 3
     return (
         row["network"] + " (masked)" * (row["execution"] == "masked") + " (interrupted)" * row.get("interrupted", False),
-        row.get("timed_claimed_pct"), row.get("timed_saving_pct"),
+        row.get("timed_claimed_pct"), executed, _over_inputs(row), saving,
         estimate(row, "realised", absent="no saving" if no_saving else "-"), estimate(row, "dispatch_efficiency"),
         *(estimate(row, f"latency_p{rank}", digits=digits) for rank in (50, 90, 99)),
-        estimate(row, "speedup"), row.get("rival"), row.get("accuracy"), row.get("scored_in"),
+        estimate(row, "speedup"), row.get("rival") if name_rival else None, row.get("layout"), row.get("accuracy"), row.get("scored_in"),
     )  # fmt: skip
+
+
+def _over_inputs(row: dict) -> Cell:
+    """Executed MACs of the calls with fewest and most."""
+    least, most = (row.get(f"timed_macs_{end}") for end in ("least", "most"))
+    if least is None or most is None:
+        return Cell()
+    return Cell("the same") if math.isclose(least, most) else Cell(low=least, high=most)
 
 
 def _gates(name: str, title: str, rows: list[dict]) -> Sheet:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from scipy.special import stdtrit
 
 from ..row import Row, TimeRow
+from ..rows import is_number
 from .groups import Group
-from .reading import is_number
 from .results import Run, same_point
 from .sheet import Cell
 
@@ -119,10 +119,6 @@ def _rest(key: str) -> Callable[[Run, dict], float | None]:
     return lambda run, row: 100 * (1 - row[key]) if key in row else None
 
 
-def _params_saved(run: Run, row: dict) -> float | None:
-    return 100 * (1 - row["params_used"] / row["params"]) if row.keys() >= {"params_used", "params"} else None
-
-
 def _at_epoch(run: Run, epoch: int | None, column: str) -> float | None:
     return next((line.get(column) for line in run.epochs if line["epoch"] == epoch), None)
 
@@ -140,6 +136,5 @@ DERIVED: dict[str, Callable[[Run, dict], float | None]] = {
     "mean_gate_soft_pct": _times_100("mean_gate_soft"),
     "macs_pct": _times_100("macs_ratio"),
     "saved_pct": _rest("macs_ratio"),
-    "params_saved_pct": _params_saved,
 }
 """Quantities that papers print and our rows hold in another form."""

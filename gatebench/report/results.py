@@ -3,6 +3,7 @@
 A folder that is half-written, damaged, of another version or made to mislead is left out with one line that says so.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GatebenchError, UsageError
+from ..foreign import Missing, Unreadable, listed, plain
 from ..row import Column, Row, TimeRow
-from ..runs import RunFolder
-from .reading import plain, read_columns, read_epochs, read_recipe, read_rows
+from ..rows import read_columns, read_rows
+from ..runs import RunFolder, folders_in
+from .reading import read_epochs, read_recipe
 
 NEEDED_OF_TIMES = ("machine", "device", "runtime", "threads", "batch_size", "execution")
 """Without which a time compares with no other."""
@@ -22,6 +25,8 @@ SAME_POINT = ("policy", "tradeoff", "severity", "reference")
 """What names an operating point of a run; a trade-off where it was chosen after training: otherwise it is a setting of the run."""
 SCORED = ("split", "adaptive", "accuracy", "accuracy_low", "accuracy_high", "macs_dense", "shares", "share_names")
 """Columns of an operating point that tables set beside its times."""
+MARKS = ("summary.json", "rows.jsonl", "recipe.yaml", "machine.json")
+"""One of which every folder of a run has."""
 MOST_TIMINGS = 200
 """Sessions of one run that are read, the newest by name."""
 
@@ -90,7 +95,7 @@ class _Reader:
 
     def run(self, path: Path) -> Run:
         """Raises GatebenchError where it is no finished run."""
-        if not (path / "summary.json").is_file():
+        if not RunFolder(path).finished:
             raise GatebenchError("it is not finished (summary.json is missing)")
         columns = read_columns(path / "columns.json")
         points, references = parted(read_rows(path / "rows.jsonl", Row, columns))
@@ -100,9 +105,8 @@ class _Reader:
 
     def _times(self, path: Path, weights: str | None) -> list[dict]:
         """The times of a run's weights; a session that is damaged, or was of other weights, is left out alone."""
-        sessions = sorted((path / "times").glob("*.jsonl"))[-MOST_TIMINGS:]
-        rows = []
-        for session in sessions:
+        times, rows = path / "times", []
+        for session in [times / name for name in self._listed(times) if name.endswith(".jsonl")][-MOST_TIMINGS:]:
             try:
                 for row in read_rows(session, TimeRow):
                     missing = [key for key in NEEDED_OF_TIMES if key not in row]
@@ -115,22 +119,35 @@ class _Reader:
                 self.left_out.append(f"{plain(path.name)}: in times/, {error}")
         return newest(rows)
 
+    def _listed(self, times: Path) -> list[str]:
+        try:
+            return listed(times)
+        except Missing:
+            return []
+        except Unreadable as error:
+            self.left_out.append(f"{plain(times.parent.name)}: times/ cannot be opened: {error}")
+            return []
+
 
 def read_runs(results: Path) -> tuple[list[Run], list[str]]:
     """Finished runs in a folder of run folders (or one alone), by name, and a line for each that was left out.
 
     Raises UsageError where there is no such folder.
     """
-    if not results.is_dir():
-        raise UsageError(f"There is no folder {results}. Name the folder that `gatebench train` writes to, such as results/.")
-    reader, runs, seen = _Reader(), [], set()
-    for path in [results, *sorted(results.iterdir())]:
-        if not path.is_dir() or not any((path / name).exists() for name in ("summary.json", "rows.jsonl", "recipe.yaml", "machine.json")):
-            continue
+    try:
+        folders, unopened = folders_in(results, *MARKS)
+    except Missing:
+        raise UsageError(f"There is no folder {results}. Name the folder that `gatebench train` writes to, such as results/.") from None
+    except Unreadable as error:
+        raise UsageError(f"The folder {results} cannot be opened: {error}. Name one that may be read.") from None
+    own = RunFolder(results)
+    reader, runs, seen = _Reader(unopened), [], set()
+    for path in [folder.path for folder in ([own] if any(map(own.has, MARKS)) else []) + folders]:
+        place = os.path.realpath(path)
         try:
-            if path.resolve() in seen:
+            if place in seen:
                 raise GatebenchError("it is another one again")
-            seen.add(path.resolve())
+            seen.add(place)
             runs.append(reader.run(path))
         except GatebenchError as error:
             reader.left_out.append(f"{plain(path.name)}: {error}")

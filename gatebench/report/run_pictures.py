@@ -4,10 +4,9 @@ Decisions (from inputs.parquet), times of calls beside the rival's and against t
 draws. Nothing a table holds can break the report: what cannot be drawn is left out with a line that says so.
 """
 
-import csv
 import inspect
 import io
-import json
+import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -17,19 +16,19 @@ from matplotlib.figure import Figure
 
 from .. import figures
 from ..errors import GatebenchError
+from ..foreign import LARGEST_TABLE, naming, plain, read_table, size_of
 from ..models import registry
 from ..runs import RunFolder
 from . import run_figures
-from .reading import plain, read_text
 from .results import Run
 from .run_figures import short
 from .sheet import slug
 
 FOLDER = "runs"
 """Below that of the report."""
-LARGEST = 40_000_000
-"""Bytes of a table of inputs or raw times."""
 MOST_INPUTS = 2_000_000
+MOST_CELLS = 20_000_000
+"""Of a table of inputs: a few bytes stand for any number of equal ones."""
 MOST_UNITS = 200
 MOST_CLASSES = 2_000
 DIFFICULTY_BINS = 5
@@ -79,7 +78,7 @@ def _pictures(run: Run) -> Iterator[tuple[str, Figure]]:
     entry = registry.registered(row["model"])
     if entry and entry.pictures:
         yield from registry.imported(entry.pictures)(run.folder).items()
-    if (run.folder / "inputs.parquet").is_file() and (run.folder / "breakdown.csv").is_file():
+    if run.folder.has("inputs.parquet") and run.folder.has("breakdown.csv"):
         yield from _decisions(run, label)
     for timed in run.times:
         if timed["execution"] != "masked":
@@ -90,16 +89,17 @@ def _decisions(run: Run, label: str) -> Iterator[tuple[str, Figure]]:
     """How often each unit runs by class, and by difficulty where that is known."""
     import pyarrow.parquet
 
-    lines = csv.reader(read_text(run.folder / "breakdown.csv").splitlines())
-    units = [line[1] for line in lines if line[:1] == ["unit"]][:MOST_UNITS]
+    with naming(Path("breakdown.csv")):
+        lines = list(read_table(run.folder / "breakdown.csv"))
+    units = [line["group"] for line in lines if line.get("by") == "unit" and "group" in line][:MOST_UNITS]
     file = pyarrow.parquet.ParquetFile(_bounded(run.folder / "inputs.parquet"))
-    if not units or file.metadata.num_rows > MOST_INPUTS:
+    if not units or file.metadata.num_rows > min(MOST_INPUTS, MOST_CELLS // len(units)):
         return
     extra = ["difficulty"] if "difficulty" in file.schema_arrow.names else []
     table = file.read(columns=["label", *units, *extra])
     shares = np.stack([table[unit].to_numpy().astype(np.float64) for unit in units], 1)
-    classes = json.loads(read_text(run.folder / "data.json"))["classes"][:MOST_CLASSES]
-    groups = {"class": (table["label"].to_numpy(), [plain(str(name))[:20] for name in classes])}
+    classes = run.folder.read_json("data.json", classes=list[str])["classes"][:MOST_CLASSES]
+    groups = {"class": (table["label"].to_numpy(), [plain(name)[:20] for name in classes])}
     if extra:
         edges = np.linspace(0, 1, DIFFICULTY_BINS + 1).round(1)
         names = [f"{low}-{high}" for low, high in zip(edges, edges[1:], strict=False)]
@@ -110,7 +110,7 @@ def _decisions(run: Run, label: str) -> Iterator[tuple[str, Figure]]:
 def _latency(run: Run, timed: dict) -> Iterator[tuple[str, Figure]]:
     """Of one row of times; nothing where its raw times were not kept."""
     path = run.folder / "times" / f"{timed['session']}.csv"
-    if not path.is_file():
+    if not os.path.lexists(path):
         return
     calls = {
         subject: _typical(path, timed["threads"], timed["batch_size"], subject) for subject in (timed["execution"], "rival")
@@ -148,8 +148,8 @@ def _raw_times(path: Path) -> dict[str, np.ndarray]:
 
 
 def _bounded(path: Path) -> Path:
-    if path.stat().st_size > LARGEST:
-        raise GatebenchError(f"{path.name} is too large to be a run's")
+    with naming(path):
+        size_of(path, LARGEST_TABLE)
     return path
 
 

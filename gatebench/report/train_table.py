@@ -118,7 +118,9 @@ def claims_sheet(rows: list[dict]) -> Sheet:
         )
         for row in rows
     ]  # fmt: skip
-    return make_sheet("claims", title, CLAIMS, lines)
+    majority = row.get("majority_pct")
+    note = "" if majority is None else f"The most frequent class is {majority:.2f} % of the {row['split']} images."
+    return make_sheet("claims", title, CLAIMS, lines, note)
 
 
 def breakdown_sheet(title: str, groups: list[dict]) -> Sheet:

@@ -8,13 +8,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def folded(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode, channels_last, without the batch norms that stand right behind a convolution or before a linear layer.
+    """A copy in evaluation mode, channels_last, without the batch norms that `fold` can do without."""
+    return channels_last(fold(copy.deepcopy(model)))
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """The network itself, in evaluation mode, without the batch norms that stand right behind a convolution or before a linear layer.
 
     "Behind" is the order in which a module registers its children. In every network here and in torchvision's, that is the order of the
-    computation; for a network from elsewhere, check with `same_answers`. A part with a method `merged()` is replaced by what that
-    returns, once all norms are folded.
+    computation; for a network from elsewhere, check every tensor that it gives with `same_answers`. A part with a method `merged()` is
+    replaced by what that returns, once all norms are folded.
     """
-    model = copy.deepcopy(model).eval().requires_grad_(False)
+    model.eval()  # its result is not used: a train() of somebody's own may give none
+    model.requires_grad_(False)
     for parent in list(model.modules()):
         children = list(parent.named_children())
         for (name, module), (next_name, following) in zip(children, children[1:], strict=False):
@@ -32,7 +38,7 @@ def folded(model: nn.Module) -> nn.Module:
         for name, module in parent.named_children():
             if callable(getattr(module, "merged", None)):
                 setattr(parent, name, module.merged())
-    return channels_last(model)
+    return model
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -46,8 +52,19 @@ def channels_last(model: nn.Module) -> nn.Module:
 
 
 def same_answers(first: torch.Tensor, second: torch.Tensor, tolerance: float = 1e-3) -> bool:
-    """Whether two networks' logits on the same inputs differ by no more than rounding, relative to the largest."""
-    return first.shape == second.shape and bool((first - second).abs().max() <= tolerance * first.abs().max())
+    """Whether what two networks give on the same inputs differs by no more than rounding, relative to the largest number.
+
+    Whole numbers and flags must be equal, and what is infinite in one must be so in the other.
+    """
+    if first.shape != second.shape or first.is_floating_point() != second.is_floating_point():
+        return False
+    differ = first != second
+    if not differ.any():
+        return True
+    if not (first.is_floating_point() or first.is_complex()):
+        return False
+    largest = first[first.isfinite()].abs().max() if first.isfinite().any() else first.new_zeros(())
+    return bool(((first - second)[differ].abs() <= tolerance * largest.abs()).all())
 
 
 def _fuse_bn_linear(norm: nn.BatchNorm1d, linear: nn.Linear) -> nn.Linear:

@@ -5,13 +5,16 @@ Where a family shows all policies, a value has a line for each way.
 Nothing here imports torch.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 
+from ..foreign import LARGEST_TABLE, naming, size_of
 from ..measure.statistics import Estimate, mean_latency
 from ..models import registry
 from ..report.claims import seeds_of
@@ -110,8 +113,9 @@ def _times(run: Run, row: dict) -> dict:
         return {key: times[key] for key in TIMES if key in times}
     if not times.get("scored_inputs"):
         return {}
-    raw, inputs = run.folder / "times" / f"{times['session']}.csv", run.folder / "inputs.parquet"
-    estimate = _latencies(raw, inputs, times["threads"], times["execution"]).get(row["severity"])
+    raw = f"times/{times['session']}.csv"
+    with run.folder.understood(raw):
+        estimate = _latencies(run.folder / raw, run.folder / "inputs.parquet", times["threads"], times["execution"]).get(row["severity"])
     if estimate is None:
         return {}
     return {"latency_ms": 1e3 * estimate.value, "latency_ms_low": 1e3 * estimate.low, "latency_ms_high": 1e3 * estimate.high}
@@ -129,8 +133,10 @@ def _known_with_times(run: Run, row: dict) -> dict:
 def _latencies(raw: Path, inputs: Path, threads: int, execution: str) -> dict[str, Estimate]:
     """Seconds of an input of each severity, from raw times at batch 1; nothing where these or the severities were not kept."""
     severity = _severity(inputs)
-    if severity is None or not raw.exists():
+    if severity is None or not os.path.lexists(raw):
         return {}
+    with naming(raw):
+        size_of(raw, LARGEST_TABLE)
     table = pd.read_csv(raw)
     same = (table["threads"] == threads) & (table["batch_size"] == 1) & (table["subject"] == execution)
     table = table[same].assign(severity=lambda each: severity[each["input"]].to_numpy())
@@ -140,5 +146,9 @@ def _latencies(raw: Path, inputs: Path, threads: int, execution: str) -> dict[st
 
 def _severity(inputs: Path) -> pd.Series | None:
     """The severity of each scored input, by its number."""
-    table = pd.read_parquet(inputs) if inputs.exists() else pd.DataFrame()
+    if not os.path.lexists(inputs):
+        return None
+    with naming(inputs):
+        size_of(inputs, LARGEST_TABLE)
+    table = pd.read_parquet(inputs, columns=["severity"]) if "severity" in pq.read_schema(inputs).names else pd.DataFrame()
     return table["severity"].astype(str) if "severity" in table else None

@@ -44,7 +44,7 @@ def restore(folder: RunFolder, **parts) -> Progress:
     Raises GatebenchError for a file that is not what it should be.
     """
     path = folder / NAME
-    if not path.exists():
+    if not folder.has(NAME):
         return Progress([])
     try:
         with zipfile.ZipFile(path) as archive:

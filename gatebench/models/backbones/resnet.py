@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...contract import GatedModel
 from ...measure.macs import count_macs
 from .feature_maps import global_average
-from .settings import WIDE, Shortcut, Widths, scaled
+from .settings import WIDE, Depth, Shortcut, Widths, check_weights, scaled
 from .static import StaticPath
 
 UNEVEN = {34: (3, 4, 6, 3)}
@@ -79,13 +79,14 @@ class ResidualTrunk(GatedModel):
         self,
         num_classes: int = 10,
         input_shape: tuple[int, int, int] = (3, 32, 32),
-        depth: int = 20,
+        depth: Depth = 20,
         widths: Widths = (16, 32, 64),
         shortcut: Shortcut = "zero-pad",
     ):
-        """Raises ValueError for a depth that its stages do not divide."""
+        """Raises ValueError for a depth that its stages do not divide, and for too many weights."""
         super().__init__()
         counts = blocks_of_stages(depth, len(widths))
+        check_weights([input_shape[0], *(width for width, count in zip(widths, counts, strict=True) for _ in range(2 * count))])
         self.input_shape = tuple(input_shape)
         stem = nn.Conv2d(input_shape[0], widths[0], 3, 1, 1, bias=False)
         self.stem = nn.Sequential(stem, nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...contract import GatedModel
 from ...measure.macs import count_macs
 from .feature_maps import global_average, max_pool
-from .settings import scaled
+from .settings import check_weights, scaled
 from .static import StaticPath
 
 STAGES = {11: ((64,), (128,), (256, 256), (512, 512), (512, 512)), 13: ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512))}
@@ -20,12 +20,14 @@ class VggTrunk(GatedModel):
     """Convolutions with batch norm and ReLU, a pooling by two after each stage, a linear head on the mean over what is left."""
 
     def __init__(self, num_classes: int, input_shape: tuple[int, int, int], depth: int, width: float):
-        """`width` scales the channels of every layer; a map of one pixel is not pooled. Raises ValueError for another depth."""
+        """`width` scales the channels of every layer; a map of one pixel is not pooled. Raises ValueError for another depth, and for
+        too many weights."""
         super().__init__()
         if depth not in STAGES:
             raise ValueError(f"depth {depth} is not one of {', '.join(map(str, STAGES))}")
         self.input_shape, self.depth, self.width = tuple(input_shape), depth, width
         channels, size = input_shape[0], min(input_shape[1:])
+        check_weights([channels, *(each for stage in STAGES[depth] for each in scaled(stage, width))])
         layers, self.pooled = [], []
         for stage in STAGES[depth]:
             widths = scaled(stage, width)

@@ -16,7 +16,7 @@ from ...contract import Output
 from ...gating import gumbel_sigmoid, gumbel_softmax, incompatibility
 from ...measure.macs import count_macs
 from ..backbones.feature_maps import gated_sum, global_average, inner_products, with_inner_products
-from ..backbones.settings import Shortcut, Widths
+from ..backbones.settings import Depth, Shortcut, Widths
 from .network import BlockGatedResNet, Paths, State
 from .predictive import PredictiveCosineGate
 from .settings import CirGate, Gate
@@ -95,7 +95,7 @@ def consistency(products: Tensor, gate: Tensor) -> Tensor:
 def cosinegate(
     num_classes: int = 10,
     input_shape: tuple[int, int, int] = (3, 32, 32),
-    depth: int = 20,
+    depth: Depth = 20,
     widths: Widths = (16, 32, 64),
     shortcut: Shortcut = "zero-pad",
     gate: Gate = CirGate(),

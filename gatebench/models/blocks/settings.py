@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from ...losses import Term
 from ...settings import Part
@@ -18,7 +18,7 @@ class CirGate(Part):
     temperature: PositiveFloat = 1.0
     threshold: float = Field(0.45, gt=0, lt=1)
     noise: Literal["gumbel-softmax", "gumbel-sigmoid"] = "gumbel-softmax"
-    controller: tuple[PositiveInt, ...] = (4,)
+    controller: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(max_length=8)] = (4,)
     """Hidden widths of c(x)."""
     controller_bias: bool = False
     consistency: Literal["all", "last"] = "all"
@@ -33,7 +33,7 @@ class PredictiveGate(Part):
     """All blocks at once from the stem's output, or each block from its own input."""
     gain: PositiveFloat = 2.5
     """Of predicted CIR; what c adds for an input has its own scale, one."""
-    hidden: PositiveInt = 32
+    hidden: int = Field(32, ge=1, le=8192)
     threshold: float = Field(0.5, gt=0, lt=1)
     watch: float = Field(0.1, ge=0, lt=1)
     """Share of the training in which every block runs and the gates only learn to predict. Gates that act from the first step

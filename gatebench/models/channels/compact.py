@@ -9,9 +9,9 @@ from collections.abc import Hashable, Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from torch.utils.flop_counter import FlopCounterMode
 
 from ...contract import GatedModel
+from ...measure.macs import count
 from ..backbones.static import Static
 from .cuts import Cut
 from .engines import Fixed, Narrow, PartialMap
@@ -35,9 +35,8 @@ class Compact(Static, GatedModel):
         self.input_shape, self.prepare = tuple(input_shape), gated.prepare
         engine = _AtLeastOne(gated, gated.policy, None)
         image = torch.zeros(1, *input_shape, device=next(gated.parameters()).device)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            gated.walk(image, engine)
-        self.macs_static = counter.get_total_flops() // 2
+        with torch.no_grad():
+            self.macs_static = count(gated, image, engine, call=gated.walk).certain
         self.layers = nn.ModuleList(_layer(engine.cuts[index]) for index in range(len(engine.active)))
         shortcuts = [key for key in engine.cuts if isinstance(key, nn.Module)]
         self.shortcuts = nn.ModuleList(_layer(engine.cuts[key]) for key in shortcuts)

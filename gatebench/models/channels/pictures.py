@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...errors import GatebenchError
 from ...figures import COLOURS, LINE, STYLE, legend_above, single_axes
 from ...runs import RunFolder
 from .settings import CHANNELS
@@ -23,12 +22,9 @@ WAY_STYLES = (
 
 def pictures(folder: RunFolder) -> dict[str, Figure]:
     """`channels` of channels.csv, where the run kept it. Raises GatebenchError for one that is too large."""
-    path = folder / CHANNELS
-    if not path.is_file():
+    if not folder.has(CHANNELS):
         return {}
-    if path.stat().st_size > LARGEST:
-        raise GatebenchError(f"{CHANNELS} is too large to be a run's")
-    return {"channels": densities(pd.read_csv(path))}
+    return {"channels": densities(pd.DataFrame(folder.read_csv(CHANNELS, LARGEST)))}
 
 
 def densities(table: pd.DataFrame) -> Figure:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 
 from ...errors import UsageError
 from ...losses import Batch, Bound, Loss, Term
-from ...settings import Part, each_once
+from ...settings import MOST_EPOCHS, Part, each_once
 from ...studies import Study
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Annealed(Part):
     start: PositiveFloat = 5.0
     least: PositiveFloat = 0.5
     decay: float = Field(0.9, gt=0, le=1)
-    steps: PositiveInt = 25
+    steps: int = Field(25, ge=1, le=MOST_EPOCHS)
     """How often it decays."""
 
     def at(self, progress: float) -> float:
@@ -60,7 +60,7 @@ class InputGate(Part):
     kind: Literal["input"]
     start: float = 2.0
     """Bias that the logits begin with."""
-    reduction: PositiveInt = 8
+    reduction: int = Field(8, ge=1, le=8192)
     """The hidden layer has so many times fewer units than the layer's input has channels, eight at least."""
     estimator: Estimator = "soft"
     temperature: Annealed = Annealed()

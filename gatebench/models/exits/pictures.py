@@ -5,7 +5,6 @@ from typing import get_args
 import matplotlib
 from matplotlib.figure import Figure
 
-from ...errors import GatebenchError
 from ...figures import COLOURS, LINE, MARKS, RIVAL, STYLE, legend_above, single_axes
 from ...runs import RunFolder
 from .settings import Rule
@@ -24,10 +23,10 @@ FEWEST_IN_BIN = 10
 def pictures(folder: RunFolder) -> dict[str, Figure]:
     """Those whose tables the run kept: `exits` of exits.csv, `calibration` of calibration.csv. Raises GatebenchError for a damaged one."""
     drawn = {}
-    if (folder / "exits.csv").is_file():
-        drawn["exits"] = exit_curves(_table(folder, "exits.csv"), folder.read_json("summary.json").get("macs_dense"))
-    if (folder / "calibration.csv").is_file():
-        drawn["calibration"] = reliability(_table(folder, "calibration.csv"))
+    if folder.has("exits.csv"):
+        drawn["exits"] = exit_curves(folder.read_csv("exits.csv", LARGEST), folder.headline().get("macs_dense"))
+    if folder.has("calibration.csv"):
+        drawn["calibration"] = reliability(folder.read_csv("calibration.csv", LARGEST))
     return drawn
 
 
@@ -67,12 +66,6 @@ def reliability(table: list[dict]) -> Figure:
         axes.set_ylabel("share that is right (%)")
         legend_above(axes)
         return figure
-
-
-def _table(folder: RunFolder, name: str) -> list[dict]:
-    if (folder / name).stat().st_size > LARGEST:
-        raise GatebenchError(f"{name} is too large to be a run's")
-    return folder.read_csv(name)
 
 
 def _curve(table: list[dict], name: str) -> tuple[list[float], list[float]]:

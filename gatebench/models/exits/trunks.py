@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..backbones.feature_maps import global_average
 from ..backbones.resnet import ResidualTrunk
+from ..backbones.settings import check_weights
 from .settings import Backbone, Cnn, ResNet18, SmallResNet, Spectral
 
 Parts = tuple[list[nn.Module], list[nn.Module]]
@@ -28,6 +29,7 @@ def _cnn(settings: Cnn, classes: int, input_shape: tuple[int, int, int]) -> Part
     channels, *size = input_shape
     if min(size) >> (len(settings.widths) - 1) == 0:
         raise ValueError(f"an image of {size[0]}x{size[1]} can be halved for {min(size).bit_length()} widths, not {len(settings.widths)}")
+    check_weights([channels, *(width for width in settings.widths for _ in range(settings.convolutions))])
     segments = []
     for index, width in enumerate(settings.widths):
         layers = [nn.MaxPool2d(2)] if index else []
@@ -40,6 +42,7 @@ def _cnn(settings: Cnn, classes: int, input_shape: tuple[int, int, int]) -> Part
 
 def _spectral(settings: Spectral, classes: int, input_shape: tuple[int, int, int]) -> Parts:
     segments, channels = [], input_shape[0]
+    check_weights([channels, *settings.widths])
     for index, width in enumerate(settings.widths):
         segments.append(nn.Sequential(*_convolution(channels, width, 3 if index else 1)))
         channels = width

@@ -3,22 +3,18 @@
 Shapes: N inputs, C channels, H x W pixels.
 """
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ...contract import Execution, GatedModel, Output, Prepare
-from ...errors import UsageError, first_line, nearest
+from ...errors import UsageError, first_line
 from ...measure.macs import count_macs
-
-LIBRARIES = ("timm", "torchvision")
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation of what torchvision's networks were trained on."""
+from ...settings import Side
+from ..backbones.libraries import LIBRARIES, classifier
 
 
 class Expert(GatedModel):
@@ -77,7 +73,7 @@ def expert(
     num_classes: int = 10,
     input_shape: tuple[int, int, int] = (3, 128, 128),
     network: str = "torchvision:squeezenet1_1",
-    size: PositiveInt | None = None,
+    size: Side | None = None,
     pretrained: bool = True,
 ) -> Expert:
     """A network of timm or torchvision with random weights and a head for `num_classes`.
@@ -91,8 +87,7 @@ def expert(
         many = f"{channels} channel{'s' * (channels != 1)}"
         raise UsageError(f"Pretrained weights are for RGB images; these have {many}. Add --set model.pretrained=false.")
     library, name = split(network)
-    build = _timm if library == "timm" else _torchvision
-    built, statistics, usual = build(name, num_classes, channels)
+    built, statistics, usual = classifier(library, name, num_classes, channels)
     size = (size, size) if size else tuple(shape)
     try:
         model = Expert(built, num_classes, input_shape, size)
@@ -110,41 +105,3 @@ def split(network: str) -> tuple[str, str]:
     if library not in LIBRARIES or not name:
         raise UsageError(f"model.network = {network!r} names no library. Write timm:NAME or torchvision:NAME.")
     return library, name
-
-
-def _timm(name: str, num_classes: int, channels: int) -> tuple[nn.Module, tuple, int]:
-    """The network, mean and standard deviation of its images, and their usual side."""
-    import timm
-
-    if not timm.is_model(name):
-        raise _unknown("timm", name, timm.list_models())
-    built = timm.create_model(name, num_classes=num_classes, in_chans=channels)
-    about = built.pretrained_cfg
-    return built, (about["mean"], about["std"]), about["input_size"][-1]
-
-
-def _torchvision(name: str, num_classes: int, channels: int) -> tuple[nn.Module, tuple, int]:
-    """As `_timm`."""
-    from torchvision import models
-
-    names = models.list_models(module=models)
-    if name not in names:
-        raise _unknown("torchvision", name, names)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of how two networks will be initialised in another release
-        built = models.get_model(name, num_classes=num_classes)
-    if channels != 3:
-        _replace_first_convolution(built, channels)
-    return built, IMAGENET, 299 if name == "inception_v3" else 224
-
-
-def _replace_first_convolution(network: nn.Module, channels: int) -> None:
-    """Let a network take images of so many channels."""
-    name, old = next((name, part) for name, part in network.named_modules() if isinstance(part, nn.Conv2d))
-    sizes = {"kernel_size": old.kernel_size, "stride": old.stride, "padding": old.padding, "bias": old.bias is not None}
-    network.set_submodule(name, nn.Conv2d(channels, old.out_channels, **sizes))
-
-
-def _unknown(library: str, name: str, names: list[str]) -> UsageError:
-    """The error for a name that a library does not have, with the nearest one but without the list of hundreds."""
-    return UsageError(f"{library} has no network named {name!r}.{nearest(name, names)} Its list_models() has {len(names)}.")

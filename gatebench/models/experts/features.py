@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from ..backbones.libraries import IMAGENET
 from .decider import Decider
-from .expert import IMAGENET
 
 MODULES = 5
 """Of SqueezeNet 1.1: a convolution, ReLU, pooling and two Fire modules."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...runs import RunFolder
 from .columns import TABLE
 
 GAIN = ("mix_gain", "mix_gain_low", "mix_gain_high")
@@ -16,10 +17,11 @@ def with_gater(folder: Path, row: dict[str, Any], times: dict[str, Any]) -> dict
 
     The mix gets the time that the gater takes, too, up to the dearest expert's.
     """
-    path = folder / TABLE
-    if not path.exists() or any(name not in row for name in GAIN):
+    run = RunFolder(folder)
+    if not run.has(TABLE) or any(name not in row for name in GAIN):
         return {}
-    table = pd.read_csv(path)
-    mix = table[(table["curve"] == "random mix") & (table["severity"] == row.get("severity", "all"))].sort_values("ms")
-    free, paid = np.interp([row["expected_ms"], row["expected_ms"] + times.get("gate_ms", 0.0)], mix["ms"], mix["accuracy"])
+    table = pd.DataFrame(run.read_csv(TABLE))
+    with run.understood(TABLE):
+        mix = table[(table["curve"] == "random mix") & (table["severity"] == row.get("severity", "all"))].sort_values("ms")
+        free, paid = np.interp([row["expected_ms"], row["expected_ms"] + times.get("gate_ms", 0.0)], mix["ms"], mix["accuracy"])
     return {name.replace("gain", "gain_paid"): row[name] - float(paid - free) for name in GAIN}

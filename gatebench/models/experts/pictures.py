@@ -3,7 +3,6 @@
 import matplotlib
 from matplotlib.figure import Figure
 
-from ...errors import GatebenchError
 from ...figures import COLOURS, GATED, LINE, MARKS, RIVAL, STYLE, legend_above, single_axes
 from ...runs import RunFolder
 from .columns import TABLE
@@ -14,11 +13,9 @@ LARGEST = 1_000_000
 
 def pictures(folder: RunFolder) -> dict[str, Figure]:
     """`routing` of routing.csv, where the run kept it. Raises GatebenchError for a damaged one."""
-    if not (folder / TABLE).is_file():
+    if not folder.has(TABLE):
         return {}
-    if (folder / TABLE).stat().st_size > LARGEST:
-        raise GatebenchError(f"{TABLE} is too large to be a run's")
-    return {"routing": routing([line for line in folder.read_csv(TABLE) if line["severity"] == "all"])}
+    return {"routing": routing([line for line in folder.read_csv(TABLE, LARGEST) if line["severity"] == "all"])}
 
 
 def routing(table: list[dict]) -> Figure:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat
 
 from ...errors import UsageError
 from ...losses import Bound, Loss
-from ...settings import Part, each_once, unset
+from ...settings import MOST_IMAGES, Part, Side, each_once, unset
 from ...studies import Study
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Learned(Part):
     """The first five modules of SqueezeNet 1.1 on a small copy of the image, pooled, and a linear layer (section 3.3)."""
 
     kind: Literal["learned"] = "learned"
-    size: PositiveInt = 96
+    size: Side = 96
     """Side of the copy in pixels."""
     temperature: PositiveFloat = 1.0
     """tau of the Gumbel-softmax, constant."""
@@ -48,8 +48,8 @@ class Neighbours(Part):
     """The mean cross-entropy of every expert on the most similar training images, by the same pooled features; nothing is trained."""
 
     kind: Literal["neighbours"]
-    size: PositiveInt = 96
-    neighbours: PositiveInt = 25
+    size: Side = 96
+    neighbours: int = Field(25, ge=1, le=MOST_IMAGES)
     """k."""
     pretrained: bool = True
 
@@ -58,7 +58,7 @@ class Entropy(Part):
     """Predicts the mean entropy of the experts' answers by ridge regression on the same pooled features (the paper's phase 1)."""
 
     kind: Literal["entropy"]
-    size: PositiveInt = 96
+    size: Side = 96
     pretrained: bool = True
 
 

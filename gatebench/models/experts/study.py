@@ -5,7 +5,6 @@ outputs are cached. Times are looked up, as in the paper: those of the chosen ex
 Shapes: N images, E experts, K scores of an image.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +114,7 @@ class Routing:
 
     def write(self, folder: RunFolder) -> None:
         """routing.csv; scores.csv where decisions are made by one number of an image."""
-        severities = json.loads((folder / "data.json").read_text()).get("severities", [])
+        severities = folder.read_json("data.json").get("severities", [])
         folder.write_text("routing.csv", self.curves(severities).to_csv(index=False, float_format="%.10g"))
         if self.scored.scores.shape[1] == 1:
             parts = {name: self.scored.scores[torch.from_numpy(rows), 0].numpy() for name, rows in self._parts(severities)}

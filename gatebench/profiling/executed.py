@@ -1,0 +1,81 @@
+"""What a network executes for the inputs that were timed, over inputs and over repeated counts, and what is to be said of it.
+
+Shapes: N calls, K counts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..contract import Execution
+from .contender import Contender, macs
+from .looks import drawn_from
+
+COUNTS = 5
+"""Of a network that answers differently to the same input."""
+SAME = 1e-9
+"""Relative difference of MACs up to which they are equal."""
+
+
+@dataclass(frozen=True)
+class Executed:
+    """MACs of an input, in every count and call."""
+
+    counts: np.ndarray
+    """[K, N], mean over a call's inputs; K is 1 where it does the same whenever it is run. Not a number: not counted."""
+
+    @property
+    def macs(self) -> np.ndarray:
+        """[N], mean of the counts."""
+        return self.counts.mean(0)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the mean over calls from one count to the next; None where there is one count."""
+        return float(self.counts.mean(1).std(ddof=1)) if len(self.counts) > 1 else None
+
+    @property
+    def counted(self) -> bool:
+        return not np.isnan(self.counts).any()
+
+    @property
+    def constant(self) -> bool:
+        """Whether every call executes the same."""
+        return self.counted and bool(np.ptp(self.counts) <= SAME * self.counts.max())
+
+
+def executed(contender: Contender, execution: Execution = "sparse") -> Executed:
+    """What a contender executes, counted once, or `COUNTS` times where it answers differently to the same input."""
+    if not contender.ready.varying:
+        return Executed((contender.own_macs() if execution == "sparse" else macs(contender.outputs(execution)))[None])
+    counts = np.full((COUNTS, len(contender.calls)), np.nan)
+    for call, x in enumerate(contender.calls):
+        for repeat in range(COUNTS):
+            with drawn_from(repeat * len(contender.calls) + call):
+                if contender.gated:
+                    counts[repeat, call] = macs([contender.output(call, execution)])[0]
+                else:
+                    counted = contender.counted(call)
+                    counts[repeat, call] = np.nan if counted.uncounted else counted.macs / len(x)
+    return Executed(counts if contender.gated or not contender.uncounted else np.full_like(counts, np.nan))
+
+
+def findings(contender: Contender, done: Executed) -> list[str]:
+    """What whoever reads the times has to know: kind, colon, particulars."""
+    ready, calls = contender.ready, len(contender.calls)
+    found = []
+    if ready.varying:
+        spread = ""
+        if done.counted and done.macs.any():
+            of_mean, of_one = (100 * each / done.macs.mean() for each in (done.deviation, done.counts.std(0, ddof=1).mean()))
+            spread = f"; MACs are the mean of {COUNTS} counts, whose standard deviation is {of_mean:.2g} % ({of_one:.2g} % for one input)"
+        found.append(f"answers differently to the same input: in {ready.varying} of {calls} calls that were repeated{spread}")
+    elif done.constant and calls > 1 and done.macs.any():
+        each = f"each input executes the same {done.macs[0]:,.0f} MACs"
+        if ready.decides:
+            found.append(f"computes everything, or a fixed share: its decisions differ between inputs, yet {each}")
+        elif ready.reads:
+            found.append(f"computes the same for every input: it reads values of tensors, as for a branch, yet {each}")
+        elif contender.gated and contender.model.adaptive:
+            found.append(f"computes the same for every input: they all get the same decisions, and {each}")
+    return found

@@ -1,0 +1,91 @@
+"""One call of a network from elsewhere, looked at: what it answers, what it runs, and what went wrong.
+
+Shapes: B inputs a call, C channels, H x W pixels.
+"""
+
+import contextlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import GatebenchError, UsageError, lacks_memory
+from . import answers
+from .layouts import Layout
+from .networks import Network
+from .outside import reason
+from .trace import Trace, Tracing
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a call gave."""
+
+    answer: answers.Answer
+    trace: Trace
+    described: str
+    """The answer in some words."""
+    has_parts: bool
+    """Whether the answer is more than one tensor."""
+
+    def same(self, other: "Seen") -> bool:
+        """Whether both gave the same, every tensor of it, and stopped at the same place."""
+        return self.trace.products == other.trace.products and self.answer.same(other.answer)
+
+    def alike(self, other: "Seen") -> bool:
+        """Whether both answers have the same form."""
+        return self.answer.structure == other.answer.structure
+
+
+def look(network: Network, model: nn.Module, x: Tensor, seed: int, output: str | None) -> Seen:
+    """One call of `model`, which is the network or a copy of it, on x [B, C, H, W], with random numbers that `seed` decides.
+
+    `output` is the part of the answer that counts; None: all of it. Raises UsageError where there is no such part and where the network
+    writes to its input, GatebenchError where there is no tensor in the answer, and whatever its own code raises.
+    """
+    given = x.clone()
+    with torch.inference_mode(), drawn_from(seed), Tracing(len(x)) as tracing:
+        answer = model(given)
+    if not torch.equal(given, x):
+        raise UsageError(f"{network.label} writes to its input, so every call would see another one. Begin its forward with x = x.clone().")
+    described = answers.describe(answer)
+    if not answers.has_tensor(answer):
+        lazily = " Nothing of that is computed before it is read; let forward return a list." if isinstance(answer, Iterator) else ""
+        raise GatebenchError(f"{network.label} gives no tensor of logits: it answers with {described}.{lazily}")
+    has_parts = not isinstance(answer, Tensor)
+    if output is not None and has_parts:
+        answer = answers.pick(answer, output)
+    return Seen(answers.take_apart(answer), tracing.trace, described, has_parts)
+
+
+def refusal(network: Network, x: Tensor, error: BaseException, layout: Layout | None = None) -> BaseException:
+    """The error for a network that failed on x [B, C, H, W], in a layout that was asked for; those that say enough stay as they are."""
+    if isinstance(error, GatebenchError) or lacks_memory(error):
+        return error
+    count, shape = len(x), "x".join(map(str, x.shape[1:]))
+    inputs = f"one {shape} input" if count == 1 else f"{count} {shape} inputs at once"
+    where = f" in layout {layout}" if layout else ""
+    missing = isinstance(error, TypeError) and "required positional argument" in str(error)
+    mend = " Let its factory give the other arguments, as docs/timing.md shows." if missing else ""
+    return UsageError(f"{network.label} does not take {inputs} of {network.data.name}{where} ({reason(error)}).{mend}")
+
+
+@contextlib.contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """Random numbers of torch, NumPy and Python drawn from a seed; afterwards they go on as before."""
+    states = np.random.get_state(), random.getstate()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    try:
+        with torch.random.fork_rng(devices):
+            torch.default_generator.manual_seed(seed)
+            if devices:
+                torch.cuda.manual_seed_all(seed)
+            np.random.seed(seed)
+            random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(states[0])
+        random.setstate(states[1])
