@@ -206,11 +206,11 @@ def elsewhere(run, to, *gone):
 @pytest.mark.parametrize("gone", [("summary.json", "model.safetensors"), ("summary.json",)], ids=["in training", "in evaluation"])
 def test_another_machine_s_unfinished_run_is_taken_over_where_that_is_said(gatebench, static_run, tmp_path, gone):
     folder, here = elsewhere(static_run, tmp_path, *gone)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     command = ["train", "resnet8", *STATIC, "--out", str(tmp_path)]
     gatebench.json(*command)
     assert {path.name for path in tmp_path.iterdir()} == {folder.name, f"{folder.name}-2"}, "a folder of its own"
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     shutil.rmtree(tmp_path / f"{folder.name}-2")
     (row,) = gatebench.json(*command, "--take-over")
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
