@@ -58,6 +58,12 @@ def printable(text: str, also: str = "") -> str:
     return "".join(each if each.isprintable() or each in also else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
+def quoted(value: object) -> str:
+    """What a user wrote, or the beginning of it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
 def first_line(error: BaseException) -> str:
     """What an error of somebody else's says, in one line without the full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
@@ -76,7 +82,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is not one of `allowed`."""
     allowed = list(allowed)
-    return UsageError(f"No {kind} is named {_shown(name)}.{nearest(name, allowed)} Known: {', '.join(allowed)}.")
+    return UsageError(f"No {kind} is named {quoted(name)}.{nearest(name, allowed)} Known: {', '.join(allowed)}.")
 
 
 def explain(error, schema, where: str, prefix: str = "") -> UsageError:
@@ -106,13 +112,13 @@ def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
         path.append(problem["ctx"]["discriminator"].strip("'"))
     key = prefix + (".".join(path) or ".".join(map(str, problem["loc"])))
     if problem["type"] == "extra_forbidden":
-        return f"In {where}: unknown key {_shown(key)}.{nearest(problem['loc'][-1], fields)} Allowed here: {', '.join(fields) or 'none'}."
+        return f"In {where}: unknown key {quoted(key)}.{nearest(problem['loc'][-1], fields)} Allowed here: {', '.join(fields) or 'none'}."
     if problem["type"] == "union_tag_not_found":
         return f"In {where}: {key} does not say which kind it is; give {key}.{problem['ctx']['discriminator'].strip(chr(39))} too."
     if problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
         inside = _walk(schema, (*problem["loc"], ""))[1]
         named = f" of settings: {', '.join(inside)}" if inside else " of settings"
-        return f"In {where}: {key} = {_shown(problem['input'])} is not allowed: it is a group{named}."
+        return f"In {where}: {key} = {quoted(problem['input'])} is not allowed: it is a group{named}."
     if problem["type"] == "missing":
         return f"In {where}: key {key!r} is missing."
     context = problem.get("ctx", {})
@@ -121,13 +127,7 @@ def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
     hint = nearest(value, allowed.replace("'", "").replace(" or ", ", ").split(", ")) if allowed else ""
     said = problem["msg"].removeprefix("Value error, ")
     message = said[0].lower() + said[1:]
-    return f"In {where}: {key} = {_shown(value)} is not allowed: {message}.{hint}"
-
-
-def _shown(value: object) -> str:
-    """What a user wrote, or the beginning of it."""
-    text = repr(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return f"In {where}: {key} = {quoted(value)} is not allowed: {message}.{hint}"
 
 
 def _walk(schema, location: tuple) -> tuple[list[str], list[str]]:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from .data.settings import Data, storable
-from .errors import UsageError, explain, nearest, unknown
+from .errors import UsageError, explain, nearest, quoted, unknown
 from .foreign import Unreadable, from_yaml, read_text, typed_path
 from .losses import CrossEntropy, Loss
 from .models import registry
@@ -157,11 +157,12 @@ class Recipe(Part):
             settings = dict(value) if isinstance(value, (dict, BaseModel)) else {}
             if part not in settings:
                 close = nearest(part, settings)
-                raise UsageError(f"In recipe {self.name}: tradeoff: there is no setting {self.tradeoff!r}.{close}")
+                raise UsageError(f"In recipe {self.name}: tradeoff: there is no setting {quoted(self.tradeoff)}.{close}")
             value = settings[part]
         value = list(value) if isinstance(value, tuple) else value
         if not _are_numbers(value):
-            raise UsageError(f"In recipe {self.name}: tradeoff: {self.tradeoff} = {value!r} is neither a number nor a list of numbers.")
+            said = f"{self.tradeoff} = {quoted(value)} is neither a number nor a list of numbers"
+            raise UsageError(f"In recipe {self.name}: tradeoff: {said}.")
         return value
 
     def content(self) -> dict:
@@ -222,7 +223,7 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
     content = _read(path)
     content = {"name": name, **content, "model": content.get("model", {})}
     if isinstance(content["model"], dict) and content["model"].setdefault("name", model) != model:
-        raise UsageError(f"{where} is for model {content['model']['name']!r}, not {model!r}: train that one, or name another recipe.")
+        raise UsageError(f"{where} is for model {quoted(content['model']['name'])}, not {model!r}: train that one, or name another recipe.")
     changes = [change for override in overrides or [] for change in _apply(content, override)]
     return _with_changes(parse(content, where), changes)
 
@@ -267,10 +268,10 @@ def _losses(given: Any, declared: registry.Entry, where: str) -> dict[str, Loss]
     if given is None:
         return {CrossEntropy.kind: CrossEntropy()}
     if not isinstance(given, dict) or not given:
-        raise UsageError(f"In {where}: losses = {given!r} is not allowed: give losses by kind: {', '.join(kinds)}.")
+        raise UsageError(f"In {where}: losses = {quoted(given)} is not allowed: give losses by kind: {', '.join(kinds)}.")
     for kind in given:
         if kind not in kinds:
-            raise UsageError(f"In {where}: unknown key {f'losses.{kind}'!r}.{nearest(kind, kinds)} Allowed here: {', '.join(kinds)}.")
+            raise UsageError(f"In {where}: unknown key {quoted(f'losses.{kind}')}.{nearest(kind, kinds)} Allowed here: {', '.join(kinds)}.")
     return {kind: _settings(kinds[kind], {} if value is None else value, where, f"losses.{kind}") for kind, value in given.items()}
 
 
@@ -292,7 +293,8 @@ def _study(given: Any, declared: registry.Entry, where: str) -> Study | None:
     if isinstance(given, dict):
         kind, given = given.get("kind", declared.study.kind), {key: value for key, value in given.items() if key != "kind"}
         if kind != declared.study.kind:
-            raise UsageError(f"In {where}: study.kind = {kind!r} is not allowed: the study of {declared.name} is {declared.study.kind!r}.")
+            said = f"the study of {declared.name} is {declared.study.kind!r}"
+            raise UsageError(f"In {where}: study.kind = {quoted(kind)} is not allowed: {said}.")
     return _settings(declared.study, given, where, "study")
 
 
@@ -300,7 +302,7 @@ def _settings(schema: type[Part], given: Any, where: str, key: str) -> Any:
     """A group of settings that its own component validates."""
     if not isinstance(given, dict):
         raise UsageError(
-            f"In {where}: {key} = {given!r} is not allowed: it is a group of settings: {', '.join(schema.model_fields) or 'none'}."
+            f"In {where}: {key} = {quoted(given)} is not allowed: it is a group of settings: {', '.join(schema.model_fields) or 'none'}."
         )
     try:
         return schema.model_validate(given)
@@ -336,32 +338,32 @@ def _read(path: Path) -> dict:
 def _apply(content: dict, override: str) -> list[str]:
     """Set a nested key from `a.b=c`; the value is read as YAML. Returns what was set, a group of settings one by one."""
     path, separator, value = override.partition("=")
-    if not separator or not all(path.split(".")):
-        raise UsageError(f"--set wants KEY=VALUE such as training.learning_rate=0.05, not {override!r}.")
     shown = override if len(override) <= 80 else f"{override[:80]}..."
+    if not separator or not all(path.split(".")):
+        raise UsageError(f"--set wants KEY=VALUE such as training.learning_rate=0.05, not {quoted(override)}.")
     try:
         given = from_yaml(value)
     except Unreadable as error:
         raise UsageError(f"--set {shown}: {error}. Give a YAML value such as 0.05, name or [1, 2].") from None
-    changes = [f"{key}={part}" for key, part in _set(content, path, given, value, override)]
+    changes = [f"{key}={part}" for key, part in _set(content, path, given, value, shown)]
     if any(len(change) > LONGEST_CHANGE for change in changes):
         raise UsageError(f"--set {shown} is longer than {LONGEST_CHANGE} characters. Write it into a recipe's file, for --config.")
     return changes
 
 
-def _set(content: dict, path: str, value: Any, written: str, override: str) -> list[tuple[str, str]]:
+def _set(content: dict, path: str, value: Any, written: str, shown: str) -> list[tuple[str, str]]:
     """A group of settings is set one by one, and leaves the group's others as they are. Returns each key, and its value as YAML."""
     if isinstance(value, dict) and value:  # an empty one empties the group
         parts = ((f"{path}.{key}", part) for key, part in value.items())
-        return [done for key, part in parts for done in _set(content, key, part, json.dumps(part), override)]
+        return [done for key, part in parts for done in _set(content, key, part, json.dumps(part), shown)]
     if path in REFUSED:
-        raise UsageError(f"--set {override}: {REFUSED[path]}.")
+        raise UsageError(f"--set {shown}: {REFUSED[path]}.")
     *parents, last = path.split(".")
     for part in parents:
         if content.get(part) is None:
             content[part] = {}
         content = content[part]
         if not isinstance(content, dict):
-            raise UsageError(f"--set {override}: {part!r} is a value, not a group of settings.")
+            raise UsageError(f"--set {shown}: {quoted(part)} is a value, not a group of settings.")
     content[last] = value
     return [(path, written)]

@@ -18,7 +18,7 @@ def heading_of(column: Column, rows: Iterable[dict]) -> Heading:
     if column.kind == "numbers":
         rows = list(rows)
         count = max((len(row.get(column.name, ())) for row in rows), default=0)
-        names = next((row["share_names"] for row in rows if len(row.get("share_names", ())) == count), None)
+        names = next((row["share_names"] for row in rows if "share_names" in row and len(row["share_names"]) == count), None)
         parts = tuple(names or map(str, range(1, count + 1)))[:MOST_ENTRIES]
         text += f" ({' / '.join(parts)})" if parts else ""
     return Heading(column.name, text, column.unit, column.digits, column.signed, parts)

@@ -19,6 +19,8 @@ from .reading import read_epochs, read_recipe
 
 NEEDED_OF_TIMES = ("machine", "device", "runtime", "threads", "batch_size", "execution")
 """Without which a time compares with no other."""
+NETWORK_OF_TIMES = ("model", "recipe", "digest", "seed", "epochs")
+"""That times of a run copy from its row."""
 SAME_TIMING = ("dataset", *NEEDED_OF_TIMES, "rival")
 """Of timings of one operating point that agree in these the newest counts."""
 SAME_POINT = ("policy", "tradeoff", "severity", "reference")
@@ -109,7 +111,7 @@ class _Reader:
         for session in [times / name for name in self._listed(times) if name.endswith(".jsonl")][-MOST_TIMINGS:]:
             try:
                 for row in read_rows(session, TimeRow):
-                    missing = [key for key in NEEDED_OF_TIMES if key not in row]
+                    missing = [key for key in (*NETWORK_OF_TIMES, *NEEDED_OF_TIMES) if key not in row]
                     if missing:
                         raise GatebenchError(f"a row of {plain(session.name)} lacks {', '.join(missing)}")
                     if row.get("weights") != weights:
