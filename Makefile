@@ -23,7 +23,7 @@ NARROWER = $(addprefix cifar100-vgg11-,0.2 0.15 0.1)
 PRUNED = $(addprefix cifar100-pruned-,decisions retrained magnitude)
 CHANNELS = cifar100-lag-weights cifar100-lag-off cifar100-pruned-off shapes-lag $(LAG_VGG) $(LAG_RESNET) $(NARROWER) $(PRUNED)
 
-.PHONY: demo test test-slow lint results clean full-width $(RESULTS) $(CHANNELS)
+.PHONY: demo test test-slow fuzz lint results clean full-width $(RESULTS) $(CHANNELS)
 
 demo: $(VENV)/installed
 	$(BIN)/gatebench train cosinegate --config predictive --dataset shapes --epochs 7 --out demo-results
@@ -33,6 +33,10 @@ test: $(VENV)/installed-test lint
 
 test-slow: $(VENV)/installed-slow lint
 	$(BIN)/python -m pytest --numprocesses logical --dist loadfile -m ""
+
+# 2,000 recipes, --set values and run folders that chance has spoilt, always the same ones
+fuzz: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/test_fuzz.py -m ""
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
