@@ -230,7 +230,7 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
 
 def read(path: Path) -> Recipe:
     """A resolved recipe, as a run folder holds it. Raises UsageError where it is none."""
-    return parse(_read(path), str(path))
+    return parse(_read(path, "Put the run's own back, or train into another folder with --fresh"), str(path))
 
 
 def parse(content: dict, where: str) -> Recipe:
@@ -325,11 +325,11 @@ def _with_changes(recipe: Recipe, changes: list[str]) -> Recipe:
     return recipe.model_copy(update={"changes": changes})
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path, mend: str = "Give a recipe's name or an existing YAML file") -> dict:
     try:
         content = from_yaml(read_text(path))
     except Unreadable as error:
-        raise UsageError(f"Cannot read recipe {path}: {error}. Give a recipe's name or an existing YAML file.") from None
+        raise UsageError(f"Cannot read recipe {path}: {error}. {mend}.") from None
     if not isinstance(content, dict):
         raise UsageError(f"Recipe {path} must be a mapping with keys such as `model`, `data`, `training`.")
     return content

@@ -22,7 +22,7 @@ from PIL import Image
 from test_report import write_run
 
 from gatebench import foreign, recipe, trained
-from gatebench.cli.console import Terminal, most_threads
+from gatebench.cli.console import Terminal, most_threads, streams
 from gatebench.data.catalogue import data_root
 from gatebench.data.settings import Data
 from gatebench.errors import GatebenchError, UsageError, needs_memory
@@ -342,15 +342,10 @@ def sparse(path):
 
 def listening(path):
     """A socket, whose path may be longer than sockets allow."""
-    with socket.socket(socket.AF_UNIX) as each, contextlib.chdir(path.parent) if hasattr(contextlib, "chdir") else _in(path.parent):
-        each.bind(path.name)
-
-
-@contextlib.contextmanager
-def _in(folder):
     before = os.getcwd()
-    os.chdir(folder)
-    yield
+    os.chdir(path.parent)
+    with socket.socket(socket.AF_UNIX) as each:
+        each.bind(path.name)
     os.chdir(before)
 
 
@@ -468,6 +463,17 @@ def test_a_run_with_a_file_that_is_none_is_no_parent_and_is_not_timed(static_run
         folder.headline()
         trained.load_run(folder)
     one_sentence(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("data.json", "pipe"), ("recipe.yaml", "tag"), ("model.safetensors", "words"), ("summary.json", "3 GB")]
+)
+def test_a_parent_with_a_file_that_is_none_is_named(gatebench, static_run, tmp_path, name, kind):
+    parent = copied(static_run, tmp_path / "out")
+    placed(kind, parent / name)
+    command = ["train", "resnet8", *STATIC, "--set", "parents={weights: {config: default}}", "--out", str(parent.parent)]
+    done = gatebench(*command)
+    assert done.returncode in (1, 2) and str(parent / name) in done.stderr and "unexpectedly" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -825,12 +831,21 @@ def test_streams_that_end(command, code, said):
     assert (ended, " ".join(err.split())) == (code, said) or (ended == code and said and said in err and len(err.splitlines()) == 1)
 
 
+def test_characters_that_the_output_cannot_hold_are_replaced(monkeypatch):
+    written = io.BytesIO()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(written if name == "stdout" else io.BytesIO(), encoding="ascii"))
+    with streams():
+        Terminal(markup=False).print("91.2 \N{PLUS-MINUS SIGN} 0.3 %, 3 \N{MICRO SIGN}s, \N{GREEK SMALL LETTER LAMDA}")
+    assert written.getvalue() == b"91.2 +- 0.3 %, 3 us, ?\n"
+
+
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
-    """Two seeds, whose spread tables show with a character that is not ASCII."""
+    """Two seeds of a recipe whose name is not ASCII."""
     results = tmp_path_factory.mktemp("wide")
     for seed in (0, 1):
-        write_run(results / f"run-{seed}", [{}], seed=seed, accuracy=91.0 + seed, accuracy_high=93.0)
+        write_run(results / f"run-{seed}", [{}], seed=seed, recipe="\u00e9t\u00e9")
     return results
 
 
@@ -848,9 +863,9 @@ def wide(tmp_path_factory):
         ("gatebench pareto RESULTS >&-", {}, 0, "", b""),
         ("gatebench pareto nowhere 2>&-", {}, 2, "", b""),
         ("gatebench pareto RESULTS <&- >&- 2>&-", {}, 0, "", b""),
-        ("gatebench pareto RESULTS", {"PYTHONIOENCODING": "ascii"}, 0, "", b" +- "),
-        ("gatebench pareto RESULTS", {"PYTHONIOENCODING": "ascii:strict"}, 0, "", b" +- "),
-        ("gatebench pareto RESULTS", {"PYTHONIOENCODING": "cp1252"}, 0, "", "\N{PLUS-MINUS SIGN}".encode("cp1252")),
+        ("gatebench pareto RESULTS", {"PYTHONIOENCODING": "ascii"}, 0, "", b"?t?"),
+        ("gatebench pareto RESULTS", {"PYTHONIOENCODING": "ascii:strict"}, 0, "", b"?t?"),
+        ("gatebench pareto RESULTS", {"PYTHONIOENCODING": "cp1252"}, 0, "", b"\xe9t\xe9"),
         ("gatebench pareto RESULTS", {"MPLBACKEND": "nonsense"}, 0, "", b"front"),
         ("gatebench report RESULTS", {"MPLBACKEND": "module://nosuch"}, 0, "", b"written to"),
         ("gatebench pareto RESULTS", {"COLUMNS": "1"}, 0, "", b"front"),
