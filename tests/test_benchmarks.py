@@ -56,6 +56,14 @@ def test_how_far_the_profiler_can_be_trusted(monkeypatch):
         assert "attributed to the inputs" in trust.by_input()
 
 
+@pytest.mark.parametrize("differ", ["inputs", "rounds", "calls", "all alike"])
+def test_intervals_hold_the_truth_in_95_of_100_draws(differ):
+    import intervals
+
+    missed = 100 * (1 - intervals.held(intervals.MIXTURES[differ], (12, 24), draws=100))
+    assert (missed > 0.5).all() and (missed < 12.5).all()  # 5 of an exact interval; each bound fails once in about a hundred times
+
+
 def test_how_complex_images_are(tmp_path):
     import complexity
 

@@ -196,12 +196,12 @@ def test_every_subject_meets_every_input_once_a_round_and_groups_stay_together()
     assert len({tuple(each[:2] for each in turn) for turn in one_by_one}) > 5  # groups in random order, and subjects in a group
 
 
-@pytest.mark.parametrize("shape", [(5, 8), (20, 64), (7, 1)])
-def test_a_mean_latency_s_interval_resamples_rounds_and_inputs_one_by_one(shape):
-    seconds = np.random.default_rng(0).lognormal(-6, 0.3, shape)
-    resampled = statistics.bootstrap(lambda rounds, inputs: np.median(seconds[rounds][:, inputs], axis=0).mean(), *shape)
-    expected = statistics.interval(statistics.per_input(seconds).mean(), resampled)
-    assert vars(statistics.mean_latency(seconds)) == pytest.approx(vars(expected), rel=1e-12)
+@pytest.mark.parametrize("shape", [(5, 1), (1, 8), (1, 1)])
+def test_one_round_or_one_input_has_an_interval(shape):
+    mean = statistics.mean_latency(np.random.default_rng(0).lognormal(-6, 0.3, shape))
+    assert 0 < mean.low <= mean.value <= mean.high
+    if shape[0] == 1 and shape[1] == 1:
+        assert mean.low == pytest.approx(mean.high)  # nothing is known of what would change it
 
 
 def test_a_subject_is_not_run_where_it_has_nothing_to_do():

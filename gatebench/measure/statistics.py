@@ -1,9 +1,10 @@
 """Statistics of measured times, with 95 % intervals.
 
-Shapes: R rounds, N inputs; times are seconds [R, N]. They differ between inputs (a gate at work) and between rounds (noise of the
-machine, shared by everything in a round). Intervals therefore resample both: a two-way bootstrap (Owen 2007, "The pigeonhole
-bootstrap", arXiv 0712.1111), which is conservative for noise of single calls. With fewer than about twenty rounds the intervals are
-somewhat too narrow for noise between rounds.
+Shapes: R rounds, N inputs, B resamples; times are seconds [R, N]. They differ between inputs (a gate at work), between rounds (the
+machine, which slows all inputs of a round alike) and from call to call. The typical time of an input is its median over rounds, which
+holds what is left of the noise of its calls. So resampling the inputs gives the variance of inputs and calls, and only what the machine
+does to all inputs is added to it. Resampling inputs and rounds together would count the calls three times (Owen 2007, "The pigeonhole
+bootstrap", arXiv 0712.1111). Few inputs or rounds widen an interval as Student's t does.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 
 RESAMPLES = 1000
 _PARTS = 50
-"""In which resamples are computed: at once they are large, one by one they are slow."""
+"""In which medians of resampled rounds are computed: at once they are large, one by one they are slow."""
 NO_SAVING = 0.01
 """A smaller share of MACs saved counts as no saving."""
 FEWEST_INPUTS = {90: 64, 99: 662}
@@ -53,36 +54,65 @@ def per_input(seconds: np.ndarray) -> np.ndarray:
     return np.median(seconds, axis=0)
 
 
-def bootstrap(statistic: Callable[[np.ndarray, np.ndarray], np.ndarray], rounds: int, inputs: int, seed: int = 0) -> np.ndarray:
-    """`statistic(round numbers [R], input numbers [N])` for resampled rounds and inputs: [RESAMPLES, ...]."""
-    return np.array([statistic(*drawn) for drawn in _draws(rounds, inputs, seed)])
-
-
-def _draws(rounds: int, inputs: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Round numbers [R] and input numbers [N] of each resample."""
-    draw = np.random.default_rng(seed)
-    return [(draw.integers(0, rounds, rounds), draw.integers(0, inputs, inputs)) for _ in range(RESAMPLES)]
-
-
 def interval(value: float, resampled: np.ndarray) -> Estimate:
     """The value with the middle 95 % of the resampled values."""
     low, high = np.quantile(resampled, (0.025, 0.975))
     return Estimate(float(value), float(low), float(high))
 
 
+@dataclass(frozen=True)
+class Resamples:
+    """What chance might have made of the inputs and of the machine."""
+
+    inputs: np.ndarray
+    """Numbers of resampled inputs, [B, N]."""
+    machine: np.ndarray
+    """What the machine might have multiplied every time by, [B]."""
+    calls: float
+    """Variance of the mean over inputs of the logarithm that is due to single calls."""
+
+    def interval(self, value: float, resampled: np.ndarray) -> Estimate:
+        """The value with its interval, from the same statistic of the resamples [B]."""
+        count = self.inputs.shape[1]
+        return interval(value, value + _student(count) * np.sqrt(count / max(1, count - 1)) * (resampled - value))
+
+
+def resample(seconds: np.ndarray) -> Resamples:
+    """Of times, or ratios of times within a round."""
+    (rounds, inputs), draw = seconds.shape, np.random.default_rng(0)
+    drawn, chosen = draw.integers(0, rounds, (RESAMPLES, rounds)), draw.integers(0, inputs, (RESAMPLES, inputs))
+    with np.errstate(divide="ignore"):
+        logs = np.log(seconds[:, (seconds > 0).all(0)])  # an input that has nothing to do takes 0 seconds in every round
+    if not logs.size:
+        return Resamples(chosen, np.ones(RESAMPLES), 0.0)
+    typical = np.median(logs, axis=0)
+    change = np.concatenate([np.median(logs[some], axis=1) for some in np.array_split(drawn, _PARTS)]) - typical
+    shared = change.mean(1)
+    calls = float((change - shared[:, None]).var(0).mean() / max(1, len(typical) - 1))
+    variance = shared.var()
+    share = max(0.0, 1 - calls / variance) if variance else 0.0
+    return Resamples(chosen, np.exp(np.sqrt(share) * _student(rounds) * (shared - shared.mean())), calls)
+
+
+def _student(count: int) -> float:
+    """By how much Student's 95 % interval of so many values is wider than that of a normal distribution."""
+    from scipy.stats import t  # takes its time
+
+    return float(t.ppf(0.975, count - 1) / 1.96) if count > 1 else 1.0
+
+
 def mean_latency(seconds: np.ndarray) -> Estimate:
     """Mean over inputs of their typical time, in seconds."""
-    rounds, inputs = map(np.array, zip(*_draws(*seconds.shape), strict=True))
-    medians = np.concatenate([np.median(seconds[some], axis=1) for some in np.array_split(rounds, _PARTS)])
-    return interval(per_input(seconds).mean(), np.take_along_axis(medians, inputs, 1).mean(1))
+    typical, chance = per_input(seconds), resample(seconds)
+    return chance.interval(typical.mean(), typical[chance.inputs].mean(1) * chance.machine)
 
 
 def percentile(seconds: np.ndarray, rank: int) -> Estimate | None:
     """A percentile over inputs of their typical time, in seconds; None where there are too few inputs."""
     if seconds.shape[1] < FEWEST_INPUTS.get(rank, 1):
         return None
-    resampled = bootstrap(lambda rounds, inputs: np.percentile(np.median(seconds[rounds][:, inputs], axis=0), rank), *seconds.shape)
-    return interval(np.percentile(per_input(seconds), rank), resampled)
+    typical, chance = per_input(seconds), resample(seconds)
+    return chance.interval(np.percentile(typical, rank), np.percentile(typical[chance.inputs], rank, axis=1) * chance.machine)
 
 
 def speedup(slow: np.ndarray, fast: np.ndarray) -> Estimate:
@@ -91,8 +121,8 @@ def speedup(slow: np.ndarray, fast: np.ndarray) -> Estimate:
     An input's ratio is the median over rounds of the ratio within a round, whose two times are taken in turns that follow each other, so
     that slow changes of the machine cancel. Weighted with the input's own time, the ratios average to that of the totals.
     """
-    ratio = _total_ratio(slow, fast)
-    return interval(ratio(*_all(slow)), bootstrap(ratio, *slow.shape))
+    ratio, chance = _total_ratio(slow, fast), resample(slow / fast)
+    return chance.interval(ratio(_all(slow)), ratio(chance.inputs) * chance.machine)
 
 
 def realised(slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_macs: np.ndarray) -> Estimate | None:
@@ -103,46 +133,39 @@ def realised(slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_mac
     """
     ratio = _total_ratio(slow, fast)
 
-    def savings(rounds, inputs):
-        return 1 - 1 / ratio(rounds, inputs), 1 - fast_macs[inputs].sum() / slow_macs[inputs].sum()
+    def saved_macs(inputs):
+        return 1 - fast_macs[inputs].sum(-1) / slow_macs[inputs].sum(-1)
 
-    if not slow_macs.sum() or 1 - fast_macs.sum() / slow_macs.sum() < NO_SAVING:
+    if not slow_macs.sum() or saved_macs(_all(slow)) < NO_SAVING:
         return None
-    in_time, in_macs = savings(*_all(slow))
-    resampled = bootstrap(savings, *slow.shape)
-    return interval(in_time / in_macs, resampled[:, 0] / resampled[:, 1]) if (resampled[:, 1] > 0).all() else None
+    chance = resample(slow / fast)
+    resampled = saved_macs(chance.inputs)
+    if not (resampled > 0).all():
+        return None
+    in_time = 1 - 1 / (ratio(chance.inputs) * chance.machine)
+    return chance.interval((1 - 1 / ratio(_all(slow))) / saved_macs(_all(slow)), in_time / resampled)
 
 
 def half_width_parts(slow: np.ndarray, fast: np.ndarray) -> tuple[float, float, float]:
-    """The squared relative half-width of the speed-up's interval in three parts: choice of inputs, rounds (the machine), single calls.
-
-    Resampling inputs alone, or rounds alone, holds the variance of single calls once; resampling both holds it three times (Owen 2007,
-    see above). So that variance is what both together have over the sum of the two.
-    """
-    ratio = _total_ratio(slow, fast)
-    rounds, inputs = _all(slow)
-    value = ratio(rounds, inputs)
-    by_inputs = interval(value, bootstrap(lambda _, sample: ratio(rounds, sample), *slow.shape)).half_width ** 2
-    by_rounds = interval(value, bootstrap(lambda sample, _: ratio(sample, inputs), *slow.shape)).half_width ** 2
-    calls = max(0.0, speedup(slow, fast).half_width ** 2 - by_inputs - by_rounds)
-    return max(0.0, by_inputs - calls), max(0.0, by_rounds - calls), 3 * calls
+    """The squared relative half-width of the speed-up's interval in three parts: choice of inputs, rounds (the machine), single calls."""
+    ratio, chance = _total_ratio(slow, fast), resample(slow / fast)
+    of_inputs = chance.interval(ratio(_all(slow)), ratio(chance.inputs)).half_width ** 2
+    of_rounds = interval(1.0, chance.machine).half_width ** 2
+    of_calls = min(of_inputs, 1.96**2 * chance.calls)
+    return of_inputs - of_calls, of_rounds, of_calls
 
 
-def _total_ratio(slow: np.ndarray, fast: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
-    """The speed-up as a function of the numbers of the rounds and inputs it is computed on."""
+def _total_ratio(slow: np.ndarray, fast: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The speed-up as a function of the numbers of the inputs that it is computed on, [..., N]."""
     with np.errstate(divide="ignore"):  # `slow` may be 0, as a sum of parts of which an input runs none
-        logs = np.log(slow / fast)
-
-    def ratio(rounds, inputs):
-        weights = np.median(fast[rounds][:, inputs], axis=0)
-        return float(np.average(np.exp(np.median(logs[rounds][:, inputs], axis=0)), weights=weights))
-
-    return ratio
+        ratios = np.exp(np.median(np.log(slow / fast), axis=0))
+    weights = per_input(fast)
+    return lambda inputs: (ratios * weights)[inputs].sum(-1) / weights[inputs].sum(-1)
 
 
-def _all(seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of all rounds and of all inputs."""
-    return tuple(np.arange(size) for size in seconds.shape)
+def _all(seconds: np.ndarray) -> np.ndarray:
+    """The numbers of all inputs."""
+    return np.arange(seconds.shape[1])
 
 
 @dataclass(frozen=True)
