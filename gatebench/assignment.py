@@ -17,7 +17,8 @@ from .pool import Pool
 from .pool import digest as pool_digest
 from .recipe import read
 from .runs import RunFolder, choose_folder
-from .trained import WEIGHTS, file_digest
+from .tensor_files import file_digest
+from .trained import WEIGHTS
 from .training.view import View
 from .untrained import check
 

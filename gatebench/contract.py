@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .errors import first_line
+from .weights import load_into
 
 if TYPE_CHECKING:
     from .losses import Batch
@@ -285,10 +285,11 @@ class GatedModel(nn.Module):
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights by name before training; here all of them. Raises ValueError naming what does not fit."""
-        try:
-            self.load_state_dict(state)
-        except (RuntimeError, TypeError, AttributeError) as error:
-            raise ValueError(mismatch(self, state, error)) from error
+        load_into(self)(state)
+
+    def first_weights(self) -> Mapping[str, Tensor]:
+        """The tensors that `start_from` looks for, by the names that it knows them by."""
+        return self.state_dict()
 
     def learn(self, train: Iterable["Batch"]) -> None:
         """Called once before training, for whatever is learned without gradients, such as neighbours.
@@ -298,15 +299,3 @@ class GatedModel(nn.Module):
 
     def begin_epoch(self, progress: float) -> None:
         """Called before every epoch with the share of training already done, for whatever a method anneals."""
-
-
-def mismatch(model: nn.Module, state: object, error: Exception) -> str:
-    """The first tensor of a state that does not fit the model."""
-    if not isinstance(state, Mapping):
-        return first_line(error)
-    for name, tensor in model.state_dict().items():
-        if name not in state:
-            return f"they have no {name}"
-        if getattr(state[name], "shape", None) != tensor.shape:
-            return f"{name} is {list(getattr(state[name], 'shape', []))}, wanted is {list(tensor.shape)}"
-    return f"they have {next(iter(state.keys() - model.state_dict().keys()), first_line(error))} too"

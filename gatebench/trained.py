@@ -1,26 +1,25 @@
 """Networks of runs: built from a recipe, and loaded back from a run folder."""
 
-import functools
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 from torch import nn
 
-from .contract import GatedModel, Prepare, mismatch
-from .errors import GatebenchError, UsageError, first_line, needs_memory
-from .foreign import Missing, Unreadable, read_bytes, size_of
+from .contract import GatedModel, Prepare
+from .errors import GatebenchError, UsageError, first_line
 from .models import registry
 from .recipe import Recipe, read
 from .runs import RunFolder
+from .tensor_files import read_weights
 from .training.loop import check_freeze
+from .weights import Unusable, load_into, take
 
 LARGEST_SIDE = 16_384
 """Channels, rows or columns of an input."""
@@ -34,6 +33,7 @@ DESCRIBED = {
 """What of data.json a network is built with."""
 WEIGHTS = "weights"
 """The role of the parent whose weights a run starts from; others are contained in it, or teach it."""
+BELONGING = "Name the weights that belong to it"
 
 
 def create(recipe: Recipe, described: Mapping | None = None, parents: Mapping[str, nn.Module] | None = None) -> GatedModel:
@@ -116,55 +116,46 @@ def contained(folder: RunFolder) -> dict[str, RunFolder]:
 
 
 def fill(model: nn.Module, path: Path, mend: str) -> None:
-    """Give a model the weights of a .safetensors file, or of a torch file with a state_dict.
+    """Give a model the weights that were written for it, `write_weights`.
 
     Raises UsageError where there is no such file, GatebenchError where they are not the model's; `mend` says what to do then.
     """
     state, prepare = read_weights(path)
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise GatebenchError(f"{path} holds the weights of another network: {mismatch(model, state, error)}. {mend}.") from None
-    if prepare and isinstance(model, GatedModel):
-        model.prepare = _prepare(path, prepare)
+    with _naming(path, mend):
+        load_into(model)(state)
+    _keep_preparation(model, path, prepare)
 
 
-def start_from(model: GatedModel, path: Path) -> None:
-    """Let a model start from the weights of a file, such as a library's pretrained ones. Raises as `fill`."""
+def fill_from(model: nn.Module, path: Path) -> list[str]:
+    """Give a model weights as people save them. Returns what of the file was taken, left out and converted. Raises as `fill`."""
+    content, prepare = read_weights(path)
+    with _naming(path, BELONGING):
+        said = take(content, model.state_dict(), load_into(model))
+    _keep_preparation(model, path, prepare)
+    return [f"{path.name}: {sentence}" for sentence in said]
+
+
+def start_from(model: GatedModel, path: Path) -> list[str]:
+    """Let a model start from the weights of a file, such as a library's pretrained ones. Returns and raises as `fill_from`."""
+    content = read_weights(path)[0]
+    with _naming(path, BELONGING):
+        return [f"{path.name}: {sentence}" for sentence in take(content, model.first_weights(), model.start_from)]
+
+
+@contextlib.contextmanager
+def _naming(path: Path, mend: str) -> Iterator[None]:
+    """Make of what weights raise that do not fit a GatebenchError that names the file."""
     try:
-        model.start_from(read_weights(path)[0])
+        yield
+    except Unusable as error:
+        raise GatebenchError(f"The weights in {path} cannot be taken: {error}.") from None
     except ValueError as error:
-        raise GatebenchError(f"{path} holds the weights of another network: {error}. Name the weights that belong to it.") from None
+        raise GatebenchError(f"{path} holds the weights of another network: {error}. {mend}.") from None
 
 
-def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], str | None]:
-    """The tensors of a .safetensors or torch file by name, and the preparation that was kept with them. Raises as `fill`."""
-    try:
-        size_of(path)
-        with needs_memory(f"the weights in {path}", "Give smaller ones, or end other programs"):
-            if path.suffix == ".safetensors":
-                with safe_open(path, "pt") as stream:
-                    tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-                    return tensors, (stream.metadata() or {}).get("prepare")
-            return torch.load(path, map_location="cpu", weights_only=True), None
-    except Missing:
-        raise UsageError(f"There are no weights at {path}.") from None
-    except Unreadable as error:
-        raise GatebenchError(f"The weights at {path} cannot be read: {error}. Name a file of weights.") from None
-    except GatebenchError:
-        raise
-    except Exception as error:  # whatever safetensors, zipfile and pickle make of a file that is none of theirs
-        wanted = "Give .safetensors, or what torch.save(model.state_dict(), ...) writes"
-        raise GatebenchError(f"{path} is not a file of weights that can be read ({type(error).__name__}). {wanted}.") from None
-
-
-@functools.cache
-def file_digest(path: Path) -> str:
-    """Eight hexadecimal digits of a file's SHA-256. Raises UsageError where there is none."""
-    try:
-        return hashlib.sha256(read_bytes(path, size_of(path))).hexdigest()[:8]
-    except Unreadable as error:
-        raise UsageError(f"Cannot read the weights at {path}: {error}. Name a file of weights.") from None
+def _keep_preparation(model: nn.Module, path: Path, text: str | None) -> None:
+    if text and isinstance(model, GatedModel):
+        model.prepare = _prepare(path, text)
 
 
 def _prepare(path: Path, text: str) -> Prepare:

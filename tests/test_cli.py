@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -37,13 +38,18 @@ def test_names_are_listed_in_a_moment(kind):
     assert modules == {"pydantic"} and seconds < 1.5
 
 
+def test_version_and_short_help(gatebench):
+    assert gatebench("--version").stdout == f"gatebench {version('gatebench')}\n"
+    assert gatebench("train", "-h").stdout == gatebench("train", "--help").stdout
+
+
 def test_data_sets_are_listed_without_torch():
     assert "torch" not in imported("list", "datasets")[0]
 
 
 def test_list(gatebench):
     models, recipes, datasets = (gatebench("list", kind).stdout for kind in ("models", "recipes", "datasets"))
-    assert "resnet20" in models and "cosinegate" in models
+    assert "resnet8 ... resnet110" in models and "cosinegate" in models and "lag-vgg11, lag-vgg13" in models
     assert "aggressive" in recipes and "2512.22206" in recipes
     assert "cifar10" in datasets and "shapes" in datasets
 

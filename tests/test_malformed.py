@@ -30,6 +30,7 @@ from gatebench.foreign import Unreadable, from_json, from_yaml
 from gatebench.models import registry
 from gatebench.report.results import read_runs
 from gatebench.runs import RunFolder, choose_folder
+from gatebench.tensor_files import file_digest, read_weights
 
 SECONDS, GIGABYTE = 5, 1 << 30
 
@@ -525,7 +526,7 @@ def test_a_folder_whose_machine_is_not_known_is_gone_on_with_or_named(tmp_path, 
 @pytest.mark.parametrize("ending", [".safetensors", ".pt"])
 def test_weights_that_are_none(tmp_path, ending, kind):
     path = placed(kind, tmp_path / f"weights{ending}")
-    for read in (trained.read_weights, trained.file_digest) if kind in NO_FILES and kind != "3 GB" else (trained.read_weights,):
+    for read in (read_weights, file_digest) if kind in NO_FILES and kind != "3 GB" else (read_weights,):
         with pytest.raises(GatebenchError, match="weights") as refused:
             read(path)
         one_sentence(refused.value)
@@ -787,7 +788,7 @@ def test_what_memory_was_wanted_for_is_named(gatebench, tmp_path, monkeypatch, f
 
     reading._read.cache_clear(), reading._original.cache_clear(), reading._describe.cache_clear()
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "w.pt").write_bytes(b"")
+    (tmp_path / "w.pt").write_bytes(b"weights")
     monkeypatch.setattr(fails, out_of_memory)
     assert f"There is not enough memory {said}" in gatebench.refused("train", "resnet8", *STATIC, *arguments, "--out", "o", code=1)
 

@@ -168,7 +168,7 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_trained(tmp_path
     (tmp_path / "experts").mkdir()
     (tmp_path / "other.pt").rename(tmp_path / "experts" / "squeezenet1_1.safetensors")
     other = recipe("router", "small", changes, parents={**child.content()["parents"], "large": expert})
-    with pytest.raises(GatebenchError, match=r"experts/squeezenet1_1.safetensors is not a file of weights that can be read"):
+    with pytest.raises(GatebenchError, match=r"experts/squeezenet1_1.safetensors holds the weights of another network"):
         done(jobs_of(other, tmp_path), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -8,6 +8,8 @@ from ..errors import GatebenchError
 from .console import DataDir, handle_errors, one_of, stdout
 
 KINDS = ("models", "recipes", "datasets")
+MOST_NAMED = 4
+"""Models with the same recipes, such as depths of one network; of more the first and the last are shown."""
 
 
 @handle_errors
@@ -40,14 +42,18 @@ def list_(kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="Wha
         for family, name in recipes.available():
             table.add_row(family, name, recipes.source(family, name))
     else:
-        for heading in ("model", "default recipe", "all recipes"):
+        for heading in ("models", "default recipe", "all recipes"):
             table.add_column(heading)
+        families: dict[tuple[str, str, str], list[str]] = {}
         for name in registry.list_models():
             try:
                 registered = registry.entry(name)
             except GatebenchError:  # a package whose network does not load hides no other
-                table.add_row(name, "-", "does not load")
+                families[name, "-", "does not load"] = [name]
                 continue
             own = [recipe for _, recipe in recipes.available(registered.recipes)]
-            table.add_row(name, registered.default if own else "-", ", ".join(own) or "none")
+            family = registered.recipes, registered.default if own else "-", ", ".join(own) or "none"
+            families.setdefault(family, []).append(name)
+        for (_, default, own), names in families.items():
+            table.add_row(f"{names[0]} ... {names[-1]}" if len(names) > MOST_NAMED else ", ".join(names), default, own)
     stdout.print(table)

@@ -45,6 +45,10 @@ class Chooser(nn.Module):
         self.chosen.copy_(torch.tensor(policy, dtype=torch.float32))
         _settle(self)
 
+    def first_weights(self) -> Mapping[str, Tensor]:
+        """The tensors that `start_from` looks for, by the names that it knows them by; none where it has none."""
+        return {}
+
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Take its first weights out of pretrained ones. Raises ValueError naming what does not fit, UsageError where it has none."""
         raise UsageError(f"A router by {self.name} starts from no weights. Leave --weights out.")

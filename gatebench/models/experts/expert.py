@@ -41,6 +41,9 @@ class Expert(GatedModel):
         answer = self.network(x)
         return getattr(answer, "logits", answer)  # Inception and GoogLeNet train further classifiers
 
+    def first_weights(self) -> Mapping[str, Tensor]:
+        return self.network.state_dict()
+
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights by the library's names, or by this class's.
 

@@ -35,6 +35,10 @@ class Pooled(Decider):
         if channels != 3:
             self.features[0] = nn.Conv2d(channels, 64, 3, 2)
 
+    def first_weights(self) -> Mapping[str, Tensor]:
+        """The five modules, as torchvision's squeezenet1_1 names them."""
+        return {f"features.{name}": tensor for name, tensor in self.features.state_dict().items()}
+
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Take the five modules out of weights of torchvision's squeezenet1_1. Raises ValueError naming what does not fit."""
         own = self.features.state_dict()

@@ -114,6 +114,9 @@ class BaseRouter(GatedModel):
         """Milliseconds of each expert, where they were given or measured; else its MACs."""
         return self.milliseconds or tuple(float(unit.macs) for unit in self.units)
 
+    def first_weights(self) -> Mapping[str, Tensor]:
+        return self.method.first_weights()
+
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         self.method.start_from(state)
 
