@@ -46,7 +46,6 @@ class Outputs:
         if self.pool.has(part):
             return torch.from_numpy(self.pool.outputs(part, images, run_parent))
         with self.pool.folder.locked(POOL_IS_SHARED):
-            self.pool.folder.remove_leftovers()
             return torch.from_numpy(self.pool.outputs(part, images, run_parent))
 
 

@@ -10,24 +10,29 @@ import errno
 import itertools
 import json
 import os
-import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import IO, Any, BinaryIO
 
+from . import locks
 from .errors import GatebenchError, first_line
 from .foreign import LARGEST_TABLE, Unreadable, fits, from_json, listed, plain, read_table, read_text
 from .row import Row
 from .rows import is_number, read_columns, read_row
 
-try:
-    import fcntl
-except ImportError:  # Windows, where a folder is not locked
-    fcntl = None
-
 LOCK = ".lock"
+BRIEFLY = ", for a moment"
+"""How the lock of one who writes for a moment is signed."""
+MOMENT, POLL = 1.0, 0.05
+"""Seconds after which a wait is said, and between two looks."""
+RESERVED = f"times/*-{'[0-9]' * 8}T{'[0-9]' * 6}Z*.json"
+"""Names of timings; reserved as long as there are no rows beside them."""
+
+
+class Unwritable(GatebenchError):
+    """What the system says against writing a file."""
 
 
 class RunFolder:
@@ -51,10 +56,12 @@ class RunFolder:
     def write(self, name: str, fill: Callable[[BinaryIO], object]) -> None:
         """Write a file through `fill(stream)`: under a temporary name, flushed, then renamed, so that a kill leaves the old one.
 
-        Raises GatebenchError where the disk is full or not writable.
+        What killed processes left of this file is removed. Raises GatebenchError where the disk is full or not writable.
         """
         with self._explained(name):
             self.path.mkdir(parents=True, exist_ok=True)
+            for path in _half_written((self / name).parent, Path(name).name):
+                _remove_abandoned(path)
             with _replacing(self / name) as stream:
                 fill(stream)
 
@@ -67,20 +74,21 @@ class RunFolder:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = "the disk is full" if full else error.strerror or str(error)
             mend = "What was written before is kept; make room or choose another --out" if full else "Choose another --out"
-            raise GatebenchError(f"Cannot write {self / name}: {reason}. {mend}, then run the same command again.") from error
+            raise Unwritable(f"Cannot write {self / name}: {reason}. {mend}, then run the same command again.") from error
 
-    def reserve(self, name: str) -> bool:
-        """Create an empty file, to be written later. Returns False where there is one already, of this process or another.
+    def reserve(self, name: str) -> IO | None:
+        """Create an empty file, to be written later: this process's as long as the stream is open. None where there is one already.
 
         Raises GatebenchError where the disk is full or not writable.
         """
         with self._explained(name):
             (self / name).parent.mkdir(parents=True, exist_ok=True)
             try:
-                open(self / name, "x").close()
+                stream = open(self / name, "x")  # noqa: SIM115 (its lock is held as long as it is open)
             except FileExistsError:
-                return False
-            return True
+                return None
+            locks.take(stream.fileno())
+            return stream
 
     def write_text(self, name: str, text: str) -> None:
         self.write(name, lambda stream: stream.write(text.encode()))
@@ -146,54 +154,83 @@ class RunFolder:
         """Remove what no longer holds; whether there was anything."""
         matches = [path for pattern in patterns for path in self.path.glob(pattern)]
         for path in matches:
-            path.unlink()
+            path.unlink(missing_ok=True)
         return bool(matches)
 
-    def remove_leftovers(self) -> None:
-        """Temporary files of a process that was killed while it wrote."""
-        for path in self.path.glob(".*.writing-*"):
-            path.unlink(missing_ok=True)
+    def tidy(self) -> None:
+        """Remove what killed processes left, unless another process has the folder."""
+        if any(self._leftovers()) and self.holder() is None:
+            with contextlib.suppress(GatebenchError), self.locked(brief=True):
+                pass
+
+    def _leftovers(self) -> Iterator[tuple[Path, Path]]:
+        """Files half written and timings without rows, with the file by which their writer holds them, if it lives."""
+        for folder in (self.path, self / "times"):
+            yield from ((path, path) for path in _half_written(folder))
+        for path in self.path.glob(RESERVED):
+            if not path.with_suffix(".jsonl").exists():
+                yield from ((path.with_suffix(ending), path) for ending in (".csv", ".json"))
 
     @contextlib.contextmanager
-    def locked(self, mend: str = "Wait for it, or train into a folder of its own with --fresh") -> Iterator[None]:
+    def locked(
+        self,
+        mend: str | None = "Wait for it, or train into a folder of its own with --fresh",
+        brief: bool = False,
+        say: Callable[[str], None] = lambda sentence: None,
+    ) -> Iterator[None]:
         """The folder for this process alone, until it is done or ends in any way; an empty folder is removed again.
 
-        Raises GatebenchError naming the process that has it, and what to do: `mend`.
+        What killed processes left in it is removed first. Whoever writes for a moment (`brief`) is waited for; `say` hears of it where it
+        takes longer. Raises GatebenchError naming another process that has it, and what to do: `mend`; without `mend` that is waited for,
+        too. Where there are no locks nothing is held off, and leftovers stay.
         """
-        with self._lock(mend) as stream:
+        with self._lock(mend, say) as stream:
             try:
                 with self._explained(LOCK):
-                    os.ftruncate(stream.fileno(), 0)  # unbuffered: what cannot be written is not tried again when it is closed
-                    holder = f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M:%S on %Y-%m-%d}"
-                    os.write(stream.fileno(), holder.encode())
+                    locks.sign(stream.fileno(), BRIEFLY * brief)
+                for path, held in list(self._leftovers()):
+                    _remove_abandoned(path, held)
                 yield
             finally:
                 with contextlib.suppress(OSError):
                     (self / LOCK).unlink()
                     self.path.rmdir()  # fails where anything was written
 
-    def _lock(self, mend: str) -> TextIO:
+    def _lock(self, mend: str | None, say: Callable[[str], None]) -> IO:
         """The open lock file, which no other process has locked. Raises as `locked`."""
+        before, until = "", time.monotonic() + MOMENT
         while True:
             with self._explained(LOCK):
                 self.path.mkdir(parents=True, exist_ok=True)
                 try:
-                    stream = open(self / LOCK, "a+")  # noqa: SIM115 (its lock is held as long as it is open)
+                    stream = open(self / LOCK, "a+b", buffering=0)  # noqa: SIM115 (its lock is held as long as it is open)
                 except FileNotFoundError:  # the folder was another process's, which has just removed it
                     continue
-            stream.seek(0)
             try:
-                if fcntl:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(stream.fileno()), os.stat(self / LOCK)):
+                taken = locks.take(stream.fileno())
+                if taken is None or (taken and os.path.samestat(os.fstat(stream.fileno()), os.stat(self / LOCK))):
                     return stream
-            except BlockingIOError:
-                with stream:
-                    holder = stream.read().strip() or "another process"
-                raise GatebenchError(f"{self.path} is being written by {holder}. {mend}.") from None
+                if not taken:
+                    with stream:
+                        holder = locks.signed(stream.fileno())
+                    busy = f"{self.path} is being written by {holder or 'another process'}"
+                    if mend is not None and holder == before != "" and not holder.endswith(BRIEFLY):  # read twice: it signs after it locks
+                        raise GatebenchError(f"{busy}. {mend}.")
+                    if until is not None and time.monotonic() > until:
+                        say(f"{busy}; waiting for its end.")
+                        until = None
+                    before = holder
+                    time.sleep(POLL)
             except FileNotFoundError:  # its holder removed it before it was locked
                 pass
             stream.close()
+
+    def holder(self) -> str | None:
+        """Which process writes the folder; None where none does."""
+        with contextlib.suppress(OSError), open(self / LOCK, "r+b", buffering=0) as stream:
+            if locks.take(stream.fileno()) is False:
+                return locks.signed(stream.fileno()) or "another process"
+        return None
 
 
 def _number(text: str) -> int | float | str:
@@ -206,18 +243,46 @@ def _number(text: str) -> int | float | str:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.writing-")
+    stream, temporary = _temporary(path)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+            os.chmod(temporary, 0o644)
+            if os.name == "nt":  # where no file is renamed that is open
+                stream.close()
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _temporary(path: Path) -> tuple[BinaryIO, str]:
+    """A file to become `path`, open and locked, by which others see that its writer lives; and its name."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.writing-")
+    stream = os.fdopen(descriptor, "wb")
+    if locks.take(descriptor) is False or not os.path.lexists(name):  # taken for a dead one's before it was locked
+        stream.close()
+        return _temporary(path)
+    return stream, name
+
+
+def _half_written(folder: Path, name: str = "") -> list[Path]:
+    """Temporary files of `name`, or of all files, in a folder."""
+    try:
+        names = [each for each in os.listdir(folder) if each.startswith(f".{name}.writing-" if name else ".") and ".writing-" in each]
+    except OSError:
+        return []
+    return [folder / each for each in names]
+
+
+def _remove_abandoned(path: Path, held: Path | None = None) -> None:
+    """Remove a file unless a living process holds it, by itself or by the file `held`."""
+    with contextlib.suppress(OSError), open(held or path, "r+b", buffering=0) as stream:
+        if locks.take(stream.fileno()):
+            path.unlink()
 
 
 def folders_in(results: Path, *marks: str) -> tuple[list[RunFolder], list[str]]:

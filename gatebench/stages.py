@@ -41,11 +41,13 @@ def run(jobs: list[Job], place: Place, view: Callable[[str], View]) -> Iterator[
         shown = view(each.title)
         try:
             if needs_work(each, place, shown):
-                with each.folder.locked():
-                    each.folder.remove_leftovers()
-                    train(each, shown)
-                    with needs_memory(f"scoring batches of {EVALUATION_BATCH}", "Make the network or the images smaller"):
-                        evaluate(each, shown)
+                with each.folder.locked(say=shown.say):
+                    if not each.done:  # by another process meanwhile
+                        train(each, shown)
+                        with needs_memory(f"scoring batches of {EVALUATION_BATCH}", "Make the network or the images smaller"):
+                            evaluate(each, shown)
+            else:
+                each.folder.tidy()
         finally:
             shown.end()
         yield job, each.folder
@@ -87,7 +89,8 @@ def train(run: Run, view: View) -> None:
     torch.manual_seed(job.seed)
     model = create(recipe, dataset.describe(), {role: each for role, each in networks.items() if role != WEIGHTS})
     if run.start:
-        start_from(model, run.start)
+        for note in start_from(model, run.start):
+            view.say(note)
     if WEIGHTS in networks:
         own = model.policy
         model.load_state_dict(networks[WEIGHTS].state_dict())

@@ -38,14 +38,12 @@ def complete(job: Job, assigned: Assignment, view: Callable[[str], View]) -> Run
         return assigned.add(job)
     pool, shown = assigned.pool(job), view(f"times of {', '.join(job.parents)}")
     with pool.folder.locked(POOL_IS_SHARED):
-        pool.folder.remove_leftovers()
         times = pool.times(assigned.conditions)  # by another process meanwhile
         if times is None:
             with shown.counting("timed", ROUNDS, "rounds") as done:
                 rows = time(
-                    list(pool.members.values()), [one_by_one(assigned.conditions)], Path(job.data_root), after_round=done,
-                    wait=lambda: shown.say("another timing runs on this machine; waiting for its end"),
-                )  # fmt: skip
+                    list(pool.members.values()), [one_by_one(assigned.conditions)], Path(job.data_root), after_round=done, wait=shown.say
+                )
             if any(row["interrupted"] for row in rows):  # times of a few rounds would decide the numbers of every router
                 raise KeyboardInterrupt
             times = pool.store_times(assigned.conditions, [row["latency_ms"] for row in rows])
@@ -60,12 +58,12 @@ def time(
     after_round: Callable[[int], None] = lambda done: None,
     points: Sequence[Sequence[dict]] = (),
     finishing: Callable[[], AbstractContextManager] = nullcontext,
-    wait: Callable[[], None] = lambda: None,
+    wait: Callable[[str], None] = lambda sentence: None,
 ) -> list[dict]:
     """Time finished runs together, each beside its static twin, while no other timing runs on this machine; writes and returns the rows.
 
     `points` are the rows of each run that are timed besides its headline. `after_round` is called with the number of rounds that are
-    done, `wait` where another timing has to end first; `finishing` as in `profiling.together.Together`. Raises as
+    done, `wait` with a sentence where another process has to end first; `finishing` as in `profiling.together.Together`. Raises as
     `profiling.networks.Loader.enter`.
     """
     from .profiling.networks import Loader
@@ -74,7 +72,7 @@ def time(
     loader = Loader(data_root)
     networks = loader.enter([str(folder.path) for folder in folders])
     networks += [network.at(row) for network, rows in zip(networks, points, strict=False) for row in rows]
-    with alone(wait), Together(networks, None, plans, finishing=finishing) as timings:
+    with alone(wait), Together(networks, None, plans, finishing=finishing, say=wait) as timings:
         for plan in plans:
             timings.run(plan, after_round)
     return timings.rows

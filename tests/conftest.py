@@ -129,7 +129,7 @@ class Fork:
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(
         ["pytest", "torch._dynamo", "gatebench.cli", "gatebench.stages", "gatebench.report.train_table",
-         "gatebench.models.blocks.cosinegate"]
+         "gatebench.models.blocks.cosinegate", "gatebench.profiling.together", "gatebench.report.latency_table"]
     )  # fmt: skip
     """torch._dynamo: torch imports it itself when MACs are counted."""
 

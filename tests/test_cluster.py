@@ -357,7 +357,8 @@ def test_a_worker_that_is_killed_while_it_computes_outputs_costs_one_retry(gateb
 
 @pytest.mark.slow
 @with_ray
-def test_ctrl_c_leaves_nothing_half_written(gatebench_process, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_nothing_half_written(gatebench_process, tmp_path, number, code):
     out, workplace = tmp_path / "out", Path(tempfile.mkdtemp())  # Ray wants a short path
     gatebench_process.environment["TMPDIR"] = str(workplace)
 
@@ -370,9 +371,9 @@ def test_ctrl_c_leaves_nothing_half_written(gatebench_process, tmp_path):
     while not list(out.glob("*/resume.pt")) and time.monotonic() < until:
         time.sleep(0.2)
     assert scratch()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted; the same command (without --fresh) goes on where it was" in said
+    assert process.returncode == code and "interrupted; the same command (without --fresh) goes on where it was" in said
     assert not [path for path in out.glob("*/.*") if path.name != ".lock"] and not list(out.glob("*/summary.json"))
     assert not scratch()
     shutil.rmtree(workplace)

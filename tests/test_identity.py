@@ -288,7 +288,7 @@ def test_a_lock_whose_file_its_holder_removes_meanwhile_is_taken_anew(tmp_path, 
             (tmp_path / ".lock").unlink()
         locking(stream, how)
 
-    monkeypatch.setattr("gatebench.runs.fcntl.flock", flock)
+    monkeypatch.setattr("fcntl.flock", flock)
     with folder.locked():
         assert (tmp_path / ".lock").exists()
         with pytest.raises(GatebenchError, match="is being written"), folder.locked():

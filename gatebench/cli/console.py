@@ -5,9 +5,9 @@ import contextlib
 import errno
 import functools
 import os
-import signal
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -18,6 +18,7 @@ from rich.status import Status
 from rich.text import Text
 
 from ..errors import GatebenchError, UsageError, lacks_memory, nearest, printable
+from . import signals
 
 
 class Lenient:
@@ -87,6 +88,11 @@ def say(sentence: str) -> None:
     stderr.print(" ".join(sentence.splitlines()), style="bold red", highlight=False, soft_wrap=True)
 
 
+def tell(sentence: str) -> None:
+    """What a command has to say while it works, on stderr."""
+    say(f"gatebench: {sentence}")
+
+
 @contextlib.contextmanager
 def streams() -> Iterator[None]:
     """What a process needs of its streams: characters that they cannot hold are replaced, and a reader that is gone ends it.
@@ -123,9 +129,10 @@ def _discard(stream: TextIO | None) -> None:
 
 
 def handle_errors(command):
-    """Errors as one sentence and an exit code: 1 failed, 2 usage, 130 interrupted."""
+    """Errors as one sentence and an exit code: 1 failed, 2 usage, 130 interrupted (143 and 129: by SIGTERM and SIGHUP)."""
 
     @functools.wraps(command)
+    @signals.ending()
     def wrapped(*arguments, **values):
         try:
             return command(*arguments, **values)
@@ -145,7 +152,7 @@ def handle_errors(command):
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             say("gatebench: interrupted.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(signals.exit_code()) from None
         except typer.Exit:
             raise
         except Exception as error:
@@ -161,22 +168,9 @@ def handle_errors(command):
     return wrapped
 
 
-@contextlib.contextmanager
-def finishing() -> Iterator[list]:
+def finishing() -> AbstractContextManager[list]:
     """Work that Ctrl-C does not break off, but a second one does. Gives a list that is not empty once there was one."""
-    interruptions: list[int] = []
-
-    def note(number, frame):
-        if interruptions:
-            raise KeyboardInterrupt
-        interruptions.append(number)
-        say("gatebench: finishing what was measured; Ctrl-C again stops at once.")
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield interruptions
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return signals.held(lambda: say("gatebench: finishing what was measured; Ctrl-C again stops at once."))
 
 
 def whole_numbers(text: str, option: str, least: int, most: int) -> list[int]:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError, needs_memory
-from .console import DataDir, choices, finishing, handle_errors, most_threads, one_of, say, stderr, stdout, whole_numbers
+from . import signals
+from .console import DataDir, choices, finishing, handle_errors, most_threads, one_of, say, stderr, stdout, tell, whole_numbers
 
 
 @handle_errors
@@ -90,9 +91,9 @@ def profile_latency(
         for count in counts
         for size in sizes
     ]
-    timings, interrupted = Together(entered, rival, plans, out, finishing), False
+    timings, interrupted = Together(entered, rival, plans, out, finishing, tell, shown=out is None), False
     try:
-        with alone(lambda: say("gatebench: another timing runs on this machine; waiting for its end.")), timings, output_to_stderr():
+        with alone(tell), timings, output_to_stderr():
             notes = set()
             for plan in plans:
                 memory = needs_memory(f"batches of {plan.batch_size}", "Give a smaller --batch-size, or smaller images")
@@ -112,12 +113,15 @@ def profile_latency(
             typer.echo(json.dumps(timings.rows, indent=2, allow_nan=False))
         else:
             show(stdout, timings.rows)
-    for destination in [] if as_json or not timings.rows else timings.destinations.values():
+    for destination in [] if as_json else timings.written:
         stdout.print(f"written to {destination.rows}", markup=False, highlight=False, soft_wrap=True)
     if interrupted:
-        kept = "what was measured until then is kept" if timings.rows else f"nothing was measured yet: that takes {FEWEST_ROUNDS} rounds"
+        if not timings.rows:
+            kept = f"nothing was measured yet: that takes {FEWEST_ROUNDS} rounds"
+        else:
+            kept = f"what was measured until then is {'kept' if timings.written else 'shown'}"
         say(f"gatebench: interrupted; {kept}.")
-        raise typer.Exit(130)
+        raise typer.Exit(signals.exit_code())
     noisy = [row for row in timings.rows if "repeats_needed" in row]
     if noisy:
         say(f"gatebench: {inconclusive(max(noisy, key=lambda row: row['speedup_high'] - row['speedup_low']), max_seconds)}")

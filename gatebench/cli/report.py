@@ -8,7 +8,7 @@ import typer
 from rich.progress import track
 
 from ..errors import UsageError
-from .console import choices, handle_errors, say, stderr, stdout
+from .console import choices, handle_errors, say, stderr, stdout, tell
 
 
 @handle_errors
@@ -36,7 +36,10 @@ def report(
         raise UsageError(f"In {results} there is no finished run. `gatebench train` makes runs.")
     linked = bool({"html", "md"} & set(kinds))  # the others link no picture of a single run
     drawing = track(runs, "drawing single runs", console=stderr, transient=True)
-    run_pictures, not_drawn = draw_all(drawing, folder) if linked else ({}, [])
+    run_pictures, not_drawn = {}, []
+    if linked:
+        with RunFolder(folder / FOLDER).locked(None, brief=True, say=tell):
+            run_pictures, not_drawn = draw_all(drawing, folder)
     for line in (*left_out, *not_drawn):
         say(f"gatebench: left out: {line}")
     made = compose(runs, run_pictures, [*left_out, *not_drawn])

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from . import training
-from .console import DataDir, finishing, handle_errors, say, stderr, stdout, whole_numbers
+from . import signals, training
+from .console import DataDir, finishing, handle_errors, say, stderr, stdout, tell, whole_numbers
 
 if TYPE_CHECKING:
     from ..measure.conditions import Conditions
@@ -80,7 +80,7 @@ def sweep_lambda(
             _show(_in_order(wanted, made), out, here, f"{model} {prepared.recipes[0].name}", as_json)
     if interrupted:
         say("gatebench: interrupted; the same command (without --fresh) goes on where it was.")
-        raise typer.Exit(130)
+        raise typer.Exit(signals.exit_code())
 
 
 def _numbers(text: str | None) -> list[float]:
@@ -137,7 +137,7 @@ def _timed(runs: list["Run"], prepared: training.Prepared, here: "Conditions") -
     with rounds_bar(stderr, plan) as after_round:
         rows = timing.time(
             [run.folder for run in runs], [plan], prepared.place["data_root"], after_round=after_round, points=points, finishing=finishing,
-            wait=lambda: say("gatebench: another timing runs on this machine; waiting for its end."),
+            wait=tell,
         )  # fmt: skip
     interrupted = any(row.get("interrupted") for row in rows)
     return [read(run.folder, _value(run, prepared), here) for run in runs], interrupted
@@ -175,7 +175,7 @@ def _write(folder: "RunFolder", name: str, lines: str, runs: list["Run"], here: 
     """Write a table's lines, and then its picture, unless one is there that was drawn of the same."""
     from ..sweep import rivals
 
-    folder.remove(f".{name}.*.writing-*")  # of a process that was killed while it wrote
+    folder.tidy()
     beside = rivals.read(folder.path, runs, here)
     picture, written, drawn_of = folder / f"{name}.png", folder / f"{name}.csv", rivals.digest(lines, beside)
     there = os.path.isfile(written) and os.path.isfile(picture)
@@ -184,5 +184,6 @@ def _write(folder: "RunFolder", name: str, lines: str, runs: list["Run"], here: 
     from ..figures import save
     from ..sweep.picture import picture as draw
 
-    folder.write_text(written.name, lines)
-    folder.write(picture.name, lambda stream: save(draw(runs, beside), stream, comment=drawn_of))
+    with folder.locked(None, brief=True, say=tell):
+        folder.write_text(written.name, lines)
+        folder.write(picture.name, lambda stream: save(draw(runs, beside), stream, comment=drawn_of))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import GatebenchError
-from . import training
+from . import signals, training
 from .console import DataDir, handle_errors, say, stderr, stdout, whole_numbers
 
 
@@ -55,7 +55,7 @@ def train(
                 finished[job.key] = folder, folder.headline(), end
     except KeyboardInterrupt:
         say("gatebench: interrupted; the same command (without --fresh) goes on after the last whole epoch.")
-        raise typer.Exit(130) from None
+        raise typer.Exit(signals.exit_code()) from None
     finally:  # whatever happened to a later seed, those that are done are shown
         if finished:
             _show_runs([finished[job.key] for job in jobs if job.key in finished], as_json)

@@ -25,7 +25,7 @@ from ..foreign import Unreadable
 from ..models import registry
 from ..models.backbones.libraries import LIBRARIES, Built, any_network
 from ..runs import RunFolder, folders_in
-from ..trained import fill, load_run
+from ..trained import fill_from, load_run
 from .outside import Make, maker, reason
 
 
@@ -91,7 +91,7 @@ class Loader:
         self.left_out: list[str] = []
         """Runs of a folder that cannot be timed, and why."""
         self.notes: list[str] = []
-        """How files of data were read, where that has to be known."""
+        """How files of data and weights were read, where that has to be known."""
 
     def enter(self, names: list[str], weights: Path | None = None) -> list[Network]:
         """All networks that the names stand for, runs first; `weights` is a file for the one that is no run.
@@ -144,6 +144,8 @@ class Loader:
 
     def _run(self, folder: RunFolder) -> Network:
         if not folder.finished:
+            if holder := folder.holder():
+                raise GatebenchError(f"{folder.path} is being written by {holder}, and has not finished. Wait for it, then time it.")
             raise UsageError(f"{folder.path} is a run that has not finished. Give the command that trains it again, and it goes on.")
         row = folder.headline()
         model, own_recipe, description = load_run(folder)
@@ -185,7 +187,7 @@ class Loader:
                 f" model.{close}"
             )
         if weights:
-            fill(network.model, weights, "Name the weights that belong to it")
+            self.notes += fill_from(network.model, weights)
         elif name in registry.list_models() and isinstance(network.model, GatedModel) and network.model.units:
             network.label += " (untrained)"
         return network

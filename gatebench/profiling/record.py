@@ -6,10 +6,11 @@ A command writes one such set for each network, once, under a name that no other
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -28,10 +29,12 @@ LONGEST_NAME = 80
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a network's times go: a folder, and the name of the files in it without their ending. The name is reserved."""
+    """Where a network's times go: a folder, and the name of the files in it without their ending."""
 
     folder: RunFolder
     name: str
+    reserved: IO
+    """By which the name is this process's."""
 
     @property
     def rows(self) -> Path:
@@ -40,6 +43,7 @@ class Destination:
 
     def release(self) -> None:
         """Give the name back, where nothing was measured."""
+        self.reserved.close()
         (self.folder / f"{self.name}.json").unlink(missing_ok=True)
 
 
@@ -55,25 +59,16 @@ def folders(networks: list[Network], out: Path | None) -> list[RunFolder | None]
     return [RunFolder(out / name) if out else network.folder for network, name in zip(networks, names, strict=True)]
 
 
-def reserve(folder: RunFolder, machine: str, started: datetime) -> Destination:
+def reserve(folder: RunFolder, machine: str, started: datetime, say: Callable[[str], None]) -> Destination:
     """A name in times/ that no other timing has: MACHINE-STARTED, with -2, -3 ... where that is taken.
 
-    What earlier timings of this machine left unfinished is removed. Raises GatebenchError where the folder is not writable.
+    Another process that writes to the folder for a moment is waited for, and said. Raises GatebenchError where the folder is not writable,
+    or another process writes to it for longer.
     """
-    own = slug(machine).lower()[:LONGEST_NAME]
-    name = f"{own}-{started:%Y%m%dT%H%M%SZ}"
-    _remove_unfinished(folder / "times", own, name)
-    stem = f"times/{name}"
+    stem = f"times/{slug(machine).lower()[:LONGEST_NAME]}-{started:%Y%m%dT%H%M%SZ}"
     names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    return Destination(folder, next(name for name in names if folder.reserve(f"{name}.json")))
-
-
-def _remove_unfinished(times: Path, machine: str, new: str) -> None:
-    """Remove what timings of a machine left that were killed: files without rows, but for those whose names begin with `new`."""
-    named = f"{machine}-{'[0-9]' * 8}T*"
-    for path in (*times.glob(f".{named}.writing-*"), *times.glob(named)):
-        if not path.with_suffix(".jsonl").exists() and not path.name.lstrip(".").startswith(new):
-            path.unlink(missing_ok=True)
+    with folder.locked("Wait for it, then time it", brief=True, say=say):
+        return next(Destination(folder, name, held) for name in names if (held := folder.reserve(f"{name}.json")))
 
 
 def rows(session: Session, index: int) -> list[dict]:
@@ -99,14 +94,19 @@ def rows(session: Session, index: int) -> list[dict]:
     return [row.model_dump(exclude_none=True) for row in checked]
 
 
-def write(sessions: Sequence[Session], index: int, destination: Destination) -> None:
-    """Write one network's times of all sessions of a command. Raises GatebenchError where the disk is full or not writable."""
+def write(sessions: Sequence[Session], index: int, destination: Destination, say: Callable[[str], None]) -> None:
+    """Write one network's times of all sessions of a command, once no other process writes to the folder; `say` hears which one does.
+
+    Raises GatebenchError where the disk is full or not writable.
+    """
     folder, name = destination.folder, destination.name
-    times = pd.concat([_raw_times(session, index) for session in sessions])
-    folder.write_text(f"{name}.csv", times.to_csv(index=False, float_format="%.9g"))
-    folder.write_json(f"{name}.json", {"sessions": [_conditions(session, index) for session in sessions]})
+    times = pd.concat([_raw_times(session, index) for session in sessions]).to_csv(index=False, float_format="%.9g")
     lines = [json.dumps(row, allow_nan=False) + "\n" for session in sessions for row in rows(session, index)]
-    folder.write_text(f"{name}.jsonl", "".join(lines))
+    with folder.locked(None, brief=True, say=say):
+        destination.reserved.close()
+        folder.write_text(f"{name}.csv", times)
+        folder.write_json(f"{name}.json", {"sessions": [_conditions(session, index) for session in sessions]})
+        folder.write_text(f"{name}.jsonl", "".join(lines))
 
 
 def _raw_times(session: Session, index: int) -> pd.DataFrame:

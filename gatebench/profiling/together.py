@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 
+from ..errors import GatebenchError
 from ..measure.machine import describe
+from ..runs import RunFolder, Unwritable
 from . import record, session
 from .networks import Network
 
@@ -20,24 +22,45 @@ class Together:
         plans: Sequence[session.Plan],
         out: Path | None = None,
         finishing: Callable[[], AbstractContextManager] = nullcontext,
+        say: Callable[[str], None] = lambda sentence: None,
+        shown: bool = False,
     ):
         """`out`: where to write instead of the runs' own folders. What is measured is gathered and written inside `finishing`, which may
-        hold off Ctrl-C and give a list of such. Raises as `session.calls` and `record.folders`."""
+        hold off Ctrl-C and give a list of such. `say` hears which folder another process is writing. Where times are `shown`, a run whose
+        folder cannot be written is timed all the same, and said. Raises as `session.calls` and `record.folders`."""
         for plan in plans:
             session.calls(networks, plan)
         self.networks, self.rival, self.plans = networks, rival, plans
         self.folders = record.folders(networks, out)
         self.finishing, self.started, self.interrupted = finishing, datetime.now(timezone.utc), False
+        self.say, self.shown = say, shown
+        self.written: list[record.Destination] = []
         self.sessions: list[session.Session] = []
         self.rows: list[dict] = []
         self.destinations: dict[int, record.Destination] = {}
 
     def __enter__(self) -> "Together":
         machine = describe(self.plans[0].device)["name"]
-        for index, folder in enumerate(self.folders):
-            if folder:
-                self.destinations[index] = record.reserve(folder, machine, self.started)
+        try:
+            for index, folder in enumerate(self.folders):
+                if folder:
+                    self._reserve(index, folder, machine)
+        except BaseException:
+            self._release()
+            raise
         return self
+
+    def _reserve(self, index: int, folder: RunFolder, machine: str) -> None:
+        try:
+            self.destinations[index] = record.reserve(folder, machine, self.started, self.say)
+        except Unwritable as error:
+            if not self.shown:
+                raise
+            self.say(f"the times of {self.networks[index].label} will be shown, but not kept. {error}")
+
+    def _release(self) -> None:
+        for destination in self.destinations.values():
+            destination.release()
 
     def run(self, plan: session.Plan, after_round: Callable[[int], None] = lambda done: None) -> session.Session:
         """Time all networks under a plan; its rows are then in `rows`."""
@@ -49,9 +72,16 @@ class Together:
         return measured
 
     def __exit__(self, *error) -> None:
+        if not self.rows:
+            self._release()
+            return
+        unwritten: list[GatebenchError] = []
         with self.finishing():
             for index, destination in self.destinations.items():
-                if self.rows:
-                    record.write(self.sessions, index, destination)
-                else:
-                    destination.release()
+                try:
+                    record.write(self.sessions, index, destination, self.say)
+                    self.written.append(destination)
+                except GatebenchError as each:  # the others' are written
+                    unwritten.append(each)
+        if unwritten:
+            raise unwritten[0]

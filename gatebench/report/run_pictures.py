@@ -6,6 +6,7 @@ draws. Nothing a table holds can break the report: what cannot be drawn is left 
 
 import inspect
 import io
+import math
 import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -68,8 +69,16 @@ def _fresh(run: Run, pictures: list[Path]) -> bool:
     own = [Path(inspect.getfile(registry.imported(entry.pictures)))] if entry and entry.pictures else []
     code = [Path(__file__), Path(run_figures.__file__), Path(figures.__file__), *own]
     folder = run.folder.path
-    newest = max(path.lstat().st_mtime for path in (folder, *folder.iterdir(), *(folder / "times").glob("*"), *code))
+    newest = max(map(_changed, (folder, *folder.iterdir(), *(folder / "times").glob("*"), *code)))
     return all(picture.stat().st_mtime > newest for picture in pictures)
+
+
+def _changed(path: Path) -> float:
+    """When a file was; infinity for one that is gone meanwhile: a process writes there."""
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _pictures(run: Run) -> Iterator[tuple[str, Figure]]:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def joined(address: str | None, jobs: Iterable[Job]) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    jobs = list(jobs)
+    jobs, ended_by = list(jobs), signal.getsignal(signal.SIGTERM)
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     with contextlib.redirect_stdout(sys.stderr):  # on which Ray prints what it has to say
         try:
@@ -51,6 +52,8 @@ def joined(address: str | None, jobs: Iterable[Job]) -> Iterator[None]:
                 cores = max(default_threads(), *(job.threads for job in jobs))
                 here = {"num_cpus": cores, "num_gpus": torch.cuda.device_count(), "object_store_memory": OBJECTS}
                 ray.init(address="local", include_dashboard=False, **here, **quiet)
+            with contextlib.suppress(ValueError, TypeError):  # not the main thread, or not Python's
+                signal.signal(signal.SIGTERM, ended_by)  # for which Ray sets what exits at once
             for job in jobs:
                 _check_machines(job)
             yield

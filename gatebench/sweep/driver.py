@@ -100,6 +100,7 @@ class Driver:
         if job.key not in self.shown:
             self.shown[job.key] = self.view(self._title(job.key))
             if not needs_work(run, self.place, self.shown[job.key]):
+                run.folder.tidy()
                 return self._finish(job, run)
         pool = pool_of(run.inside, run.job, self.place.out).folder.path.name
         if all(each.pool != pool for each in self.sent.values()):
@@ -122,11 +123,9 @@ class Driver:
         run, job = sent.run, sent.job
         pool = pool_of(run.inside, run.job, self.place.out).folder
         if sent.attempt == 1 and sent.pool:
-            with contextlib.suppress(GatebenchError), pool.locked():  # where another process writes to it, nothing is left over
-                pool.remove_leftovers()
+            pool.tidy()
         elif sent.attempt == 1:
-            sent.held.enter_context(run.folder.locked())
-            run.folder.remove_leftovers()
+            sent.held.enter_context(run.folder.locked(say=self.shown[job.key].say))
         data = load_data(job).describe()["digest"]
         here = replace(run, job=replace(run.job, data_root=str(Path(job.data_root).resolve())))
         task = worker.Task(here, bool(sent.pool), data, code_digest(job.recipe["model"]["name"]))

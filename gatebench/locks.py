@@ -1,0 +1,42 @@
+"""Locks between processes, each on an open file: free again however its holder ends."""
+
+import errno
+import os
+import socket
+from datetime import datetime
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+WITHOUT = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system without locks answers, such as some that lie on a network."""
+
+
+def take(descriptor: int) -> bool | None:
+    """Lock an open file until it is closed, without waiting. False where another has it, None where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in WITHOUT:
+            return None
+        raise
+    return True
+
+
+def sign(descriptor: int, more: str = "") -> None:
+    """Write into a file that was taken who has it, for those who wait."""
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%H:%M:%S on %Y-%m-%d}{more}".encode())
+
+
+def signed(descriptor: int) -> str:
+    """What `sign` wrote; nothing where it has not yet."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return os.read(descriptor, 1000).decode(errors="replace").strip()
