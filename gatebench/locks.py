@@ -1,9 +1,11 @@
-"""Locks between processes, each on an open file: free again however its holder ends."""
+"""Locks between processes, each on an open file: free again once its holder, and what that forked, have ended in any way."""
 
 import errno
 import os
 import socket
+import stat
 from datetime import datetime
+from pathlib import Path
 
 try:
     import fcntl
@@ -12,6 +14,15 @@ except ImportError:  # Windows
 
 WITHOUT = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a file system without locks answers, such as some that lie on a network."""
+
+
+def opened(path: Path, how: int = os.O_RDWR | os.O_CREAT) -> int:
+    """An open file to lock. Raises OSError also for a link, which may lead to anybody's file, and for what is no regular file."""
+    descriptor = os.open(path, how | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return descriptor
 
 
 def take(descriptor: int) -> bool | None:

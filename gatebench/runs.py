@@ -10,6 +10,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,10 @@ MOMENT, POLL = 1.0, 0.05
 """Seconds after which a wait is said, and between two looks."""
 RESERVED = f"times/*-{'[0-9]' * 8}T{'[0-9]' * 6}Z*.json"
 """Names of timings; reserved as long as there are no rows beside them."""
+
+
+NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,29})(\.[0-9]+)?(e[+-][0-9]+)?")
+"""As Python writes them."""
 
 
 class Unwritable(GatebenchError):
@@ -203,7 +208,7 @@ class RunFolder:
             with self._explained(LOCK):
                 self.path.mkdir(parents=True, exist_ok=True)
                 try:
-                    stream = open(self / LOCK, "a+b", buffering=0)  # noqa: SIM115 (its lock is held as long as it is open)
+                    stream = os.fdopen(locks.opened(self / LOCK), "r+b", buffering=0)  # its lock is held as long as it is open
                 except FileNotFoundError:  # the folder was another process's, which has just removed it
                     continue
             try:
@@ -227,18 +232,18 @@ class RunFolder:
 
     def holder(self) -> str | None:
         """Which process writes the folder; None where none does."""
-        with contextlib.suppress(OSError), open(self / LOCK, "r+b", buffering=0) as stream:
+        with contextlib.suppress(OSError), os.fdopen(locks.opened(self / LOCK, os.O_RDWR), "r+b", buffering=0) as stream:
             if locks.take(stream.fileno()) is False:
                 return locks.signed(stream.fileno()) or "another process"
         return None
 
 
 def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            number = kind(text) if not text.startswith("0") or text == "0" or "." in text else text  # a class may be called 007
-            return number if is_number(number) else text
-    return text
+    """A cell as the number that it is written as; a class may be called 007, 1_000 or 1e5000."""
+    if not NUMBER.fullmatch(text):
+        return text
+    number = float(text) if set(text) & set(".e") else int(text)
+    return number if is_number(number) else text
 
 
 @contextlib.contextmanager
@@ -280,7 +285,7 @@ def _half_written(folder: Path, name: str = "") -> list[Path]:
 
 def _remove_abandoned(path: Path, held: Path | None = None) -> None:
     """Remove a file unless a living process holds it, by itself or by the file `held`."""
-    with contextlib.suppress(OSError), open(held or path, "r+b", buffering=0) as stream:
+    with contextlib.suppress(OSError), os.fdopen(locks.opened(held or path, os.O_RDWR), "r+b", buffering=0) as stream:
         if locks.take(stream.fileno()):
             path.unlink()
 

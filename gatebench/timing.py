@@ -42,7 +42,7 @@ def complete(job: Job, assigned: Assignment, view: Callable[[str], View]) -> Run
         if times is None:
             with shown.counting("timed", ROUNDS, "rounds") as done:
                 rows = time(
-                    list(pool.members.values()), [one_by_one(assigned.conditions)], Path(job.data_root), after_round=done, wait=shown.say
+                    list(pool.members.values()), one_by_one(assigned.conditions), Path(job.data_root), after_round=done, wait=shown.say
                 )
             if any(row["interrupted"] for row in rows):  # times of a few rounds would decide the numbers of every router
                 raise KeyboardInterrupt
@@ -53,7 +53,7 @@ def complete(job: Job, assigned: Assignment, view: Callable[[str], View]) -> Run
 
 def time(
     folders: Sequence[RunFolder],
-    plans: "Sequence[session.Plan]",
+    plan: "session.Plan",
     data_root: Path,
     after_round: Callable[[int], None] = lambda done: None,
     points: Sequence[Sequence[dict]] = (),
@@ -72,7 +72,6 @@ def time(
     loader = Loader(data_root)
     networks = loader.enter([str(folder.path) for folder in folders])
     networks += [network.at(row) for network, rows in zip(networks, points, strict=False) for row in rows]
-    with alone(wait), Together(networks, None, plans, finishing=finishing, say=wait) as timings:
-        for plan in plans:
-            timings.run(plan, after_round)
+    with alone(wait), Together(networks, None, [plan], finishing=finishing, say=wait) as timings:
+        timings.run(plan, after_round)
     return timings.rows

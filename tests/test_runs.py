@@ -223,3 +223,10 @@ def test_what_is_resumed_and_what_gets_a_folder_of_its_own(tmp_path, state, opti
     options = {name: name == option for name in ("fresh", "take_over")}
     assert choose_folder(tmp_path, "run", "here", **options).path.name == chosen
     assert choose_folder(tmp_path, "new", "here", **options).path.name == "new"
+
+
+@pytest.mark.parametrize("name", ["007", "1_000", "1e5", "\uff11\uff12", "nan", "infinity", "+1", ".5", "1.", "0x1"])
+def test_a_class_that_looks_like_a_number_keeps_its_name(tmp_path, name):
+    folder = RunFolder(tmp_path)
+    folder.write_text("breakdown.csv", f"class,share,small,large,count\n{name},0.25,1e-05,1.5e+16,-12\n")
+    assert folder.read_csv("breakdown.csv") == [{"class": name, "share": 0.25, "small": 1e-05, "large": 1.5e16, "count": -12}]

@@ -246,6 +246,20 @@ def test_where_there_are_no_locks_commands_go_on_and_remove_nothing(gatebench, r
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path, there):
+    """A run folder may be somebody else's."""
+    precious, run = tmp_path / "precious.txt", RunFolder(tmp_path / "run")
+    if there:
+        precious.write_text("years of work")
+    run.path.mkdir()
+    (run / runs.LOCK).symlink_to(precious)
+    with pytest.raises(GatebenchError, match="Cannot write"), run.locked():
+        pass
+    assert run.holder() is None
+    assert precious.read_text() == "years of work" if there else not precious.exists()
+
+
 def test_two_sweeps_at_once_end_in_one_or_with_a_sentence(gatebench, forks, tmp_path):
     command = [*routers(tmp_path, "[1.0, 2.0]"), "--out", str(tmp_path / "out")]
     first, second = (forks.start(*command) for _ in range(2))

@@ -170,7 +170,7 @@ def handle_errors(command):
 
 def finishing() -> AbstractContextManager[list]:
     """Work that Ctrl-C does not break off, but a second one does. Gives a list that is not empty once there was one."""
-    return signals.held(lambda: say("gatebench: finishing what was measured; Ctrl-C again stops at once."))
+    return signals.held(lambda: say("gatebench: finishing what was measured; Ctrl-C again breaks that off."))
 
 
 def whole_numbers(text: str, option: str, least: int, most: int) -> list[int]:

@@ -103,8 +103,7 @@ def profile_latency(
                     if note not in notes:
                         say(f"gatebench: {note}")
                     notes.add(note)
-                interrupted = timings.interrupted
-                if interrupted:
+                if timings.interrupted:
                     break
     except KeyboardInterrupt:
         interrupted = True
@@ -115,7 +114,7 @@ def profile_latency(
             show(stdout, timings.rows)
     for destination in [] if as_json else timings.written:
         stdout.print(f"written to {destination.rows}", markup=False, highlight=False, soft_wrap=True)
-    if interrupted:
+    if interrupted or timings.interrupted:
         if not timings.rows:
             kept = f"nothing was measured yet: that takes {FEWEST_ROUNDS} rounds"
         else:

@@ -136,7 +136,7 @@ def _timed(runs: list["Run"], prepared: training.Prepared, here: "Conditions") -
     stderr.print(f"timing {count} network{'s' * (count > 1)}, for {plan.max_seconds:g} s at most, or {rounds}", highlight=False)
     with rounds_bar(stderr, plan) as after_round:
         rows = timing.time(
-            [run.folder for run in runs], [plan], prepared.place["data_root"], after_round=after_round, points=points, finishing=finishing,
+            [run.folder for run in runs], plan, prepared.place["data_root"], after_round=after_round, points=points, finishing=finishing,
             wait=tell,
         )  # fmt: skip
     interrupted = any(row.get("interrupted") for row in rows)

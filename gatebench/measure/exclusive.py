@@ -41,10 +41,9 @@ def _opened() -> int | None:
 
     One that is there is opened without O_CREAT, which Linux refuses for another user's file in /tmp (fs.protected_regular).
     """
-    careful = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK if os.name == "posix" else 0
     for how in (os.O_RDWR, os.O_RDWR | os.O_CREAT, os.O_RDONLY):
         with contextlib.suppress(OSError):
-            descriptor = os.open(LOCK, how | careful, 0o666)
+            descriptor = locks.opened(LOCK, how)
             with contextlib.suppress(OSError, AttributeError):  # somebody else's, or Windows
                 os.fchmod(descriptor, 0o666)
             return descriptor

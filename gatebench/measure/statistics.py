@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 1000
-_PARTS = 50
+CHUNKS = 50
 """In which medians of resampled rounds are computed: at once they are large, one by one they are slow."""
 NO_SAVING = 0.01
 """A smaller share of MACs saved counts as no saving."""
@@ -68,7 +68,7 @@ class Resamples:
     """Numbers of resampled inputs, [B, N]."""
     machine: np.ndarray
     """What the machine might have multiplied every time by, [B]."""
-    calls: float
+    call_variance: float
     """Variance of the mean over inputs of the logarithm that is due to single calls."""
 
     def interval(self, value: float, resampled: np.ndarray) -> Estimate:
@@ -81,12 +81,11 @@ def resample(seconds: np.ndarray) -> Resamples:
     """Of times, or ratios of times within a round."""
     (rounds, inputs), draw = seconds.shape, np.random.default_rng(0)
     drawn, chosen = draw.integers(0, rounds, (RESAMPLES, rounds)), draw.integers(0, inputs, (RESAMPLES, inputs))
-    with np.errstate(divide="ignore"):
-        logs = np.log(seconds[:, (seconds > 0).all(0)])  # an input that has nothing to do takes 0 seconds in every round
+    logs = np.log(seconds[:, (seconds > 0).all(0)])  # an input that has nothing to do takes 0 seconds in every round
     if not logs.size:
         return Resamples(chosen, np.ones(RESAMPLES), 0.0)
     typical = np.median(logs, axis=0)
-    change = np.concatenate([np.median(logs[some], axis=1) for some in np.array_split(drawn, _PARTS)]) - typical
+    change = np.concatenate([np.median(logs[some], axis=1) for some in np.array_split(drawn, CHUNKS)]) - typical
     shared = change.mean(1)
     calls = float((change - shared[:, None]).var(0).mean() / max(1, len(typical) - 1))
     variance = shared.var()
@@ -101,31 +100,34 @@ def _student(count: int) -> float:
     return float(t.ppf(0.975, count - 1) / 1.96) if count > 1 else 1.0
 
 
-def mean_latency(seconds: np.ndarray) -> Estimate:
-    """Mean over inputs of their typical time, in seconds."""
-    typical, chance = per_input(seconds), resample(seconds)
-    return chance.interval(typical.mean(), typical[chance.inputs].mean(1) * chance.machine)
+def mean_latency(seconds: np.ndarray, resamples: Resamples | None = None) -> Estimate:
+    """Mean over inputs of their typical time, in seconds. Here and below, `resamples` are those of the times, where they are known."""
+    typical, drawn = per_input(seconds), resamples or resample(seconds)
+    return drawn.interval(typical.mean(), typical[drawn.inputs].mean(1) * drawn.machine)
 
 
-def percentile(seconds: np.ndarray, rank: int) -> Estimate | None:
+def percentile(seconds: np.ndarray, rank: int, resamples: Resamples | None = None) -> Estimate | None:
     """A percentile over inputs of their typical time, in seconds; None where there are too few inputs."""
     if seconds.shape[1] < FEWEST_INPUTS.get(rank, 1):
         return None
-    typical, chance = per_input(seconds), resample(seconds)
-    return chance.interval(np.percentile(typical, rank), np.percentile(typical[chance.inputs], rank, axis=1) * chance.machine)
+    typical, drawn = per_input(seconds), resamples or resample(seconds)
+    return drawn.interval(np.percentile(typical, rank), np.percentile(typical[drawn.inputs], rank, axis=1) * drawn.machine)
 
 
-def speedup(slow: np.ndarray, fast: np.ndarray) -> Estimate:
+def speedup(slow: np.ndarray, fast: np.ndarray, resamples: Resamples | None = None) -> Estimate:
     """Total time of `slow` over total time of `fast`, from pairs of times.
 
     An input's ratio is the median over rounds of the ratio within a round, whose two times are taken in turns that follow each other, so
-    that slow changes of the machine cancel. Weighted with the input's own time, the ratios average to that of the totals.
+    that slow changes of the machine cancel. Weighted with the input's own time, the ratios average to that of the totals. Here and below,
+    `resamples` are those of slow / fast, where they are known.
     """
-    ratio, chance = _total_ratio(slow, fast), resample(slow / fast)
-    return chance.interval(ratio(_all(slow)), ratio(chance.inputs) * chance.machine)
+    ratio, drawn = _total_ratio(slow, fast), resamples or resample(slow / fast)
+    return drawn.interval(ratio(_all(slow)), ratio(drawn.inputs) * drawn.machine)
 
 
-def realised(slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_macs: np.ndarray) -> Estimate | None:
+def realised(
+    slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_macs: np.ndarray, resamples: Resamples | None = None
+) -> Estimate | None:
     """Share of the saved MACs that is saved in time: (1 - time / time) / (1 - MACs / MACs); `*_macs` [N] are those of the inputs.
 
     None where less than `NO_SAVING` of the MACs is saved, and where so few inputs save any that a resample may save none (or cost more,
@@ -138,20 +140,20 @@ def realised(slow: np.ndarray, fast: np.ndarray, slow_macs: np.ndarray, fast_mac
 
     if not slow_macs.sum() or saved_macs(_all(slow)) < NO_SAVING:
         return None
-    chance = resample(slow / fast)
-    resampled = saved_macs(chance.inputs)
+    drawn = resamples or resample(slow / fast)
+    resampled = saved_macs(drawn.inputs)
     if not (resampled > 0).all():
         return None
-    in_time = 1 - 1 / (ratio(chance.inputs) * chance.machine)
-    return chance.interval((1 - 1 / ratio(_all(slow))) / saved_macs(_all(slow)), in_time / resampled)
+    in_time = 1 - 1 / (ratio(drawn.inputs) * drawn.machine)
+    return drawn.interval((1 - 1 / ratio(_all(slow))) / saved_macs(_all(slow)), in_time / resampled)
 
 
-def half_width_parts(slow: np.ndarray, fast: np.ndarray) -> tuple[float, float, float]:
+def half_width_parts(slow: np.ndarray, fast: np.ndarray, resamples: Resamples | None = None) -> tuple[float, float, float]:
     """The squared relative half-width of the speed-up's interval in three parts: choice of inputs, rounds (the machine), single calls."""
-    ratio, chance = _total_ratio(slow, fast), resample(slow / fast)
-    of_inputs = chance.interval(ratio(_all(slow)), ratio(chance.inputs)).half_width ** 2
-    of_rounds = interval(1.0, chance.machine).half_width ** 2
-    of_calls = min(of_inputs, 1.96**2 * chance.calls)
+    ratio, drawn = _total_ratio(slow, fast), resamples or resample(slow / fast)
+    of_inputs = drawn.interval(ratio(_all(slow)), ratio(drawn.inputs)).half_width ** 2
+    of_rounds = interval(1.0, drawn.machine).half_width ** 2
+    of_calls = min(of_inputs, 1.96**2 * drawn.call_variance)
     return of_inputs - of_calls, of_rounds, of_calls
 
 

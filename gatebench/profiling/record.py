@@ -158,4 +158,4 @@ def _conditions(session: Session, index: int) -> dict:
 
 def slug(name: str) -> str:
     """As a part of a file's name."""
-    return re.sub(r"[^\w.]+", "-", name).strip("-")
+    return re.sub(r"[^\w.]+", "-", name).strip("-.") or "network"

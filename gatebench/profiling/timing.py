@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ..measure import statistics
-from ..measure.statistics import CostModel, Estimate, Spread
+from ..measure.statistics import CostModel, Estimate, Resamples, Spread
 
 RESOLUTION = 0.025
 """Half-width of a speed-up's interval above which 5 % faster and equally fast look alike."""
@@ -96,14 +96,23 @@ class Timing:
     """Seconds of the session, all its networks together."""
 
     @cached_property
+    def _resamples(self) -> Resamples:
+        return statistics.resample(self.seconds)
+
+    @cached_property
+    def _paired(self) -> Resamples:
+        """Of the rival's times over its own."""
+        return statistics.resample(self.rival.seconds / self.seconds)
+
+    @cached_property
     def latency(self) -> Estimate:
         """Mean seconds of a call."""
-        return statistics.mean_latency(self.seconds)
+        return statistics.mean_latency(self.seconds, self._resamples)
 
     @cached_property
     def percentiles(self) -> dict[int, Estimate | None]:
         """Seconds of a call over the calls, for ranks 50, 90 and 99; None where there are too few calls."""
-        return {rank: statistics.percentile(self.seconds, rank) for rank in (50, 90, 99)}
+        return {rank: statistics.percentile(self.seconds, rank, self._resamples) for rank in (50, 90, 99)}
 
     @cached_property
     def spread(self) -> Spread:
@@ -113,7 +122,7 @@ class Timing:
     @cached_property
     def speedup(self) -> Estimate | None:
         """How many times as fast as the rival."""
-        return None if self.rival is None else statistics.speedup(self.rival.seconds, self.seconds)
+        return None if self.rival is None else statistics.speedup(self.rival.seconds, self.seconds, self._paired)
 
     @property
     def saved(self) -> float | None:
@@ -130,7 +139,7 @@ class Timing:
         """
         if self.saved is None or self.parts is not None:
             return None
-        return statistics.realised(self.rival.seconds, self.seconds, self.rival.macs, self.macs)
+        return statistics.realised(self.rival.seconds, self.seconds, self.rival.macs, self.macs, self._paired)
 
     @cached_property
     def dispatch_efficiency(self) -> Estimate | None:
@@ -146,7 +155,7 @@ class Timing:
         """
         if self.speedup is None or self.speedup.excludes(1.0) or self.speedup.half_width <= RESOLUTION:
             return None
-        inputs, machine, single = statistics.half_width_parts(self.rival.seconds, self.seconds)
+        inputs, machine, single = statistics.half_width_parts(self.rival.seconds, self.seconds, self._paired)
         allowed = RESOLUTION**2
         more_inputs = max(1.0, inputs / (allowed / 2))
         more_rounds = max(1.0, (machine + single / more_inputs) / (allowed - inputs / more_inputs))

@@ -76,12 +76,13 @@ class Together:
             self._release()
             return
         unwritten: list[GatebenchError] = []
-        with self.finishing():
+        with self.finishing() as interruptions:
             for index, destination in self.destinations.items():
                 try:
                     record.write(self.sessions, index, destination, self.say)
                     self.written.append(destination)
                 except GatebenchError as each:  # the others' are written
                     unwritten.append(each)
+        self.interrupted |= bool(interruptions)
         if unwritten:
             raise unwritten[0]
