@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 
 from .errors import GatebenchError, UsageError, first_line, needs_memory
-from .foreign import Missing, Unreadable, plain, read_bytes, size_of
+from .foreign import Missing, Unreadable, plain, size_of
 
 SAVE = "torch.save(model.state_dict(), FILE)"
 WANTED = f"Give .safetensors, or what {SAVE} writes"
@@ -25,6 +25,7 @@ AGAIN = "Get the file again"
 MOST_TYPES = 50
 """Types in a file that stand-ins are made for."""
 HEAD = 512
+CHUNK = 1 << 20
 LARGEST_HEADER = 100_000_000
 """Bytes of JSON in a .safetensors file, as its format allows."""
 TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -61,10 +62,10 @@ CUT = "unexpected EOF|Ran out of input|truncated|[Ii]ncomplete|not fully covered
 """What readers say of a file that ends too early."""
 
 
-class Nothing:
+class StandIn:
     """Stands for an object beside weights: it can be made and filled in any way, and holds nothing."""
 
-    def __new__(cls, *_: Any, **__: Any) -> "Nothing":
+    def __new__(cls, *_: Any, **__: Any) -> "StandIn":
         return object.__new__(cls)
 
     def __init__(self, *_: Any, **__: Any):
@@ -74,14 +75,14 @@ class Nothing:
         pass
 
 
-class Mapping:
+class MappingStandIn:
     """Stands for a type of mappings; makes plain ones, without what they begin with."""
 
     def __new__(cls, *_: Any, **__: Any) -> OrderedDict:
         return OrderedDict()
 
 
-class Sequence:
+class SequenceStandIn:
     """Stands for a type of sequences; makes empty lists."""
 
     def __new__(cls, *_: Any, **__: Any) -> list:
@@ -89,12 +90,13 @@ class Sequence:
 
 
 HARMLESS: dict[str, type] = {
-    r"collections\.deque": Sequence,
-    r"collections\.defaultdict|easydict\.EasyDict|yacs\.config\.CfgNode|addict\.addict\.Dict|munch\.Munch|.*\.AttributeDict": Mapping,
-    r"argparse\.Namespace|types\.SimpleNamespace|uuid\.UUID|decimal\.Decimal|fractions\.Fraction|typing\.Any": Nothing,
-    r"(collections|datetime|numpy|omegaconf|pathlib|zoneinfo|pytorch_lightning|lightning)\..+": Nothing,
-    r"torch\.(nn\.modules\.loss|nn\.functional|optim|torch_version)\..+": Nothing,
-    r"(builtins\.)?(bool|bytes|dict|float|frozenset|int|list|object|range|slice|str|tuple)": Nothing,
+    r"collections\.deque": SequenceStandIn,
+    r"collections\.defaultdict|easydict\.EasyDict|yacs\.config\.CfgNode|addict\.addict\.Dict": MappingStandIn,
+    r"munch\.Munch|.*\.AttributeDict": MappingStandIn,
+    r"argparse\.Namespace|types\.SimpleNamespace|uuid\.UUID|decimal\.Decimal|fractions\.Fraction|typing\.Any": StandIn,
+    r"(collections|datetime|numpy|omegaconf|pathlib|zoneinfo|pytorch_lightning|lightning)\..+": StandIn,
+    r"torch\.(nn\.modules\.loss|nn\.functional|optim|torch_version)\..+": StandIn,
+    r"(builtins\.)?(bool|bytes|dict|float|frozenset|int|list|object|range|slice|str|tuple)": StandIn,
 }
 """Types that stand beside weights and are no code of whoever wrote the file. None of them is made: a stand-in is, which does nothing."""
 
@@ -112,7 +114,7 @@ def read_weights(path: Path) -> tuple[Any, str | None]:
             head = stream.read(HEAD)
         with needs_memory(f"the weights in {path}", "Give smaller ones, or end other programs"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, for other protocols and old types
-            sign = seems(path, head, size)
+            sign = _recognise(path, head, size)
             if sign:
                 raise _refused(path, *sign)
             if _is_safetensors(head):
@@ -129,16 +131,26 @@ def read_weights(path: Path) -> tuple[Any, str | None]:
         raise _refused(path, *_reason(error, head)) from None
 
 
-@functools.cache
 def file_digest(path: Path) -> str:
     """Eight hexadecimal digits of a file's SHA-256. Raises UsageError where there is none."""
     try:
-        return hashlib.sha256(read_bytes(path, size_of(path))).hexdigest()[:8]
-    except Unreadable as error:
-        raise UsageError(f"Cannot read the weights at {path}: {error}. Name a file of weights.") from None
+        return _digest(path, size_of(path), path.stat().st_mtime_ns)
+    except (Unreadable, OSError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"Cannot read the weights at {path}: {why}. Name a file of weights.") from None
 
 
-def seems(path: Path, head: bytes, size: int) -> Sign | None:
+@functools.cache
+def _digest(path: Path, size: int, changed: int) -> str:
+    """Of a file with a size in bytes, last changed at a time in nanoseconds: all jobs of a study ask for the same one."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()[:8]
+
+
+def _recognise(path: Path, head: bytes, size: int) -> Sign | None:
     """What else than weights a file of `size` bytes is, by its beginning, its end and its name."""
     if not size:
         return "it is empty", AGAIN
@@ -195,26 +207,34 @@ def _arrays(path: Path) -> dict[str, torch.Tensor]:
 
 def _unpickled(path: Path) -> Any:
     """What torch.save wrote. Raises GatebenchError for a type that only code can make."""
-    allowed: dict[str, type] = {}
-    for _ in range(MOST_TYPES):
+    stand_ins: dict[str, type] = {}
+    if zipfile.is_zipfile(path):  # before 1.6, torch wrote all types before the first value
+        with contextlib.suppress(Exception):  # of quantised tensors, and of files that the CPU cannot read either
+            _load(path, "meta", stand_ins)
+    return _load(path, "cpu", stand_ins)
+
+
+def _load(path: Path, device: str, stand_ins: dict[str, type]) -> Any:
+    """What torch.save wrote, on a device; "meta" reads no values. Adds the `stand_ins` that it takes, by the names of their types."""
+    while len(stand_ins) <= MOST_TYPES:
         try:
             # a stream: torch goes by the endings of names
-            with open(path, "rb") as stream, torch.serialization.safe_globals(list(allowed.values())):
+            with open(path, "rb") as stream, torch.serialization.safe_globals(list(stand_ins.values())):
                 try:
-                    return torch.load(stream, map_location="cpu", weights_only=True)
+                    return torch.load(stream, map_location=device, weights_only=True)
                 except Exception:
                     if not stream.read(1) and not zipfile.is_zipfile(path):
                         raise EOFError from None
                     raise
         except Exception as error:
             name = _unsupported(error)
-            kind = next((kind for pattern, kind in HARMLESS.items() if name and re.fullmatch(pattern, name)), None)
-            if kind is None or name in allowed:
-                if name:
-                    raise _refused(path, *_held(path, name)) from None
+            if not name:
                 raise
+            kind = next((kind for pattern, kind in HARMLESS.items() if re.fullmatch(pattern, name)), None)
+            if kind is None or name in stand_ins:
+                raise _refused(path, *_held(path, name)) from None
             module, _, qualified = (name if "." in name else f"builtins.{name}").rpartition(".")
-            allowed[name] = type(qualified, (kind,), {"__module__": module})
+            stand_ins[name] = type(qualified, (kind,), {"__module__": module})
     raise _refused(path, f"it holds objects of more than {MOST_TYPES} types", ALONE)
 
 
@@ -256,7 +276,7 @@ def _reason(error: Exception, head: bytes) -> Sign:
 
 def _beginning(path: Path) -> bytes:
     with open(path, "rb") as stream:
-        return stream.read(1 << 20)
+        return stream.read(CHUNK)
 
 
 def _end(path: Path, size: int) -> bytes:

@@ -4,6 +4,7 @@ A network's tensors are looked for anywhere in a file, below any wrapper and pre
 exactly. What was left out for that is said.
 """
 
+import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,10 +20,12 @@ from .foreign import plain
 
 TRANSPARENT = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Parts of names that wrappers of torch add at any place: DataParallel and AveragedModel, compile, FSDP, activation checkpoints."""
-WHOLE = {"model", "net", "network", "student", "teacher", "online", "target", "ema"}
+NETWORK_WORDS = {"model", "net", "network", "student", "teacher", "online", "target", "ema"}
 """Words in the name of a part that is a network of its own, whatever lies beside it."""
-AVERAGED = {"ema", "swa", "teacher", "momentum", "average", "averaged", "shadow", "target"}
+AVERAGED = {"ema", "swa", "teacher", "average", "averaged", "shadow", "target"}
 """Words in the name of weights that are averaged over training: they come after others."""
+OF_TRAINING = {"optimizer", "optim", "exp", "grad", "grads", "momentum"}
+"""Words in the name of an optimizer's averages and of gradients, which have the names and shapes of weights: they come last."""
 COUNTERS = {"total_ops", "total_params"}
 """Buffers that thop leaves."""
 OPTIONAL = "num_batches_tracked"
@@ -59,7 +62,7 @@ class Entry:
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
-        """Of the names of wrappers and tensor."""
+        """Names of the wrappers and the tensor, split at dots, without transparent parts."""
         return _parts(".".join((*self.path, self.name)), self.transparent)
 
     @property
@@ -80,42 +83,49 @@ class Reading:
 
     prefix: tuple[str, ...]
     wanted: Mapping[str, Any]
-    found: dict[str, Entry] = field(default_factory=dict)
+    matches: dict[str, Entry] = field(default_factory=dict)
     """By the network's names."""
     superfluous: dict[str, Entry] = field(default_factory=dict)
     """Tensors beside them that the network has not, by their names without the prefix."""
-    left_out: list[Entry] = field(default_factory=list)
-    """What is no weight, beside them."""
-    others: list[Entry] = field(default_factory=list)
+    not_weights: list[Entry] = field(default_factory=list)
+    """Entries that are not weights, from the same wrappers."""
+    outside_prefix: list[Entry] = field(default_factory=list)
     """Tensors that do not lie below the prefix, beside the wrapper or part that does."""
 
     @property
     def paths(self) -> list[tuple[str, ...]]:
-        return list(dict.fromkeys(entry.path for entry in self.found.values()))
+        return list(dict.fromkeys(entry.path for entry in self.matches.values()))
 
     @property
-    def averaged(self) -> bool:
-        return bool(_words(self.prefix) & AVERAGED)
+    def rank(self) -> int:
+        """Of what its names say: 0 for weights, 1 for averaged ones, 2 for what only training needs."""
+        words = _words(self.prefix)
+        return 2 if words & OF_TRAINING else int(bool(words & AVERAGED))
+
+    @property
+    def needed(self) -> int:
+        """How many it has of the tensors that the network may not lack."""
+        return sum(not name.endswith(OPTIONAL) for name in self.matches)
+
+    @property
+    def missing(self) -> list[str]:
+        """The network's names that it has not, without those that it may lack."""
+        return [name for name in self.wanted if name not in self.matches and not name.endswith(OPTIONAL)]
 
     @property
     def state(self) -> dict[str, Any]:
         """By the network's names, as its load_state_dict wants it."""
-        counts = {name: tensor for name, tensor in self.wanted.items() if name.endswith(OPTIONAL) and name not in self.found}
-        given = {name: entry.value for name, entry in {**self.found, **self.superfluous}.items()}
+        counts = {name: tensor for name, tensor in self.wanted.items() if name.endswith(OPTIONAL) and name not in self.matches}
+        given = {name: entry.value for name, entry in {**self.matches, **self.superfluous}.items()}
         state = OrderedDict({**counts, **given})
         if hasattr(self.wanted, "_metadata") and not mismatch(self.wanted, state):
             state._metadata = self.wanted._metadata  # versions of layers: what has today's names and shapes wants no conversion
         return state
 
     @property
-    def fits(self) -> bool:
-        """Whether it is the network's exactly."""
-        return not mismatch(self.wanted, self.state)
-
-    @property
     def label(self) -> str:
         """What the file calls it."""
-        first = next(iter(self.found.values()))
+        first = next(iter(self.matches.values()))
         named = [f"{'.'.join(self.inside)}."] if self.inside else []
         named += [".".join(first.path)] if first.path else []
         return " of ".join(map(_quoted, named or [first.name]))
@@ -123,25 +133,27 @@ class Reading:
     @property
     def inside(self) -> tuple[str, ...]:
         """The prefix of its names below all wrappers."""
-        return self.prefix[next(iter(self.found.values())).depth :] if len(self.paths) == 1 else ()
+        return self.prefix[next(iter(self.matches.values())).depth :] if len(self.paths) == 1 else ()
 
 
 def take(content: Any, wanted: Mapping[str, Any], load: Callable[[dict[str, Any]], None]) -> list[str]:
     """Give a network the weights in a file's content, by `load`; `wanted` are the tensors that it looks for, by name.
 
     `load` raises ValueError where a state does not fit. Of several parts that fit, the first one in the file that is not averaged is taken.
-    Returns sentences on what was taken, left out and converted. Raises ValueError saying why nothing fits.
+    Returns sentences on what was taken, left out and converted, and on likelier weights that do not fit. Raises ValueError saying why
+    nothing fits.
     """
-    readings, first = _readings(content, wanted), None
+    readings, errors = _readings(content, wanted), []
     for reading in readings:
         try:
             _check(reading)
             load(reading.state)
         except ValueError as error:
-            first = first or error
+            errors.append(error)
         else:
-            return [*_said(reading), *_also(reading, readings), *_converted(reading), *_not_finite(reading)]
-    raise first
+            beside = [*_failed(reading, readings, errors), *_alternatives(reading, readings)]
+            return [*_report(reading), *beside, *_converted(reading), *_not_finite(reading)]
+    raise errors[0]
 
 
 def mismatch(wanted: Mapping[str, Any], state: Mapping[str, Any], error: Exception | None = None) -> str:
@@ -202,18 +214,19 @@ def _readings(content: Any, wanted: Mapping[str, Any]) -> list[Reading]:
     entries = list(islice(inside, MOST_TENSORS))
     if not any(isinstance(entry.value, Tensor) for entry in entries):
         raise Unusable(_no_tensors(content, entries))
-    readings: dict[tuple[int, tuple[str, ...]], Reading] = {}
+    readings: dict[tuple[int, tuple[str, ...], int], Reading] = {}
     for lead in range(_common(names) + 1):
         shorter = {parts[lead:]: name for parts, name in names.items()}
         for entry in entries:
             for start in range(len(entry.parts)):
                 name = shorter.get(entry.parts[start:])
                 if name:
-                    key = lead, entry.parts[:start]
-                    if key not in readings:
-                        readings[key] = Reading(entry.parts[:start], wanted)
-                    readings[key].found.setdefault(name, entry)
-    likeliest = sorted(readings.values(), key=lambda reading: (-len(reading.found), reading.averaged))[:MOST_TRIED]
+                    prefix = entry.parts[:start]
+                    same = (readings.setdefault((lead, prefix, number), Reading(prefix, wanted)) for number in range(MOST_TRIED))
+                    reading = next((reading for reading in same if name not in reading.matches), None)
+                    if reading:
+                        reading.matches[name] = entry
+    likeliest = sorted(readings.values(), key=lambda reading: (-reading.needed, reading.rank))[:MOST_TRIED]
     for reading in likeliest:
         _complete(reading, entries)
     return likeliest or [_unlike(entries, wanted)]
@@ -221,15 +234,15 @@ def _readings(content: Any, wanted: Mapping[str, Any]) -> list[Reading]:
 
 def _complete(reading: Reading, entries: list[Entry]) -> None:
     """Note what lies beside the tensors that a reading found, in the same wrappers."""
-    taken, paths, depth = {id(entry) for entry in reading.found.values()}, set(reading.paths), len(reading.prefix)
+    taken, paths, depth = {id(entry) for entry in reading.matches.values()}, set(reading.paths), len(reading.prefix)
     beside = [entry for entry in entries if entry.path in paths and id(entry) not in taken]
-    others = {entry.parts[:1] for entry in beside if entry.trained and entry.parts[:depth] != reading.prefix}
+    parts_beside = {entry.parts[:1] for entry in beside if entry.trained and entry.parts[:depth] != reading.prefix}
     for entry in beside:
         below = entry.parts[:depth] == reading.prefix
-        if not below and entry.parts[:1] in others:
-            reading.others.append(entry)
+        if not below and entry.parts[:1] in parts_beside:
+            reading.outside_prefix.append(entry)
         elif not entry.trained:
-            reading.left_out.append(entry)
+            reading.not_weights.append(entry)
         else:
             name = ".".join(entry.parts[depth:])
             reading.superfluous[f"{name} once more" if name in reading.wanted else name] = entry
@@ -254,22 +267,18 @@ def _no_tensors(content: Any, entries: list[Entry]) -> str:
 
 def _check(reading: Reading) -> None:
     """Raises ValueError for a part that may be somebody else's, and for tensors whose values a network cannot take over as they are."""
-    if reading.others and not _words(reading.inside) & WHOLE and not _missing(reading):
-        beside = f"{plain(reading.others[0].name)}{_more(reading.others)}, beside them"
+    if reading.outside_prefix and not _words(reading.inside) & NETWORK_WORDS and not reading.missing:
+        beside = f"{plain(reading.outside_prefix[0].name)}{_more(reading.outside_prefix)}, beside them"
         raise Unusable(f"those of the network are there, as {reading.label}, but so is {beside}; save that part alone")
-    for name, entry in reading.found.items():
+    for name, entry in reading.matches.items():
         reason = _unfit(entry.value, reading.wanted[name])
         if reason:
             raise Unusable(f"{plain(name)} {reason}")
 
 
-def _missing(reading: Reading) -> list[str]:
-    return [name for name in reading.wanted if name not in reading.found and not name.endswith(OPTIONAL)]
-
-
 def _unfit(value: Any, wanted: Any) -> str | None:
     """Why a value cannot be copied into the network's tensor."""
-    if not _has_values(wanted):
+    if not isinstance(wanted, Tensor):
         return None
     if not isinstance(value, Tensor):
         return f"is no tensor, but a {type(value).__name__}"
@@ -284,18 +293,19 @@ def _unfit(value: Any, wanted: Any) -> str | None:
     return None
 
 
-def _said(reading: Reading) -> list[str]:
+def _report(reading: Reading) -> list[str]:
     """What of a file was taken, and what was left out; nothing where it holds the weights and nothing else."""
     done = [f"took {' and '.join(_quoted('.'.join(path)) for path in reading.paths)}"] if any(reading.paths) else []
-    names = ((entry.name if len(reading.paths) == 1 else _full(entry), name) for name, entry in reading.found.items())
+    names = ((entry.name if len(reading.paths) == 1 else _full(entry), name) for name, entry in reading.matches.items())
     changes = Counter(_change(given, name) for given, name in names if given != name)
     for change, count in changes.items():
-        done.append(change.format("all names" if count == len(reading.found) else f"{count} name{'s' * (count > 1)}"))
-    for entries, one, several in ((reading.left_out, "is no weight", "are no weights"), (reading.others, *["the network has not"] * 2)):
+        done.append(change.format("all names" if count == len(reading.matches) else f"{count} name{'s' * (count > 1)}"))
+    weightless = "is no weight" if len(reading.not_weights) == 1 else "are no weights"
+    for entries, what in ((reading.not_weights, weightless), (reading.outside_prefix, "the network has not")):
         if entries:
             last = list(dict.fromkeys(entry.name.rpartition(".")[2] for entry in entries))
             shown = ", ".join(map(plain, last[:SHOWN])) + ", ..." * (len(last) > SHOWN)
-            done.append(f"left out {len(entries)} that {one if len(entries) == 1 else several} ({shown})")
+            done.append(f"left out {len(entries)} that {what} ({shown})")
     return [f"{', '.join(done)}."] if done else []
 
 
@@ -315,22 +325,51 @@ def _change(given: str, name: str) -> str:
     return f"put '{put}.' into {{}}" if inside else f"put '{put}.' before {{}}"
 
 
-def _also(taken: Reading, readings: list[Reading]) -> list[str]:
-    """Further parts that fit and have other values."""
-    first = next(iter(taken.found.values()))
+def _alternatives(taken: Reading, readings: list[Reading]) -> list[str]:
+    """Further parts that can be taken and have other values."""
     return [
         f"{reading.label} fits too and was not taken; to take it, save that part alone."
         for reading in readings
-        if reading is not taken and reading.fits and first not in reading.found.values() and not _equal(reading, taken)
+        if _apart(reading, taken) and not _why_not(reading) and not _equal(reading, taken)
     ]
 
 
+def _failed(taken: Reading, readings: list[Reading], errors: list[ValueError]) -> list[str]:
+    """Why likelier parts cannot be taken: the first ones, whose `errors` are given, and weights where averaged ones were taken.
+
+    Of what has less than half of the network's tensors nothing is said.
+    """
+    reasons = {}
+    for number, reading in enumerate(readings):
+        if _apart(reading, taken) and 2 * len(reading.matches) >= len(reading.wanted):
+            likelier = reading.rank < taken.rank
+            reasons[reading.label] = errors[number] if number < len(errors) else likelier and _why_not(reading)
+    return [f"the weights in {label} cannot be taken: {reason}." for label, reason in reasons.items() if reason]
+
+
+def _apart(reading: Reading, taken: Reading) -> bool:
+    """Whether a part is another than the one that was taken, and not another way to read that."""
+    first = next(iter(taken.matches.values()), None)
+    return reading is not taken and first not in reading.matches.values()
+
+
+def _why_not(reading: Reading) -> str:
+    """Why a part cannot be taken; "" where it can."""
+    try:
+        _check(reading)
+    except Unusable as error:
+        return str(error)
+    return mismatch(reading.wanted, reading.state)
+
+
 def _equal(one: Reading, other: Reading) -> bool:
-    return all(torch.equal(one.found[name].value, other.found[name].value) for name in one.found.keys() & other.found.keys())
+    """Whether two parts that can be taken have the same tensors."""
+    names = [name for name in one.matches.keys() & other.matches.keys() if isinstance(one.wanted[name], Tensor)]
+    return all(torch.equal(one.matches[name].value, other.matches[name].value) for name in names)
 
 
 def _converted(reading: Reading) -> list[str]:
-    pairs = [(entry.value, reading.wanted[name]) for name, entry in reading.found.items() if _has_values(reading.wanted[name])]
+    pairs = [(entry.value, reading.wanted[name]) for name, entry in reading.matches.items() if _has_values(reading.wanted[name])]
     kinds = {(_dtype(given), _dtype(own)) for given, own in pairs if own.is_floating_point()}
     return [f"converted from {given} to {own}." for given, own in sorted(kinds) if given != own]
 
@@ -338,10 +377,11 @@ def _converted(reading: Reading) -> list[str]:
 def _not_finite(reading: Reading) -> list[str]:
     """A sentence where values of the weights are no finite numbers."""
     wrong = {}
-    for name, entry in reading.found.items():
+    for name, entry in reading.matches.items():
         if isinstance(entry.value, Tensor) and entry.value.is_floating_point():
             count = int((~entry.value.float().isfinite()).sum())
-            wrong |= {name: (count, entry.value.numel())} if count else {}
+            if count:
+                wrong[name] = count, entry.value.numel()
     if not wrong:
         return []
     name, (count, size) = next(iter(wrong.items()))
@@ -362,9 +402,7 @@ def _words(parts: tuple[str, ...]) -> set[str]:
 
 def _common(names: Mapping[tuple[str, ...], str]) -> int:
     """How many parts at the beginning all names share; each has one more."""
-    count = min((len(parts) for parts in names), default=1) - 1
-    first = next(iter(names), ())
-    return next((number for number in range(count) if any(parts[number] != first[number] for parts in names)), max(count, 0))
+    return min((len(os.path.commonprefix(list(names))), *(len(parts) - 1 for parts in names if parts)))
 
 
 def _alike(value: Any, wanted: Any) -> bool:

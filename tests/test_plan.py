@@ -210,7 +210,7 @@ def test_the_stage_that_times(staged, tmp_path):
     job, folder, _ = staged
     copy = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "run")))
     plan = Plan(torch.device("cpu"), 1, 1, ("sparse",), inputs=8, rounds=5, max_seconds=5)
-    rows = timing.time([copy], [plan], Path(job.data_root))
+    rows = timing.time([copy], plan, Path(job.data_root))
     (file,) = (copy / "times").glob("*.jsonl")
     assert [json.loads(line) for line in file.read_text().splitlines()] == rows
     assert rows[0]["latency_ms"] > 0 and rows[0]["rival"] == "its static twin" and rows[0]["scored_inputs"]

@@ -4,6 +4,8 @@ import argparse
 import collections
 import copy
 import datetime
+import functools
+import hashlib
 import io
 import json
 import pickle
@@ -20,18 +22,21 @@ from torch import nn
 
 from gatebench.errors import GatebenchError
 from gatebench.models import registry
-from gatebench.tensor_files import Nothing, read_weights
+from gatebench.tensor_files import StandIn, file_digest, read_weights
 from gatebench.trained import fill_from, start_from
 from gatebench.weights import mismatch
 
 
 class Net(nn.Module):
-    """A convolution, a batch norm and a linear layer."""
+    """A convolution, a batch norm and a linear layer, whose tensors are all drawn from a seed."""
 
     def __init__(self, classes: int = 5, seed: int = 0):
         torch.manual_seed(seed)
         super().__init__()
         self.conv, self.bn, self.fc = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Linear(4, classes)
+        for name, tensor in self.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape) + (0.5 if name == "bn.running_var" else -0.5))
 
     def forward(self, x):
         return self.fc(self.bn(self.conv(x)).mean((2, 3)))
@@ -93,99 +98,152 @@ def quantised() -> torch.Tensor:
         return torch.quantize_per_tensor(torch.ones(5), 0.1, 0, torch.qint8)
 
 
-OPTIMIZER = torch.optim.SGD(SAVED.parameters(), 0.1, momentum=0.9)
-OPTIMIZER.zero_grad()
-SAVED(torch.zeros(2, 3, 8, 8)).sum().backward()
+@functools.cache
+def optimizer() -> torch.optim.Optimizer:
+    """One that has momentum, of a copy's training."""
+    net = copy.deepcopy(SAVED)
+    one = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    net(torch.ones(2, 3, 8, 8)).sum().backward()
+    one.step()
+    return one
+
+
+def half(state: dict) -> dict:
+    return {name: each.half() if each.is_floating_point() else each for name, each in state.items()}
+
+
 LIGHTNING = {
     "epoch": 3, "global_step": 12, "pytorch-lightning_version": "2.1.0", "state_dict": named("model."), "loops": {"fit_loop": {}},
     "callbacks": {"ModelCheckpoint{'monitor': 'loss'}": {"best_model_score": torch.tensor(0.3)}}, "hyper_parameters": {"lr": 0.1},
     "optimizer_states": [{"state": {0: {"momentum_buffer": torch.zeros(4, 3, 3, 3)}}}],
 }  # fmt: skip
-BESIDE = {
-    "args": argparse.Namespace(lr=0.1, out=Path("a/b"), when=datetime.datetime(2020, 1, 1), steps=[1, 2]), "acc": np.float64(0.9),
-    "loss": np.float32(0.1), "epoch": np.int64(3), "curve": np.zeros(3), "took": datetime.timedelta(1),
-    "log": collections.defaultdict(list, {"loss": [0.1]}), "last": collections.deque([1, 2], 3), "size": torch.Size([3]), "set": {1},
-    "frozen": frozenset([1]), "range": range(3), "kind": torch.float16, "activation": torch.nn.functional.relu, "optimizer": OPTIMIZER,
-    "scheduler": torch.optim.lr_scheduler.StepLR(OPTIMIZER, 1),
-}  # fmt: skip
+
+
+def beside() -> dict:
+    """What scripts save with weights."""
+    return {
+        "args": argparse.Namespace(lr=0.1, out=Path("a/b"), when=datetime.datetime(2020, 1, 1), steps=[1, 2]), "acc": np.float64(0.9),
+        "loss": np.float32(0.1), "epoch": np.int64(3), "curve": np.zeros(3), "took": datetime.timedelta(1),
+        "log": collections.defaultdict(list, {"loss": [0.1]}), "last": collections.deque([1, 2], 3), "size": torch.Size([3]), "set": {1},
+        "frozen": frozenset([1]), "range": range(3), "kind": torch.float16, "activation": torch.nn.functional.relu,
+        "optimizer": optimizer(),
+        "scheduler": torch.optim.lr_scheduler.StepLR(optimizer(), 1),
+    }  # fmt: skip
+
+
 FITS_TOO = "'{}' fits too and was not taken; to take it, save that part alone."
 MODULE = "left out the prefix 'module.' of all names."
 
 LOADS = {
-    "as it is": (STATE, []),
-    "parameters": ({name: nn.Parameter(each, each.is_floating_point()) for name, each in STATE.items()}, []),
-    "DataParallel": (nn.DataParallel(SAVED).state_dict(), [MODULE]),
-    "compile": (torch.compile(SAVED).state_dict(), ["left out the prefix '_orig_mod.' of all names."]),
-    "compile of DataParallel": (named("_orig_mod.module."), ["left out the prefix '_orig_mod.module.' of all names."]),
-    "DataParallel of compile": (named("module._orig_mod."), ["left out the prefix 'module._orig_mod.' of all names."]),
-    "DataParallel twice": (named("module.module."), ["left out the prefix 'module.module.' of all names."]),
-    "DataParallel of a part": (parallel_inside(), ["left out 'module.' in 1 name."]),
+    "as it is": (lambda: STATE, []),
+    "parameters": (lambda: {name: nn.Parameter(each, each.is_floating_point()) for name, each in STATE.items()}, []),
+    "DataParallel": (lambda: nn.DataParallel(SAVED).state_dict(), [MODULE]),
+    "compile": (lambda: torch.compile(SAVED).state_dict(), ["left out the prefix '_orig_mod.' of all names."]),
+    "compile of DataParallel": (lambda: named("_orig_mod.module."), ["left out the prefix '_orig_mod.module.' of all names."]),
+    "DataParallel of compile": (lambda: named("module._orig_mod."), ["left out the prefix 'module._orig_mod.' of all names."]),
+    "DataParallel twice": (lambda: named("module.module."), ["left out the prefix 'module.module.' of all names."]),
+    "DataParallel of a part": (parallel_inside, ["left out 'module.' in 1 name."]),
     "averaged by swa_utils": (
-        torch.optim.swa_utils.AveragedModel(SAVED).state_dict(),
+        lambda: torch.optim.swa_utils.AveragedModel(SAVED).state_dict(),
         ["left out the prefix 'module.' of all names, left out 1 that is no weight (n_averaged)."],
     ),
-    "state_dict": ({"state_dict": STATE}, ["took 'state_dict'."]),
-    "model": ({"model": STATE}, ["took 'model'."]),
-    "net, as kuangliu": ({"net": named("module."), "acc": 95.1, "epoch": 199}, [f"took 'net', {MODULE}"]),
-    "akamaster": ({"state_dict": without("tracked", named("module.")), "best_prec1": 91.7}, [f"took 'state_dict', {MODULE}"]),
-    "model_state_dict": ({"model_state_dict": STATE, "loss": torch.tensor(0.3)}, ["took 'model_state_dict'."]),
-    "weights": ({"weights": STATE}, ["took 'weights'."]),
-    "a wrapper of any name": ({"resnet of mine": STATE}, ["took 'resnet of mine'."]),
-    "DeepSpeed": ({"module": STATE, "ds_config": {}}, ["took 'module'."]),
-    "wrappers in wrappers": ({"checkpoint": {"a": {"model": named("module.")}}, "b": 1}, [f"took 'checkpoint.a.model', {MODULE}"]),
-    "in a list": ([STATE, OPTIMIZER.state_dict()], ["took '0'."]),
-    "with an optimizer": ({"epoch": 3, "arch": "net", "state_dict": STATE, "optimizer": OPTIMIZER.state_dict()}, ["took 'state_dict'."]),
-    "Lightning": (LIGHTNING, ["took 'state_dict', left out the prefix 'model.' of all names."]),
+    "state_dict": (lambda: {"state_dict": STATE}, ["took 'state_dict'."]),
+    "model": (lambda: {"model": STATE}, ["took 'model'."]),
+    "net, as kuangliu": (lambda: {"net": named("module."), "acc": 95.1, "epoch": 199}, [f"took 'net', {MODULE}"]),
+    "akamaster": (lambda: {"state_dict": without("tracked", named("module.")), "best_prec1": 91.7}, [f"took 'state_dict', {MODULE}"]),
+    "model_state_dict": (lambda: {"model_state_dict": STATE, "loss": torch.tensor(0.3)}, ["took 'model_state_dict'."]),
+    "weights": (lambda: {"weights": STATE}, ["took 'weights'."]),
+    "a wrapper of any name": (lambda: {"resnet of mine": STATE}, ["took 'resnet of mine'."]),
+    "DeepSpeed": (lambda: {"module": STATE, "ds_config": {}}, ["took 'module'."]),
+    "wrappers in wrappers": (lambda: {"checkpoint": {"a": {"model": named("module.")}}, "b": 1}, [f"took 'checkpoint.a.model', {MODULE}"]),
+    "in a list": (lambda: [STATE, optimizer().state_dict()], ["took '0'."]),
+    "with an optimizer": (lambda: {"epoch": 3, "arch": "net", "state_dict": STATE, "optimizer": optimizer().state_dict()},
+      ["took 'state_dict'."]),
+    "Lightning": (lambda: LIGHTNING, ["took 'state_dict', left out the prefix 'model.' of all names."]),
     "Lightning with the weights of a loss": (
-        {"state_dict": {"criterion.weight": torch.ones(5), **named("model.")}},
+        lambda: {"state_dict": {"criterion.weight": torch.ones(5), **named("model.")}},
         ["took 'state_dict', left out the prefix 'model.' of all names, left out 1 that the network has not (weight)."],
     ),
     "Lightning, compiled": (
-        {"state_dict": named("model._orig_mod.")},
+        lambda: {"state_dict": named("model._orig_mod.")},
         ["took 'state_dict', left out the prefix 'model._orig_mod.' of all names."],
     ),
-    "a prefix of any name": (named("my_wrapper.inner."), ["left out the prefix 'my_wrapper.inner.' of all names."]),
+    "a prefix of any name": (lambda: named("my_wrapper.inner."), ["left out the prefix 'my_wrapper.inner.' of all names."]),
     "one wrapper a part": (
-        {"conv": {"weight": STATE["conv.weight"]}, "rest": 1, **{key: {name[len(key) + 1 :]: each for name, each in STATE.items()
+        lambda: {"conv": {"weight": STATE["conv.weight"]}, "rest": 1, **{key: {name[len(key) + 1 :]: each for name, each in STATE.items()
          if name.startswith(key)} for key in ("bn", "fc")}},
         ["took 'conv' and 'bn' and 'fc'."],
     ),
-    "model and EMA": ({"model": STATE, "ema": OTHER_STATE}, ["took 'model'.", FITS_TOO.format("ema")]),
-    "EMA and model": ({"ema": OTHER_STATE, "model": STATE}, ["took 'model'.", FITS_TOO.format("ema")]),
+    "model and EMA": (lambda: {"model": STATE, "ema": OTHER_STATE}, ["took 'model'.", FITS_TOO.format("ema")]),
+    "EMA and model": (lambda: {"ema": OTHER_STATE, "model": STATE}, ["took 'model'.", FITS_TOO.format("ema")]),
     "state_dict_ema, as timm": (
-        {"state_dict": STATE, "state_dict_ema": OTHER_STATE}, ["took 'state_dict'.", FITS_TOO.format("state_dict_ema")],
+        lambda: {"state_dict": STATE, "state_dict_ema": OTHER_STATE}, ["took 'state_dict'.", FITS_TOO.format("state_dict_ema")],
     ),
-    "model_ema": ({"model_ema": named("module.", OTHER_STATE), "model": STATE}, ["took 'model'.", FITS_TOO.format("model_ema")]),
-    "EMA below a prefix": ({**named("ema_model.", OTHER_STATE), **named("model.")}, [
+    "model_ema": (lambda: {"model_ema": named("module.", OTHER_STATE), "model": STATE}, ["took 'model'.", FITS_TOO.format("model_ema")]),
+    "EMA below a prefix": (lambda: {**named("ema_model.", OTHER_STATE), **named("model.")}, [
         "left out the prefix 'model.' of all names, left out 8 that the network has not (weight, bias, running_mean, ...).",
         FITS_TOO.format("ema_model."),
     ]),
-    "EMA alone": ({"ema_state_dict": STATE, "step": 3}, ["took 'ema_state_dict'."]),
-    "EMA of another size": ({"ema": Net(9).state_dict(), "model": STATE}, ["took 'model'."]),
-    "two that fit": ({"best": STATE, "last": OTHER_STATE}, ["took 'best'.", FITS_TOO.format("last")]),
-    "two that are the same": ({"best": STATE, "last": {**STATE}}, ["took 'best'."]),
-    "teacher and student": ({**named("teacher.", OTHER_STATE), **named("student.")}, [
+    "EMA alone": (lambda: {"ema_state_dict": STATE, "step": 3}, ["took 'ema_state_dict'."]),
+    "EMA of another size": (lambda: {"ema": Net(9).state_dict(), "model": STATE}, ["took 'model'."]),
+    "EMA in half precision": (lambda: {"model": STATE, "ema": half(OTHER_STATE)}, ["took 'model'.", FITS_TOO.format("ema")]),
+    "EMA without values": (lambda: {"model": STATE, "ema": {name: each.to("meta") for name, each in STATE.items()}}, ["took 'model'."]),
+    "EMA that is sparse": (
+        lambda: {"model": STATE, "ema": {**STATE, "conv.weight": STATE["conv.weight"].to_sparse()}}, ["took 'model'."],
+    ),
+    "EMA, and weights without counts of batches": (
+        lambda: {"ema": OTHER_STATE, "model": without("tracked")}, ["took 'model'.", FITS_TOO.format("ema")],
+    ),
+    "EMA, and weights that are quantised": (lambda: {"model": changed(fc_bias=quantised()), "ema": STATE}, [
+        "took 'ema'.", "the weights in 'model' cannot be taken: fc.bias is quantised (qint8); save it with dequantize().",
+    ]),
+    "EMA, and weights that lack a tensor": (lambda: {"model": without("fc.bias"), "ema": STATE}, [
+        "took 'ema'.", "the weights in 'model' cannot be taken: they lack 1 of the network's 8 tensors (fc.bias).",
+    ]),
+    "EMA, and weights of other classes": (lambda: {"state_dict": Net(9).state_dict(), "state_dict_ema": STATE}, [
+        "took 'state_dict_ema'.",
+        "the weights in 'state_dict' cannot be taken: fc.weight is 5x4 here and 9x4 in the file: they were trained for 9 classes, and"
+        " this network has 5.",
+    ]),
+    "an optimizer's averages": (
+        lambda: {"optimizer": {"exp_avg": Net(seed=3).state_dict()}, "ema": OTHER_STATE, "model": STATE},
+        ["took 'model'.", FITS_TOO.format("ema"), FITS_TOO.format("optimizer.exp_avg")],
+    ),
+    "an optimizer's averages and EMA": (
+        lambda: {"optim": {"momentum": OTHER_STATE}, "ema": STATE}, ["took 'ema'.", FITS_TOO.format("optim.momentum")],
+    ),
+    "gradients": (lambda: {"grads": OTHER_STATE, "model": STATE}, ["took 'model'.", FITS_TOO.format("grads")]),
+    "two wrappers of torch": (
+        lambda: {"module": STATE, "_orig_mod": OTHER_STATE}, ["took 'module'.", FITS_TOO.format("_orig_mod")],
+    ),
+    "a wrapper of torch beside them": (lambda: {**STATE, "module": OTHER_STATE}, [FITS_TOO.format("module")]),
+    "a wrapper of torch deeper": (
+        lambda: {"model": STATE, "module": {"model": OTHER_STATE}}, ["took 'model'.", FITS_TOO.format("module.model")],
+    ),
+    "two that fit": (lambda: {"best": STATE, "last": OTHER_STATE}, ["took 'best'.", FITS_TOO.format("last")]),
+    "two that are the same": (lambda: {"best": STATE, "last": {**STATE}}, ["took 'best'."]),
+    "teacher and student": (lambda: {**named("teacher.", OTHER_STATE), **named("student.")}, [
         "left out the prefix 'student.' of all names, left out 8 that the network has not (weight, bias, running_mean, ...).",
         FITS_TOO.format("teacher."),
     ]),
     "counters of thop": (
-        {"state_dict": counted(named("module."))},
+        lambda: {"state_dict": counted(named("module."))},
         [f"took 'state_dict', {MODULE[:-1]}, left out 6 that are no weights (total_ops, total_params)."],
     ),
-    "counts of batches missing": (without("num_batches_tracked"), []),
+    "counts of batches missing": (lambda: without("num_batches_tracked"), []),
     "counts of batches too many": (
-        changed(conv_num_batches_tracked=torch.tensor(3)), ["left out 1 that is no weight (num_batches_tracked)."],
+        lambda: changed(conv_num_batches_tracked=torch.tensor(3)), ["left out 1 that is no weight (num_batches_tracked)."],
     ),
-    "an index as a buffer": (changed(fc_position_ids=torch.arange(3)), ["left out 1 that is no weight (position_ids)."]),
-    "numbers beside tensors": ({**STATE, "epoch": 3, "best": 0.9}, ["left out 2 that are no weights (epoch, best)."]),
-    "objects beside them": ({"state_dict": STATE, **BESIDE}, ["took 'state_dict'."]),
-    "a loss beside them": ({"state_dict": STATE, "criterion": nn.CrossEntropyLoss()}, ["took 'state_dict'."]),
-    "in a defaultdict": (collections.defaultdict(int, STATE), []),
-    "float64": ({name: each.double() if each.is_floating_point() else each for name, each in STATE.items()},
+    "an index as a buffer": (lambda: changed(fc_position_ids=torch.arange(3)), ["left out 1 that is no weight (position_ids)."]),
+    "numbers beside tensors": (lambda: {**STATE, "epoch": 3, "best": 0.9}, ["left out 2 that are no weights (epoch, best)."]),
+    "objects beside them": (lambda: {"state_dict": STATE, **beside()}, ["took 'state_dict'."]),
+    "a loss beside them": (lambda: {"state_dict": STATE, "criterion": nn.CrossEntropyLoss()}, ["took 'state_dict'."]),
+    "in a defaultdict": (lambda: collections.defaultdict(int, STATE), []),
+    "float64": (lambda: {name: each.double() if each.is_floating_point() else each for name, each in STATE.items()},
                 ["converted from float64 to float32."]),
-    "memory that is shared": ({"state_dict": STATE, "again": STATE}, ["took 'state_dict'."]),
+    "memory that is shared": (lambda: {"state_dict": STATE, "again": STATE}, ["took 'state_dict'."]),
 }  # fmt: skip
-"""What is saved, and what is said of it."""
+"""What makes what is saved, and what is said of it."""
 
 
 def written(content, path: Path, **options) -> Path:
@@ -200,14 +258,16 @@ def equal(model: nn.Module, state: dict) -> bool:
 
 def of_both_ages(forms: dict) -> pytest.MarkDecorator:
     """Each form as torch writes it and as it did before 1.6, which wrote the source of losses too, and no meta tensors."""
-    cases = [(form, old) for form in forms for old in (False, True) if not (old and form in ("a loss beside them", "meta"))]
+    cases = [
+        (form, old) for form in forms for old in (False, True) if not (old and form in ("a loss beside them", "meta", "EMA without values"))
+    ]
     return pytest.mark.parametrize(("form", "old"), cases, ids=[f"{form}{', before 1.6' * old}" for form, old in cases])
 
 
 @of_both_ages(LOADS)
 def test_weights_load_and_it_is_said_what_was_left_out(tmp_path, form, old):
-    content, said = LOADS[form]
-    model, path = Net(), written(content, tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
+    make, said = LOADS[form]
+    model, path = Net(), written(make(), tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
     assert fill_from(model, path) == [f"w.pt: {sentence}" for sentence in said]
     assert equal(model, without("num_batches_tracked"))
 
@@ -277,49 +337,55 @@ LACKS = "holds the weights of another network: they lack"
 TAKEN = "cannot be taken: "
 UNREADABLE = "is not a file of weights that can be read: "
 REFUSED = {
-    "partly": ({name: each for name, each in STATE.items() if "bn" not in name}, f"{LACKS} 4 of the network's 8 tensors (first bn.weight"),
-    "one missing": (without("fc.bias"), f"{LACKS} 1 of the network's 8 tensors (fc.bias)."),
-    "partly below a prefix": (named("module.", without("fc.bias")), f"{LACKS} 1 of the network's 8 tensors (fc.bias)."),
-    "too many": ({**STATE, **named("gate.")}, "they have 7 that the network has not (first gate.conv.weight)."),
-    "nothing in common": ({"a.b": torch.ones(2), "c": torch.ones(2)},
+    "partly": (lambda: {name: each for name, each in STATE.items() if "bn" not in name},
+      f"{LACKS} 4 of the network's 8 tensors (first bn.weight"),
+    "one missing": (lambda: without("fc.bias"), f"{LACKS} 1 of the network's 8 tensors (fc.bias)."),
+    "partly below a prefix": (lambda: named("module.", without("fc.bias")), f"{LACKS} 1 of the network's 8 tensors (fc.bias)."),
+    "too many": (lambda: {**STATE, **named("gate.")}, "they have 7 that the network has not (first gate.conv.weight)."),
+    "nothing in common": (lambda: {"a.b": torch.ones(2), "c": torch.ones(2)},
                           "they lack 7 of the network's 8 tensors (first conv.weight); they have 2 that the network has not (first a.b)"),
-    "other classes": (Net(100).state_dict(), "fc.weight is 5x4 here and 100x4 in the file: they were trained for 100 classes, and this"
-                                             " network has 5. Name the weights that belong to it."),
-    "other shapes": (changed(conv_weight=torch.ones(4, 3, 5, 5), bn_bias=torch.ones(9)),
+    "other classes": (lambda: Net(100).state_dict(),
+                      "fc.weight is 5x4 here and 100x4 in the file: they were trained for 100 classes, and this network has 5. Name the"
+                      " weights that belong to it."),
+    "other shapes": (lambda: changed(conv_weight=torch.ones(4, 3, 5, 5), bn_bias=torch.ones(9)),
                      "conv.weight is 4x3x3x3 here and 4x3x5x5 in the file, and 1 more have other shapes."),
-    "a backbone with a head": ({**named("backbone."), "head.weight": torch.ones(3)},
+    "a backbone with a head": (lambda: {**named("backbone."), "head.weight": torch.ones(3)},
                                f"{TAKEN}those of the network are there, as 'backbone.', but so is head.weight, beside them; save"),
-    "a name that is but a wrapper's": ({**STATE, "module": torch.ones(1), "": torch.ones(1)}, "they have 1 that the network has not"),
-    "one of two layers": ({"conv.weight": torch.ones(1), "module.conv.weight": torch.ones(1)}, f"{LACKS} 6 of the network's 8"),
-    "pruned": (without("fc.weight", {**STATE, "fc.weight_orig": STATE["fc.weight"], "fc.weight_mask": STATE["fc.weight"]}),
+    "a name that is but a wrapper's": (lambda: {**STATE, "module": torch.ones(1), "": torch.ones(1)},
+      "they have 1 that the network has not"),
+    "one of two layers": (lambda: {"conv.weight": torch.ones(1), "module.conv.weight": torch.ones(1)}, f"{LACKS} 6 of the network's 8"),
+    "pruned": (lambda: without("fc.weight", {**STATE, "fc.weight_orig": STATE["fc.weight"], "fc.weight_mask": STATE["fc.weight"]}),
                "torch.nn.utils.prune.remove(layer, 'weight')"),
-    "an adapter": ({**STATE, "fc.lora_A.weight": torch.ones(1)}, "adapters"),
-    "complex": (changed(fc_bias=torch.ones(5, dtype=torch.complex64)), f"{TAKEN}fc.bias is complex64 in the file, and float32 is wanted."),
-    "whole numbers": (changed(fc_bias=torch.ones(5, dtype=torch.int8)), f"{TAKEN}fc.bias is int8 in the file, and float32 is wanted."),
-    "quantised": (changed(fc_bias=quantised()), "fc.bias is quantised (qint8); save it"),
-    "meta": (changed(fc_bias=torch.empty(5, device="meta")), f"{TAKEN}fc.bias has no values: it was saved on the meta device."),
-    "sparse": (changed(fc_weight=torch.ones(5, 4).to_sparse()), f"{TAKEN}fc.weight is sparse; save it with to_dense()."),
-    "numbers in place of a tensor": (changed(fc_bias=3), f"{TAKEN}fc.bias is no tensor, but a int."),
-    "numpy arrays": ({name: each.numpy() for name, each in STATE.items()}, f"{TAKEN}they are numpy arrays; save tensors"),
-    "a list of tensors": (list(STATE.values()), f"{TAKEN}there are no tensors by name; save model.state_dict()."),
-    "keys that are no text": (dict(enumerate(STATE.values())), f"{TAKEN}there are no tensors by name"),
-    "a tensor": (torch.ones(3), f"{TAKEN}there is one tensor without a name"),
-    "a number": (3, f"{TAKEN}there is nothing but 3;"),
-    "nothing": ({}, f"{TAKEN}there is nothing but {{}};"),
-    "a whole network": (SAVED, f"{UNREADABLE}it holds a whole network (test_weights.Net), which only code can build. Write the weights"
-                               " alone where its code is, with torch.save(model.state_dict(), FILE)."),
-    "a whole network of torch's layers": (nn.Sequential(nn.Linear(1, 1)), "a whole network (torch.nn.modules.container.Sequential)"),
-    "a class beside them": ({"state_dict": STATE, "cfg": Settings()},
+    "an adapter": (lambda: {**STATE, "fc.lora_A.weight": torch.ones(1)}, "adapters"),
+    "complex": (lambda: changed(fc_bias=torch.ones(5, dtype=torch.complex64)),
+      f"{TAKEN}fc.bias is complex64 in the file, and float32 is wanted."),
+    "whole numbers": (lambda: changed(fc_bias=torch.ones(5, dtype=torch.int8)),
+      f"{TAKEN}fc.bias is int8 in the file, and float32 is wanted."),
+    "quantised": (lambda: changed(fc_bias=quantised()), "fc.bias is quantised (qint8); save it"),
+    "meta": (lambda: changed(fc_bias=torch.empty(5, device="meta")), f"{TAKEN}fc.bias has no values: it was saved on the meta device."),
+    "sparse": (lambda: changed(fc_weight=torch.ones(5, 4).to_sparse()), f"{TAKEN}fc.weight is sparse; save it with to_dense()."),
+    "numbers in place of a tensor": (lambda: changed(fc_bias=3), f"{TAKEN}fc.bias is no tensor, but a int."),
+    "numpy arrays": (lambda: {name: each.numpy() for name, each in STATE.items()}, f"{TAKEN}they are numpy arrays; save tensors"),
+    "a list of tensors": (lambda: list(STATE.values()), f"{TAKEN}there are no tensors by name; save model.state_dict()."),
+    "keys that are no text": (lambda: dict(enumerate(STATE.values())), f"{TAKEN}there are no tensors by name"),
+    "a tensor": (lambda: torch.ones(3), f"{TAKEN}there is one tensor without a name"),
+    "a number": (lambda: 3, f"{TAKEN}there is nothing but 3;"),
+    "nothing": (lambda: {}, f"{TAKEN}there is nothing but {{}};"),
+    "a whole network": (lambda: SAVED, f"{UNREADABLE}it holds a whole network (test_weights.Net), which only code can build. Write the"
+                                       " weights alone where its code is, with torch.save(model.state_dict(), FILE)."),
+    "a whole network of torch's layers": (lambda: nn.Sequential(nn.Linear(1, 1)),
+      "a whole network (torch.nn.modules.container.Sequential)"),
+    "a class beside them": (lambda: {"state_dict": STATE, "cfg": Settings()},
                             f"{UNREADABLE}beside weights it holds test_weights.Settings, which only code can build. Write the weights"),
-    "a function beside them": ({"state_dict": STATE, "make": named}, "beside weights it holds test_weights.named, which only"),
+    "a function beside them": (lambda: {"state_dict": STATE, "make": named}, "beside weights it holds test_weights.named, which only"),
 }  # fmt: skip
-"""What is saved, and the words that refuse it."""
+"""What makes what is saved, and the words that refuse it."""
 
 
 @of_both_ages(REFUSED)
 def test_the_real_cause_is_named(tmp_path, form, old):
-    content, said = REFUSED[form]
-    path = written(content, tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
+    make, said = REFUSED[form]
+    path = written(make(), tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
     with pytest.raises(GatebenchError) as refused:
         fill_from(Net(), path)
     assert said in str(refused.value) and "\n" not in str(refused.value)
@@ -418,10 +484,10 @@ def test_nothing_that_a_file_asks_for_is_run(tmp_path, old):
 def test_objects_beside_weights_are_not_made(tmp_path):
     """Stand-ins are: no state of a numpy type or a path is taken from a file."""
     before = {*torch.serialization.get_safe_globals()}
-    content, _ = read_weights(written({"state_dict": STATE, **BESIDE}, tmp_path / "w.pt"))
+    content, _ = read_weights(written({"state_dict": STATE, **beside()}, tmp_path / "w.pt"))
     assert content["log"] == {"loss": [0.1]} and content["last"] == [1, 2] and content["size"] == torch.Size([3])
     for name in ("args", "acc", "curve", "took", "frozen", "optimizer"):
-        assert isinstance(content[name], Nothing) and not vars(content[name]), name
+        assert isinstance(content[name], StandIn) and not vars(content[name]), name
     assert {*torch.serialization.get_safe_globals()} == before
 
 
@@ -482,6 +548,44 @@ class Net(torch.nn.Module):
 
 build = Net
 """
+
+
+class Extra(nn.Linear):
+    """What keeps a state of its own, which is no tensor."""
+
+    def get_extra_state(self):
+        return {"steps": 1}
+
+    def set_extra_state(self, state):
+        self.steps = state["steps"]
+
+
+def test_states_that_are_no_tensors_do_not_count_as_values(tmp_path):
+    saved, model = Extra(2, 2).state_dict(), Extra(2, 2)
+    path = written({"model": saved, "ema": {**saved, "_extra_state": {"steps": 2}}}, tmp_path / "w.pt")
+    assert fill_from(model, path) == ["w.pt: took 'model'."] and model.steps == 1
+    path = written({"model": saved, "ema": {**saved, "bias": torch.ones(2), "_extra_state": {"steps": 2}}}, tmp_path / "e.pt")
+    assert fill_from(model, path) == [f"e.pt: {said}" for said in ("took 'model'.", FITS_TOO.format("ema"))]
+
+
+def test_a_layer_that_has_seen_no_input_wants_values(tmp_path):
+    path = written({"0.weight": torch.empty(3, 7, device="meta"), "0.bias": torch.ones(3)}, tmp_path / "w.pt")
+    with pytest.raises(GatebenchError, match="0.weight has no values: it was saved on the meta device"):
+        fill_from(nn.Sequential(nn.LazyLinear(3)), path)
+
+
+def test_values_are_read_once_whatever_stands_beside_them(tmp_path, monkeypatch):
+    devices, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda *given, **options: devices.append(options["map_location"]) or load(*given, **options))
+    content, _ = read_weights(written({"state_dict": STATE, **beside()}, tmp_path / "w.pt"))
+    assert devices.count("cpu") == 1 and len(devices) > 5 and torch.equal(content["state_dict"]["fc.bias"], STATE["fc.bias"])
+
+
+def test_the_digest_of_a_file_follows_its_content(tmp_path):
+    path = tmp_path / "w.pt"
+    for content in (b"a" * 3_000_000, b"b"):
+        path.write_bytes(content)
+        assert file_digest(path) == hashlib.sha256(content).hexdigest()[:8]
 
 
 def test_the_commands_say_on_stderr_what_was_left_out(gatebench, tmp_path):
