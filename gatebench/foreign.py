@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from functools import cache
@@ -209,11 +210,16 @@ def _check_events(text: str) -> None:
             raise Unreadable(f"it has more than {MOST_EVENTS:,} names and values, with all that its aliases repeat")
 
 
+def _decimal(tag: str, pattern: re.Pattern) -> re.Pattern:
+    """The same, but for numbers to base 60 and 8."""
+    return re.compile(r"(?!.*:|[-+]?0[0-9_])" + pattern.pattern, pattern.flags) if tag.endswith((":int", ":float")) else pattern
+
+
 class _Plain(LOADER):
-    """YAML in which a date is a text."""
+    """YAML in which a date, a time and 010 are texts; YAML 1.1 has numbers to base 60 and 8."""
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in each if not tag.endswith(":timestamp")]
+        first: [(tag, _decimal(tag, pattern)) for tag, pattern in each if not tag.endswith(":timestamp")]
         for first, each in LOADER.yaml_implicit_resolvers.items()
     }
 

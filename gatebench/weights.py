@@ -31,6 +31,7 @@ COUNTERS = {"total_ops", "total_params"}
 OPTIONAL = "num_batches_tracked"
 """Of batch norms, which torch before 0.4.1 did not count."""
 HINTS = {
+    "weight_g": "torch.nn.utils.weight_norm is still on; torch.nn.utils.remove_weight_norm(layer) before they are saved ends it",
     "weight_orig": "torch.nn.utils.prune is still on; torch.nn.utils.prune.remove(layer, 'weight') before they are saved ends it",
     "parametrizations": "a parametrization is still on; torch.nn.utils.parametrize.remove_parametrizations before they are saved ends it",
     "lora_A": "they have adapters apart; those have to be merged before they are saved",

@@ -358,6 +358,18 @@ def test_a_tensor_that_is_filled_later_is_no_kernel():
     assert macs(fills, (2, 3)) == 0
 
 
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda x: x // 2, lambda x: x.floor_divide_(2.0), lambda x: torch._foreach_mul([x, x], 2.0), lambda x: torch._foreach_norm([x]),
+        lambda x: torch.distributions.Gamma(x.abs() + 1, 1.0).sample(), lambda x: torch.distributions.Dirichlet(x.abs() + 1).sample(),
+        lambda x: functional.multi_margin_loss(x, torch.tensor([0, 1])),
+    ],
+)  # fmt: skip
+def test_what_multiplies_no_matrices_costs_nothing(work):
+    assert macs(work, (2, 4)) == 0
+
+
 def test_operations_that_work_are_never_free():
     names = (
         "mm bmm addmm addmv addbmm baddbmm mv dot vdot addr convolution _cdist_forward _trilinear _sparse_addmm mkldnn_rnn_layer _cudnn_rnn"

@@ -244,7 +244,7 @@ FREE = re.compile(
             r"_?sparse_(coo|csr|csc|bsr|bsc|compressed)_tensor\w*|_convert_(indices|weight)\w+|_jagged_to_padded\w+|_padded_dense_to_jagged\w+",
             # look-ups, sorting, counting
             r"index\w*|_index_put_impl|_?unsafe_(masked_)?index\w*|gather|scatter\w*|masked_(fill|scatter|select)|take|put|where|isin",
-            r"embedding\w*|_embedding_bag\w*|nonzero\w*|sort|topk|kthvalue|median|nanmedian|mode|searchsorted|bucketize|bincount|histc",
+            r"floor_divide|_standard_gamma\w*|_sample_dirichlet|_foreach_(?!\w*mm)\w+|embedding\w*|_embedding_bag\w*|nonzero\w*|sort|topk|kthvalue|median|nanmedian|mode|searchsorted|bucketize|bincount|histc",
             r"_?unique\w*|segment_reduce",
             # reductions and scans
             r"all|amax|amin|_?aminmax|any|argmax|argmin|count_nonzero|linalg_vector_norm|logsumexp|max|min|mean|nansum|norm|prod|std|std_mean",
@@ -254,7 +254,7 @@ FREE = re.compile(
             # normalisation, softmax, activations, losses
             r"\w*(batch|layer|group|instance|rms|weight)_norm\w*|native_norm|renorm|\w*softmax\w*|glu|hardswish|log_sigmoid_forward|_prelu_kernel",
             r"rrelu_with_noise|_add_relu|threshold|_thnn_fused_(lstm|gru)_cell|_transform_bias_rescale_qkv|linalg_cross",
-            r"(mse|l1|smooth_l1|huber|nll|soft_margin)_loss\w*|binary_cross_entropy\w*",
+            r"(mse|l1|smooth_l1|huber|nll|soft_margin|multi_margin|multilabel_margin)_loss\w*|binary_cross_entropy\w*",
             # quantisation
             r"quantize_per_\w+|dequantize|_?fake_quantize_\w+|_fused_moving_avg\w+|_make_per_\w+|int_repr|q_\w+|qscheme|_choose_qparams\w*",
             # checks, sizes, what a kernel asks for
