@@ -18,12 +18,15 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import flex_attention
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 from typer.testing import CliRunner
 
 from gatebench.cli import app
 from gatebench.contract import GatedModel, Output, Unit
 from gatebench.data.images import Dataset, Images
 from gatebench.errors import GatebenchError, UsageError
+from gatebench.measure.macs import count
 from gatebench.profiling import answers, layouts
 from gatebench.profiling.contender import Contender
 from gatebench.profiling.elsewhere import Elsewhere, ready_together
@@ -234,11 +237,12 @@ def own_generator(self):
     return torch.rand(1, generator=self.generator)
 
 
+UNSEEDED = random.Random(0)
 RANDOM = {
     "torch's numbers": (by_chance(lambda self: torch.rand(1)), True),
     "numpy's numbers": (by_chance(lambda self: np.random.rand()), True),
     "Python's numbers": (by_chance(lambda self: random.random()), True),
-    "the system's numbers": (by_chance(lambda self: os.urandom(1)[0] / 255), False),
+    "numbers that nobody seeds": (by_chance(lambda self: UNSEEDED.random()), False),
     "a generator of its own": (by_chance(own_generator), False),
     "a counter of calls": (by_chance(counting), False),
     "Gumbel noise": (by_chance(lambda self: F.gumbel_softmax(torch.zeros(2), hard=True)[0]), True),
@@ -257,18 +261,21 @@ def test_a_network_that_decides_by_chance_is_found_out(kind):
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "everything"),
     [
-        network(lambda self, x: F.dropout(self.both(x))),
-        network(lambda self, x: self.end(F.dropout2d(self.second(self.begin(x))))),
-        by_chance(lambda self: torch.rand(1), computes=False),
+        (network(lambda self, x: F.dropout(self.both(x))), False),
+        (network(lambda self, x: self.end(F.dropout2d(self.second(self.begin(x))))), False),
+        (by_chance(lambda self: torch.rand(1), computes=False), True),
+        (network(lambda self, x: self.end(self.second(self.begin(x)) * F.gumbel_softmax(x.mean((2, 3)), hard=True)[0, 0])), True),
     ],
-    ids=["dropout by mistake", "dropout of maps", "masked by chance"],
+    ids=["dropout by mistake", "dropout of maps", "masked by chance", "masked by Gumbel noise"],
 )
-def test_chance_that_changes_no_macs_is_a_finding_too(make):
+def test_chance_that_changes_no_macs_is_a_finding_too(make, everything):
     contender, done = timed(make)
-    (finding,) = findings(contender, done)
-    assert finding.startswith("answers differently") and done.macs.tolist() == [WHOLE] * CALLS and done.deviation == 0
+    finding, *others = findings(contender, done)
+    assert finding.startswith("answers differently") and finding.endswith("; 5 counts gave the same MACs for each")
+    assert done.macs.tolist() == [WHOLE] * CALLS and done.deviation == 0
+    assert len(others) == everything and all(other.startswith(ALL) for other in others)
 
 
 @pytest.mark.parametrize(
@@ -502,6 +509,24 @@ def test_the_part_of_an_answer_that_counts_can_be_named(kind):
 
 
 @pytest.mark.parametrize(
+    ("form", "words", "path"),
+    [
+        (lambda logits: (logits, [logits[0, 0]] * 17), "a tuple of 2 (a tensor of 1x5, a list of 17 (each a tensor of one number))", "0"),
+        (lambda logits: [logits] * 7, "a list of 7 (each a tensor of 1x5)", "6"),
+        (lambda logits: {"features": torch.zeros(1, 8), "logits": logits, "mask": logits > 0, "map": logits[..., None]}, "", "logits"),
+        (lambda logits: (logits[0], logits[0, 0]), "", "1"),
+        (lambda logits: (logits, np.int64(3), np.bool_(True)), "a tuple of 3 (a tensor of 1x5, 3, True)", "0"),
+        (lambda logits: (torch.cat([logits, logits], 1), [logits[0, 0]]), "", "0"),
+    ],
+    ids=["gates", "exits", "mapping", "no batch", "an index of NumPy", "other classes"],
+)
+def test_the_part_that_looks_like_logits_is_proposed(form, words, path):
+    contender, _ = timed(network(lambda self, x: form(self.both(x))), layout="contiguous")
+    (note,) = contender.ready.notes
+    assert note.startswith(f"net answers with {words}") and note.endswith(f"such as --output {path}.")
+
+
+@pytest.mark.parametrize(
     ("path", "sentence"),
     [
         ("2", "there is no '2' in a mapping of 2 (exits: a list of 2 (a tensor of 1x5, a tensor of 1x5), index: 1)."),
@@ -531,6 +556,10 @@ def fails(self, x):
     raise AssertionError
 
 
+def no_driver(self, x):
+    raise RuntimeError("Found no NVIDIA driver on your system.")
+
+
 FAILURES = {
     "assertion without text": (fails, r"take one 3x12x12 input of noise \(AssertionError in \w+.py, line \d+: raise AssertionError\)"),
     "further arguments": (lambda self, x, threshold: x, "'threshold'\\). Let its factory give the other arguments"),
@@ -539,7 +568,9 @@ FAILURES = {
     "wrong type": (lambda self, x: self.first(x.double()), "RuntimeError: .*double"),
     "own gradient": (lambda self, x: torch.autograd.grad(self.both(x).sum(), x), "RuntimeError: "),
     "writes": (lambda self, x: self.both(x.mul_(2)), "net writes to its input"),
-    "only in batches": (lambda self, x: self.both(x) if len(x) > 1 else fails(self, x), "AssertionError in "),
+    "only in batches": (lambda self, x: self.both(x) if len(x) > 1 else fails(self, x), "AssertionError in .*two at once: give --"),
+    "squeezed": (lambda self, x: self.both(x).squeeze().softmax(-1)[:, 1], r"dimension 1; \w+.py, line \d+\). It takes two at once: give"),
+    "CUDA": (no_driver, r"\(RuntimeError: Found no NVIDIA driver on your system; \w+.py, line \d+\). Its code asks for CUDA"),
 }
 
 
@@ -563,6 +594,81 @@ def test_what_fails_on_one_input_may_run_on_several():
     assert contender.folded and done.macs.tolist() == [WHOLE] * CALLS
 
 
+# What cannot be watched
+
+
+def only_unwatched(self, x):
+    if _get_current_dispatch_mode():
+        raise RuntimeError("not under a mode")
+    return self.both(x)
+
+
+def test_what_fails_only_when_it_is_watched_is_timed_and_said():
+    contender, done = timed(network(only_unwatched))
+    assert contender.model is contender.network.model and not contender.folded and contender.ready.layout == "contiguous"
+    assert not done.counted and contender.uncounted == ("RuntimeError when counted",) and findings(contender, done) == []
+    (note,) = contender.ready.notes
+    assert note.startswith("net fails when its operations are watched (RuntimeError: not under a mode): it was timed as it is")
+
+
+class Compiled(Plain):
+    """A graph that must be compiled whole, which torch refuses to do where operations are watched."""
+
+    def __init__(self):
+        super().__init__()
+        self.run = torch.compile(self.both, fullgraph=True, backend="eager")
+
+    def forward(self, x):
+        return self.run(x)
+
+
+class Flexible(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.qkv, self.head = nn.Conv2d(3, 8, 3, 3), nn.Linear(8, 24), nn.Linear(8, 5)
+
+    def forward(self, x):
+        q, k, v = self.qkv(self.first(x).flatten(2).mT).unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+        return self.head(flex_attention(q, k, v).transpose(1, 2).flatten(2).mean(1))
+
+
+Conditional = network(lambda self, x: torch.cond(dark(x), lambda x: self.end(self.begin(x)), lambda x: self.both(x), (x,)))
+ATTENDED = 16 * 27 * 8 + 16 * 8 * 24 + 2 * 16 * 16 * 8 + 8 * 5
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.skipif(not torch._dynamo.is_dynamo_supported(), reason="this Python has no torch.compile")
+@pytest.mark.parametrize(
+    ("make", "counts", "folded"),
+    [(Compiled, {WHOLE}, True), (Flexible, {ATTENDED}, True), (Conditional, {FIRST + HEAD, WHOLE}, True)],
+    ids=["compiled whole", "flex_attention", "torch.cond"],
+)
+def test_what_torch_compiles_is_counted_as_it_was_written(make, counts, folded):
+    contender, done = timed(make)
+    assert set(done.macs) == counts and contender.uncounted == () and contender.folded is folded
+    assert not any("watched" in note for note in contender.ready.notes) and findings(contender, done) == []
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("attention", ["eager", "sdpa", "flex_attention"])
+def test_a_network_of_transformers(attention):
+    transformers = pytest.importorskip("transformers", reason="pip install 'gatebench[test-transformers]' for this test")
+
+    def make(side=12):
+        sizes = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 256}
+        config = transformers.ViTConfig(image_size=side, patch_size=4, num_labels=5, attn_implementation=attention, **sizes)
+        return transformers.ViTForImageClassification(config)
+
+    def hand(patches):
+        tokens = patches + 1
+        return 4 * (tokens * 128 * (4 * 128 + 2 * 256) + 2 * tokens**2 * 128) + patches * 48 * 128 + 128 * 5
+
+    with torch.inference_mode():
+        assert count(make(32).eval(), torch.rand(1, 3, 32, 32)).certain == hand(64) == 38_799_616 - 128 * 5
+    contender, done = timed(make, "logits")
+    assert set(done.macs) == {hand(9)} and contender.uncounted == () and findings(contender, done) == []
+
+
 # What is executed
 
 
@@ -573,6 +679,12 @@ def dark(x):
 def gate(x, *shape):
     """A decision for the image, as a number."""
     return dark(x).float().reshape(1, *shape)
+
+
+def kept(self, x, places):
+    """A linear layer on some places [N, K] of x."""
+    tokens = x.flatten(2).gather(2, places[:, None].expand(-1, 3, -1))
+    return F.linear(tokens.transpose(1, 2), self.head.weight[:, :3]).mean(1)
 
 
 ALL, SHARED = "computes everything, or a fixed share: its decisions differ", "computes the same for every input: it reads values"
@@ -586,6 +698,9 @@ EXECUTES = {
     "gate by rounding": (lambda self, x: self.both(x * torch.sigmoid(9 * x.mean((1, 2, 3), keepdim=True)).round()), {WHOLE}, ALL),
     "gates of channels": (lambda self, x: self.both(x * (x.mean((2, 3), keepdim=True) > 0)), {WHOLE}, ALL),
     "map of places": (lambda self, x: self.both(x * (x.mean(1, keepdim=True) > 0)), {WHOLE}, ALL),
+    "tokens that are kept": (lambda self, x: self.kept(x, x.mean(1).flatten(1).topk(72).indices), {72 * 3 * 5}, ALL),
+    "tokens in order": (lambda self, x: self.kept(x, x.mean(1).flatten(1).argsort(descending=True)[:, :72]), {72 * 3 * 5}, ALL),
+    "classes in order": (lambda self, x: self.both(x).sort().indices, {WHOLE}, None),
     "policy in place": (lambda self, x: self.both(x * torch.full((1, 2), x.mean()).clamp_(0, 1).ceil_()[0, 0]), {WHOLE}, ALL),
     "threshold never reached": (lambda self, x: self.end(self.begin(x)) if x.mean() > 9 else self.both(x), {WHOLE}, SHARED),
     "rows that are all there": (lambda self, x: self.both(x[x.mean((1, 2, 3)) > -9]), {WHOLE}, SHARED),
@@ -600,7 +715,7 @@ EXECUTES = {
 @pytest.mark.parametrize("kind", EXECUTES)
 def test_what_is_executed_and_whether_that_depends_on_the_input(kind):
     forward, counts, finding = EXECUTES[kind]
-    contender, done = timed(network(forward))
+    contender, done = timed(network(forward, kept=kept))
     assert set(done.macs) == counts and done.constant is (len(counts) == 1)
     found = findings(contender, done)
     assert len(found) == (finding is not None) and all(each.startswith(finding) for each in found)
@@ -825,17 +940,34 @@ def test_networks_of_libraries_run_straight_from_the_command_line(files):
     assert "timm:test_vit3: 32x32 images of larger were scaled to 160x160" in done.stderr and "squeezenet1_1: 32x32" not in done.stderr
 
 
-def test_the_network_of_the_page_is_timed(files, tmp_path):
-    page = (Path(__file__).parents[1] / "docs" / "timing.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
-    (tmp_path / "bound.py").write_text(code)
-    own = f"{tmp_path}/bound.py"
-    done = profile(own, f"{own}:whole", "--dataset", files / "noise.npz", "--output", "exits.-1", "--json")
-    assert done.exit_code in (0, 3), done.stderr
-    early, whole = json.loads(done.stdout)
-    first, both = 16 * 27 * 36 + 16 * 5, 16 * 27 * 36 + 16 * 144 * 36 + 2 * 16 * 5
-    assert {early["timed_macs_least"], early["timed_macs_most"]} <= {first, both} and whole["timed_macs_executed"] == both
-    assert "computes the same for every input" in whole["timed_audit"][0]
+THEIRS = """
+from torch import nn
+
+class Network(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.heads = nn.Conv2d(3, 16, 3, 2, 1), nn.ModuleList([nn.Linear(16, classes), nn.Linear(16, classes)])
+    def forward(self, x, threshold):
+        x = self.first(x).relu().mean((2, 3))
+        return {"exits": [head(x) for head in self.heads[: 2 if threshold == 1 else 1]]}
+"""
+
+
+def test_the_networks_of_the_page_are_timed(files, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "networks.md").read_text()
+    net, bound = re.findall(r"```python\n(.*?)```", page, re.S)
+    for name, code in {"net": net.replace("0.8", "0.2"), "bound": bound, "theirs": THEIRS}.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    torch.manual_seed(0)
+    torch.save(maker(tmp_path / "net.py", "build", 5)().state_dict(), tmp_path / "net.pt")
+    names = [f"{tmp_path}/{name}" for name in ("bound.py", "bound.py:whole")]
+    done = profile("--model-file", tmp_path / "net.py", "--weights", tmp_path / "net.pt", "--dataset", files / "noise.npz", "--json")
+    assert done.exit_code == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    early, whole = 16 * 27 * 36 + 16 * 5, 16 * 27 * 36 + 16 * 5 + 64 * 144 * 36 + 64 * 5
+    assert {row["timed_macs_least"], row["timed_macs_most"]} <= {early, whole}
+    done = profile(*names, "--dataset", files / "noise.npz", "--output", "exits.-1", "--json")
+    assert [row["timed_macs_executed"] for row in json.loads(done.stdout)] == [early, early + 16 * 5]
 
 
 def test_who_shares_a_command_with_a_library_still_needs_data(files):

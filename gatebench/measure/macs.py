@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..errors import GatebenchError
 from . import formulas
+from .watching import Watching, uncompiled
 
 OUTSIDE = "a kernel outside of torch"
 """What is named where an operation reads a tensor that none has written."""
@@ -49,17 +49,16 @@ def count_macs(module: nn.Module, *shapes: tuple[int, ...]) -> int:
     field. Raises GatebenchError where it runs an operation of which the MACs are not known.
     """
     copied = copy.deepcopy(module).to("meta").eval()
-    with torch.no_grad():
-        return count(copied, *(torch.empty(shape, device="meta") for shape in shapes)).certain
+    return count(copied, *(torch.empty(shape, device="meta") for shape in shapes)).certain
 
 
 def count(module: nn.Module, *inputs, call: Callable | None = None) -> Count:
     """What one call of `module` on these inputs runs; `call` is what is called, if not the module itself.
 
-    Nothing is switched off for it: attention, recurrent layers and others are counted as the kernels that they run. What runs in other
-    threads is not seen.
+    Attention, recurrent layers and others are counted as the kernels that they run; what `torch.compile` compiles, as it was written. What
+    runs in other threads is not seen.
     """
-    with _Counter() as counter:
+    with torch.no_grad(), uncompiled(), _Counter() as counter:
         (call or module)(*inputs)
     scripted = (getattr(part, "inlined_graph", None) for part in module.modules() if isinstance(part, torch.jit.ScriptModule))
     hidden = [HIDDEN for graph in scripted if graph and graph.findNode(HIDDEN)]
@@ -71,10 +70,8 @@ def count_params(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(Watching):
     """Adds up the MACs of what runs inside; of an operation that is made of others, those of the others."""
-
-    supports_higher_order_operators = True
 
     def __init__(self):
         super().__init__()
@@ -83,14 +80,10 @@ class _Counter(TorchDispatchMode):
         self.unwritten: dict[int | None, Tensor] = {}
         """New tensors that no operation has written yet, by storage."""
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        kwargs, name = kwargs or {}, formulas.base_name(operation)
+    def see(self, operation, args, kwargs):
+        name = formulas.base_name(operation)
         if name in SIZES:
             return operation(*args, **kwargs)
-        if operation is torch.ops.higher_order.cond:
-            condition, yes, no, operands = args
-            with self:
-                return (yes if condition else no)(*operands)
         tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         if isinstance(operation, OpOverload):
             if not formulas.own_formula(operation) and not any(each.is_nested for each in tensors):

@@ -15,8 +15,8 @@ DEEPEST = 10
 """Lists in lists that are looked into."""
 LONGEST = 160
 """Characters of a description."""
-SHOWN = 6
-"""Entries of a list that are described."""
+SHOWN, COMPARED = 6, 200
+"""Entries of a list that are described, and of one that are looked at to say that all are alike."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,16 @@ def _described(answer: object, depth: int) -> str:
         return f"a tensor of {'x'.join(map(str, answer.shape)) or 'one number'}{kind}"
     if isinstance(answer, np.ndarray):
         return f"an array of {'x'.join(map(str, answer.shape)) or 'one number'}"
-    if isinstance(answer, (str, bytes, bool, numbers.Number, type(None))):
-        return repr(answer)[:40]
+    if isinstance(answer, (str, bytes, bool, numbers.Number, np.generic, type(None))):
+        return repr(answer.item() if isinstance(answer, np.generic) else answer)[:40]
     parts = list(_parts(answer) or ())
-    inside = [_described(part, depth - 1) for _, part in parts[:SHOWN]] if depth else []
+    inside = [_described(part, depth - 1) for _, part in parts[:COMPARED]] if depth else []
     if not isinstance(answer, (list, tuple)):
         inside = [f"{name}: {text}" for (name, _), text in zip(parts, inside, strict=False)]
-    if inside and len(parts) > SHOWN:
-        inside.append(f"{len(parts) - SHOWN} more")
+    if 2 < len(parts) == len(inside) and len(set(inside)) == 1:
+        inside = [f"each {inside[0]}"]
+    elif inside and len(parts) > SHOWN:
+        inside = [*inside[:SHOWN], f"{len(parts) - SHOWN} more"]
     kind = {dict: "mapping", list: "list", tuple: "tuple"}.get(type(answer), type(answer).__name__)
     article = "an" if kind[0] in "aeiouAEIOU" else "a"
     return f"{article} {kind}" + f" of {len(parts)}" * bool(parts) + f" ({', '.join(inside)})" * bool(inside)

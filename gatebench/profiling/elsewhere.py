@@ -60,6 +60,11 @@ class Elsewhere:
             raise GatebenchError(f"{network.label} answers with NaN: its weights are damaged, or its training diverged. Name others.")
 
     @property
+    def unwatched(self) -> str:
+        """What goes wrong when its operations are watched; "" where nothing does."""
+        return next((seen.unwatched for seen in self.seen if seen.unwatched), "")
+
+    @property
     def has_parts(self) -> bool:
         """Whether its answers are more than one tensor."""
         return self.seen[0].has_parts
@@ -100,7 +105,9 @@ class Elsewhere:
 
     @cached_property
     def copying(self) -> tuple[Callable[[], nn.Module] | None, str]:
-        """What makes a copy; None, and why, where no copy does the same with weights of its own."""
+        """What makes a copy; None, and why, where no copy does the same with weights of its own, or where that cannot be watched."""
+        if self.unwatched:
+            return None, self.unwatched
         ways = {"copy.deepcopy": lambda: copy.deepcopy(self.network.model)}
         if self.network.make:
             ways["its factory"] = self._made_again
@@ -185,7 +192,12 @@ class Elsewhere:
 
     def _notes(self, folded: bool, layout: Layout, required: bool) -> Iterator[str]:
         label, (make, problem) = self.network.label, self.copying
-        if not folded and any(isinstance(part, _BatchNorm) for part in self.network.model.modules()):
+        if self.unwatched:
+            yield (
+                f"{label} fails when its operations are watched ({self.unwatched}): it was timed as it is, in the layout of its author, and"
+                " whether it takes decisions is not known."
+            )
+        elif not folded and any(isinstance(part, _BatchNorm) for part in self.network.model.modules()):
             why = "folded, it fails or gives other answers"
             if make is None:
                 why = f"it cannot be copied ({problem})"
@@ -199,11 +211,17 @@ class Elsewhere:
             times = self.seconds[other] / self.seconds[layout]
             yield f"{label} was timed {layout}, {times:.1f} times as fast as {other}. --layout {other} times that."
         if self.output is None and self.has_parts:
-            path = self.seen[0].answer.tensors[-1][0]
             yield (
                 f"{label} answers with {self.seen[0].described}; all of it counts where answers are compared."
-                f" --output takes a part of it, such as --output {path}."
+                f" --output takes a part of it, such as --output {self._logits()}."
             )
+
+    def _logits(self) -> str:
+        """The path of what is likeliest to be the logits: the last tensor of two axes, with a column for each class if any has."""
+        tensors, classes = self.seen[0].answer.tensors, len(self.network.data.classes)
+        matrices = [(path, x.shape[1]) for path, x in tensors if x.dim() == 2 and x.is_floating_point()]
+        likely = [path for path, columns in matrices if columns == classes] or [path for path, _ in matrices or tensors]
+        return likely[-1]
 
 
 def ready_together(candidates: Sequence[Elsewhere], layout: Layout | None = None) -> list[Ready]:

@@ -69,13 +69,15 @@ def findings(contender: Contender, done: Executed) -> list[str]:
         if done.counted and done.macs.any():
             of_mean, of_one = (100 * each / done.macs.mean() for each in (done.deviation, done.counts.std(0, ddof=1).mean()))
             spread = f"; MACs are the mean of {COUNTS} counts, whose standard deviation is {of_mean:.2g} % ({of_one:.2g} % for one input)"
+            if done.constant:
+                spread = f"; {COUNTS} counts gave the same MACs for each"
         found.append(f"answers differently to the same input: in {ready.varying} of {calls} calls that were repeated{spread}")
-    elif done.constant and calls > 1 and done.macs.any():
+    if done.constant and calls > 1 and done.macs.any():
         each = f"each input executes the same {done.macs[0]:,.0f} MACs"
         if ready.decides:
             found.append(f"computes everything, or a fixed share: its decisions differ between inputs, yet {each}")
-        elif ready.reads:
+        elif ready.reads and not ready.varying:
             found.append(f"computes the same for every input: it reads values of tensors, as for a branch, yet {each}")
-        elif contender.gated and contender.model.adaptive:
+        elif contender.gated and contender.model.adaptive and not ready.varying:
             found.append(f"computes the same for every input: they all get the same decisions, and {each}")
     return found

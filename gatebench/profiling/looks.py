@@ -5,7 +5,9 @@ Shapes: B inputs a call, C channels, H x W pixels.
 
 import contextlib
 import random
+import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import GatebenchError, UsageError, lacks_memory
+from ..measure.watching import uncompiled
 from . import answers
 from .layouts import Layout
 from .networks import Network
-from .outside import reason
+from .outside import FAILURES, place, reason
 from .trace import Trace, Tracing
+
+CUDA = re.compile(r"CUDA|NVIDIA")
+"""In errors of code that asks for a GPU where there is none."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Seen:
     """The answer in some words."""
     has_parts: bool
     """Whether the answer is more than one tensor."""
+    unwatched: str = ""
+    """What goes wrong when its operations are watched; its trace is then empty."""
 
     def same(self, other: "Seen") -> bool:
         """Whether both gave the same, every tensor of it, and stopped at the same place."""
@@ -47,8 +55,7 @@ def look(network: Network, model: nn.Module, x: Tensor, seed: int, output: str |
     writes to its input, GatebenchError where there is no tensor in the answer, and whatever its own code raises.
     """
     given = x.clone()
-    with torch.inference_mode(), drawn_from(seed), Tracing(len(x)) as tracing:
-        answer = model(given)
+    answer, trace, unwatched = _run(model, given, seed)
     if not torch.equal(given, x):
         raise UsageError(f"{network.label} writes to its input, so every call would see another one. Begin its forward with x = x.clone().")
     described = answers.describe(answer)
@@ -58,7 +65,31 @@ def look(network: Network, model: nn.Module, x: Tensor, seed: int, output: str |
     has_parts = not isinstance(answer, Tensor)
     if output is not None and has_parts:
         answer = answers.pick(answer, output)
-    return Seen(answers.take_apart(answer), tracing.trace, described, has_parts)
+    return Seen(answers.take_apart(answer), trace, described, has_parts, unwatched)
+
+
+def _run(model: nn.Module, x: Tensor, seed: int) -> tuple[object, Trace, str]:
+    """What a call answers, its trace, and what goes wrong when it is watched but not otherwise."""
+
+    def run(watch: AbstractContextManager) -> object:
+        with torch.inference_mode(), drawn_from(seed), watch:
+            return model(x)
+
+    def watched() -> tuple[object, Trace]:
+        tracing = Tracing(len(x))
+        with uncompiled():
+            return run(tracing), tracing.trace
+
+    try:
+        return *watched(), ""
+    except FAILURES as error:
+        if isinstance(error, GatebenchError) or lacks_memory(error):
+            raise
+    answer = run(contextlib.nullcontext())
+    try:
+        return *watched(), ""  # once something was compiled, `uncompiled` may help
+    except FAILURES as error:
+        return answer, Trace(), reason(error)
 
 
 def refusal(network: Network, x: Tensor, error: BaseException, layout: Layout | None = None) -> BaseException:
@@ -68,9 +99,22 @@ def refusal(network: Network, x: Tensor, error: BaseException, layout: Layout | 
     count, shape = len(x), "x".join(map(str, x.shape[1:]))
     inputs = f"one {shape} input" if count == 1 else f"{count} {shape} inputs at once"
     where = f" in layout {layout}" if layout else ""
-    missing = isinstance(error, TypeError) and "required positional argument" in str(error)
-    mend = " Let its factory give the other arguments, as docs/timing.md shows." if missing else ""
-    return UsageError(f"{network.label} does not take {inputs} of {network.data.name}{where} ({reason(error)}).{mend}")
+    said, at = reason(error), place(error)
+    particulars = f"{said}; {at}" if at and at not in said else said
+    return UsageError(f"{network.label} does not take {inputs} of {network.data.name}{where} ({particulars}).{_mend(network, x, error)}")
+
+
+def _mend(network: Network, x: Tensor, error: BaseException) -> str:
+    """A sentence on what helps against an error, with a blank before it; "" where nothing is known."""
+    if isinstance(error, TypeError) and "required positional argument" in str(error):
+        return " Let its factory give the other arguments, as docs/networks.md shows."
+    if x.device.type == "cpu" and CUDA.search(str(error)):
+        return " Its code asks for CUDA: let its factory replace what does, or run it where there is a GPU."
+    if len(x) == 1:
+        with contextlib.suppress(*FAILURES), torch.inference_mode():
+            network.model(torch.cat([x, x]))
+            return " It takes two at once: give --batch-size 2."
+    return ""
 
 
 @contextlib.contextmanager

@@ -61,6 +61,13 @@ def reason(error: BaseException) -> str:
     return f"{name} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line}" if frames else name
 
 
+def place(error: BaseException) -> str:
+    """File and line of somebody else's code that raised an error; "" where it was none."""
+    ours = (Path(torch.__file__).parent, Path(__file__).parents[1])
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not any(map(Path(frame.filename).is_relative_to, ours))]
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+
+
 @contextlib.contextmanager
 def output_to_stderr() -> Iterator[None]:
     """What somebody else's code prints inside goes to stderr, also what its libraries and child processes print."""

@@ -10,8 +10,9 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from ..measure.watching import Watching
 
 PRODUCT = re.compile(r"conv|mm|mv|dot|matmul|linear|attention|transformer|lstm|gru|rnn|bilinear|cdist|einsum")
 """In the names of operations that take nearly all of a network's time."""
@@ -19,6 +20,10 @@ READ = re.compile(r"item|_local_scalar_dense|is_nonzero|nonzero\w*|masked_select
 """Names of operations whose result Python branches on, or whose shape depends on values."""
 SELECTIONS = frozenset({"index", "where"})
 """Names of those that do so in one of their forms."""
+PICKS = frozenset({"sort", "argsort", "topk"})
+"""Names of those that give numbers of entries, such as of tokens that are kept, last in their result."""
+DROPS = "bernoulli_"
+"""Draws with one probability for all, as dropout does: it decides nothing from the input."""
 SMALL = 4096
 """Numbers of an input above which a tensor of zeros and ones is no decision."""
 
@@ -33,18 +38,18 @@ class Trace:
     reads: bool = False
     """Whether values of tensors were read, as by bool(x > 0)."""
     flags: dict[int, tuple[int, bytes]] = field(default_factory=dict)
-    """Small tensors of nothing but zeros and ones: number of the operation -> products before it, content."""
+    """Small tensors of nothing but zeros and ones, or of picks: number of the operation -> products before it, content."""
 
 
-class Tracing(TorchDispatchMode):
+class Tracing(Watching):
     """Fills `trace` with what runs inside on calls of `batch` inputs."""
 
     def __init__(self, batch: int):
         super().__init__()
         self.batch, self.trace = batch, Trace()
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        result = operation(*args, **(kwargs or {}))
+    def see(self, operation, args, kwargs):
+        result = operation(*args, **kwargs)
         name, is_product = _kind(operation)
         trace = self.trace
         trace.operations += 1
@@ -52,11 +57,18 @@ class Tracing(TorchDispatchMode):
         first = result[0] if isinstance(result, (tuple, list)) and result else result
         if is_product:
             trace.products.append(tuple(first.shape) if isinstance(first, Tensor) else ())
-        elif isinstance(first, Tensor) and self._may_decide(first):
+        elif name in PICKS:
+            picks = result if isinstance(result, Tensor) else result[-1]
+            if picks.numel() <= SMALL * self.batch:
+                self._flag(picks)
+        elif name != DROPS and isinstance(first, Tensor) and self._may_decide(first):
             ones = first == 1
             if bool((ones | (first == 0)).all()):
-                trace.flags[trace.operations] = len(trace.products), ones.cpu().numpy().tobytes()
+                self._flag(ones)
         return result
+
+    def _flag(self, decisions: Tensor) -> None:
+        self.trace.flags[self.trace.operations] = len(self.trace.products), decisions.cpu().numpy().tobytes()
 
     def _may_decide(self, x: Tensor) -> bool:
         """Whether a tensor has the form of gates: for each input some numbers, or a map of one channel; an activation is larger."""
@@ -66,7 +78,7 @@ class Tracing(TorchDispatchMode):
         return len(wide) < 2 or (x.dim() == 4 and x.shape[1] == 1)
 
 
-class Borrowing(TorchDispatchMode):
+class Borrowing(Watching):
     """Finds out whether what runs inside reads the weights of a network."""
 
     def __init__(self, lender: nn.Module):
@@ -74,14 +86,13 @@ class Borrowing(TorchDispatchMode):
         self.lent = {_storage(each) for each in (*lender.parameters(), *lender.buffers())} - {None}
         self.found = False
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        tensors = (each for each in tree_leaves((args, kwargs or {})) if isinstance(each, Tensor))
-        self.found |= any(_storage(each) in self.lent for each in tensors)
-        return operation(*args, **(kwargs or {}))
+    def see(self, operation, args, kwargs):
+        self.found |= any(_storage(each) in self.lent for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor))
+        return operation(*args, **kwargs)
 
 
 def decides(traces: Sequence[Trace]) -> bool:
-    """Whether calls that run the same products take decisions that differ: zeros and ones, before the last product, not the same in all."""
+    """Whether calls take decisions that differ: other products, or others of zeros, ones and picks before the last one."""
     last = len(traces[0].products)
     if any(trace.products != traces[0].products for trace in traces):
         return True
