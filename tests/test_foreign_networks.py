@@ -30,7 +30,7 @@ from gatebench.measure.macs import count
 from gatebench.profiling import answers, layouts
 from gatebench.profiling.contender import Contender
 from gatebench.profiling.elsewhere import Elsewhere, ready_together
-from gatebench.profiling.executed import executed, findings
+from gatebench.profiling.executed import counted_again, executed, findings
 from gatebench.profiling.networks import Network
 from gatebench.profiling.outside import maker, output_to_stderr
 from gatebench.report.latency_table import sheets
@@ -258,6 +258,24 @@ def test_a_network_that_decides_by_chance_is_found_out(kind):
     assert finding.startswith("answers differently to the same input: in ") and contender.folded is by_seed
     assert FIRST + HEAD < done.macs.mean() < WHOLE and done.counts.shape == (5, CALLS) and done.deviation is not None
     assert {done.counts.min(), done.counts.max()} == {FIRST + HEAD, WHOLE} and "5 counts" in finding
+
+
+def settling(self):
+    """Does more once it was called a hundred times."""
+    self.number = getattr(self, "number", 0) + 1
+    return torch.tensor(float(self.number > 100))
+
+
+def test_what_changes_while_it_is_timed_is_found_out():
+    contender, done = timed(by_chance(settling))
+    assert not findings(contender, done)[0].startswith("answers") and counted_again(contender, done) is done
+    with torch.inference_mode():
+        for _ in range(100):
+            contender.itself().run(0)
+    again = counted_again(contender, done)
+    finding = findings(contender, again)[0]
+    assert finding.startswith(f"answers differently to the same input: in {CALLS} of {CALLS} calls") and "2 counts" in finding
+    assert sorted({*again.counts.flat}) == [FIRST + HEAD, WHOLE]
 
 
 @pytest.mark.parametrize(

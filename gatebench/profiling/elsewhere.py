@@ -4,7 +4,6 @@ Nothing is known of them, so everything is compared with what the network itself
 of its answer, and the products that it ran. Shapes: N calls, B inputs a call, C channels, H x W pixels.
 """
 
-import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -159,8 +158,9 @@ class Elsewhere:
         """
         for each in dict.fromkeys([layout] if required else [layout, self.own_layout]):
             inputs = self.inputs(each)
-            for folded, model in self._candidates(each):
+            for folded, build in self._candidates(each):
                 try:
+                    model = build()
                     if self.agrees(model, inputs):
                         return self._described(model, inputs, folded, each, required)
                     self.failed[each] = OTHERWISE
@@ -171,16 +171,12 @@ class Elsewhere:
         other = next(other for other in LAYOUTS if other != layout)
         raise UsageError(f"{self.network.label} does not run in layout {layout} ({self.failed[layout]}). Give --layout {other}.")
 
-    def _candidates(self, layout: Layout) -> Iterator[tuple[bool, nn.Module]]:
-        """Copies in that layout, the folded one first, and whether they are; the network itself where there are no copies."""
+    def _candidates(self, layout: Layout) -> Iterator[tuple[bool, Callable[[], nn.Module]]]:
+        """What makes a copy in that layout, the folded one first, and whether it is; or the network itself where there are no copies."""
         make, _ = self.copying
         if make and self.steady:
-            folded = None
-            with contextlib.suppress(Exception):  # a network from elsewhere may be built in a way that folding does not foresee
-                folded = laid_out(fold(make()), layout)
-            if folded is not None:
-                yield True, folded
-        yield False, laid_out(make() if make else self.network.model, layout)
+            yield True, lambda: laid_out(fold(make()), layout)
+        yield False, lambda: laid_out(make() if make else self.network.model, layout)
 
     def _described(self, model: nn.Module, inputs: list[Tensor], folded: bool, layout: Layout, required: bool) -> Ready:
         traces = [seen.trace for seen in self.seen]

@@ -18,7 +18,7 @@ from ..measure.machine import describe, state
 from ..measure.protocol import Times, measure
 from .contender import Contender
 from .elsewhere import Elsewhere, ready_together
-from .executed import Executed, executed, findings
+from .executed import Executed, counted_again, executed, findings
 from .layouts import Layout
 from .networks import Network
 from .outside import FAILURES, reason
@@ -131,6 +131,7 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
                 energies = _energies(contenders, count, plan)
         except KeyboardInterrupt:  # the times are kept
             times = replace(times, interrupted=True)
+    done = [counted_again(contender, each) for contender, each in zip((*contenders, against), done, strict=False)]
     compared = against and Rival(rival.label, times.of(subjects[-1].name), done[-1].macs, against.uncounted)
     notes = [note for contender in (*contenders, against) if contender for note in contender.ready.notes]
     if against and against.ready.varying:

@@ -42,11 +42,11 @@ def fold(model: nn.Module) -> nn.Module:
 
 
 def channels_last(model: nn.Module) -> nn.Module:
-    """The network itself, its two-dimensional convolutions in channels_last; unchanged where it has three-dimensional ones.
+    """The network itself, its two-dimensional convolutions in channels_last; unchanged where it has tensors of five axes.
 
-    torch converts no network that has three-dimensional convolutions.
+    torch converts no network that has such, as of three-dimensional convolutions.
     """
-    if any(parameter.dim() == 5 for parameter in model.parameters()):
+    if any(tensor.dim() == 5 for tensor in (*model.parameters(), *model.buffers())):
         return model
     return model.to(memory_format=torch.channels_last)
 
