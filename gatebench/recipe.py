@@ -25,7 +25,7 @@ from pydantic import (
 
 from .data.settings import Data, storable
 from .errors import UsageError, explain, nearest, quoted, unknown
-from .foreign import Unreadable, from_yaml, read_text, typed_path
+from .foreign import Missing, Unreadable, from_yaml, read_text, typed_path
 from .losses import CrossEntropy, Loss
 from .models import registry
 from .settings import MOST_EPOCHS, Part, each_once, scaled, unset
@@ -325,10 +325,12 @@ def _with_changes(recipe: Recipe, changes: list[str]) -> Recipe:
     return recipe.model_copy(update={"changes": changes})
 
 
-def _read(path: Path, mend: str = "Give a recipe's name or an existing YAML file") -> dict:
+def _read(path: Path, mend: str = "") -> dict:
     try:
         content = from_yaml(read_text(path))
     except Unreadable as error:
+        missing = isinstance(error, Missing)
+        mend = mend or ("Give a recipe's name or an existing YAML file" if missing else "Correct the file, or give another recipe")
         raise UsageError(f"Cannot read recipe {path}: {error}. {mend}.") from None
     if not isinstance(content, dict):
         raise UsageError(f"Recipe {path} must be a mapping with keys such as `model`, `data`, `training`.")
