@@ -89,6 +89,7 @@ def writing(name):
     return wait
 
 
+@pytest.mark.slow
 def test_killed_while_writing_each_of_its_files(gatebench, gatebench_forks, unbroken, tmp_path):
     """In the order in which they are first written."""
     names = ("machine.json", "data.json", "recipe.yaml", "identity.json", "resume.pt", "epochs.csv", "model.safetensors", "breakdown.csv",

@@ -18,7 +18,7 @@ import pytest
 from conftest import SMALL, STATIC, Fork, copied, routers, trained_run
 from test_runs import assert_same, numbers, only_folder
 
-from gatebench import runs
+from gatebench import locks, runs
 from gatebench.errors import GatebenchError
 from gatebench.measure import exclusive, protocol
 from gatebench.runs import RunFolder
@@ -220,7 +220,13 @@ def test_times_that_cannot_be_kept_are_shown(gatebench, run, tmp_path, monkeypat
             raise OSError(errno.EROFS, "Read-only file system", str(path))
         return open(path, mode, *arguments, **options)
 
+    def opened(path, how=os.O_RDWR | os.O_CREAT, real=locks.opened):
+        if path.is_relative_to(run.parent):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return real(path, how)
+
     monkeypatch.setattr("gatebench.runs.open", read_only, raising=False)
+    monkeypatch.setattr(locks, "opened", opened)
     done = gatebench("profile-latency", str(run), *SHORT, "--json")
     assert done.returncode in (0, 3) and json.loads(done.stdout)[0]["latency_ms"] > 0
     text = " ".join(done.stderr.split())
@@ -260,6 +266,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path, there):
     assert precious.read_text() == "years of work" if there else not precious.exists()
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_end_in_one_or_with_a_sentence(gatebench, forks, tmp_path):
     command = [*routers(tmp_path, "[1.0, 2.0]"), "--out", str(tmp_path / "out")]
     first, second = (forks.start(*command) for _ in range(2))
@@ -397,9 +404,9 @@ import signal, subprocess, sys, time
 from gatebench.cli import signals
 %s
 with signals.ending():
-    child = subprocess.Popen(["sleep", "600"])
-    print(child.pid, flush=True)
     try:
+        child = subprocess.Popen(["sleep", "600"])
+        print(child.pid, flush=True)
         time.sleep(600)
     except KeyboardInterrupt:
         print("cleaning up", flush=True)

@@ -59,7 +59,7 @@ def folders(networks: list[Network], out: Path | None) -> list[RunFolder | None]
     return [RunFolder(out / name) if out else network.folder for network, name in zip(networks, names, strict=True)]
 
 
-def reserve(folder: RunFolder, machine: str, started: datetime, say: Callable[[str], None]) -> Destination:
+def reserve(folder: RunFolder, machine: str, started: datetime, say: Callable[[str], None] = lambda sentence: None) -> Destination:
     """A name in times/ that no other timing has: MACHINE-STARTED, with -2, -3 ... where that is taken.
 
     Another process that writes to the folder for a moment is waited for, and said. Raises GatebenchError where the folder is not writable,
@@ -94,7 +94,7 @@ def rows(session: Session, index: int) -> list[dict]:
     return [row.model_dump(exclude_none=True) for row in checked]
 
 
-def write(sessions: Sequence[Session], index: int, destination: Destination, say: Callable[[str], None]) -> None:
+def write(sessions: Sequence[Session], index: int, destination: Destination, say: Callable[[str], None] = lambda sentence: None) -> None:
     """Write one network's times of all sessions of a command, once no other process writes to the folder; `say` hears which one does.
 
     Raises GatebenchError where the disk is full or not writable.
