@@ -17,10 +17,10 @@ from .pool import Pool
 from .pool import digest as pool_digest
 from .recipe import read
 from .runs import RunFolder, choose_folder
-from .tensor_files import file_digest
 from .trained import WEIGHTS
 from .training.view import View
 from .untrained import check
+from .weights.files import file_digest
 
 
 @dataclass(frozen=True)

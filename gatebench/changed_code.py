@@ -12,7 +12,7 @@ from .runs import RunFolder
 
 DECISIVE = (
     "assignment.py", "contract.py", "device.py", "gating.py", "losses.py", "outputs.py", "plan.py", "recipe.py", "settings.py", "stages.py",
-    "studies.py", "tensor_files.py", "trained.py", "weights.py", "data", "evaluation", "measure/macs.py", "measure/statistics.py",
+    "studies.py", "trained.py", "weights", "data", "evaluation", "measure/macs.py", "measure/statistics.py",
     "models/registry.py", "models/backbones", "training",
 )  # fmt: skip
 """Code that decides a run's numbers, whatever its family."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .weights import load_into
+from .weights.fit import load_into
 
 if TYPE_CHECKING:
     from .losses import Batch
@@ -95,10 +95,9 @@ class Probe:
     """Something of a network that is timed beside it."""
 
     work: Callable[[Tensor, Output], Callable[[], object] | None]
-    """Returns what is timed, from the inputs of a call [N, C, H, W] and the network's output on them. None: this call needs nothing."""
+    """What is timed, from inputs [N, C, H, W] and the network's output on them; None: nothing for this call."""
     part: bool = False
-    """Whether it is one of the parts that make up the network. The sum of their times over the network's own is the dispatch efficiency.
-    It is reported instead of the realised fraction, since parts differ in their time per MAC."""
+    """Whether it is one of the parts that make up the network, whose summed times over its own are the dispatch efficiency."""
 
 
 class GatedModel(nn.Module):

@@ -17,9 +17,11 @@ from .errors import GatebenchError, UsageError, first_line
 from .models import registry
 from .recipe import Recipe, read
 from .runs import RunFolder
-from .tensor_files import read_weights
 from .training.loop import check_freeze
-from .weights import Unusable, load_into, take
+from .weights.files import read_weights
+from .weights.fit import load_into
+from .weights.readings import Unusable
+from .weights.take import take
 
 LARGEST_SIDE = 16_384
 """Channels, rows or columns of an input."""

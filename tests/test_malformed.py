@@ -30,7 +30,7 @@ from gatebench.foreign import Unreadable, from_json, from_yaml
 from gatebench.models import registry
 from gatebench.report.results import read_runs
 from gatebench.runs import RunFolder, choose_folder
-from gatebench.tensor_files import file_digest, read_weights
+from gatebench.weights.files import file_digest, read_weights
 
 SECONDS, GIGABYTE = 5, 1 << 30
 

@@ -22,9 +22,9 @@ from torch import nn
 
 from gatebench.errors import GatebenchError
 from gatebench.models import registry
-from gatebench.tensor_files import StandIn, file_digest, read_weights
 from gatebench.trained import fill_from, start_from
-from gatebench.weights import mismatch
+from gatebench.weights.files import StandIn, file_digest, read_weights
+from gatebench.weights.fit import mismatch
 
 
 class Net(nn.Module):

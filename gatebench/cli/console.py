@@ -73,7 +73,7 @@ class Terminal(Console):
 stdout, stderr = Terminal(markup=False), Terminal(markup=False, stderr=True)
 debug = False
 OF_STREAMS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
-"""What the system says where the output cannot be written; files of ours are written elsewhere, and their errors have their names."""
+"""What the system says where the output cannot be written."""
 ASCII = {"\N{PLUS-MINUS SIGN}": "+-", "\N{MICRO SIGN}": "u"}
 """What stands for a character where the output cannot hold it; "?" for all others."""
 

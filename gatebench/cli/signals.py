@@ -14,7 +14,7 @@ from pathlib import Path
 
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 SAME = 1.0
-"""Seconds within which signals of a program are one: `timeout` signals a process and then its group, a shell its jobs and then theirs."""
+"""Seconds within which signals are one: `timeout`, as shells do, signals a process and then its group."""
 SHOW_CURSOR = b"\x1b[?25h"
 
 

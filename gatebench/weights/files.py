@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from .errors import GatebenchError, UsageError, first_line, needs_memory
-from .foreign import Missing, Unreadable, plain, size_of
+from ..errors import GatebenchError, UsageError, first_line, needs_memory
+from ..foreign import Missing, Unreadable, plain, size_of
 
 SAVE = "torch.save(model.state_dict(), FILE)"
 WANTED = f"Give .safetensors, or what {SAVE} writes"
