@@ -1,5 +1,6 @@
 """The benchmarks run; what they find is for a quiet machine."""
 
+import ast
 import sys
 from pathlib import Path
 
@@ -92,3 +93,26 @@ def test_the_break_even_density_is_read_off_a_line():
 
     assert channels.break_even([(1.0, 1.2), (0.5, 0.8), (0.75, 1.1)]) == "67 %"
     assert channels.break_even([(1.0, 0.9), (0.5, 0.8)]) == "100 %" and channels.break_even([(1.0, 1.2), (0.5, 1.1)]) == "below 50 %"
+
+
+def test_every_public_network_has_a_factory():
+    import public_networks
+
+    for network, rival, _ in public_networks.CASES:
+        for named in filter(None, (network, rival if rival and ".py" in rival else None)):
+            file, _, factory = named.partition(":")
+            body = ast.parse((public_networks.PUBLIC / file).read_text()).body
+            assert factory in [each.name for each in body if isinstance(each, ast.FunctionDef)], named
+    row = {"timed_macs_least": 1e6, "timed_macs_executed": 2e6, "timed_macs_most": 3e6, "latency_ms": 1.0, "timed_audit": ["a: b"]}
+    assert public_networks.cells(row) == ["2.0 (1.0 to 3.0)", "", "", "1.00", "a"]
+
+
+def test_published_counts_beside_ours(capsys):
+    import published_macs
+    from rich.console import Console
+
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), torch.nn.Flatten(), torch.nn.Linear(8 * 100 * 100, 100))
+    macs = 3 * 8 * 100 * 100 + 8 * 100 * 100 * 100
+    published_macs.compare("mine", iter([("right", network, 100, macs / 1e9), ("wrong", network, 100, 10 * macs / 1e9)]), Console())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "mine wrong: 0.008 billion MACs, published 0.0824 (-90.0 %)" in said and "mine right" not in said and "mine: 2 compared" in said
