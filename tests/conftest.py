@@ -256,9 +256,12 @@ def gatebench_forks(tmp_path) -> Iterator[Forks]:
 
 
 @pytest.fixture(scope="session")
-def static_run(tmp_path_factory) -> Path:
-    """The finished run `train resnet8 STATIC`; to be read, or copied with `copied`."""
-    return trained_run(tmp_path_factory.mktemp("static"), "train", "resnet8", *STATIC)
+def static_run(tmp_path_factory) -> Iterator[Path]:
+    """The finished run `train resnet8 STATIC`; to be read, or copied with `copied`. Fails at the end where a test wrote in it."""
+    run = trained_run(tmp_path_factory.mktemp("static"), "train", "resnet8", *STATIC)
+    files = sorted(run.rglob("*"))
+    yield run
+    assert sorted(run.rglob("*")) == files, "a test wrote in the run that all share: give it a copy"
 
 
 def copied(run: Path, to: Path) -> Path:

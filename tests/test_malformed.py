@@ -792,10 +792,11 @@ def test_what_memory_was_wanted_for_is_named(gatebench, tmp_path, monkeypatch, f
     assert f"There is not enough memory {said}" in gatebench.refused("train", "resnet8", *STATIC, *arguments, "--out", "o", code=1)
 
 
-def test_what_a_batch_of_a_profile_needs_is_named(gatebench, static_run, monkeypatch):
+def test_what_a_batch_of_a_profile_needs_is_named(gatebench, static_run, tmp_path, monkeypatch):
+    run = copied(static_run, tmp_path)
     monkeypatch.setattr("gatebench.measure.exclusive._opened", lambda: None)  # nothing is timed that another timing could disturb
     monkeypatch.setattr("gatebench.profiling.together.Together.run", out_of_memory)
-    said = gatebench.refused("profile-latency", str(static_run), "--batch-size", "8", "--threads", "1", code=1)
+    said = gatebench.refused("profile-latency", str(run), "--batch-size", "8", "--threads", "1", code=1)
     assert "There is not enough memory for batches of 8. Give a smaller --batch-size" in said
 
 
