@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 GATED, RIVAL, LINE = "#0072B2", "#D55E00", "#000000"
+CLAIMED, EXECUTED, REALISED = "#E69F00", "#56B4E9", "#0072B2"
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
-         "savefig.dpi": 150, "text.parse_math": False}  # fmt: skip
+         "savefig.dpi": 200, "text.parse_math": False}  # fmt: skip
 COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v")
 

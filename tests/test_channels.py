@@ -664,7 +664,7 @@ def test_a_loaded_network_runs_as_a_row_says(run):
 
 def test_train_prints_operating_points_without_the_claim_that_all_were_chosen(gatebench, run):
     config, folder = run
-    done = gatebench(*TRAIN, "--config", config, "--out", str(folder.parent))
+    done = gatebench(*TRAIN, "--config", config, "--details", "--out", str(folder.parent))
     assert done.returncode == 0 and "operating points: scored once;" in done.stdout
 
 

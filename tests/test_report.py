@@ -881,7 +881,9 @@ def test_train_prints_where_compute_goes_then_operating_points_then_what_is_clai
     assert lines_of(sheet)[0]["shares"] == "60.0 / 40.0" and lines_of(sheet)[0]["depth"] == "1.0 / 2.0"
     assert "oracle" not in lines_of(sheet)[0] and train_table.run_note(points[0], EXTRA) == "oracle %: 95.0"
     breakdown = [{"by": "class", "group": number, "inputs": 10, "accuracy": 90.0, "macs_executed": 3e7} for number in range(30)]
-    train_table.show(Console(width=80), [points[0], {**points[0], "seed": 1}], points, EXTRA, breakdown)
+    console, last = Console(width=80), {**points[0], "seed": 1}
+    train_table.show_details(console, last, points, EXTRA, breakdown)
+    train_table.show(console, [points[0], last])
     shown = capsys.readouterr().out
     order = ["where the compute goes (seed 1)", "10 more by class in breakdown.csv", "operating points", "oracle %: 95.0", "claimed beside"]
     assert [shown.index(part) for part in order] == sorted(shown.index(part) for part in order)

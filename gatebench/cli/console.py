@@ -88,6 +88,11 @@ def say(sentence: str) -> None:
     stderr.print(" ".join(sentence.splitlines()), style="bold red", highlight=False, soft_wrap=True)
 
 
+def line(sentence: str) -> None:
+    """One line on stdout, as it is."""
+    stdout.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
 def tell(sentence: str) -> None:
     """What a command has to say while it works, on stderr."""
     say(f"gatebench: {sentence}")

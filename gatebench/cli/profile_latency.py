@@ -3,13 +3,16 @@
 import json
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UsageError, needs_memory
 from . import signals
-from .console import DataDir, choices, finishing, handle_errors, most_threads, one_of, say, stderr, stdout, tell, whole_numbers
+from .console import DataDir, choices, finishing, handle_errors, line, most_threads, one_of, say, stderr, stdout, tell, whole_numbers
+
+if TYPE_CHECKING:
+    from ..profiling.together import Together
 
 
 @handle_errors
@@ -112,8 +115,7 @@ def profile_latency(
             typer.echo(json.dumps(timings.rows, indent=2, allow_nan=False))
         else:
             show(stdout, timings.rows)
-    for destination in [] if as_json else timings.written:
-        stdout.print(f"written to {destination.rows}", markup=False, highlight=False, soft_wrap=True)
+            conclude(timings, {network.label: network.row for network in entered})
     if interrupted or timings.interrupted:
         if not timings.rows:
             kept = f"nothing was measured yet: that takes {FEWEST_ROUNDS} rounds"
@@ -125,6 +127,27 @@ def profile_latency(
     if noisy:
         say(f"gatebench: {inconclusive(max(noisy, key=lambda row: row['speedup_high'] - row['speedup_low']), max_seconds)}")
         raise typer.Exit(3)
+
+
+def conclude(timings: "Together", scored: dict[str, dict]) -> None:
+    """Below the tables: a sentence on each network, the files, what to do next; `scored` are rows of runs by network."""
+    from ..report import bars
+    from ..report.verdict import gain_of, timed
+
+    for row in timings.rows:
+        if row["execution"] != "masked":
+            line(timed({**gain_of(scored[row["network"]]), **row}))
+    if timings.rows:
+        line("")
+    for destination in timings.written:
+        line(f"written to {destination.rows}")
+    folders = [destination.folder.path for destination in timings.written]
+    if not folders:
+        return
+    picture = bars.write(timings.rows, folders[0] if len(folders) == 1 else folders[0].parent)
+    if picture:
+        line(f"written to {picture}")
+    line(f"next: gatebench report {folders[0].parent}")
 
 
 def inconclusive(row: dict, max_seconds: float) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import GatebenchError
 from . import signals, training
-from .console import DataDir, handle_errors, say, stderr, stdout, whole_numbers
+from .console import DataDir, handle_errors, line, say, stderr, stdout, whole_numbers
 
 
 @handle_errors
@@ -29,6 +29,9 @@ def train(
     take_over: Annotated[bool, typer.Option("--take-over", help="Go on with an unfinished run of another machine.")] = False,
     executor: training.Executor = "local",
     address: training.Address = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Show where the compute goes, by class and unit, and all operating points.")
+    ] = False,
     as_json: training.Json = False,
 ) -> None:
     """Train MODEL by a recipe, evaluate it, and show what its gates claim beside what is executed.
@@ -58,12 +61,13 @@ def train(
         raise typer.Exit(signals.exit_code()) from None
     finally:  # whatever happened to a later seed, those that are done are shown
         if finished:
-            _show_runs([finished[job.key] for job in jobs if job.key in finished], as_json)
+            _show_runs([finished[job.key] for job in jobs if job.key in finished], as_json, details)
 
 
-def _show_runs(finished: list, as_json: bool) -> None:
-    """The rows of runs, each given as folder, row and last line, with where the compute of the last one goes."""
-    from ..report.train_table import show
+def _show_runs(finished: list, as_json: bool, details: bool) -> None:
+    """The rows of runs, each given as folder, row and last line; what each comes to; with details, where the compute of the last goes."""
+    from ..report.train_table import show, show_details
+    from ..report.verdict import trained
     from ..row import Row
     from ..rows import read_columns, read_rows
 
@@ -71,15 +75,18 @@ def _show_runs(finished: list, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2, allow_nan=False))
         return
-    last, *_ = finished[-1]
-    try:
-        columns = read_columns(last / "columns.json")
-        points = read_rows(last / "rows.jsonl", Row, columns)
-    except GatebenchError as error:
-        raise GatebenchError(f"In {last.path} {error}. Remove the folder or train into another with --fresh.") from None
-    show(stdout, rows, points, columns, last.read_csv("breakdown.csv"))
-    for _, row, end in finished:
+    if details:
+        last, *_ = finished[-1]
+        try:
+            columns = read_columns(last / "columns.json")
+            points = read_rows(last / "rows.jsonl", Row, columns)
+        except GatebenchError as error:
+            raise GatebenchError(f"In {last.path} {error}. Remove the folder or train into another with --fresh.") from None
+        show_details(stdout, rows[-1], points, columns, last.read_csv("breakdown.csv"))
+    show(stdout, rows)
+    for folder, row, end in finished:
         for finding in row["audit"]:
-            stdout.print(f"audit, seed {row['seed']}: {finding}", markup=False, highlight=False, soft_wrap=True)
-        stdout.print(end, markup=False, highlight=False, soft_wrap=True)
-
+            line(f"audit, seed {row['seed']}: {finding}")
+        line(trained(row, folder.read_csv("breakdown.csv")))
+        line(end)
+    line(f"next: gatebench profile-latency {' '.join(str(folder.path) for folder, *_ in finished)}")

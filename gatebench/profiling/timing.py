@@ -14,6 +14,8 @@ from ..measure.statistics import CostModel, Estimate, Resamples, Spread
 
 RESOLUTION = 0.025
 """Half-width of a speed-up's interval above which 5 % faster and equally fast look alike."""
+QUANTILES = np.linspace(0, 1, 21)
+"""Of the calls, at which rows keep their times."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,9 @@ class Timing:
             "rival_uncounted": (self.rival and list(self.rival.uncounted)) or None,
             "timed_saving_pct": None if self.saved is None else 100 * self.saved,
             **_three("latency_ms", self.latency, 1e3),
+            **_three("rival_ms", self.rival and statistics.mean_latency(self.rival.seconds), 1e3),
+            "latency_quantiles_ms": _quantiles(self.seconds),
+            "rival_quantiles_ms": None if self.rival is None else _quantiles(self.rival.seconds),
             "spread_inputs": self.spread.inputs,
             "spread_rounds": self.spread.rounds,
             "spread_rest": self.spread.rest,
@@ -225,6 +230,11 @@ class Timing:
                 "cost_r2": self.gate.cost.r2,
             }
         return columns
+
+
+def _quantiles(seconds: np.ndarray) -> list[float]:
+    """Milliseconds of a call at every twentieth of the calls, from the fastest to the slowest."""
+    return [float(f"{each:.5g}") for each in 1e3 * np.quantile(statistics.per_input(seconds), QUANTILES)]
 
 
 def _three(name: str, estimate: Estimate | None, scale: float = 1.0) -> dict[str, float]:

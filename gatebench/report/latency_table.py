@@ -19,7 +19,7 @@ TIMES = (
     Heading("timed_saving_pct", "executed saving", "%", 1), Heading("realised", "realised (95 %)", digits=2),
     Heading("dispatch_efficiency", "dispatch efficiency (95 %)", digits=2),
     *(Heading(f"latency_p{rank}", f"p{rank} ms (95 %)", digits=2) for rank in (50, 90, 99)),
-    Heading("speedup", "speed-up (95 %)", digits=3), Heading("rival", "over"),
+    Heading("rival_ms", "twin or rival ms (95 %)", digits=2), Heading("speedup", "speed-up (95 %)", digits=3), Heading("rival", "over"),
     Heading("layout", "layout"), Heading("accuracy", "accuracy", "%", 2), Heading("scored_in", "accuracy in"),
 )  # fmt: skip
 GATES = (
@@ -85,7 +85,8 @@ def _time_line(row: dict, name_rival: bool) -> tuple:
         row.get("timed_claimed_pct"), executed, _over_inputs(row), saving,
         estimate(row, "realised", absent="no saving" if no_saving else "-"), estimate(row, "dispatch_efficiency"),
         *(estimate(row, f"latency_p{rank}", digits=digits) for rank in (50, 90, 99)),
-        estimate(row, "speedup"), row.get("rival") if name_rival else None, row.get("layout"), row.get("accuracy"), row.get("scored_in"),
+        estimate(row, "rival_ms", digits=digits), estimate(row, "speedup"),
+        row.get("rival") if name_rival else None, row.get("layout"), row.get("accuracy"), row.get("scored_in"),
     )  # fmt: skip
 
 

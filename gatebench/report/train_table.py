@@ -30,19 +30,20 @@ BREAKDOWN = (
 )  # fmt: skip
 
 
-def show(console: Console, headlines: list[dict], points: list[dict], columns: tuple[Column, ...], breakdown: list[dict]) -> None:
-    """Print the runs of a recipe's seeds, each by its headline row.
-
-    Of the last one where its compute goes (`breakdown`, the lines of breakdown.csv) and its operating points (`points`, the headline
-    first; `columns` are those that its family declares).
-    """
-    terminal.show(console, breakdown_sheet(f"where the compute goes (seed {headlines[-1]['seed']})", breakdown))
+def show_details(console: Console, row: dict, points: list[dict], columns: tuple[Column, ...], breakdown: list[dict]) -> None:
+    """Print where the compute of a run goes (`breakdown`, the lines of breakdown.csv), and its operating points (`points`, the headline
+    first; `columns` are those that its family declares). `row` is its headline."""
+    terminal.show(console, breakdown_sheet(f"where the compute goes (seed {row['seed']})", breakdown))
     for sheet in run_tables(points, columns):
         terminal.show(console, sheet)
     note = run_note(points[0], columns)
     if note:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
         console.print()
+
+
+def show(console: Console, headlines: list[dict]) -> None:
+    """Print the runs of a recipe's seeds, each by its headline row."""
     terminal.show(console, claims_sheet(headlines))
 
 

@@ -1,0 +1,130 @@
+"""What a run or a timing comes to, in a sentence or two; from plain rows."""
+
+import math
+
+GAIN = "adaptivity_gain"
+WORTH_SAYING = 1.1
+"""Times the median from which on the slowest tenth is mentioned, and times the easiest inputs' MACs for the hardest."""
+SMALLEST = 0.05
+"""Percent that is more than nothing."""
+FEWEST = 20
+"""Inputs of a difficulty that are compared."""
+
+
+def timed(row: dict) -> str:
+    """Of a row of times: claimed, executed, how fast, how the times of inputs differ.
+
+    With the adaptivity gain of its operating point in the row, also what deciding per input is worth.
+    """
+    said = [f"{row['network']} {_join([*_savings(row), _speed(row)])}."]
+    said += [_spread(row)] if "rival" in row else []
+    return " ".join(filter(None, [*said, worth(row)]))
+
+
+def trained(row: dict, breakdown: list[dict]) -> str:
+    """Of a finished run: its row and the lines of breakdown.csv."""
+    name, where = f"{row['model']} {row['recipe']}", f"{row['dataset']} ({row['split']})"
+    accuracy = f"{row['accuracy']:.2f} % ({row['accuracy_low']:.2f} to {row['accuracy_high']:.2f})"
+    if not row.get("adaptive"):
+        return f"{name} reaches {accuracy} on {where}. It decides nothing: all inputs take the same work."
+    parts = [f"reaches {accuracy} on {where}"]
+    parts += [_claimed(row["skip_pct"])] if "skip_pct" in row else []
+    parts += [_executed(100 * (1 - row["macs_ratio"]))] if "macs_ratio" in row else []
+    return " ".join(filter(None, [f"{name} {_join(parts)}.", _difficulty(breakdown), worth(row)]))
+
+
+def gain_of(row: dict) -> dict:
+    """The columns of a run's row that say what deciding per input is worth."""
+    return {key: value for key, value in row.items() if key.startswith(GAIN)}
+
+
+def worth(row: dict) -> str:
+    """What deciding per input is worth over fixed decisions with the same weights; nothing where that was not measured."""
+    gain, low, high = (row.get(f"{GAIN}{end}") for end in ("", "_low", "_high"))
+    if gain is None:
+        return ""
+    if not gain and not low and not high:
+        return "Deciding per input is worth nothing: the same is reached by one choice for all."
+    points = f"{gain:+.2f} points" + (f", {low:+.2f} to {high:+.2f}" if low is not None and high is not None else "")
+    fixed = "the same fixed decisions for every input"
+    if low is None or high is None:
+        return f"Deciding per input is worth {points} over {fixed} at equal MACs."
+    if low > 0:
+        return f"Deciding per input gains accuracy over {fixed} at equal MACs ({points})."
+    if high < 0:
+        return f"Deciding per input loses accuracy to {fixed} at equal MACs ({points})."
+    return f"Yet {fixed} do as well at equal MACs ({points})."
+
+
+def _savings(row: dict) -> list[str]:
+    parts = [_claimed(row["timed_claimed_pct"])] if "timed_claimed_pct" in row else []
+    if "timed_saving_pct" in row:
+        return [*parts, _executed(row["timed_saving_pct"])]
+    if row.get("uncounted") or row.get("rival_uncounted"):
+        return [*parts, "executes MACs that are not counted"]
+    return parts
+
+
+def _claimed(saved: float) -> str:
+    return "claims nothing" if abs(saved) < SMALLEST else f"claims {_percent(saved)}"
+
+
+def _executed(saved: float) -> str:
+    """A saving in percent of the reference's MACs."""
+    if abs(saved) < SMALLEST:
+        return "executes as much"
+    return f"executes {_percent(abs(saved))} {'less' if saved > 0 else 'more'}"
+
+
+def _speed(row: dict) -> str:
+    if "speedup" not in row:
+        return f"takes {_ms(row['latency_ms'])} ms ({_ms(row['latency_ms_low'])} to {_ms(row['latency_ms_high'])})"
+    low, high, rival = row["speedup_low"], row["speedup_high"], row["rival"]
+    times = f"{_ms(row['rival_ms'])} -> {_ms(row['latency_ms'])} ms; " if "rival_ms" in row else ""
+    range_ = f"{times}{_times(low)} to {_times(high)}"
+    if low > 1:
+        return f"is {_times(row['speedup'])}x as fast as {rival} ({range_})"
+    if high < 1:
+        return f"is slower, {_times(row['speedup'])}x as fast as {rival} ({range_})"
+    if "repeats_needed" in row:
+        return f"may be faster or slower than {rival} ({range_})"
+    return f"takes as long as {rival} ({range_})"
+
+
+def _spread(row: dict) -> str:
+    """How the times of single inputs differ, where they do."""
+    median, slow = row.get("latency_p50"), row.get("latency_p90")
+    if row["batch_size"] != 1 or median is None or slow is None or slow < WORTH_SAYING * median:
+        return ""
+    return f"Half of the inputs take {_ms(median)} ms or less, one in ten {_ms(slow)} ms or more."
+
+
+def _difficulty(breakdown: list[dict]) -> str:
+    """How much more the hardest inputs get than the easiest, where the data say which are hard."""
+    bins = [each for each in breakdown if each["by"] == "difficulty" and each["inputs"] >= FEWEST]
+    if len(bins) < 2 or not bins[0]["macs_executed"]:
+        return ""
+    ratio = bins[-1]["macs_executed"] / bins[0]["macs_executed"]
+    if ratio >= WORTH_SAYING:
+        return f"The hardest inputs get {ratio:.2f} times the MACs of the easiest."
+    return "Hard inputs get no more work than easy ones."
+
+
+def _join(parts: list[str]) -> str:
+    """ "a", "a and b", "a, b, and c"."""
+    *others, last = parts
+    return " and ".join([", ".join(others), last]) if len(others) == 1 else f"{', '.join(others)}, and {last}" if others else last
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f} %" if abs(value) >= 10 else f"{value:.1f} %"
+
+
+def _times(value: float) -> str:
+    """Three digits, of which two stand behind the point at least; a third near 1."""
+    return f"{value:.3f}" if abs(value - 1) < 0.02 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def _ms(value: float) -> str:
+    """Three digits."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
