@@ -5,6 +5,9 @@ import pytest
 from matplotlib.image import imread
 
 from gatebench.report import bars, verdict
+from gatebench.report.groups import Group
+from gatebench.report.results import Run
+from gatebench.row import Column
 
 TIMED = {
     "network": "cosinegate predictive", "rival": "its static twin", "execution": "sparse", "batch_size": 1, "timed_claimed_pct": 20.2,
@@ -117,3 +120,22 @@ def test_the_picture_draws_three_bars_for_each_network_and_nothing_where_there_i
     picture = imread(bars.write(rows, tmp_path))
     assert picture.shape[0] > 300 and len(np.unique(picture[..., :3].reshape(-1, 3), axis=0)) > 10
     assert bars.write([{**TIMED, "execution": "masked"}], tmp_path / "none") is None and not (tmp_path / "none").exists()
+
+
+def points(*rows):
+    """Operating points of a sweep, each of one seed."""
+    column = Column(name="tradeoff", kind="number", meaning="what is traded", heading="lambda")
+    runs = [Run(None, [row], [], (column,)) for row in rows]
+    return [Group([run], [run.headline], tradeoffs=(run.headline["tradeoff"],)) for run in runs]
+
+
+def test_a_sweep_names_the_cheapest_point_that_is_as_good_as_the_best():
+    dear = {"tradeoff": 1.0, "accuracy": 77.3, "macs_executed": 9e8, "macs_ratio": 0.96}
+    cheap = {"tradeoff": 0.8, "accuracy": 76.4, "macs_executed": 6e8, "macs_ratio": 0.65}
+    worse = {"tradeoff": 0.5, "accuracy": 61.0, "macs_executed": 3e8, "macs_ratio": 0.3}
+    said = "lambda 0.8 reaches 76.40 % and executes 35 % less. Nothing is more accurate than lambda 1, at 77.30 %."
+    assert verdict.swept(points(dear, cheap, worse)) == said
+    assert verdict.swept(points(dear)) == "lambda 1 reaches 77.30 % and executes 4.0 % less."
+    times = [{"latency_ms": ms, "speedup": 20 / ms, "rival": "lite2 alone"} for ms in (15.0, 16.0, 7.0)]
+    timed = [row | time for row, time in zip((dear, cheap, worse), times, strict=True)]
+    assert verdict.swept(points(*timed)).startswith("lambda 1 reaches 77.30 %, executes 4.0 % less, and is 1.33x as fast as lite2 alone.")

@@ -12,7 +12,7 @@ import typer
 
 from ..errors import UsageError
 from . import signals, training
-from .console import DataDir, finishing, handle_errors, say, stderr, stdout, tell, whole_numbers
+from .console import DataDir, finishing, handle_errors, line, say, stderr, stdout, tell, whole_numbers
 
 if TYPE_CHECKING:
     from ..measure.conditions import Conditions
@@ -110,14 +110,14 @@ def _say_progress(wanted: list, made: Container[str]) -> None:
     from ..report.groups import tradeoff_of, tradeoff_text
 
     left = [job for job in wanted if job.key not in made]
-    line = f"{len(wanted) - len(left)} of {len(wanted)} done"
+    said = f"{len(wanted) - len(left)} of {len(wanted)} done"
     if left:
         recipe = left[0].parsed
         setting = recipe.tradeoff_setting()
         column = tradeoff_of(registry.entry(recipe.model.name).columns_of(recipe.tradeoff))
         what = tradeoff_text(column, setting if isinstance(setting, list) else [setting])
-        line += f"; {what}, seed {left[0].seed} next"
-    stderr.print(line, markup=False, highlight=False, soft_wrap=True)
+        said += f"; {what}, seed {left[0].seed} next"
+    stderr.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def _timed(runs: list["Run"], prepared: training.Prepared, here: "Conditions") -> tuple[list["Run"], bool]:
@@ -152,8 +152,8 @@ def _show(runs: list["Run"], out: Path, here: "Conditions", title: str, as_json:
     """Print the table, by severity too, and write it, with the picture; what is written of the same runs and times stays."""
     from ..report import terminal
     from ..report.formats import to_csv
-    from ..report.sheet import slug
-    from ..runs import RunFolder
+    from ..report.verdict import swept
+    from ..runs import RunFolder, slug
     from ..sweep import table
 
     headline = runs[0].headline
@@ -167,8 +167,10 @@ def _show(runs: list["Run"], out: Path, here: "Conditions", title: str, as_json:
     terminal.show(stdout, table.sheet(points, title))
     for severity in table.severities(runs):
         terminal.show(stdout, table.sheet(points, f"{title}, {severity}", severity))
+    line(swept(points))
     for kind in ("csv", "png"):
-        stdout.print(f"written to {out / name}.{kind}", markup=False, highlight=False, soft_wrap=True)
+        line(f"written to {out / name}.{kind}")
+    line(f"next: gatebench pareto {out}")
 
 
 def _write(folder: "RunFolder", name: str, lines: str, runs: list["Run"], here: "Conditions") -> None:

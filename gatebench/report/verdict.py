@@ -1,12 +1,18 @@
-"""What a run or a timing comes to, in a sentence or two; from plain rows."""
+"""What a run, a timing or a sweep comes to, in a sentence or two; from plain rows."""
 
 import math
+from collections.abc import Sequence
+
+from .groups import Group, tradeoff_text
+from .quantities import mean
 
 GAIN = "adaptivity_gain"
 WORTH_SAYING = 1.1
 """Times the median from which on the slowest tenth is mentioned, and times the easiest inputs' MACs for the hardest."""
 SMALLEST = 0.05
 """Percent that is more than nothing."""
+NEAR = 1.0
+"""Points of accuracy within which an operating point of a sweep is as good as the best."""
 FEWEST = 20
 """Inputs of a difficulty that are compared."""
 
@@ -31,6 +37,29 @@ def trained(row: dict, breakdown: list[dict]) -> str:
     parts += [_claimed(row["skip_pct"])] if "skip_pct" in row else []
     parts += [_executed(100 * (1 - row["macs_ratio"]))] if "macs_ratio" in row else []
     return " ".join(filter(None, [f"{name} {_join(parts)}.", _difficulty(breakdown), worth(row)]))
+
+
+def swept(points: Sequence[Group]) -> str:
+    """Of a sweep, given its operating points on the whole scored part: the cheapest within a point of the most accurate.
+
+    Cheapest is the fastest, or where not all were timed that which executes least.
+    """
+    points = [group for group in points if "severity" not in group.row and "reference" not in group.row]
+    cost = "latency_ms" if all(mean(group, "latency_ms") is not None for group in points) else "macs_executed"
+    best = max(points, key=lambda group: (mean(group, "accuracy"), -mean(group, cost)))
+    near = [group for group in points if mean(group, "accuracy") >= mean(best, "accuracy") - NEAR]
+    chosen = min(near, key=lambda group: mean(group, cost))
+    saved, speedup = mean(chosen, "saved_pct"), mean(chosen, "speedup")
+    parts = [f"reaches {mean(chosen, 'accuracy'):.2f} %"] + ([_executed(saved)] if saved is not None else [])
+    if speedup is not None:
+        parts.append(f"is {_times(speedup)}x as fast as {chosen.row['rival']}")
+    beside = "" if chosen is best else f" Nothing is more accurate than {_named(best)}, at {mean(best, 'accuracy'):.2f} %."
+    return f"{_named(chosen)} {_join(parts)}.{beside}"
+
+
+def _named(group: Group) -> str:
+    """ "lambda 0.8"."""
+    return tradeoff_text(group.tradeoff, [group.row["tradeoff"]])
 
 
 def gain_of(row: dict) -> dict:
