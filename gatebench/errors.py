@@ -69,13 +69,19 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
+def with_article(noun: str) -> str:
+    """ "an int", "a Tensor"."""
+    return f"{'an' if noun[:1] in tuple('aeioAEIO') else 'a'} {noun}"
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """ " Did you mean 'x'?" for the closest allowed name, or nothing where none is close."""
+    """ " Did you mean 'x'?" for the closest allowed name, or the one with these initials (lr); nothing where there is none."""
     spelled = {str(candidate).casefold(): str(candidate) for candidate in allowed}
     wanted = str(name).casefold()
     matches = difflib.get_close_matches(wanted, spelled, n=8, cutoff=0.6)
     # resnet21 is as close to resnet92 as to resnet20 by its letters; what people get right is the beginning.
     match = min(matches, key=lambda candidate: (-len(os.path.commonprefix([candidate, wanted])), candidate), default=None)
+    match = match or next((each for each in spelled if wanted == "".join(word[:1] for word in each.split("_"))), None)
     return f" Did you mean {spelled[match]!r}?" if match else ""
 
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 from conftest import GATED, SMALL, STATIC, copied
 
+from gatebench import cli
+
 
 def imported(*arguments):
     """What of the heavy modules a command of a fresh Python has imported in the end, and its seconds of CPU."""
@@ -43,6 +45,18 @@ def test_version_and_short_help(gatebench):
     assert gatebench("train", "-h").stdout == gatebench("train", "--help").stdout
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_groups_options_and_ends_with_examples_and_exit_codes(gatebench, name):
+    shown = " ".join(gatebench(name, "--help").stdout.split())
+    assert shown.endswith("(143 and 129: by SIGTERM and SIGHUP).") and "Exit codes: 0 done" in shown
+    _, examples = cli.COMMANDS[name]
+    for example in examples:
+        assert f"gatebench {example}" in shown
+        options = [word for word in example.split() if word.startswith("--")]
+        assert example.startswith(name) and all(f"{option} " in shown for option in options)
+    assert name in ("pareto", "report", "list") or ("─ Where to compute ─" in shown and "─ Results ─" in shown)
+
+
 def test_data_sets_are_listed_without_torch():
     assert "torch" not in imported("list", "datasets")[0]
 
@@ -60,8 +74,10 @@ def test_train_prints_the_table_and_is_read_back(gatebench, tmp_path):
     assert done.returncode == 0, done.stderr
     out = " ".join(done.stdout.split())
     for words in ("cosinegate balanced on shapes (test), 1 epoch (the recipe's: 160): claimed beside executed", "% (95 %)",
-                  "difficulty 0.0-0.2", "blocks.2", "audit, seed 1:", "written to"):  # fmt: skip
-        assert words in out, words
+                  "audit, seed 1:", "written to", "cosinegate balanced reaches", "get no more work than easy ones", "next: gatebench profile-"):
+        assert words in out, words  # fmt: skip
+    details = " ".join(gatebench(*command, "--details").stdout.split())
+    assert "difficulty 0.0-0.2" in details and "blocks.2" in details and "blocks.2" not in out
     assert "epoch 1/1" in done.stderr
     rows = gatebench.json(*command)
     assert [row["seed"] for row in rows] == [0, 1] and rows[0]["accuracy"] != rows[1]["accuracy"]
@@ -124,6 +140,7 @@ def test_a_named_missing_set_is_an_error_that_says_where_to_put_it(gatebench, tm
             "Model cosinegate: depth 21 is not 2 + 6 x blocks per stage; the nearest is 20.",
         ),
         (["train", "cosinegate", "--set", "training.epoch=3"], "Did you mean 'epochs'?"),
+        (["train", "cosinegate", "--set", "training.lr=0.1"], "unknown key 'training.lr'. Did you mean 'learning_rate'?"),
         (["train", "cosinegate", "--set", "model.gate.gama=3"], "unknown key 'model.gate.gama'. Did you mean 'gamma'?"),
         (["train", "cosinegate", "--dataset", "cifar11"], "No data set is named 'cifar11'. Did you mean 'cifar10'?"),
         (["train", "cosinegate", "--dataset", "./nowhere"], "There is no folder or .npz file at ./nowhere"),
@@ -244,7 +261,7 @@ def test_a_broken_machine_file_is_named_and_fresh_goes_round_it(gatebench, stati
 def test_an_unforeseen_error_is_one_sentence(monkeypatch):
     from typer.testing import CliRunner
 
-    from gatebench import cli, recipe
+    from gatebench import recipe
 
     def explode(*arguments):
         raise ZeroDivisionError("nobody thought of this")

@@ -19,13 +19,18 @@ from .sweep_lambda import sweep_lambda
 from .train import train
 
 COMMANDS = {
-    "train": train,
-    "profile-latency": profile_latency,
-    "sweep-lambda": sweep_lambda,
-    "pareto": pareto,
-    "report": report,
-    "list": list_,
+    "train": (train, ["train cosinegate --config aggressive", "train cgt --config hard --seed 0,1,2 --epochs 30"]),
+    "profile-latency": (
+        profile_latency,
+        ["profile-latency results/ --threads 1", "profile-latency --model-file mine.py:gated --vs mine.py:whole --dataset photos/"],
+    ),
+    "sweep-lambda": (sweep_lambda, ["sweep-lambda --values 0.7,0.8,0.9,1.0", "sweep-lambda lag-vgg11 --values 0,1e-4,1e-3"]),
+    "pareto": (pareto, ["pareto results/", "pareto results/ --dataset cifar10 --max-ms 2"]),
+    "report": (report, ["report results/", "report results/ --check"]),
+    "list": (list_, ["list models", "list recipes"]),
 }
+"""Functions, and examples of their use."""
+EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 times too noisy to tell, 130 interrupted (143 and 129: by SIGTERM and SIGHUP)."
 app = typer.Typer(
     name="gatebench",
     no_args_is_help=True,
@@ -33,8 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+for _name, (_command, _examples) in COMMANDS.items():
+    app.command(_name, epilog="\n\n".join(["Examples:", *(f"gatebench {each}" for each in _examples), EXIT_CODES]))(_command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -43,16 +48,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXIT_CODES)
 @console.handle_errors
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     show_version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
-    """Benchmark adaptive neural networks: what their gates claim, what is executed, how much time that saves.
-
-    Exit codes: 0 done, 1 failed, 2 wrong use, 3 times too noisy to tell, 130 interrupted (143 and 129: by SIGTERM and SIGHUP).
-    """
+    """Benchmark adaptive neural networks: what their gates claim, what is executed, how much time that saves."""
     console.debug = debug
     os.environ["MPLBACKEND"] = "agg"  # pictures are files; another name may be one that matplotlib does not know
     try:

@@ -18,7 +18,7 @@ from rich.status import Status
 from rich.text import Text
 
 from ..errors import GatebenchError, UsageError, lacks_memory, nearest, printable
-from . import signals
+from . import option, signals
 
 
 class Lenient:
@@ -79,7 +79,7 @@ ASCII = {"\N{PLUS-MINUS SIGN}": "+-", "\N{MICRO SIGN}": "u"}
 
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Where data sets lie or are downloaded to. Default: $GATEBENCH_DATA, else ~/.cache/gatebench.", show_default=False),
+    option.inputs(help="Where data sets lie or are downloaded to. Default: $GATEBENCH_DATA, else ~/.cache/gatebench.", show_default=False),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, needs_memory
-from . import signals
+from . import option, signals
 from .console import DataDir, choices, finishing, handle_errors, line, most_threads, one_of, say, stderr, stdout, tell, whole_numbers
 
 if TYPE_CHECKING:
@@ -22,35 +22,37 @@ def profile_latency(
         typer.Argument(metavar="RUN|MODEL...", help="Runs, folders of runs, models: all timed together."),
     ] = None,
     model_file: Annotated[
-        list[str] | None, typer.Option(metavar="FILE[:FACTORY]", help="A network of your own; FACTORY (build) takes the number of classes.")
+        list[str] | None, option.network(metavar="FILE[:FACTORY]", help="A network of your own; FACTORY (build) takes how many classes.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="For a model or a network of your own: .safetensors, or a torch state_dict.", show_default=False)
+        Path | None, option.network(help="For a model or a network of your own: .safetensors, or a torch state_dict.", show_default=False)
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Instead of the network's own: a name, a folder, an .npz or a .pt.", show_default=False)
+        str | None, option.inputs(help="Instead of the network's own: a name, a folder, an .npz or a .pt.", show_default=False)
     ] = None,
     data_dir: DataDir = None,
     vs: Annotated[
-        str | None, typer.Option(metavar="RUN|MODEL", help="Compare all with this, not each with its static twin.", show_default=False)
+        str | None, option.network(metavar="RUN|MODEL", help="Compare all with this, not each with its static twin.", show_default=False)
     ] = None,
-    batch_size: Annotated[str, typer.Option(help="One or several, as 1,8,64.")] = "1",
-    threads: Annotated[str | None, typer.Option(help="One or several, as 1,2. Default: all cores.", show_default=False)] = None,
-    execution: Annotated[str, typer.Option(help="sparse, or sparse,masked.")] = "sparse",
-    inputs: Annotated[int, typer.Option(min=8, max=1_000_000, help="Real inputs that are timed; p90 needs 64, p99 662.")] = 128,
-    repeats: Annotated[int, typer.Option(min=5, max=100_000, help="Rounds; in each, everything is timed once on every input.")] = 30,
+    batch_size: Annotated[str, option.inputs(help="One or several, as 1,8,64.")] = "1",
+    threads: Annotated[str | None, option.place(help="One or several, as 1,2. Default: all cores.", show_default=False)] = None,
+    execution: Annotated[str, option.measuring(help="sparse, or sparse,masked.")] = "sparse",
+    inputs: Annotated[int, option.inputs(min=8, max=1_000_000, help="Real inputs that are timed; p90 needs 64, p99 662.")] = 128,
+    repeats: Annotated[int, option.measuring(min=5, max=100_000, help="Rounds; in each, everything is timed once on every input.")] = 30,
     max_seconds: Annotated[
-        float, typer.Option(min=1, max=1_000_000, help="For each batch size and number of threads; five rounds are done in any case.")
+        float, option.measuring(min=1, max=1_000_000, help="For each batch size and number of threads; five rounds are done in any case.")
     ] = 120,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    device: Annotated[str, option.place(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
     layout: Annotated[
-        str, typer.Option(metavar="auto|channels_last|contiguous", help="Of weights and inputs. auto: the one that suits all networks.")
+        str, option.network(metavar="auto|channels_last|contiguous", help="Of weights and inputs. auto: the one that suits all networks.")
     ] = "auto",
     output: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Part of your network's answer that counts: 0, logits, exits.-1.", show_default=False)
+        str | None, option.network(metavar="PATH", help="Part of your network's answer that counts: 0, exits.-1.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write. Default: times/ in the runs' own folders.", show_default=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    out: Annotated[
+        Path | None, option.results(help="Where to write. Default: times/ in the runs' own folders.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, option.results("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Time networks on real inputs, beside their static twins: what is claimed, executed and realised.
 
@@ -152,10 +154,14 @@ def conclude(timings: "Together", scored: dict[str, dict]) -> None:
 
 def inconclusive(row: dict, max_seconds: float) -> str:
     """The speed-up that the times leave open, and what would settle it."""
+    from ..measure.waiting import remedy
+
     result = (
         f"inconclusive: the speed-up of {row['network']} at batch {row['batch_size']} is between {row['speedup_low']:.3f} and"
         f" {row['speedup_high']:.3f}."
     )
+    if row.get("busy"):
+        return f"{result} The machine was busy: its calls waited {row['waited_pct']:.0f} % of the time. {remedy(row['threads'])}."
     if row["inputs_needed"] > row["inputs_available"]:
         return (
             f"{result} Inputs differ so much that {row['inputs_needed']:,} of them would be needed; there are {row['inputs_available']:,}."

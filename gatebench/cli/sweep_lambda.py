@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from . import signals, training
+from . import option, signals, training
 from .console import DataDir, finishing, handle_errors, line, say, stderr, stdout, tell, whole_numbers
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def sweep_lambda(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model whose recipe names its trade-off.")] = "router",
     values: Annotated[
-        str | None, typer.Option(help="Required: one or several of the trade-off, as 0.7,0.8,0.9,1.0.", show_default=False)
+        str | None, option.recipe(help="Required: one or several of the trade-off, as 0.7,0.8,0.9,1.0.", show_default=False)
     ] = None,
     config: training.Config = None,
     dataset: training.DatasetName = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import GatebenchError
-from . import signals, training
+from . import option, signals, training
 from .console import DataDir, handle_errors, line, say, stderr, stdout, whole_numbers
 
 
@@ -26,11 +26,11 @@ def train(
     weights: training.Weights = None,
     out: training.Out = Path("results"),
     fresh: training.Fresh = False,
-    take_over: Annotated[bool, typer.Option("--take-over", help="Go on with an unfinished run of another machine.")] = False,
+    take_over: Annotated[bool, option.results("--take-over", help="Go on with an unfinished run of another machine.")] = False,
     executor: training.Executor = "local",
     address: training.Address = None,
     details: Annotated[
-        bool, typer.Option("--details", help="Show where the compute goes, by class and unit, and all operating points.")
+        bool, option.results("--details", help="Show where the compute goes, by class and unit, and all operating points.")
     ] = False,
     as_json: training.Json = False,
 ) -> None:
@@ -75,13 +75,13 @@ def _show_runs(finished: list, as_json: bool, details: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2, allow_nan=False))
         return
+    last, *_ = finished[-1]
+    try:
+        columns = read_columns(last / "columns.json")
+        points = read_rows(last / "rows.jsonl", Row, columns)
+    except GatebenchError as error:
+        raise GatebenchError(f"In {last.path} {error}. Remove the folder or train into another with --fresh.") from None
     if details:
-        last, *_ = finished[-1]
-        try:
-            columns = read_columns(last / "columns.json")
-            points = read_rows(last / "rows.jsonl", Row, columns)
-        except GatebenchError as error:
-            raise GatebenchError(f"In {last.path} {error}. Remove the folder or train into another with --fresh.") from None
         show_details(stdout, rows[-1], points, columns, last.read_csv("breakdown.csv"))
     show(stdout, rows)
     for folder, row, end in finished:

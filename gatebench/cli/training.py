@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ..errors import MissingData, UsageError
+from . import option
 from .console import most_threads, one_of, say, stderr
 
 if TYPE_CHECKING:
@@ -18,30 +17,30 @@ if TYPE_CHECKING:
 FALLBACK_EPOCHS = 7
 """Of `shapes`, where a recipe's own data set is missing: one to three minutes of CosineGate on 2 cores."""
 
-Config = Annotated[str | None, typer.Option(help="A recipe's name or a YAML file. Default: the model's own.", show_default=False)]
+Config = Annotated[str | None, option.recipe(help="A recipe's name or a YAML file. Default: the model's own.", show_default=False)]
 DatasetName = Annotated[
     str | None,
-    typer.Option(help="Instead of the recipe's: a name, a folder train/<class>/* test/<class>/*, an .npz or a .pt.", show_default=False),
+    option.inputs(help="Instead of the recipe's: a name, a folder train/<class>/* test/<class>/*, an .npz or a .pt.", show_default=False),
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option(min=1, max=100_000, help="Instead of the recipe's; everything it counts in epochs scales along.", show_default=False),
+    option.recipe(min=1, max=100_000, help="Instead of the recipe's; everything it counts in epochs scales along.", show_default=False),
 ]
-Seeds = Annotated[str, typer.Option(help="One seed or several, as 0,1,2.")]
-DeviceName = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
-Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: all cores.", show_default=False)]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: training.learning_rate=0.05")]
+Seeds = Annotated[str, option.recipe(help="One seed or several, as 0,1,2.")]
+DeviceName = Annotated[str, option.place(metavar="auto|cpu|cuda", help="Where to compute.")]
+Threads = Annotated[int | None, option.place(min=1, max=1024, help="CPU threads. Default: all cores.", show_default=False)]
+Set = Annotated[list[str] | None, option.recipe("--set", metavar="KEY=VALUE", help="Change a setting: training.learning_rate=0.05")]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="File of weights to start from: .safetensors, or a torch file.", show_default=False),
+    option.recipe(help="File of weights to start from: .safetensors, or a torch file.", show_default=False),
 ]
-Out = Annotated[Path, typer.Option(help="Where run folders are written.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start over in a new folder; what is there is kept.")]
-Executor = Annotated[str, typer.Option(metavar="local|ray", help="Where runs are made: in this process, or on a Ray cluster.")]
+Out = Annotated[Path, option.results(help="Where run folders are written.")]
+Fresh = Annotated[bool, option.results("--fresh", help="Start over in a new folder; what is there is kept.")]
+Executor = Annotated[str, option.place(metavar="local|ray", help="Where runs are made: in this process, or on a Ray cluster.")]
 Address = Annotated[
-    str | None, typer.Option(help="Of the Ray cluster: auto, or host:port. Default: this machine alone.", show_default=False)
+    str | None, option.place(help="Of the Ray cluster: auto, or host:port. Default: this machine alone.", show_default=False)
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")]
+Json = Annotated[bool, option.results("--json", help="Print the rows as JSON.")]
 
 
 @dataclass(frozen=True)

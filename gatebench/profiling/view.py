@@ -13,7 +13,7 @@ from .session import Plan
 @contextmanager
 def rounds_bar(console: Console, plan: Plan) -> Iterator[Callable[[int], None]]:
     """A bar over the rounds of a session, with their rate and the time left; gives the function to call after each round."""
-    title = f"batch {plan.batch_size}, {plan.threads} threads"
+    title = f"batch {plan.batch_size}, {plan.threads} thread{'s' * (plan.threads != 1)}"
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("rounds"),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
