@@ -16,8 +16,10 @@ from gatebench.data import catalogue, reading
 from gatebench.data.catalogue import CATALOGUE
 from gatebench.data.shapes import make_shapes
 from gatebench.models import registry
-from gatebench.report import latency_table, train_table
+from gatebench.report import columns, latency_table, train_table
+from gatebench.report.formats import escaped
 from gatebench.report.results import read_runs
+from gatebench.row import Row, TimeRow
 from gatebench.sweep import cluster, driver
 from gatebench.untrained import check
 
@@ -200,6 +202,13 @@ def test_the_columns_of_the_pages_are_those_of_the_tables(home):
             for name in cell.split(", "):
                 name = name.replace("/ ...", "/ exit 3").removesuffix(" %").removesuffix(" ms")
                 assert any(name in heading for heading in headings), (page, name)
+
+
+def test_the_page_of_columns_is_what_the_schema_says():
+    again = "Run python -m gatebench.report.columns > docs/columns.md"
+    assert PAGES["docs/columns.md"] == columns.page(), again
+    meanings = {field.description for fields in (Row.model_fields, TimeRow.model_fields) for field in fields.values()}
+    assert len(meanings) > 60 and "95 % interval" in meanings and all(escaped(meaning) in PAGES["docs/columns.md"] for meaning in meanings)
 
 
 def test_what_programs_read_is_named_as_on_the_page(there, home):
