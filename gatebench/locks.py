@@ -4,6 +4,8 @@ import errno
 import os
 import socket
 import stat
+import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +16,8 @@ except ImportError:  # Windows
 
 WITHOUT = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a file system without locks answers, such as some that lie on a network."""
+POLL = 0.05
+"""Seconds between two looks at what another process holds."""
 
 
 def opened(path: Path, how: int = os.O_RDWR | os.O_CREAT) -> int:
@@ -38,6 +42,29 @@ def take(descriptor: int) -> bool | None:
             return None
         raise
     return True
+
+
+def awaited(path: Path, open_file: Callable[[], int], busy: Callable[[str], None]) -> int:
+    """The file at `path`, opened by `open_file` and locked, once no other process has it; where there are no locks, open.
+
+    As long as one has it, `busy` hears what it `signed`, before every further look; what that raises ends the wait.
+    """
+    while True:
+        descriptor, holder = open_file(), None
+        try:
+            taken = take(descriptor)
+            if taken is None or (taken and os.path.samestat(os.fstat(descriptor), os.stat(path))):
+                return descriptor
+            holder = None if taken else signed(descriptor)
+        except FileNotFoundError:  # its holder removed it before it was locked
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if holder is not None:
+            busy(holder)
+            time.sleep(POLL)
 
 
 def sign(descriptor: int, more: str = "") -> None:

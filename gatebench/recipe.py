@@ -4,9 +4,10 @@ A recipe is composed of settings that components below declare: data, training, 
 imports torch.
 """
 
+import copy
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -143,11 +144,12 @@ class Recipe(Part):
         value = self.tradeoff_setting()
         return None if value is None or isinstance(value, list) else float(value)
 
-    def tradeoff_setting(self) -> float | list[float] | None:
+    def tradeoff_setting(self, where: str = "") -> float | list[float] | None:
         """The number or numbers that `tradeoff` names; None where none is named, or the recipe's study was left out.
 
-        Raises UsageError where there is no such setting, or it holds no numbers.
+        Raises UsageError where there is no such setting, or it holds no numbers; `where` is what it blames, if not the recipe.
         """
+        where = where or f"recipe {self.name}"
         if self.tradeoff is None:
             return None
         value: Any = self
@@ -157,12 +159,12 @@ class Recipe(Part):
             settings = dict(value) if isinstance(value, (dict, BaseModel)) else {}
             if part not in settings:
                 close = nearest(part, settings)
-                raise UsageError(f"In recipe {self.name}: tradeoff: there is no setting {quoted(self.tradeoff)}.{close}")
+                raise UsageError(f"In {where}: tradeoff: there is no setting {quoted(self.tradeoff)}.{close}")
             value = settings[part]
         value = list(value) if isinstance(value, tuple) else value
         if not _are_numbers(value):
             said = f"{self.tradeoff} = {quoted(value)} is neither a number nor a list of numbers"
-            raise UsageError(f"In recipe {self.name}: tradeoff: {said}.")
+            raise UsageError(f"In {where}: tradeoff: {said}.")
         return value
 
     def content(self) -> dict:
@@ -224,8 +226,7 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
     content = {"name": name, **content, "model": content.get("model", {})}
     if isinstance(content["model"], dict) and content["model"].setdefault("name", model) != model:
         raise UsageError(f"{where} is for model {quoted(content['model']['name'])}, not {model!r}: train that one, or name another recipe.")
-    changes = [change for override in overrides or [] for change in _apply(content, override)]
-    return _with_changes(parse(content, where), changes)
+    return _with_overrides(content, overrides or [], where)
 
 
 def read(path: Path) -> Recipe:
@@ -254,7 +255,7 @@ def parse(content: dict, where: str) -> Recipe:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise explain(error, Recipe, where) from None
-    recipe.tradeoff_setting()
+    recipe.tradeoff_setting(where)
     return recipe
 
 
@@ -310,19 +311,60 @@ def _settings(schema: type[Part], given: Any, where: str, key: str) -> Any:
         raise explain(error, schema, where, f"{key}.") from None
 
 
-def changed(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    """The recipe with `a.b=c` overrides. Raises UsageError as `load`."""
-    content = recipe.content()
-    changes = [change for override in overrides for change in _apply(content, override)]
-    return _with_changes(parse(content, f"recipe {recipe.name}"), changes)
+def changed(recipe: Recipe, overrides: Iterable[str], option: str = "--set") -> Recipe:
+    """The recipe with `a.b=c` overrides, which an option gave. Raises UsageError as `load`."""
+    return _with_overrides(recipe.content(), list(overrides), f"recipe {recipe.name}", option)
 
 
-def _with_changes(recipe: Recipe, changes: list[str]) -> Recipe:
-    """The recipe with these among what was changed of it. Raises UsageError where they are more than a row holds."""
+def _with_overrides(content: dict, overrides: Sequence[str], where: str, option: str = "--set") -> Recipe:
+    """The recipe of that content, changed, with what was changed of it. Raises UsageError that blames the override at fault, if one is,
+    and where there are more changes than a row holds."""
+    changed, changes = _overridden(content, overrides)
+    try:
+        recipe = parse(changed, where)
+    except UsageError:
+        if len(overrides) <= MOST_CHANGES:
+            some, culprit = _at_fault(content, overrides, where)
+            parse(_overridden(content, some)[0], f"{option} {_shown(culprit)} of {where}" if culprit else where)
+        raise
     changes = [*recipe.changes, *changes]
     if len(changes) > MOST_CHANGES:
         raise UsageError(f"{len(changes)} changes of recipe {recipe.name} are more than {MOST_CHANGES}. Write them into a recipe's file.")
     return recipe.model_copy(update={"changes": changes})
+
+
+def _overridden(content: dict, overrides: Iterable[str]) -> tuple[dict, list[str]]:
+    """A changed copy of a recipe's content, and what was set."""
+    content = copy.deepcopy(content)
+    return content, [change for override in overrides for change in _apply(content, override)]
+
+
+def _at_fault(content: dict, overrides: Sequence[str], where: str) -> tuple[Sequence[str], str]:
+    """Overrides that make a content wrong, and the one of them at fault: without it nothing is wrong, or nothing is before it.
+
+    "" where the content was wrong before.
+    """
+
+    def is_wrong(some: Sequence[str]) -> bool:
+        try:
+            parse(_overridden(content, some)[0], where)
+        except UsageError:
+            return True
+        return False
+
+    if is_wrong([]):
+        return overrides, ""
+    for index, each in enumerate(overrides):
+        if not is_wrong([*overrides[:index], *overrides[index + 1 :]]):
+            return overrides, each
+    count = next(count for count in range(1, len(overrides) + 1) if is_wrong(overrides[:count]))
+    return overrides[:count], overrides[count - 1]
+
+
+def _shown(override: str) -> str:
+    """In one line, as much of it as a sentence repeats."""
+    override = " ".join(override.splitlines())
+    return override if len(override) <= 80 else f"{override[:80]}..."
 
 
 def _read(path: Path, mend: str = "") -> dict:
@@ -340,7 +382,7 @@ def _read(path: Path, mend: str = "") -> dict:
 def _apply(content: dict, override: str) -> list[str]:
     """Set a nested key from `a.b=c`; the value is read as YAML. Returns what was set, a group of settings one by one."""
     path, separator, value = override.partition("=")
-    shown = override if len(override) <= 80 else f"{override[:80]}..."
+    shown = _shown(override)
     if not separator or not all(path.split(".")):
         raise UsageError(f"--set wants KEY=VALUE such as training.learning_rate=0.05, not {quoted(override)}.")
     try:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import itertools
 import json
+import math
 import os
 import re
 import tempfile
@@ -26,8 +27,8 @@ from .rows import is_number, read_columns, read_row
 LOCK = ".lock"
 BRIEFLY = ", for a moment"
 """How the lock of one who writes for a moment is signed."""
-MOMENT, POLL = 1.0, 0.05
-"""Seconds after which a wait is said, and between two looks."""
+MOMENT = 1.0
+"""Seconds after which a wait is said."""
 RESERVED = f"times/*-{'[0-9]' * 8}T{'[0-9]' * 6}Z*.json"
 """Names of timings; reserved as long as there are no rows beside them."""
 
@@ -204,31 +205,25 @@ class RunFolder:
     def _lock(self, mend: str | None, say: Callable[[str], None]) -> IO:
         """The open lock file, which no other process has locked. Raises as `locked`."""
         before, until = "", time.monotonic() + MOMENT
-        while True:
-            with self._explained(LOCK):
-                self.path.mkdir(parents=True, exist_ok=True)
-                try:
-                    stream = os.fdopen(locks.opened(self / LOCK), "r+b", buffering=0)  # its lock is held as long as it is open
-                except FileNotFoundError:  # the folder was another process's, which has just removed it
-                    continue
-            try:
-                taken = locks.take(stream.fileno())
-                if taken is None or (taken and os.path.samestat(os.fstat(stream.fileno()), os.stat(self / LOCK))):
-                    return stream
-                if not taken:
-                    with stream:
-                        holder = locks.signed(stream.fileno())
-                    busy = f"{self.path} is being written by {holder or 'another process'}"
-                    if mend is not None and holder == before != "" and not holder.endswith(BRIEFLY):  # read twice: it signs after it locks
-                        raise GatebenchError(f"{busy}. {mend}.")
-                    if until is not None and time.monotonic() > until:
-                        say(f"{busy}; waiting for its end.")
-                        until = None
-                    before = holder
-                    time.sleep(POLL)
-            except FileNotFoundError:  # its holder removed it before it was locked
-                pass
-            stream.close()
+
+        def open_file() -> int:
+            while True:
+                with self._explained(LOCK):
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    with contextlib.suppress(FileNotFoundError):  # the folder was another process's, which has just removed it
+                        return locks.opened(self / LOCK)
+
+        def busy(holder: str) -> None:
+            nonlocal before, until
+            writing = f"{self.path} is being written by {holder or 'another process'}"
+            if mend is not None and holder == before != "" and not holder.endswith(BRIEFLY):  # read twice: it signs after it locks
+                raise GatebenchError(f"{writing}. {mend}.")
+            if time.monotonic() > until:
+                say(f"{writing}; waiting for its end.")
+                until = math.inf
+            before = holder
+
+        return os.fdopen(locks.awaited(self / LOCK, open_file, busy), "r+b", buffering=0)  # its lock is held as long as it is open
 
     def holder(self) -> str | None:
         """Which process writes the folder; None where none does."""
@@ -288,6 +283,11 @@ def _remove_abandoned(path: Path, held: Path | None = None) -> None:
     with contextlib.suppress(OSError), os.fdopen(locks.opened(held or path, os.O_RDWR), "r+b", buffering=0) as stream:
         if locks.take(stream.fileno()):
             path.unlink()
+
+
+def slug(text: str) -> str:
+    """As part of a file's or a column's name; it may be empty."""
+    return re.sub(r"[^\w.]+", "-", text, flags=re.ASCII).strip("-.")
 
 
 def folders_in(results: Path, *marks: str) -> tuple[list[RunFolder], list[str]]:

@@ -315,7 +315,7 @@ def test_cifar100_npz_in_the_root_stands_for_torchvision_s_files(tmp_path):
     [
         ({"test_labels": None}, "lacks test_labels"),
         ({"train_images": random_pixels(8).astype(np.float32)}, "train_images must be uint8"),
-        ({"train_labels": np.arange(7)}, "one for each of the 8 images"),
+        ({"train_labels": np.arange(7)}, "train_images has 8 images, train_labels 7 labels"),
         ({"train_labels": np.arange(8) - 1}, "whole numbers from 0"),
         ({"test_images": random_pixels(4, side=20)}, "must be alike"),
         ({"test_images": random_pixels(4)[:, :0]}, "test_images is empty"),

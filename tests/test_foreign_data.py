@@ -264,6 +264,11 @@ FOLDERS = {
         all_of(png_of([bytes([9, 200] * 3 * SIDE)] * SIDE, 16, 2)),
         Read(first=9, notes=["4 images are of several channels with 16 bits each, read as 8."]),
     ),
+    "zeros and ones": (
+        all_of(array(MARK > 99, np.uint8)),
+        Read(shape=(1, SIDE, SIDE), first=255 * (MARK > 99)[..., None], notes=[GREY, "numbers from 0 to 1 are multiplied by 255"]),
+    ),
+    "zeros and ones among others": (BASE | {FIRST: array(MARK > 99, np.uint8)}, Read(first=(MARK > 99)[..., None])),
     "floats": (
         {name.replace("png", "tif"): array(MARK / 255, np.float32) for name in BASE},
         Read(shape=(1, SIDE, SIDE), first=MARK[..., None], notes=[GREY, "numbers from 0 to 1 are multiplied by 255 and rounded"]),
@@ -521,6 +526,22 @@ ARRAYS = {
     "floats from -1": (keras(RGB / 127.5 - 1), Read(**EIGHT, first=RGB[0], near=1, notes=["numbers from -1 to 1 are scaled to 8 bits"])),
     "standardised": (keras((RGB - 120.0) / 60), Read(**EIGHT, first=RGB[0], near=1, notes=["numbers from -2 to 2.25 are scaled"])),
     "bool": (keras(RGB > 127), Read(**EIGHT, first=255 * (RGB[0] > 127), notes=["numbers from 0 to 1"])),
+    "bytes of zeros and ones": (
+        keras((RGB > 127).astype(np.uint8)),
+        Read(**EIGHT, first=255 * (RGB[0] > 127), notes=["numbers from 0 to 1 are multiplied by 255"]),
+    ),
+    "zeros and ones in test alone": (keras(x_test=(RGB > 127).astype(np.uint8)), Read(**EIGHT, first=RGB[0])),
+    "dark bytes": (keras(RGB // 128 * 2), Read(**EIGHT, first=RGB[0] // 128 * 2)),
+    "black": (keras(0 * RGB), Read(**EIGHT, first=0)),
+    "either order of axes": (
+        keras(RGB[:, :3]),
+        Read(
+            **EIGHT,
+            shape=(3, 3, SIDE),
+            first=RGB[0, :3],
+            notes=[f"x_{part} is [8, 3, 6, 3], which may be either, and is read as channels last." for part in ("train", "test")],
+        ),
+    ),
     "constant": (keras(np.full(RGB.shape, 300, np.uint16)), Read(**EIGHT, notes=["whole numbers up to 300 (9 bits)"])),
     "one-hot floats": (keras(y=HOT), Read(**EIGHT)),
     "one-hot bytes": (keras(y=HOT.astype(np.uint8)), Read(**EIGHT)),
@@ -547,7 +568,9 @@ NOT_ARRAYS = {
     "no class": (keras(y=0 * HOT), "not several classes or none for an image"),
     "names as labels": (keras(y=np.array(list("abcdabcd"))), r"not <U1 \[8\]. Number them with numpy.unique"),
     "labels below 0": (keras(y=LABELS - 1), "from 0, one for each of the 8 images, not -1"),
-    "too few labels": (keras(y=LABELS[:7]), r"one for each of the 8 images, not int64 \[7\]"),
+    "too few labels": (keras(y=LABELS[:7]), "own.npz: x_train has 8 images, y_train 7 labels; each image wants one."),
+    "too many labels of test": (keras(y_test=np.arange(9) % 4), "x_test has 8 images, y_test 9 labels; each image wants one."),
+    "too few one-hot labels": (keras(y=HOT[:7]), "x_train has 8 images, y_train 7 labels"),
     "labels of three axes": (keras(y=HOT[..., None]), r"not float64 \[8, 4, 1\]"),
     "one label": (keras(y=np.array(3)), r"not int64 \[\]"),
     "objects": (keras(y=np.array([{}] * COUNT, dtype=object)), "is not a readable .npz file .*allow_pickle=False.*; write plain arrays"),
@@ -626,7 +649,7 @@ TENSORS = {
     "names": (tensors(keras()) | {"classes": list("abcd"), "epoch": 3}, Read(**EIGHT)),
 }
 NOT_TENSORS = {
-    "code": ({"train": (X, Y), "evil": Evil()}, "holds a exec|which only code can build"),
+    "code": ({"train": (X, Y), "evil": Evil()}, "holds (an exec|a builtins.exec), which only code can build"),
     "a TensorDataset": (
         {"train": torch.utils.data.TensorDataset(X, Y)},
         "holds a torch.utils.data.dataset.TensorDataset, which only code can build",
@@ -696,12 +719,44 @@ def test_an_array_by_the_name_of_an_npz_is_refused(tmp_path):
         ("~nosuchuser/photos", "~nosuchuser/photos is no path of a data set"),
         ("a\0b", r"a\\x00b is no path of a data set .*null"),
         ("", "No data set is named ''"),
+        ("https://zenodo.org/x/photos.zip", "--dataset https://zenodo.org/x/photos.zip is an address. Download and unpack it, then give"),
+        ("s3://bucket/photos", "is an address"),
+        ("HTTP://x/own.npz", "is an address"),
     ],
 )
 def test_a_path_that_is_none_is_refused(tmp_path, name, said):
     for read in (load, reading.describe):
         with pytest.raises(UsageError, match=said):
             read(Data(name=name), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        (
+            {"validation": 13},
+            "data.validation = 13 leaves 3 of the 16 training images of .*, fewer than its 4 classes. Give --set data.val",
+        ),
+        ({"validation": 15}, "data.validation = 15 leaves 1 of the 16"),
+        ({"validation": 16}, "data.validation = 16 leaves nothing of the 16"),
+        ({"holdout": 15}, "data.holdout = 15 leaves 1 of the 16"),
+        ({"validation": 5, "holdout": 8}, "data.validation = 5 and data.holdout = 8 leave 3 of the 16"),
+        (
+            {"holdout": 3, "train_on": "holdout"},
+            "data.holdout = 3 is fewer than the 4 classes of .*, and is trained on. Give a larger",
+        ),
+        ({"validation": 12}, ""),
+        ({"validation": 4, "holdout": 8}, ""),
+    ],
+)
+def test_what_is_put_aside_leaves_an_image_for_each_class(tmp_path, settings, left):
+    np.savez(tmp_path / "own.npz", **keras(np.tile(RGB, (2, 1, 1, 1)), np.tile(LABELS, 2)))
+    data = Data(name=str(tmp_path / "own.npz"), **settings)
+    if not left:
+        assert len(load(data, tmp_path).train) == 4
+        return
+    with pytest.raises(UsageError, match=left):
+        load(data, tmp_path)
 
 
 # What is said

@@ -9,6 +9,7 @@ import random
 import re
 import threading
 from collections import OrderedDict, namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -260,6 +261,72 @@ def test_a_network_that_decides_by_chance_is_found_out(kind):
     assert {done.counts.min(), done.counts.max()} == {FIRST + HEAD, WHOLE} and "5 counts" in finding
 
 
+OTHER = "does other work for the same input"
+
+
+def kept_by(key):
+    """Keeps what `work` gives for an input, by something of it."""
+
+    def forward(self, x, work):
+        self.answers = getattr(self, "answers", {})
+        if key(x) not in self.answers:
+            self.answers[key(x)] = work(x)
+        return self.answers[key(x)]
+
+    return forward
+
+
+BYTES, SUM = kept_by(lambda x: x.contiguous().numpy().tobytes()), kept_by(lambda x: x.sum().item())
+MEMOS = {
+    "answers by their bytes": lambda self, x: BYTES(self, x, self.both),
+    "answers by their sum": lambda self, x: SUM(self, x, self.both),
+    "features": lambda self, x: self.end(SUM(self, x, lambda x: self.second(self.begin(x)))),
+}
+
+
+@pytest.mark.parametrize("kind", MEMOS)
+def test_a_network_that_keeps_its_answers_saves_nothing(kind):
+    """It is timed on inputs that it has seen before, which says nothing of new ones."""
+    contender, done = timed(network(MEMOS[kind]))
+    finding = findings(contender, done)[0]
+    assert finding.startswith(f"{OTHER}: in {CALLS - 1} of {CALLS} calls")  # the first one's answer was kept when it was warmed up
+    assert finding.endswith("its times are those of inputs that it has seen before")
+    assert contender.uncounted == ("work at the first sight of an input",) and not done.counted
+
+
+def test_work_that_leaves_the_answer_as_it_is_counts_by_mean_and_spread():
+    def wasted(self, x):
+        if torch.rand(1) > 0.5:
+            self.second(self.begin(x))
+        return self.end(self.begin(x))
+
+    contender, done = timed(network(wasted))
+    (finding,) = findings(contender, done)
+    assert finding.startswith(f"{OTHER}: in ") and "MACs are the mean of 5 counts, whose standard deviation is" in finding
+    assert {done.counts.min(), done.counts.max()} == {FIRST + HEAD, 2 * FIRST + SECOND + HEAD} and contender.folded
+
+
+class Table(Base):
+    """A table of positions that is made in the first call of all, by a product, and kept."""
+
+    def forward(self, x):
+        if not hasattr(self, "table"):
+            self.table = torch.ones(6, 1) @ torch.ones(1, 6)
+        return self.end(self.second(self.begin(x) * self.table))
+
+
+class LockedTable(Table):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize("make", [Table, LockedTable])
+def test_what_is_made_once_and_kept_is_neither_a_finding_nor_counted(make):
+    contender, done = timed(make)
+    assert findings(contender, done) == [] and set(done.macs) == {WHOLE} and contender.folded
+
+
 def settling(self):
     """Does more once it was called a hundred times."""
     self.number = getattr(self, "number", 0) + 1
@@ -268,13 +335,14 @@ def settling(self):
 
 def test_what_changes_while_it_is_timed_is_found_out():
     contender, done = timed(by_chance(settling))
-    assert not findings(contender, done)[0].startswith("answers") and counted_again(contender, done) is done
+    assert not any(finding.startswith(("answers", OTHER)) for finding in findings(contender, done))
+    assert counted_again(contender, done) is done
     with torch.inference_mode():
         for _ in range(100):
             contender.itself().run(0)
     again = counted_again(contender, done)
     finding = findings(contender, again)[0]
-    assert finding.startswith(f"answers differently to the same input: in {CALLS} of {CALLS} calls") and "2 counts" in finding
+    assert finding.startswith(f"{OTHER}: in {CALLS} of {CALLS} calls") and "2 counts" in finding
     assert sorted({*again.counts.flat}) == [FIRST + HEAD, WHOLE]
 
 
@@ -488,7 +556,7 @@ def test_a_factory_that_makes_another_network_is_no_copy():
 GIVES = {
     "text": (lambda self, x: "seven", "it answers with 'seven'"),
     "nothing": (lambda self, x: None, "it answers with None"),
-    "number": (lambda self, x: 3, "it answers with 3"),
+    "number": (lambda self, x: 3, "it answers with 3. Let its forward return the logits as a tensor, or a list or mapping with them."),
     "empty list": (lambda self, x: [], "it answers with a list"),
     "generator": (lambda self, x: (self.both(each) for each in [x]), "return a list"),
     "exits one by one": (lambda self, x: map(self.both, [x]), "return a list"),
@@ -578,12 +646,37 @@ def no_driver(self, x):
     raise RuntimeError("Found no NVIDIA driver on your system.")
 
 
+def no_threshold(self, x, *, threshold):
+    return x
+
+
+HERE = r"test_foreign_networks.py, line \d+\)"
 FAILURES = {
     "assertion without text": (fails, r"take one 3x12x12 input of noise \(AssertionError in \w+.py, line \d+: raise AssertionError\)"),
     "further arguments": (lambda self, x, threshold: x, "'threshold'\\). Let its factory give the other arguments"),
-    "exit": (lambda self, x: exit(3), "SystemExit: 3"),
+    "exit": (lambda self, x: exit(3), rf"\(SystemExit: 3; {HERE}"),
+    "no such key": (lambda self, x: {}["cache"], rf"\(KeyError: 'cache'; {HERE}"),
+    "calls itself": (lambda self, x: self(x), rf"\(RecursionError: maximum recursion depth .*; {HERE}"),
+    "an error of torch": (lambda self, x: F.conv2d(x, self.head.weight), rf"\(RuntimeError: .*; {HERE}"),
+    "an error of Python's library": (lambda self, x: json.loads("x"), rf"\(JSONDecodeError: .*; {HERE}"),
+    "keywords": (no_threshold, "'threshold'\\). Let its factory give the other arguments, as docs/networks.md shows"),
     "wrong channels": (lambda self, x: self.first(x[:, :1]), "RuntimeError: Given groups=1"),
     "wrong type": (lambda self, x: self.first(x.double()), "RuntimeError: .*double"),
+    "half precision": (
+        lambda self, x: self.half().both(x),
+        "Images are float32, its weights float16: let its factory return network.float",
+    ),
+    "bfloat16": (lambda self, x: self.bfloat16().first(x), "its weights bfloat16: let its factory return network.float()."),
+    "double precision": (lambda self, x: self.double().first(x), "its weights float64: let its factory return network.float()."),
+    "no values": (lambda self, x: self.to("meta").both(x), "Its weights are on the meta device, without values: let its factory load"),
+    "one channel": (
+        lambda self, x: F.conv2d(x, self.first.weight[:, :1]),
+        r"It takes 1 channel, the images have 3: name others, or begin its forward with x = x.mean\(1, keepdim=True\).$",
+    ),
+    "six channels": (
+        lambda self, x: F.conv2d(x, self.first.weight.repeat(1, 2, 1, 1)),
+        "It takes 6 channels, the images have 3: name others.$",
+    ),
     "own gradient": (lambda self, x: torch.autograd.grad(self.both(x).sum(), x), "RuntimeError: "),
     "writes": (lambda self, x: self.both(x.mul_(2)), "net writes to its input"),
     "only in batches": (lambda self, x: self.both(x) if len(x) > 1 else fails(self, x), "AssertionError in .*two at once: give --"),
@@ -599,6 +692,21 @@ def test_a_network_that_fails_says_why(kind):
         timed(network(forward))
 
 
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (lambda: Plain().half(), "its weights float16: let its factory return network.float()."),
+        (lambda: Plain().to("meta"), "Its weights are on the meta device, without values: let its factory load them."),
+        (lambda: nn.Sequential(nn.Conv2d(1, 4, 3)), "It takes 1 channel, the images have 3: name others, or begin its forward with"),
+    ],
+    ids=["half precision", "meta", "one channel"],
+)
+def test_a_network_made_for_other_inputs_is_refused_with_what_helps(made, sentence):
+    with pytest.raises(UsageError, match="^net does not take one 3x12x12 input of noise ") as refused:
+        timed(made)
+    assert sentence in str(refused.value)
+
+
 def test_too_little_memory_is_not_the_input_s_fault():
     def greedy(self, x):
         raise MemoryError
@@ -610,6 +718,46 @@ def test_too_little_memory_is_not_the_input_s_fault():
 def test_what_fails_on_one_input_may_run_on_several():
     contender, done = timed(network(FAILURES["only in batches"][0]), batch=2)
     assert contender.folded and done.macs.tolist() == [WHOLE] * CALLS
+
+
+# Work that torch does not see
+
+
+def in_numpy(self, x):
+    return torch.from_numpy(self.first(x).relu().mean((2, 3)).numpy() @ np.ones((8, 5), np.float32))
+
+
+def in_a_pool(self, x):
+    self.pool = getattr(self, "pool", None) or ThreadPoolExecutor(2)
+    first, second = self.pool.map(self.end, [self.begin(x), self.second(self.begin(x))])
+    return first + second
+
+
+def in_a_thread(self, x):
+    answers = []
+    worker = threading.Thread(target=lambda: answers.append(self.both(x).detach()))
+    worker.start()
+    worker.join()
+    return answers[0].clone()
+
+
+def test_what_numpy_computes_is_said():
+    contender, done = timed(network(in_numpy))
+    (finding,) = findings(contender, done)
+    assert finding == "hands tensors to NumPy: what is computed there takes its time, and is not among its MACs"
+    assert set(done.macs) == {FIRST} and np.asarray(torch.ones(2)).sum() == 2 and "numpy" not in vars(torch.Tensor)
+
+
+def test_a_decision_by_way_of_numpy_is_no_finding():
+    contender, done = timed(network(lambda self, x: self.end(self.begin(x)) if np.asarray(x.mean()) < 0 else self.both(x)))
+    assert findings(contender, done) == [] and set(done.macs) == {FIRST + HEAD, WHOLE}
+
+
+@pytest.mark.parametrize("forward", [in_a_pool, in_a_thread])
+def test_what_other_threads_compute_is_named_and_nothing_is_counted(forward):
+    contender, done = timed(network(forward))
+    assert "work of other threads" in contender.uncounted and not done.counted
+    assert not any("same input" in finding for finding in findings(contender, done))
 
 
 # What cannot be watched
@@ -861,7 +1009,27 @@ def late(classes):
 
 def silent(classes):
     assert classes > 1000
+
+def no_item(classes):
+    return [][classes]
+
+def leaves(classes):
+    sys.exit("no licence")
+
+def deep(classes):
+    return deep(classes)
+
+def number(classes):
+    return 7
+
+def forgets(classes):
+    build(classes)
 """
+
+
+def at(code):
+    """Where that stands in the file."""
+    return f"loud.py, line {FILE[: FILE.index(code)].count(chr(10)) + 1}"
 
 
 @pytest.fixture(scope="module")
@@ -914,8 +1082,13 @@ def test_prints_go_on_where_they_went(capfd):
         (["loud.py", "--layout", "nhwc"], 2, "--layout wants auto, channels_last or contiguous, not 'nhwc'"),
         (["loud.py:Viewing", "--output", "0"], 2, "--output 0 is a part of an answer, but every network here answers with one tensor"),
         (["loud.py:Viewing", "--layout", "channels_last"], 2, "loud:Viewing does not run in layout channels_last (RuntimeError: view"),
-        (["loud.py:late"], 1, "loud:late failed while it was timed (KeyError: 'cache')."),
-        (["loud.py:silent"], 1, "raised AssertionError: loud.py, line"),
+        (["loud.py:late"], 1, f"loud:late failed while it was timed (KeyError: 'cache'; {at('raise KeyError')})."),
+        (["loud.py:silent"], 1, f"loud.py:silent(5) raised AssertionError: {at('assert classes')}: assert classes > 1000."),
+        (["loud.py:no_item"], 1, f"loud.py:no_item(5) raised IndexError: list index out of range; {at('return [][')}."),
+        (["loud.py:leaves"], 1, f"loud.py:leaves(5) raised SystemExit: no licence; {at('sys.exit')}."),
+        (["loud.py:deep"], 1, f"loud.py:deep(5) raised RecursionError: maximum recursion depth exceeded; {at('return deep')}."),
+        (["loud.py:number"], 1, "loud.py:number(5) gave an int. Let it return the network, a torch.nn.Module."),
+        (["loud.py:forgets"], 1, "loud.py:forgets(5) gave nothing. Let it return the network, a torch.nn.Module."),
         (["timm:resnet1"], 2, "timm has no network named 'resnet1'. Did you mean 'resnet101'?"),
         (["torchvision:resnet19"], 2, "torchvision has no network named 'resnet19'. Did you mean"),
         (["timm:"], 2, "timm has no network named ''"),

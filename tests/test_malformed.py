@@ -304,6 +304,43 @@ def test_settings_that_are_not_allowed(model, change, said):
     assert said in one_sentence(refused.value)
 
 
+WRONG, RIGHT = "training.learning_rate=fast", "training.batch_size=8"
+
+
+@pytest.mark.parametrize(
+    ("changes", "blamed"),
+    [
+        ([WRONG], f"--set {WRONG} of recipe default: training.learning_rate = 'fast' is not allowed"),
+        ([RIGHT, WRONG, "data.nam=3"], f"--set {WRONG} of recipe default: training.learning_rate = 'fast' is not allowed"),
+        (["training.momentun=0.5"], "--set training.momentun=0.5 of recipe default: unknown key 'training.momentun'. Did you mean 'mom"),
+        (["training={learning_rate: fast}", RIGHT], "--set training={learning_rate: fast} of recipe default: training.learning_rate = 'fa"),
+        (["losses.nosuch.weight=x"], "--set losses.nosuch.weight=x of recipe default: unknown key 'losses.nosuch'"),
+        (["study.x=3"], "--set study.x=3 of recipe default: study: there is nothing to choose"),
+        (["tradeoff=model"], "--set tradeoff=model of recipe default: tradeoff: model = "),
+        (["data.name2=" + "x" * 400], f"--set data.name2={'x' * 69}... of recipe default: unknown key 'data.name2'"),
+        (["training.momentum=0", "training.nesterov=true"], "--set training.momentum=0 of recipe default: training.nesterov = True"),
+        ([RIGHT, "training.nesterov=true", "training.optimizer=adam"], "--set training.nesterov=true of recipe default: training.nest"),
+    ],
+    ids=lambda part: ascii(part[0])[:40] if isinstance(part, list) else "",
+)
+def test_a_setting_that_is_not_allowed_is_blamed_on_the_option_that_gave_it(changes, blamed):
+    with pytest.raises(UsageError) as refused:
+        recipe.load("resnet", "resnet8", "default", changes)
+    assert one_sentence(refused.value).startswith(f"In {blamed}")
+    with pytest.raises(UsageError) as refused:
+        recipe.changed(recipe.load("resnet", "resnet8", "default"), changes)
+    assert one_sentence(refused.value).startswith(f"In {blamed}")
+
+
+def test_what_a_recipe_has_wrong_itself_is_blamed_on_it(tmp_path):
+    (tmp_path / "own.yaml").write_text("training: {learning_rate: fast}")
+    with pytest.raises(UsageError, match=rf"^In {tmp_path}/own.yaml: training.learning_rate = 'fast' is not allowed"):
+        recipe.load("resnet", "resnet8", f"{tmp_path}/own.yaml", [RIGHT])
+    with pytest.raises(UsageError, match=r"^In --set training.learning_rate=slow of .*own.yaml: training.learning_rate = 'slow' is not"):
+        (tmp_path / "own.yaml").write_text("training: {learning_rate: 0.1}")
+        recipe.load("resnet", "resnet8", f"{tmp_path}/own.yaml", ["training.learning_rate=slow"])
+
+
 def test_more_changes_than_a_row_holds():
     with pytest.raises(UsageError, match="changes"):
         recipe.changed(setting("resnet8", "source=x"), [f"source={number}x" for number in range(101)])
@@ -794,7 +831,7 @@ def test_what_memory_was_wanted_for_is_named(gatebench, tmp_path, monkeypatch, f
 
 def test_what_a_batch_of_a_profile_needs_is_named(gatebench, static_run, tmp_path, monkeypatch):
     run = copied(static_run, tmp_path)
-    monkeypatch.setattr("gatebench.measure.exclusive._opened", lambda: None)  # nothing is timed that another timing could disturb
+    monkeypatch.setattr("gatebench.measure.exclusive.LOCK", tmp_path / "lock")  # nothing is timed that another timing could disturb
     monkeypatch.setattr("gatebench.profiling.together.Together.run", out_of_memory)
     said = gatebench.refused("profile-latency", str(run), "--batch-size", "8", "--threads", "1", code=1)
     assert "There is not enough memory for batches of 8. Give a smaller --batch-size" in said

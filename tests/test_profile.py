@@ -312,7 +312,7 @@ def test_an_installed_package_adds_its_networks_by_name(installed, images):
     assert "two-stage" in listed and "does not load" in listed and "resnet110" in listed
     assert set(profile("two-stage", "early", *images, *QUICK)) == {("two-stage", "itself"), ("early", "itself")}
     assert "elsewhere:broken (entry point gatebench.models: unlucky) raised RuntimeError: no luck" in refusal("unlucky", *images, code=1)
-    assert "gave a int, not a torch.nn.Module" in refusal("seven", *images, code=1)
+    assert "gave an int, not a torch.nn.Module" in refusal("seven", *images, code=1)
     assert "Say with --dataset" in refusal("two-stage", code=2)
     assert "entry point gatebench.models: lost" in refusal("lost", *images, code=1)
     trained = invoke("train", "two-stage", *images)
@@ -335,7 +335,7 @@ def test_what_is_wrong_is_said_in_one_sentence(trained, images, tmp_path):
     assert "Two networks would be written to" in refusal(own, own, *images, "--out", tmp_path / "out", code=2)
     (tmp_path / "plain").write_text("")
     assert "Cannot write" in refusal(own, *images, "--out", tmp_path / "plain", code=1)
-    assert "gave a int, not a torch.nn.Module" in refusal(f"{own}:number", *images, code=1)
+    assert "gave an int. Let it return the network, a torch.nn.Module." in refusal(f"{own}:number", *images, code=1)
     assert "own:gray does not take one 3x24x24 input of images" in refusal(f"{own}:gray", *images, code=2)
     assert "There is no file" in refusal("--model-file", f"{tmp_path}/none.py", *images, code=2)
     assert "There are no weights at" in refusal("resnet20", "--weights", tmp_path / "w.safetensors", *images, code=2)

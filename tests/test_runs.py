@@ -14,7 +14,7 @@ from conftest import SMALL, copied, trained_run
 from safetensors.torch import load_file
 
 from gatebench.errors import GatebenchError
-from gatebench.runs import RunFolder, choose_folder
+from gatebench.runs import RunFolder, choose_folder, slug
 from gatebench.training import checkpoint
 
 EPOCHS = 25
@@ -25,6 +25,14 @@ TIMES = {"training_seconds", "peak_memory_mb"}
 def only_folder(out):
     (folder,) = [path for path in out.iterdir() if path.is_dir()]
     return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("Intel Xeon; 2 cores", "Intel-Xeon-2-cores"), ("net:build", "net-build"), ("größe/x..", "gr-e-x"), ("../..", ""), ("ネット", "")],
+)
+def test_a_name_as_part_of_a_file_s(text, name):
+    assert slug(text) == name
 
 
 def numbers(folder):

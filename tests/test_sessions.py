@@ -31,6 +31,9 @@ class Spent:
         work()
         return Spent.now - before
 
+    def moment(self):
+        return Spent.now, Spent.now
+
 
 class Cost(nn.Module):
     """A part that takes so many seconds for each input, and once more for each call."""
@@ -242,7 +245,7 @@ def of_a_run(measured, **network):
 
 def write(measured, folder, started=datetime(2026, 11, 26, 1, 20, tzinfo=timezone.utc)):
     destination = record.reserve(folder, "A Machine; 2 cores", started)
-    record.write([measured], 0, destination)
+    record.write([measured], 0, destination, record.rows(measured, 0))
     return destination
 
 

@@ -364,7 +364,7 @@ REFUSED = {
     "quantised": (lambda: changed(fc_bias=quantised()), "fc.bias is quantised (qint8); save it"),
     "meta": (lambda: changed(fc_bias=torch.empty(5, device="meta")), f"{TAKEN}fc.bias has no values: it was saved on the meta device."),
     "sparse": (lambda: changed(fc_weight=torch.ones(5, 4).to_sparse()), f"{TAKEN}fc.weight is sparse; save it with to_dense()."),
-    "numbers in place of a tensor": (lambda: changed(fc_bias=3), f"{TAKEN}fc.bias is no tensor, but a int."),
+    "numbers in place of a tensor": (lambda: changed(fc_bias=3), f"{TAKEN}fc.bias is no tensor, but an int."),
     "numpy arrays": (lambda: {name: each.numpy() for name, each in STATE.items()}, f"{TAKEN}they are numpy arrays; save tensors"),
     "a list of tensors": (lambda: list(STATE.values()), f"{TAKEN}there are no tensors by name; save model.state_dict()."),
     "keys that are no text": (lambda: dict(enumerate(STATE.values())), f"{TAKEN}there are no tensors by name"),

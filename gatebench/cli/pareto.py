@@ -19,6 +19,9 @@ def pareto(
     x: Annotated[
         str | None, typer.Option("--x", metavar="|".join(COSTS), help="The cost. Default: all that were measured.", show_default=False)
     ] = None,
+    dataset: Annotated[str | None, typer.Option(help="This data set alone.", show_default=False)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Times of this batch size alone.", show_default=False)] = None,
+    machine: Annotated[str | None, typer.Option(help="Times of machines with this in their name alone.", show_default=False)] = None,
     max_ms: Annotated[float | None, typer.Option(help="Name the most accurate network under so many ms.", show_default=False)] = None,
     max_macs: Annotated[
         float | None, typer.Option(help="Name the most accurate network under so many million MACs.", show_default=False)
@@ -29,19 +32,20 @@ def pareto(
     out: Annotated[Path | None, typer.Option(help="The picture, .png or .svg. Default: both, in RESULTS.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print panels, points and answers as JSON.")] = False,
 ) -> None:
-    """Accuracy against cost: which networks nothing beats, and what the intervals say of the others.
+    """Accuracy against cost: the best network under a budget, or those that nothing beats.
 
-    Times of two machines are never compared; every place has a panel of its own.
+    Times of two machines are never compared; every place has a panel of its own. All points are in the CSV beside each picture.
     """
-    for option, budget in (("--max-ms", max_ms), ("--max-macs", max_macs), ("--min-accuracy", min_accuracy)):
+    budgets = {"--max-ms": (max_ms, "latency_ms"), "--max-macs": (max_macs, "macs_executed"), "--min-accuracy": (min_accuracy, None)}
+    for option, (budget, _) in budgets.items():
         if budget is not None and not 0 < budget < math.inf:
             raise UsageError(f"{option} wants a number above 0, not {budget:g}.")
     if out is not None and out.suffix not in (".png", ".svg"):
         raise UsageError(f"--out wants a .png or .svg file, not {str(out)!r}.")
     costs = [one_of(x, "--x", COSTS)] if x else list(COSTS)
-    from ..report.front import cheapest, most_accurate, panels
+    from ..report.front import answered, cheapest, most_accurate, only, panels
     from ..report.front_figure import write_fronts
-    from ..report.front_table import as_dict, best_sheet, front_sheet
+    from ..report.front_table import as_dict, front_sheets, next_command, sentence
     from ..report.groups import groups
     from ..report.results import read_runs
     from ..report.terminal import show
@@ -54,20 +58,22 @@ def pareto(
     if not shown:
         wanted = f"no {x} was measured" if x else "there is no finished run"
         raise UsageError(f"In {results} {wanted}. `gatebench train` makes runs, `gatebench profile-latency {results}` times them.")
-    for option, budget, cost in (("--max-ms", max_ms, "latency_ms"), ("--max-macs", max_macs, "macs_executed")):
-        if budget is not None and cost not in shown:
+    shown = only(shown, dataset, batch_size, machine)
+    for option, (budget, cost) in budgets.items():
+        if budget is not None and cost and cost not in shown:
             raise UsageError(f"{option} wants {cost}: leave --x out, and time the runs with `gatebench profile-latency {results}`.")
-    answers = [most_accurate(panel, max_ms) for panel in shown.get("latency_ms", []) if max_ms is not None]
-    answers += [most_accurate(panel, max_macs) for panel in shown.get("macs_executed", []) if max_macs is not None]
-    answers += [cheapest(panel, min_accuracy) for each in shown.values() for panel in each if min_accuracy is not None]
+    asked = answered(shown)
+    answers = [most_accurate(panel, max_ms) for panel in asked.get("latency_ms", []) if max_ms is not None]
+    answers += [most_accurate(panel, max_macs) for panel in asked.get("macs_executed", []) if max_macs is not None]
+    answers += [cheapest(panel, min_accuracy) for each in asked.values() for panel in each if min_accuracy is not None]
     written = write_fronts(shown, results, out)
     if as_json:
         typer.echo(json.dumps(as_dict(shown, answers), indent=2, allow_nan=False))
         return
-    for each in shown.values():
-        for panel in each:
-            show(stdout, front_sheet(panel))
-    if answers:
-        show(stdout, best_sheet(answers))
+    for answer in answers:
+        stdout.print(sentence(answer), highlight=False)
+    for sheet in [] if answers else front_sheets(shown):
+        show(stdout, sheet)
     for path in written:
-        stdout.print(f"written to {path}", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(f"written to {path}", highlight=False, soft_wrap=True)
+    stdout.print(next_command(str(results), shown, bool(answers)), highlight=False, soft_wrap=True)

@@ -18,9 +18,13 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The folder to write to, or a file such as page.html. Default: RESULTS/report.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")] = False,
+    only_check: Annotated[bool, typer.Option("--check", help="Only say whether the folders' numbers hold together; 1 if not.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the tables, or what --check found, as JSON.")] = False,
 ) -> None:
     """The papers' tables beside what was measured, claimed beside executed and realised, fronts and curves."""
+    if only_check:
+        _check(results, as_json)
+        return
     from ..report.document import FORMATS, compose, written
     from ..report.results import read_runs
     from ..report.run_pictures import FOLDER, draw_all
@@ -63,3 +67,20 @@ def report(
         stdout.print(f"and {tables} tables as CSV beside", highlight=False)
     if of_runs:
         stdout.print(f"and {len(of_runs)} pictures of single runs in {folder / FOLDER}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _check(results: Path, as_json: bool) -> None:
+    """Print what is wrong with each folder. Exits with 1 where anything is."""
+    from ..report.check import check
+
+    checked, refusals = check(results)
+    broken = len({refusal.folder for refusal in refusals})
+    if as_json:
+        typer.echo(json.dumps({"checked": checked, "refused": [refusal._asdict() for refusal in refusals]}, indent=2))
+    else:
+        for refusal in refusals:
+            stdout.print(str(refusal), highlight=False, soft_wrap=True)
+        runs = f"{checked} run{'s' * (checked != 1)}"
+        stdout.print(f"checked {runs}: {f'{broken} of them do not hold' if broken else 'all hold'}", highlight=False)
+    if refusals:
+        raise typer.Exit(1)

@@ -27,8 +27,8 @@ class _Heard:
     number: int | None = None
     when: float = 0.0
     raised: bool = False
-    held: list[tuple[list[int], Callable[[], None]]] = field(default_factory=list)
-    """For each piece of work that the first signal does not break off: the signals since, and what is called at the first."""
+    held: tuple[list[int], Callable[[], None]] | None = None
+    """Of work that the first signal does not break off: the signals since it began, and what is called at the first."""
 
 
 _heard = _Heard()
@@ -49,14 +49,17 @@ def ending() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held(told: Callable[[], None]) -> Iterator[list[int]]:
-    """Work that a signal does not break off, but a second one does; `told` is called at the first. Gives the list of signals."""
+    """Work that a signal does not break off, but a second one does; `told` is called at the first. Gives the list of signals.
+
+    None of it is inside of another.
+    """
     signals: list[int] = []
-    _heard.held.append((signals, told))
+    _heard.held = signals, told
     try:
         with _handled():
             yield signals
     finally:
-        _heard.held.pop()
+        _heard.held = None
 
 
 def exit_code() -> int:
@@ -83,7 +86,7 @@ def _hear(number: int, frame: object) -> None:
     if _heard.number is not None and number != signal.SIGINT and now - _heard.when < SAME:
         return
     _heard.number, _heard.when = number, now
-    signals, told = _heard.held[-1] if _heard.held else ([], None)
+    signals, told = _heard.held or ([], None)
     signals.append(number)
     if told and len(signals) == 1:
         told()

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError, first_line
-from .depth import extent, scaling
+from ..errors import UsageError, first_line, with_article
+from .depth import extent, scaling, scaling_of_bytes
 from .folders import ROLES
 from .images import Dataset, Images, channel_statistics
 
@@ -43,7 +43,7 @@ def load_arrays(path: Path) -> Dataset:
         names["test"] = names.pop("validation")
         notes.append(f"there is no test part; {names['test'][0]} is scored in its place.")
     pixels, said = _pixels(path, {role: (name, arrays[name]) for role, (name, _) in names.items()})
-    labels = {role: _labels(f"{path}: {name}", arrays[name], pixels[role]) for role, (_, name) in names.items()}
+    labels = {role: _labels(path, name, arrays[name], images, len(pixels[role])) for role, (images, name) in names.items()}
     classes = _classes(path, labels, arrays.get("classes"))
     parts = {role: Images(pixels[role], numbers) for role, (numbers, _) in labels.items()}
     train, test = parts["train"], parts["test"]
@@ -74,10 +74,10 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch and pickle make of a file that is something else
         built = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it holds a {built[1]}, which only code can build" if built else first_line(error)
+        reason = f"it holds {with_article(built[1])}, which only code can build" if built else first_line(error)
         raise UsageError(f"{path} is not a readable file of tensors ({reason}). Write plain ones with {fix}.") from None
     if not isinstance(content, Mapping):
-        raise UsageError(f"{path} holds a {type(content).__name__}; wanted is a dictionary of tensors, as by {fix}.")
+        raise UsageError(f"{path} holds {with_article(type(content).__name__)}; wanted is a dictionary of tensors, as by {fix}.")
     flat = {}
     for name, value in content.items():
         if isinstance(value, (tuple, list)) and len(value) == 2 and name != "classes":
@@ -136,6 +136,8 @@ def _pixels(path: Path, given: Mapping[str, tuple[str, np.ndarray]]) -> tuple[di
         pixels[role] = _channels_last(f"{path}: {name}", array)
         if array.ndim == 4 and pixels[role].shape != array.shape:
             notes.append(f"{name} is {list(array.shape)} and is read as channels first.")
+        elif array.ndim == 4 and array.shape[1] in CHANNELS:
+            notes.append(f"{name} is {list(array.shape)}, which may be either, and is read as channels last.")
     first = given["train"][0]
     for role, (name, _) in given.items():
         shape, other = pixels[role].shape[1:], pixels["train"].shape[1:]
@@ -150,6 +152,9 @@ def _pixels(path: Path, given: Mapping[str, tuple[str, np.ndarray]]) -> tuple[di
         if kind != np.uint8:
             bytes_ = next(each for each, other in types.items() if other == np.uint8)
             raise UsageError(f"{path}: {name} must be uint8 as {bytes_} is, not {kind}.")
+    scale = scaling_of_bytes(pixels.values())
+    if scale.note:
+        return {role: scale.apply(array) for role, array in pixels.items()}, [*notes, f"{scale.note}."]
     return {role: np.ascontiguousarray(array) for role, array in pixels.items()}, notes
 
 
@@ -170,17 +175,20 @@ def _channels_last(name: str, array: np.ndarray) -> np.ndarray:
     raise UsageError(f"{name} has {shape[3]} channels in its last axis, of {shape}; wanted are 1, 3 or 4, there or in the second.")
 
 
-def _labels(name: str, labels: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, int]:
+def _labels(path: Path, name: str, labels: np.ndarray, images: str, count: int) -> tuple[np.ndarray, int]:
     """Labels int64 [N] and how many classes they are made for, as far as they say: K where they are one-hot, else 0.
 
+    `images` is the name of the images that they are for, `count` how many these are.
     Raises UsageError where the labels are not of one class an image.
     """
     given = f"{labels.dtype} {list(labels.shape)}"
-    wanted = f"{name} must be whole numbers from 0, one for each of the {len(pixels)} images"
+    wanted = f"{path}: {name} must be whole numbers from 0, one for each of the {count} images"
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim not in (1, 2) or len(labels) != len(pixels):
+    if labels.ndim not in (1, 2):
         raise UsageError(f"{wanted}, not {given}.")
+    if len(labels) != count:
+        raise UsageError(f"{path}: {images} has {count} images, {name} {len(labels)} labels; each image wants one.")
     if labels.dtype.kind not in "biuf":
         raise UsageError(f"{wanted}, not {given}. Number them with numpy.unique(labels, return_inverse=True)[1].")
     if labels.ndim == 2:

@@ -1,6 +1,7 @@
 """The data sets by name, path or recipe: `load(recipe.data, root)`."""
 
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Callable
@@ -48,6 +49,7 @@ CATALOGUE = {
     "fashion-mnist": Named("FashionMNIST", 10, (28, 28, 1), 60_000, 10_000, "FashionMNIST/raw", further=("FashionMNIST/processed",)),
     "svhn": Named("SVHN", 10, (32, 32, 3), 73_257, 26_032, "train_32x32.mat", mirrors=False, further=("test_32x32.mat",)),
 }
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 NAMES = [*CATALOGUE, "intel-scenes", "indian-pines", "shapes"]
 
 
@@ -74,6 +76,8 @@ def is_on_disk(name: str, root: Path) -> bool:
 
 def place(name: str) -> Path:
     """The path that a name outside of the catalogue stands for. Raises UsageError for one that cannot be looked at."""
+    if URL.match(name):
+        raise UsageError(f"--dataset {name} is an address. Download and unpack it, then give the path of the folder, .npz or .pt.")
     if not name:
         raise UsageError("No data set is named ''. Give a name of the catalogue, or the path of a folder, .npz or .pt.")
     try:
@@ -163,21 +167,27 @@ def _split(dataset: Dataset, data: Data) -> Dataset:
         dataset = numbered(dataset)
     validation = 0 if dataset.validation else data.validation  # a set's own part stays as it is; that it is wanted is all that counts
     if validation or data.holdout:
-        _check_carved(validation, data.holdout, len(dataset.train), data.name)
+        _check_carved(validation, data.holdout, len(dataset.train), len(dataset.classes), data.name)
+        if data.train_on == "holdout" and data.holdout < len(dataset.classes):
+            few = f"data.holdout = {data.holdout} is fewer than the {len(dataset.classes)} classes of {data.name}, and is trained on"
+            raise UsageError(f"{few}. Give a larger one.")
         dataset = dataset.carve(validation, data.holdout, data.train_on)
     if data.scored == "validation":
         dataset = dataset.score_validation()
     return in_severities(dataset, data) if data.severities else dataset
 
 
-def _check_carved(validation: int, holdout: int, count: int, name: str) -> None:
-    """Raises UsageError where these parts of `count` training images leave nothing of them."""
-    if validation + holdout < count:
+def _check_carved(validation: int, holdout: int, count: int, classes: int, name: str) -> None:
+    """Raises UsageError where these parts of `count` training images leave fewer of them than there are classes."""
+    rest = max(0, count - validation - holdout)
+    if rest >= min(classes, count):
         return
     wanted = [f"data.{part} = {number}" for part, number in (("validation", validation), ("holdout", holdout)) if number]
     tenths = " and ".join(f"--set {each.split()[0]}={count // 10}" for each in wanted)
     verb = "leave" if len(wanted) > 1 else "leaves"
-    raise UsageError(f"{' and '.join(wanted)} {verb} nothing of the {count} training images of {name}. Give {tenths}.")
+    left = f"{rest} of the {count} training images of {name}, fewer than its {classes} classes" if rest else ""
+    left = left or f"nothing of the {count} training images of {name}"
+    raise UsageError(f"{' and '.join(wanted)} {verb} {left}. Give {tenths}.")
 
 
 def _load_path(name: str, image_size: int | None) -> Dataset:

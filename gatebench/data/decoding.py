@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UsageError
-from .depth import Extent, extent, scaling
+from .depth import Extent, extent, scaling, scaling_of_bytes
 from .folders import MENDS, Part, formats
 
 if TYPE_CHECKING:
@@ -70,8 +70,11 @@ def decode(parts: Mapping[str, Part], image_size: int | None, where: Path) -> tu
     pixels = {role: np.stack([_channels(image.pixels, channels) for image in part]) for role, part in images.items()}
     if any(deep):
         scale = scaling({f"{role} images": reduce(or_, (each.extent for each in part)) for role, part in images.items()}, str(where))
+    else:
+        scale = scaling_of_bytes(pixels.values())
+    if any(deep) or scale.note:
         pixels = {role: scale.apply(part) for role, part in pixels.items()}
-        notes += [f"{scale.note}."] if scale.note else []
+    notes += [f"{scale.note}."] if scale.note else []
     return pixels, notes
 
 

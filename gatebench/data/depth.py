@@ -1,6 +1,6 @@
-"""Images of 16 bits or of floating-point numbers, as 8 bits."""
+"""Images of 16 bits, of floating-point numbers, or of nothing but zeros and ones, as 8 bits."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from ..errors import UsageError
 
 ALIKE = 8
 """Parts whose numbers span less than such a fraction of what all span are of another scale."""
+FROM_0_TO_1 = "numbers from 0 to 1 are multiplied by 255 and rounded to 8 bits"
 _CHUNK = 2**22
 """Numbers that are looked at or scaled at once."""
 
@@ -42,6 +43,11 @@ class Scale:
         return scaled.reshape(numbers.shape)
 
 
+def scaling_of_bytes(parts: Iterable[np.ndarray]) -> Scale:
+    """One scale for the uint8 parts of a data set: they stay as they are unless all hold nothing but zeros and ones."""
+    return Scale(255, 0, FROM_0_TO_1) if max(int(part.max()) for part in parts) == 1 else Scale()
+
+
 def extent(numbers: np.ndarray, name: str) -> Extent:
     """The extent of an array, which a message calls `name`. Raises UsageError where a number is not finite."""
     flat, found = numbers.reshape(-1), None
@@ -69,7 +75,7 @@ def scaling(extents: Mapping[str, Extent], where: str) -> Scale:
                 " Scale them alike."
             )
     if low >= 0 and 0.5 <= high <= 1:
-        return Scale(255, 0, "numbers from 0 to 1 are multiplied by 255 and rounded to 8 bits")
+        return Scale(255, 0, FROM_0_TO_1)
     if low >= 0 and high < 2**16 and all(each.whole for each in extents.values()):
         bits = max(8, int(high).bit_length())
         note = f"whole numbers up to {high:g} ({bits} bits) are scaled to 8 bits" if bits > 8 else ""

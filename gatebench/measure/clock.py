@@ -1,5 +1,6 @@
 """Clocks: how long one call takes on a device."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +17,14 @@ class CpuClock:
         started = time.perf_counter_ns()
         work()
         return (time.perf_counter_ns() - started) / 1e9
+
+    def moment(self) -> tuple[float, float]:
+        """Wall seconds, and processor seconds of this process with all its threads, so far.
+
+        Not those of the calling thread alone: it sleeps or spins while threads of torch's pool, or of a network's own, compute. Time that
+        the host of a virtual machine takes away is no processor time, where the host tells the system.
+        """
+        return time.perf_counter(), time.process_time()
 
     @property
     def resolution(self) -> float:
@@ -38,6 +47,10 @@ class CudaClock:
         end.record()
         end.synchronize()
         return begin.elapsed_time(end) / 1e3
+
+    def moment(self) -> tuple[float, float]:
+        """Not numbers: the device computes, not the processor."""
+        return math.nan, math.nan
 
 
 Clock = CpuClock | CudaClock

@@ -2,7 +2,8 @@
 
 Within a round every subject runs every input once. Subjects take turns of about ten milliseconds over the same few inputs, and those of
 one group (a network, its twin) follow each other, so a machine that slows down slows them all. A turn of several inputs starts with a
-call that is not counted, so every subject is timed as in use, with its own code and weights in the caches. Every counted time is kept.
+call that is not counted, so every subject is timed as in use, with its own code and weights in the caches. Every counted time is kept,
+and of each call how long it waited.
 Shapes: S subjects, R rounds, N inputs.
 """
 
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .clock import Clock
+from .waiting import Waits, waits
 
 NOISY = 1.10
-"""A round is noisy where its times, in the median over inputs, are above those of all rounds by this factor."""
+"""A round is noisy where its times, in the median over inputs, are above those of all rounds by this factor, or above the time in which
+they did not wait."""
 TURN = 0.01
 """Seconds of a turn, about: short beside other work on the machine, long beside the first call's cache misses."""
 LONGEST_TURN = 16
@@ -58,6 +61,8 @@ class Times:
     """Rounds before the counted ones."""
     elapsed: float
     """Seconds from the first counted round to the end of the last."""
+    waits: Waits
+    """How much each call waited for a processor."""
     interrupted: bool = False
 
     def of(self, name: str) -> np.ndarray:
@@ -66,9 +71,10 @@ class Times:
 
     @property
     def noisy(self) -> np.ndarray:
-        """Rounds in which the machine was slow, boolean [R]."""
+        """Rounds in which the machine was slow, or many calls waited, boolean [R]."""
         usual = np.median(self.seconds, axis=1, keepdims=True)
-        return np.nanmedian(self.seconds / usual, axis=(0, 2)) > NOISY
+        slow = np.nanmedian(self.seconds / usual, axis=(0, 2)) > NOISY
+        return slow | (self.waits.by_round > 1 - 1 / NOISY)
 
 
 def measure(
@@ -79,9 +85,12 @@ def measure(
     rounds: int,
     max_seconds: float,
     seed: int = 0,
+    threads: int = 1,
     after_round: Callable[[int], None] = lambda done: None,
 ) -> Times:
     """Times of every subject on every input: `rounds` rounds, or as many as `max_seconds` allow, but at least five.
+
+    `threads` is the number of those that may compute at once in a call.
 
     Warm-up rounds come first and are not counted. `after_round` is called with the number of counted rounds, first with 0 after the
     warm-up. An interruption (Ctrl-C) after the fifth round returns the rounds until then; before, it is raised.
@@ -91,7 +100,7 @@ def measure(
     for index, subject in enumerate(subjects):
         grouped[subject.group].append((index, subject))
     groups = list(grouped.values())
-    seconds: list[np.ndarray] = []
+    measured: list[np.ndarray] = []
     interrupted, collecting = False, gc.isenabled()
     gc.collect()
     gc.disable()
@@ -99,21 +108,23 @@ def measure(
         turn, warm_up_rounds = _warm_up(groups, inputs, clock, order, WARM_UP * max_seconds)
         after_round(0)
         started = time.perf_counter()
-        while len(seconds) < rounds:
-            seconds.append(_round(groups, inputs, turn, clock, order))
-            after_round(len(seconds))
+        while len(measured) < rounds:
+            measured.append(_round(groups, inputs, turn, clock, order))
+            after_round(len(measured))
             spent = time.perf_counter() - started
-            if len(seconds) >= FEWEST_ROUNDS and spent * (1 + 1 / len(seconds)) > max_seconds:
+            if len(measured) >= FEWEST_ROUNDS and spent * (1 + 1 / len(measured)) > max_seconds:
                 break
     except KeyboardInterrupt:
-        if len(seconds) < FEWEST_ROUNDS:
+        if len(measured) < FEWEST_ROUNDS:
             raise
         interrupted = True
     finally:
         if collecting:
             gc.enable()
     elapsed = time.perf_counter() - started
-    return Times([subject.name for subject in subjects], np.stack(seconds, axis=1), warm_up_rounds, elapsed, interrupted)
+    seconds, wall, processor = np.stack(measured, axis=2)
+    names = [subject.name for subject in subjects]
+    return Times(names, seconds, warm_up_rounds, elapsed, waits(wall, processor, threads), interrupted)
 
 
 def _warm_up(groups: list[Group], inputs: int, clock: Clock, order: np.random.Generator, max_seconds: float) -> tuple[int, int]:
@@ -124,7 +135,7 @@ def _warm_up(groups: list[Group], inputs: int, clock: Clock, order: np.random.Ge
     started = time.perf_counter()
     turn, medians = 1, []
     while not medians or (not _steady(medians) and time.perf_counter() - started < max_seconds):
-        medians.append(float(np.nanmedian(_round(groups, inputs, turn, clock, order))))
+        medians.append(float(np.nanmedian(_round(groups, inputs, turn, clock, order)[0])))
         turn = int(np.clip(TURN / medians[-1], 1, min(LONGEST_TURN, inputs)))
     return turn, len(medians)
 
@@ -134,8 +145,13 @@ def _steady(medians: list[float]) -> bool:
 
 
 def _round(groups: list[Group], inputs: int, turn: int, clock: Clock, order: np.random.Generator) -> np.ndarray:
-    """Seconds [S, N]; the subjects take turns of `turn` inputs, group after group."""
-    seconds = np.full((sum(map(len, groups)), inputs), np.nan)
+    """Seconds of each call, and wall and processor seconds since the end of the call before it, [3, S, N].
+
+    The subjects take turns of `turn` inputs, group after group. What is between two calls counts because a system that is asked for the
+    processor time may let another process run first.
+    """
+    seconds = np.full((3, sum(map(len, groups)), inputs), np.nan)
+    before = clock.moment()
     shuffled = order.permutation(inputs).tolist()
     for start in range(0, inputs, turn):
         for group in _shuffled(groups, order):
@@ -144,7 +160,10 @@ def _round(groups: list[Group], inputs: int, turn: int, clock: Clock, order: np.
                 if len(numbers) > 1:
                     run(numbers[-1])
                 for number in numbers:
-                    seconds[index, number] = clock.seconds(lambda run=run, number=number: run(number))
+                    taken = clock.seconds(lambda run=run, number=number: run(number))
+                    now = clock.moment()
+                    seconds[:, index, number] = taken, now[0] - before[0], now[1] - before[1]
+                    before = now
     return seconds
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic
 
-from ..errors import GatebenchError, UsageError, explain, first_line, needs_memory, unknown
+from ..errors import GatebenchError, UsageError, explain, first_line, needs_memory, unknown, with_article
 from ..losses import LOSSES, Loss
 from ..row import TRADEOFF, Column
 from ..settings import computable
@@ -132,7 +132,7 @@ def entry(name: str) -> Entry:
         except Exception as error:
             raise GatebenchError(f"{_where(name)} raised {type(error).__name__} when it was imported: {first_line(error)}.") from error
         if not callable(factory):
-            raise GatebenchError(f"{_where(name)} is a {type(factory).__name__}, not a class or function that makes a network.")
+            raise GatebenchError(f"{_where(name)} is {with_article(type(factory).__name__)}, not a class or function that makes a network.")
         if name not in _entries:  # its module may have registered it, with what it declares
             register(name, factory)
     return _entries[name]
@@ -185,7 +185,7 @@ def create(
             raise
         raise GatebenchError(f"{_where(name)} raised {type(error).__name__}: {first_line(error)}.") from error
     if not isinstance(model, nn.Module):
-        raise GatebenchError(f"{_where(name)} gave a {type(model).__name__}, not a torch.nn.Module.")
+        raise GatebenchError(f"{_where(name)} gave {with_article(type(model).__name__)}, not a torch.nn.Module.")
     return model
 
 

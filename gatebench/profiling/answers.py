@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
+from ..errors import UsageError, with_article
 from ..runtimes.fold import same_answers
 
 DEEPEST = 10
@@ -94,8 +94,7 @@ def _described(answer: object, depth: int) -> str:
     elif inside and len(parts) > SHOWN:
         inside = [*inside[:SHOWN], f"{len(parts) - SHOWN} more"]
     kind = {dict: "mapping", list: "list", tuple: "tuple"}.get(type(answer), type(answer).__name__)
-    article = "an" if kind[0] in "aeiouAEIOU" else "a"
-    return f"{article} {kind}" + f" of {len(parts)}" * bool(parts) + f" ({', '.join(inside)})" * bool(inside)
+    return with_article(kind) + f" of {len(parts)}" * bool(parts) + f" ({', '.join(inside)})" * bool(inside)
 
 
 def _structure(part: object, path: str, tensors: list[tuple[str, Tensor]], depth: int) -> tuple:

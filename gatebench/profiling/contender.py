@@ -127,8 +127,8 @@ class Contender:
 
     @property
     def uncounted(self) -> tuple[str, ...]:
-        """Names of operations that it runs and whose MACs are not known."""
-        return () if self.gated else tuple(sorted({name for count in self.counts for name in count.uncounted}))
+        """Names of operations and other work that it does and whose MACs are not known."""
+        return () if self.gated else tuple(sorted({*self.ready.uncounted, *(name for count in self.counts for name in count.uncounted)}))
 
     @cached_property
     def counts(self) -> list[Count]:

@@ -50,8 +50,8 @@ class Elsewhere:
             laid_out(original, "contiguous").requires_grad_(False)
         except FAILURES as error:
             raise refusal(network, calls[0], error) from error
-        self.varying = 0
-        """Calls that gave another answer when they were repeated."""
+        self.varying, self.same_answers = 0, True
+        """Calls that gave another answer, or ran something else, when they were repeated; and whether all answers were the same."""
         self.own_layout, self.seen = self._first_looks()
         self.steady = not self.varying or self.agrees(original, self.inputs(self.own_layout), exactly=True)
         """Whether equal random numbers give equal answers."""
@@ -77,16 +77,19 @@ class Elsewhere:
     def _first_looks(self) -> tuple[Layout, list[Seen]]:
         """The first layout in which the network runs, contiguous as its author ran it or else channels_last, and what each call gives.
 
-        Each is at once repeated with other random numbers; `varying` are those that give something else then.
+        Each is at once repeated with other random numbers; `varying` are those that give something else then. A call before them does not
+        count: networks make tables in their first one, such as of positions, and keep them.
         """
         errors = []
         for layout in reversed(LAYOUTS):
-            seen, varying = [], 0
+            seen, again, inputs = [], [], self.inputs(layout)
             try:
-                for number, x in enumerate(self.inputs(layout)):
+                self._look(self.network.model, inputs[0], 0)
+                for number, x in enumerate(inputs):
                     seen.append(self._look(self.network.model, x, number))
-                    varying += not seen[-1].same(self._look(self.network.model, x, OTHER_SEED + number))
-                self.varying = varying
+                    again.append(self._look(self.network.model, x, OTHER_SEED + number))
+                self.varying = sum(not first.same(second) for first, second in zip(seen, again, strict=True))
+                self.same_answers = all(first.answer.same(second.answer) for first, second in zip(seen, again, strict=True))
                 return layout, seen
             except FAILURES as error:
                 self.failed[layout] = reason(error)
@@ -99,6 +102,7 @@ class Elsewhere:
         Without `exactly` only the form of the answer counts; None: where equal random numbers give equal answers.
         """
         compare = Seen.same if (self.steady if exactly is None else exactly) else Seen.alike
+        self._look(model, inputs[0], 0)  # in which it makes what it keeps
         looks = (self._look(model, x, number) for number, x in enumerate(inputs))
         return all(compare(look, seen) for look, seen in zip(looks, self.seen, strict=False))
 
@@ -180,9 +184,11 @@ class Elsewhere:
 
     def _described(self, model: nn.Module, inputs: list[Tensor], folded: bool, layout: Layout, required: bool) -> Ready:
         traces = [seen.trace for seen in self.seen]
+        unseen = frozenset().union(*(each.unseen for each in traces))
         return Ready(
             model, inputs, folded, layout,
-            varying=self.varying, reads=any(each.reads for each in traces), decides=trace.decides(traces),
+            varying=self.varying, same_answers=self.same_answers, reads=any(each.reads for each in traces), decides=trace.decides(traces),
+            uncounted=(f"work of {trace.THREADS}",) * (trace.THREADS in unseen), uses_numpy=trace.NUMPY in unseen,
             notes=tuple(self._notes(folded, layout, required)),
         )  # fmt: skip
 
@@ -198,7 +204,7 @@ class Elsewhere:
             if make is None:
                 why = f"it cannot be copied ({problem})"
             elif not self.steady:
-                why = "its answers vary, so that nothing can be compared"
+                why = "it does not do the same twice, so that nothing can be compared"
             yield f"{label} was timed with its batch norms as they are: {why}."
         other = next(each for each in LAYOUTS if each != layout)
         if not required and other in self.failed:

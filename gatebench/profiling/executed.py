@@ -10,9 +10,12 @@ import numpy as np
 from ..contract import Execution, GatedModel
 from .contender import Contender, macs
 from .looks import drawn_from
+from .trace import NUMPY
 
 COUNTS = 5
-"""Of a network that answers differently to the same input."""
+"""Of a network that answers differently to the same input, or does other work for it."""
+FIRST = "work at the first sight of an input"
+"""What no count sees of a network that keeps its answers."""
 SAME = 1e-9
 """Relative difference of MACs up to which they are equal."""
 
@@ -45,7 +48,10 @@ class Executed:
 
 
 def executed(contender: Contender, execution: Execution = "sparse") -> Executed:
-    """What a contender executes, counted once, or `COUNTS` times where it answers differently to the same input."""
+    """What a contender executes, counted once, or `COUNTS` times where it answers differently to the same input, or does other work for it.
+
+    Where only its first look at an input differs from all later ones, that is `FIRST`, and nothing is counted.
+    """
     if not contender.ready.varying:
         return Executed((contender.own_macs() if execution == "sparse" else macs(contender.outputs(execution)))[None])
     counts = np.full((COUNTS, len(contender.calls)), np.nan)
@@ -57,6 +63,8 @@ def executed(contender: Contender, execution: Execution = "sparse") -> Executed:
                 else:
                     counted = contender.counted(call)
                     counts[repeat, call] = np.nan if counted.uncounted else counted.macs / len(x)
+    if contender.ready.same_answers and (np.ptp(counts, 0) <= SAME * counts.max()).all():
+        contender.ready = replace(contender.ready, uncounted=(*contender.ready.uncounted, FIRST))
     return Executed(counts if contender.gated or not contender.uncounted else np.full_like(counts, np.nan))
 
 
@@ -68,7 +76,7 @@ def counted_again(contender: Contender, done: Executed) -> Executed:
     changed = ~np.isclose(again, done.macs, rtol=SAME, atol=0)
     if not changed.any():
         return done
-    contender.ready = replace(contender.ready, varying=int(changed.sum()))
+    contender.ready = replace(contender.ready, varying=int(changed.sum()), same_answers=True)
     return Executed(np.stack([done.macs, again]))
 
 
@@ -84,7 +92,12 @@ def findings(contender: Contender, done: Executed) -> list[str]:
             spread = f"; MACs are the mean of {len(done.counts)} counts, whose standard deviation is {deviation}"
             if done.constant:
                 spread = f"; {len(done.counts)} counts gave the same MACs for each"
-        found.append(f"answers differently to the same input: in {ready.varying} of {calls} calls that were repeated{spread}")
+        if FIRST in ready.uncounted:
+            spread = "; it keeps what it found, so its times are those of inputs that it has seen before"
+        what = "does other work for" if ready.same_answers else "answers differently to"
+        found.append(f"{what} the same input: in {ready.varying} of {calls} calls that were repeated{spread}")
+    if ready.uses_numpy:
+        found.append(f"hands tensors to {NUMPY}: what is computed there takes its time, and is not among its MACs")
     if done.constant and calls > 1 and done.macs.any():
         each = f"each input executes the same {done.macs[0]:,.0f} MACs"
         if ready.decides:

@@ -19,11 +19,15 @@ from ..measure.watching import uncompiled
 from . import answers
 from .layouts import Layout
 from .networks import Network
-from .outside import FAILURES, place, reason
-from .trace import Trace, Tracing
+from .outside import FAILURES, cause, reason
+from .trace import Trace, Tracing, leaving
 
 CUDA = re.compile(r"CUDA|NVIDIA")
 """In errors of code that asks for a GPU where there is none."""
+REQUIRED = re.compile(r"required (positional|keyword-only) argument")
+TYPES = re.compile(r"[dD]ata ?type|dtype|scalar type|type \(.*\) should be the same")
+CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+) channels")
+"""In torch's errors."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,9 @@ def look(network: Network, model: nn.Module, x: Tensor, seed: int, output: str |
         raise UsageError(f"{network.label} writes to its input, so every call would see another one. Begin its forward with x = x.clone().")
     described = answers.describe(answer)
     if not answers.has_tensor(answer):
-        lazily = " Nothing of that is computed before it is read; let forward return a list." if isinstance(answer, Iterator) else ""
-        raise GatebenchError(f"{network.label} gives no tensor of logits: it answers with {described}.{lazily}")
+        mend = "Nothing of that is computed before it is read; let forward return a list"
+        mend = mend if isinstance(answer, Iterator) else "Let its forward return the logits as a tensor, or a list or mapping with them"
+        raise GatebenchError(f"{network.label} gives no tensor of logits: it answers with {described}. {mend}.")
     has_parts = not isinstance(answer, Tensor)
     if output is not None and has_parts:
         answer = answers.pick(answer, output)
@@ -77,8 +82,10 @@ def _run(model: nn.Module, x: Tensor, seed: int) -> tuple[object, Trace, str]:
 
     def watched() -> tuple[object, Trace]:
         tracing = Tracing(len(x))
-        with uncompiled():
-            return run(tracing), tracing.trace
+        with uncompiled(), leaving(len(x)) as places:
+            answer = run(tracing)
+        tracing.trace.unseen = frozenset(places)
+        return answer, tracing.trace
 
     try:
         return *watched(), ""
@@ -99,16 +106,25 @@ def refusal(network: Network, x: Tensor, error: BaseException, layout: Layout | 
     count, shape = len(x), "x".join(map(str, x.shape[1:]))
     inputs = f"one {shape} input" if count == 1 else f"{count} {shape} inputs at once"
     where = f" in layout {layout}" if layout else ""
-    said, at = reason(error), place(error)
-    particulars = f"{said}; {at}" if at and at not in said else said
-    return UsageError(f"{network.label} does not take {inputs} of {network.data.name}{where} ({particulars}).{_mend(network, x, error)}")
+    return UsageError(f"{network.label} does not take {inputs} of {network.data.name}{where} ({cause(error)}).{_mend(network, x, error)}")
 
 
 def _mend(network: Network, x: Tensor, error: BaseException) -> str:
     """A sentence on what helps against an error, with a blank before it; "" where nothing is known."""
-    if isinstance(error, TypeError) and "required positional argument" in str(error):
+    said = str(error)
+    if isinstance(error, TypeError) and REQUIRED.search(said):
         return " Let its factory give the other arguments, as docs/networks.md shows."
-    if x.device.type == "cpu" and CUDA.search(str(error)):
+    weights = [*network.model.parameters(), *network.model.buffers()]
+    if any(each.is_meta for each in weights):
+        return " Its weights are on the meta device, without values: let its factory load them."
+    types = {str(each.dtype).removeprefix("torch.") for each in weights if each.is_floating_point() and each.dtype != x.dtype}
+    if types and TYPES.search(said):
+        return f" Images are float32, its weights {' and '.join(sorted(types))}: let its factory return network.float()."
+    if (channels := CHANNELS.search(said)) and int(channels[2]) == x.shape[1]:
+        to = {"1": "x.mean(1, keepdim=True)", "3": "x.expand(-1, 3, -1, -1)"}.get(channels[1])
+        other = f", or begin its forward with x = {to}" if to and x.shape[1] in (1, 3) else ""
+        return f" It takes {channels[1]} channel{'s' * (channels[1] != '1')}, the images have {channels[2]}: name others{other}."
+    if x.device.type == "cpu" and CUDA.search(said):
         return " Its code asks for CUDA: let its factory replace what does, or run it where there is a GPU."
     if len(x) == 1:
         with contextlib.suppress(*FAILURES), torch.inference_mode():

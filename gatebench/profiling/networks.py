@@ -26,7 +26,7 @@ from ..models import registry
 from ..models.backbones.libraries import LIBRARIES, Built, any_network
 from ..runs import RunFolder, folders_in
 from ..trained import fill_from, load_run
-from .outside import Make, maker, reason
+from .outside import Make, cause, maker
 
 
 @dataclass
@@ -226,7 +226,7 @@ class Loader:
         except GatebenchError:
             raise
         except Exception as error:
-            raise GatebenchError(f"{name} cannot be built for these images and classes ({reason(error)}).") from error
+            raise GatebenchError(f"{name} cannot be built for these images and classes ({cause(error)}).") from error
         if size != tuple(shape):
             scaled = f"{shape[0]}x{shape[1]} images of {data.name} were scaled to {side}x{side}, before they were timed"
             self.notes.append(f"{name}: {scaled}." + " --dataset names others." * own_head)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..errors import GatebenchError, UsageError, first_line, nearest
+from ..errors import GatebenchError, UsageError, first_line, nearest, with_article
 
 Make = Callable[[], nn.Module]
 """Makes the network anew, with weights of its own."""
@@ -46,7 +46,8 @@ def maker(file: Path, factory: str, classes: int) -> Make:
         with _as_sentence(f"{call} raised"), _settings_kept(str(file)):
             model = getattr(module, factory)(classes)
         if not isinstance(model, nn.Module):
-            raise GatebenchError(f"{call} gave a {type(model).__name__}, not a torch.nn.Module.")
+            given = "nothing" if model is None else with_article(type(model).__name__)
+            raise GatebenchError(f"{call} gave {given}. Let it return the network, a torch.nn.Module.")
         return model
 
     return make
@@ -61,11 +62,20 @@ def reason(error: BaseException) -> str:
     return f"{name} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line}" if frames else name
 
 
-def place(error: BaseException) -> str:
-    """File and line of somebody else's code that raised an error; "" where it was none."""
-    ours = (Path(torch.__file__).parent, Path(__file__).parents[1])
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not any(map(Path(frame.filename).is_relative_to, ours))]
-    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+def cause(error: BaseException) -> str:
+    """Its `reason`, with file and line of somebody else's code where that does not say them."""
+    said = reason(error)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_theirs(frame.filename)]
+    at = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames and not isinstance(error, SyntaxError) else ""
+    return said if not at or at in said else f"{said}; {at}"
+
+
+def _is_theirs(file: str) -> bool:
+    """Whether it is a file of code that is neither Python's nor torch's nor gatebench's."""
+    path = Path(file)
+    packaged = {"site-packages", "dist-packages"}.intersection(path.parts)
+    nobodys = [Path(torch.__file__).parent, Path(__file__).parents[1], *([] if packaged else [Path(os.__file__).parent])]
+    return not file.startswith("<") and not any(map(path.is_relative_to, nobodys))
 
 
 @contextlib.contextmanager
@@ -112,6 +122,6 @@ def _as_sentence(before: str, after: str = "") -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        name, _, particulars = reason(error).partition(" in " if not str(error).strip() else ": ")
+        name, _, particulars = cause(error).partition(" in " if not str(error).strip() else ": ")
         event = " ".join(filter(None, (before, name, after)))
         raise GatebenchError(f"{event}: {particulars}. `gatebench --debug ...` shows where.") from error

@@ -32,7 +32,13 @@ class Ready:
     chosen: dict[str, Any] = field(default_factory=dict)
     """What it chose by measurement (`GatedModel.tune`)."""
     varying: int = 0
-    """Calls that gave another answer when they were repeated."""
+    """Calls that gave another answer, or ran something else, when they were repeated."""
+    same_answers: bool = False
+    """Whether these differ, as far as is known, in what they ran alone."""
+    uncounted: tuple[str, ...] = ()
+    """Work that it does and that no count sees."""
+    uses_numpy: bool = False
+    """Whether it hands tensors to NumPy while it runs."""
     reads: bool = False
     """Whether it reads values of tensors, as for a branch; not looked for in gatebench's own."""
     decides: bool = False

@@ -5,7 +5,6 @@ A command writes one such set for each network, once, under a name that no other
 
 import itertools
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,7 @@ from ..contract import GatedModel
 from ..errors import UsageError
 from ..measure.clock import clock_for, overhead
 from ..row import NETWORK, TimeRow
-from ..runs import RunFolder
+from ..runs import RunFolder, slug
 from .networks import Network
 from .session import Session
 
@@ -52,7 +51,7 @@ def folders(networks: list[Network], out: Path | None) -> list[RunFolder | None]
 
     Raises UsageError where two would share a folder.
     """
-    names = [network.folder.path.name if network.folder else slug(network.label) for network in networks]
+    names = [network.folder.path.name if network.folder else slug(network.label) or "network" for network in networks]
     if out and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"Two networks would be written to {out / twice}. Rename one of them, or leave --out away.")
@@ -94,14 +93,21 @@ def rows(session: Session, index: int) -> list[dict]:
     return [row.model_dump(exclude_none=True) for row in checked]
 
 
-def write(sessions: Sequence[Session], index: int, destination: Destination, say: Callable[[str], None] = lambda sentence: None) -> None:
+def write(
+    sessions: Sequence[Session],
+    index: int,
+    destination: Destination,
+    measured: Sequence[dict],
+    say: Callable[[str], None] = lambda sentence: None,
+) -> None:
     """Write one network's times of all sessions of a command, once no other process writes to the folder; `say` hears which one does.
 
+       `measured` are its `rows` of all of them.
     Raises GatebenchError where the disk is full or not writable.
     """
     folder, name = destination.folder, destination.name
     times = pd.concat([_raw_times(session, index) for session in sessions]).to_csv(index=False, float_format="%.9g")
-    lines = [json.dumps(row, allow_nan=False) + "\n" for session in sessions for row in rows(session, index)]
+    lines = [json.dumps(row, allow_nan=False) + "\n" for row in measured]
     with folder.locked(None, brief=True, say=say):
         destination.reserved.close()
         folder.write_text(f"{name}.csv", times)
@@ -148,14 +154,10 @@ def _conditions(session: Session, index: int) -> dict:
         "warm_up_rounds": session.times.warm_up_rounds,
         "interrupted": session.times.interrupted,
         "noisy_rounds": np.flatnonzero(session.times.noisy).tolist(),
+        "waiting": session.waiting.record(),
         "mean": list(mean),
         "std": list(std),
         "inputs": contender.numbers.tolist(),
         **random,
         **({"chosen": contender.chosen} if contender.chosen else {}),
     }
-
-
-def slug(name: str) -> str:
-    """As a part of a file's name."""
-    return re.sub(r"[^\w.]+", "-", name).strip("-.") or "network"

@@ -11,17 +11,18 @@ import torch
 from ..contract import Execution, GatedModel
 from ..device import set_threads
 from ..errors import GatebenchError, UsageError, lacks_memory
-from ..measure import statistics
+from ..measure import neighbours, statistics
 from ..measure.clock import clock_for
 from ..measure.energy import counter_for, joules_per_call
 from ..measure.machine import describe, state
 from ..measure.protocol import Times, measure
+from ..measure.waiting import Waiting
 from .contender import Contender
 from .elsewhere import Elsewhere, ready_together
 from .executed import Executed, counted_again, executed, findings
 from .layouts import Layout
 from .networks import Network
-from .outside import FAILURES, reason
+from .outside import FAILURES, cause
 from .ready import Ready
 from .timing import Gate, Rival, Timing
 
@@ -62,6 +63,8 @@ class Session:
     state_before: dict
     """What the machine was doing besides (`measure.machine.state`)."""
     state_after: dict
+    waiting: Waiting
+    """How much the timed calls waited, and for whom."""
     notes: list[str]
     """Sentences on how networks were timed."""
     rival: Rival | None
@@ -119,12 +122,13 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
         run_named = _named(subject.run, rival)
         subjects.append(replace(subject, name=f"{len(contenders)} {subject.name}", group=beside, run=run_named))
     done = [executed(contender) for contender in (*contenders, against) if contender]
-    before = state(plan.device)
+    before, accounts = state(plan.device), neighbours.snapshot()
     with torch.inference_mode():
         times = measure(
             subjects, count, clock_for(plan.device),
-            rounds=plan.rounds, max_seconds=plan.max_seconds, seed=plan.seed, after_round=after_round,
+            rounds=plan.rounds, max_seconds=plan.max_seconds, seed=plan.seed, threads=plan.threads, after_round=after_round,
         )  # fmt: skip
+        waiting = Waiting(times.waits.share(), neighbours.between(accounts, neighbours.snapshot()), plan.threads)
         energies: list[np.ndarray | None] = [None] * len(contenders)
         try:
             if not times.interrupted:
@@ -134,10 +138,12 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
     done = [counted_again(contender, each) for contender, each in zip((*contenders, against), done, strict=False)]
     compared = against and Rival(rival.label, times.of(subjects[-1].name), done[-1].macs, against.uncounted)
     notes = [note for contender in (*contenders, against) if contender for note in contender.ready.notes]
-    if against and against.ready.varying:
+    if against and (against.ready.varying or against.ready.uses_numpy):
         notes += [f"{rival.label}: {finding}." for finding in findings(against, done[-1])]
+    if waiting.sentence:
+        notes.append(f"batch {plan.batch_size}, {plan.threads} thread{'s' if plan.threads > 1 else ''}: {waiting.sentence}.")
     machine, after = describe(plan.device), state(plan.device)
-    return Session(plan, started, contenders, times, machine, before, after, notes, compared, done[: len(contenders)], energies)
+    return Session(plan, started, contenders, times, machine, before, after, waiting, notes, compared, done[: len(contenders)], energies)
 
 
 def _ready(networks: list[Network], count: int, plan: Plan) -> list[Ready | None]:
@@ -167,7 +173,7 @@ def _named(run: Callable[[int], object], network: Network) -> Callable[[int], ob
         except FAILURES as error:
             if lacks_memory(error):
                 raise
-            raise GatebenchError(f"{network.label} failed while it was timed ({reason(error)}).") from error
+            raise GatebenchError(f"{network.label} failed while it was timed ({cause(error)}).") from error
 
     return named
 
@@ -210,13 +216,20 @@ def _timings(session: Session, index: int) -> list[Timing]:
     def of(name: str) -> np.ndarray:
         return times.of(f"{index} {name}")
 
+    def waited(name: str) -> float | None:
+        return session.waiting.of_calls(times.waits.share(times.names.index(f"{index} {name}")))
+
     common = {
         "label": contender.network.label, "threads": plan.threads, "batch_size": plan.batch_size, "runtime": contender.runtime,
         "available": len(contender.network.data.test), "folded": contender.folded,
         "noisy_rounds": int(times.noisy.sum()), "elapsed": times.elapsed, "layout": contender.ready.layout,
+        "busy": None if session.waiting.share is None else session.waiting.busy,
     }  # fmt: skip
     if not contender.gated:
-        alone = {"execution": "itself", "seconds": of("itself"), "claimed": None, **_executed(contender, session.executed[index])}
+        alone = {
+            "execution": "itself", "seconds": of("itself"), "waited": waited("itself"), "claimed": None,
+            **_executed(contender, session.executed[index]),
+        }  # fmt: skip
         return [Timing(**alone, rival=rival, joules=joules, uncounted=contender.uncounted, **common)]
     if rival is None and contender.reference is not None:
         rival_macs = np.full(len(contender.calls), float(contender.model.macs_static))
@@ -229,6 +242,7 @@ def _timings(session: Session, index: int) -> list[Timing]:
             Timing(
                 execution=execution,
                 seconds=of(execution),
+                waited=waited(execution),
                 **_executed(contender, session.executed[index] if execution == "sparse" else executed(contender, execution), execution),
                 claimed=contender.claimed(outputs),
                 rival=rival,

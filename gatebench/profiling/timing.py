@@ -94,6 +94,10 @@ class Timing:
     findings: tuple[str, ...] = ()
     """What its executed MACs and answers give reason to say."""
     noisy_rounds: int = 0
+    waited: float | None = None
+    """Share of its calls' time in which they did not compute; None where that is unknown."""
+    busy: bool | None = None
+    """Whether calls of the session waited for other work of the machine."""
     elapsed: float = 0.0
     """Seconds of the session, all its networks together."""
 
@@ -177,6 +181,8 @@ class Timing:
             "calls": self.seconds.shape[1],
             "rounds": self.seconds.shape[0],
             "noisy_rounds": self.noisy_rounds,
+            "waited_pct": None if self.waited is None else 100 * self.waited,
+            "busy": self.busy,
             "session_seconds": self.elapsed,
             "timed_claimed_pct": self.claimed,
             "layout": self.layout,

@@ -36,8 +36,14 @@ class Together:
         self.say, self.shown = say, shown
         self.written: list[record.Destination] = []
         self.sessions: list[session.Session] = []
-        self.rows: list[dict] = []
+        self.measured: list[list[list[dict]]] = []
+        """Rows of each session, of each network."""
         self.destinations: dict[int, record.Destination] = {}
+
+    @property
+    def rows(self) -> list[dict]:
+        """Of all networks, session by session."""
+        return [row for session in self.measured for rows in session for row in rows]
 
     def __enter__(self) -> "Together":
         machine = describe(self.plans[0].device)["name"]
@@ -67,7 +73,7 @@ class Together:
         measured = session.run(self.networks, self.rival, plan, after_round)
         with self.finishing() as interruptions:
             self.sessions.append(measured)
-            self.rows += [row for index in range(len(self.networks)) for row in record.rows(measured, index)]
+            self.measured.append([record.rows(measured, index) for index in range(len(self.networks))])
         self.interrupted = measured.times.interrupted or bool(interruptions)
         return measured
 
@@ -79,7 +85,8 @@ class Together:
         with self.finishing() as interruptions:
             for index, destination in self.destinations.items():
                 try:
-                    record.write(self.sessions, index, destination, self.say)
+                    rows = [row for session in self.measured for row in session[index]]
+                    record.write(self.sessions, index, destination, rows, self.say)
                     self.written.append(destination)
                 except GatebenchError as each:  # the others' are written
                     unwritten.append(each)

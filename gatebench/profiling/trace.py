@@ -4,9 +4,13 @@ Shapes: B inputs a call.
 """
 
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +28,9 @@ PICKS = frozenset({"sort", "argsort", "topk"})
 """Names of those that give numbers of entries, such as of tokens that are kept, last in their result."""
 DROPS = "bernoulli_"
 """Draws with one probability for all, as dropout does: it decides nothing from the input."""
+NUMPY, THREADS = "NumPy", "other threads"
+"""Where work is done that torch's dispatcher does not see."""
+TO_NUMPY = Tensor.numpy
 SMALL = 4096
 """Numbers of an input above which a tensor of zeros and ones is no decision."""
 
@@ -39,6 +46,8 @@ class Trace:
     """Whether values of tensors were read, as by bool(x > 0)."""
     flags: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     """Small tensors of nothing but zeros and ones, or of picks: number of the operation -> products before it, content."""
+    unseen: frozenset[str] = frozenset()
+    """Where it does work that is not seen."""
 
 
 class Tracing(Watching):
@@ -68,7 +77,7 @@ class Tracing(Watching):
         return result
 
     def _flag(self, decisions: Tensor) -> None:
-        self.trace.flags[self.trace.operations] = len(self.trace.products), decisions.cpu().numpy().tobytes()
+        self.trace.flags[self.trace.operations] = len(self.trace.products), TO_NUMPY(decisions.cpu()).tobytes()
 
     def _may_decide(self, x: Tensor) -> bool:
         """Whether a tensor has the form of gates: for each input some numbers, or a map of one channel; an activation is larger."""
@@ -76,6 +85,25 @@ class Tracing(Watching):
             return False
         wide = [size for size in x.shape[1:] if size > 1]
         return len(wide) < 2 or (x.dim() == 4 and x.shape[1] == 1)
+
+
+@contextmanager
+def leaving(batch: int) -> Iterator[set[str]]:
+    """Where work goes inside that torch's dispatcher does not see, as far as Python is asked for it, on calls of `batch` inputs."""
+    places: set[str] = set()
+
+    def noting(method: Callable, place: str) -> Callable:
+        def noted(self, *args, **kwargs):
+            if place != NUMPY or self.numel() > batch:  # one number of an input is a decision
+                places.add(place)
+            return method(self, *args, **kwargs)
+
+        return noted
+
+    with ExitStack() as stack:
+        for owner, name, place in ((Tensor, "numpy", NUMPY), (threading.Thread, "start", THREADS), (ThreadPoolExecutor, "submit", THREADS)):
+            stack.enter_context(mock.patch.object(owner, name, noting(getattr(owner, name), place)))
+        yield places
 
 
 class Borrowing(Watching):

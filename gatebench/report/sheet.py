@@ -4,10 +4,11 @@ For people a cell is one text, with its interval in parentheses. For programs ev
 under NAME_low and NAME_high, a standard deviation under NAME_sd, the entries of a list under NAME_ENTRY.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+
+from ..runs import slug
 
 SHOWN_UNITS = {"share": ("%", 100.0), "MACs": ("M MACs", 1e-6)}
 """Unit of a stored number -> what people see: unit and scale."""
@@ -55,6 +56,8 @@ class Cell:
     """Besides the heading's."""
     absent: str = "-"
     """What people see where there is no value."""
+    text: str = ""
+    """What people see instead of the number."""
 
     @property
     def empty(self) -> bool:
@@ -124,6 +127,8 @@ def shown(cell: Cell, heading: Heading) -> tuple[str, tuple[str, ...]]:
         thousands = "," if digits == 0 and abs(value) >= 10_000 else ""
         return f"{value:{sign}{thousands}.{digits}f}" if sign else f"{round(value, digits) + 0.0:{thousands}.{digits}f}"  # no -0.0
 
+    if cell.text:
+        return cell.text, ()
     if cell.parts:
         return " / ".join(cell.absent if part is None else number(part) for part in cell.parts), ()
     if isinstance(cell.value, str):
@@ -139,11 +144,6 @@ def text_of(cell: Cell, heading: Heading) -> str:
     """What people see of a cell as one text."""
     value, ends = shown(cell, heading)
     return f"{value} ({' to '.join(ends)})" if ends else value
-
-
-def slug(text: str) -> str:
-    """As part of a column's or a file's name."""
-    return re.sub(r"[^\w.]+", "-", text, flags=re.ASCII).strip("-.")
 
 
 def _names(heading: Heading) -> tuple[str, ...]:

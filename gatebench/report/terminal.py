@@ -8,7 +8,7 @@ from rich.text import Text
 from .sheet import Cell, Heading, Sheet, shown
 
 NARROWEST = 13
-"""Characters that a column of texts keeps where the terminal is narrow."""
+"""Characters that a column of texts keeps where the terminal is narrow; more where a word is longer."""
 
 
 def show(console: Console, sheet: Sheet) -> None:
@@ -18,11 +18,11 @@ def show(console: Console, sheet: Sheet) -> None:
     texts = []
     least = len(columns) - 1
     for heading, cells in zip(sheet.headings, columns, strict=True):
-        is_text = any(isinstance(cell.value, str) for cell in cells)
+        is_text = any(isinstance(cell.value, str) or cell.text for cell in cells)
         texts.append([_lines(cell, heading) for cell in cells])
         title = heading.shown if is_text else _wrapped(heading)
         longest = max(len(part) for part in (*title.split("\n"), *(part for cell in texts[-1] for part in cell.split("\n"))))
-        width = min(longest, NARROWEST) if is_text else longest
+        width = min(longest, max(NARROWEST, *map(len, " ".join([title, *texts[-1]]).split()))) if is_text else longest
         table.add_column(Text(title), justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text, min_width=width)
         least += width
     for line in zip(*texts, strict=True):

@@ -23,8 +23,8 @@ def grid(recipe: Recipe, values: Sequence[float]) -> list[Recipe]:
         named = f"Recipe {recipe.name} of {recipe.model.name} names no trade-off to sweep over"
         raise UsageError(f"{named}. Add `tradeoff: PATH` to a recipe's file, or take {_others(recipe)}.")
     if isinstance(setting, list):
-        return [recipes.changed(recipe, [f"{recipe.tradeoff}={json.dumps(sorted(values))}"])]
-    return [recipes.changed(recipe, [f"{recipe.tradeoff}={value}"]) for value in values]
+        return [recipes.changed(recipe, [f"{recipe.tradeoff}={json.dumps(sorted(values))}"], "--values")]
+    return [recipes.changed(recipe, [f"{recipe.tradeoff}={value}"], "--values") for value in values]
 
 
 def _others(recipe: Recipe) -> str:

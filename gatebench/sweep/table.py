@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from ..foreign import LARGEST_TABLE, naming, size_of
 from ..measure.statistics import Estimate, mean_latency
 from ..models import registry
-from ..report.claims import seeds_of
+from ..report.claims import seeds_cell
 from ..report.declared import cell_of_group, heading_of, shares_heading, shares_of_group, tradeoff_heading
 from ..report.groups import BEHAVIOUR, Group, shows_all
 from ..report.quantities import mean, spread
@@ -64,7 +64,7 @@ def sheet(points: Sequence[Group], title: str, severity: str | None = None, ever
     lines = [
         (
             group.row.get("tradeoff"), group.row.get("reference"), group.row.get("severity") if every else None,
-            None if "reference" in group.row and len(group.rows) == 1 else seeds_of(group), spread(group, "accuracy"),
+            None if "reference" in group.row and len(group.rows) == 1 else seeds_cell(group.seeds), spread(group, "accuracy"),
             spread(group, "latency_ms"), spread(group, "speedup"), mean(group, "skip_pct"), mean(group, "saved_pct"),
             shares_of_group(shares, group),
             *(cell_of_group(column, heading, group) for column, heading in zip(own, extra, strict=True)),

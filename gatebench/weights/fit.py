@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import first_line
+from ..errors import first_line, with_article
 from ..foreign import plain
 
 OPTIONAL = "num_batches_tracked"
@@ -75,7 +75,7 @@ def _classes(wanted: Mapping[str, Any], state: Mapping[str, Any], other: list[st
 
 def _shape(value: Any) -> str:
     if not isinstance(value, Tensor):
-        return f"a {type(value).__name__}"
+        return with_article(type(value).__name__)
     return "x".join(map(str, value.shape)) or "a number"
 
 

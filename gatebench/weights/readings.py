@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import with_article
 from ..foreign import plain
 from .fit import OPTIONAL, dtype, mismatch
 
@@ -165,7 +166,7 @@ def _unfit(value: Any, wanted: Any) -> str | None:
     if not isinstance(wanted, Tensor):
         return None
     if not isinstance(value, Tensor):
-        return f"is no tensor, but a {type(value).__name__}"
+        return f"is no tensor, but {with_article(type(value).__name__)}"
     if value.is_quantized:
         return f"is quantised ({dtype(value)}); save it with dequantize()"
     if value.is_meta:

@@ -1,0 +1,123 @@
+"""Whether timed calls computed or waited: their processor time beside their wall time.
+
+Rounds that are all slow alike agree with each other, so they cannot show a machine that is busy from beginning to end. A call that waits
+for a processor takes wall time and no processor time. Waits for memory are processor time. Shapes: S subjects, R rounds, N inputs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .neighbours import Neighbours
+
+BUSY = 0.05
+"""Share of the time that calls wait from which on the machine counts as busy; interruptions by the system itself take less."""
+UNSTEADY = 0.1
+"""Share of a call: so much a pool of threads may compute less than usual without having waited."""
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How much each call of a session waited; not a number where that is unknown, or a call was not made."""
+
+    seconds: np.ndarray
+    """Wall time of the calls, [S, R, N]."""
+    waited: np.ndarray
+    """Seconds of it in which they did not compute, [S, R, N]; below 0 by what a clock cannot resolve."""
+
+    def share(self, subject: int | None = None) -> float | None:
+        """Of the time of a subject's calls, or of all, in how much they waited; None where that is unknown."""
+        chosen = slice(None) if subject is None else subject
+        seconds, waited = self.seconds[chosen], self.waited[chosen]
+        total = seconds[~np.isnan(waited)].sum()
+        return max(0.0, float(np.nansum(waited) / total)) if total else None
+
+    @property
+    def by_round(self) -> np.ndarray:
+        """The share of each round, [R]; 0 where that is unknown."""
+        return np.nansum(self.waited, axis=(0, 2)) / np.maximum(np.nansum(self.seconds, axis=(0, 2)), 1e-12)
+
+
+def waits(wall: np.ndarray, processor: np.ndarray, threads: int) -> Waits:
+    """From wall time and processor time, of all threads together, of each call, [S, R, N].
+
+    One thread has as much processor time as wall time. Several have up to `threads` times as much, less where parts of the work are not
+    parallel. So a call of several threads is compared with the round in which the same call computed most, and waits below `UNSTEADY` are
+    not counted.
+    """
+    coarse = bool((processor == 0).any())  # a clock that stands still during a call is right only in the sum over many
+    if threads == 1 or coarse:
+        return Waits(wall, wall - processor)
+    usual = np.clip(np.max(processor / wall, axis=1, keepdims=True), 1, threads)
+    waited = wall - processor / usual
+    return Waits(wall, np.where(waited < UNSTEADY * wall, 0 * waited, waited))
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How much the calls of a session waited, and for whom."""
+
+    calls: float | None
+    """Share of their time, from processor times; None where they are unknown."""
+    neighbours: Neighbours
+    threads: int
+
+    @property
+    def share(self) -> float | None:
+        """Of the time of all calls."""
+        return self.of_calls(self.calls)
+
+    def of_calls(self, share: float | None) -> float | None:
+        """Of the time of some calls, from that by their processor times.
+
+        Of several threads that wait one after the other, there is always one that computes. Only the system's account of its queues shows
+        that they wait.
+        """
+        return share if share is None or self.threads == 1 else max(share, min(1.0, self.neighbours.queued or 0.0))
+
+    @property
+    def busy(self) -> bool:
+        """Whether other work kept the calls waiting, rather than themselves: one that sleeps or reads a disk stands in no queue."""
+        if self.share is None or self.share <= BUSY:
+            return False
+        queued, stolen = self.neighbours.queued, self.neighbours.stolen or 0.0
+        return queued is None or queued + stolen >= self.share / 2
+
+    @property
+    def sentence(self) -> str | None:
+        """What to know of these times, and what to do; None where the calls hardly waited."""
+        if self.share is None or self.share <= BUSY:
+            return None
+        waits = f"calls waited {100 * self.share:.0f} % of the time"
+        if not self.busy:
+            return (
+                f"{waits}, but not for other processes: a network that sleeps or reads files, swapped memory, or a container's limit"
+                " on processor time does this"
+            )
+        if self._by_host:
+            cause = f"the host of this virtual machine took {100 * self.neighbours.stolen:.0f} % of a processor's time"
+            return f"the machine was busy: {waits}; {cause}. Time it at another hour, or on another machine; more repeats do not help"
+        return f"the machine was busy: {waits}{self._others}. {remedy(self.threads)}"
+
+    @property
+    def _by_host(self) -> bool:
+        """Whether the queue explains less than half of the waiting, and the host of a virtual machine the rest."""
+        queued, stolen = self.neighbours.queued, self.neighbours.stolen
+        return queued is not None and stolen is not None and queued < self.share / 2
+
+    @property
+    def _others(self) -> str:
+        count = self.neighbours.processes
+        return f"; {count} other process{'es are' if count > 1 else ' is'} busy" if count else ""
+
+    def record(self) -> dict:
+        """For the conditions of the times: shares in percent; what is unknown is left out."""
+        found = {"waited_pct": self.share, "queued_pct": self.neighbours.queued, "stolen_pct": self.neighbours.stolen}
+        known = {key: round(100 * value, 2) for key, value in found.items() if value is not None}
+        counted = {"busy_processes": self.neighbours.processes, "sentence": self.sentence}
+        return known | {key: value for key, value in counted.items() if value is not None}
+
+
+def remedy(threads: int) -> str:
+    """What to do on a busy machine."""
+    return f"End the other processes{', or give --threads 1' if threads > 1 else ''}; more repeats do not help"
