@@ -23,7 +23,7 @@ LEAST = -120.0
 """Percent at which a bar is cut; its number says how long it is."""
 LINE_BREAK = "\n"
 """Between a network and its data set."""
-ROW, AROUND = 0.46, 1.0
+ROW, AROUND = 0.46, 1.15
 """Inches of a network, and of title and axis."""
 
 
@@ -155,7 +155,7 @@ def _draw(axes, where: str, members: list[Savings]) -> None:
     axes.margins(x=0.12)
     axes.grid(axis="y", visible=False)
     over = rivals.pop() if len(rivals) == 1 else "what it is compared with"
-    axes.set_xlabel(f"saving over {over}, %; {where}", fontsize=8)
+    axes.set_xlabel(f"saving over {over}, %\n{where}", fontsize=8)
     axes.set_title(f"{message(members)}\n", loc="left", fontsize=10, fontweight="bold", linespacing=1.4)
     handles = [matplotlib.patches.Patch(color=colour, label=f"{name} ({what})") for name, what, colour in SERIES]
     axes.legend(handles=handles, loc="lower left", frameon=False, fontsize=7.5, ncols=3, bbox_to_anchor=(0, 1.0), borderaxespad=0)

@@ -1,24 +1,23 @@
 """The report as a whole: its sections, once, and the files of each format."""
 
-import base64
 import io
 from collections import defaultdict
 from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.resources import files
 
-import jinja2
 from matplotlib.figure import Figure
 
 from .. import figures
 from .baseline import baseline_sheet
 from .claims import findings_sheet, point_sheets, realised_sheets
 from .comparison import audit_sheet, comparison_sheets
+from .flat import Flat, all_points, all_times
 from .formats import escaped, to_csv, to_latex, to_markdown
 from .front import AXES, panels
-from .front_figure import front
+from .front_figure import drawn, front
 from .groups import Group, every_way, groups
+from .page.render import Chapter, page
 from .paper_figures import SHOWN, destinations, training_curves
 from .published import curves
 from .results import Run
@@ -61,6 +60,8 @@ class Report:
 
     title: str
     summary: str
+    runs: list[Run]
+    members: list[Group]
     sections: list[Section]
     run_pictures: dict[str, dict[str, str]]
     """Of each run that has some: their files by name, beside the report's own."""
@@ -69,6 +70,11 @@ class Report:
     @property
     def sheets(self) -> list[Sheet]:
         return [sheet for section in self.sections for sheet in section.sheets]
+
+    @cached_property
+    def flat(self) -> dict[str, Flat]:
+        """All operating points and all times, for programs."""
+        return {"results": all_points(self.runs), "times": all_times(self.runs)}
 
 
 def compose(runs: list[Run], run_pictures: dict[str, dict[str, str]], left_out: list[str]) -> Report:
@@ -87,7 +93,7 @@ def compose(runs: list[Run], run_pictures: dict[str, dict[str, str]], left_out: 
         Section("audit", "Audit", "What each run's audit found; then the papers' figures, recomputed from each other.",
                 sheets=[sheet for sheet in (findings_sheet(members), audit_sheet()) if sheet]),
     ]  # fmt: skip
-    return Report("gatebench report", summary, sections, run_pictures, left_out)
+    return Report("gatebench report", summary, runs, members, sections, run_pictures, left_out)
 
 
 def written(report: Report, kinds: list[str]) -> dict[str, Callable[[io.BufferedIOBase], object]]:
@@ -100,7 +106,8 @@ def written(report: Report, kinds: list[str]) -> dict[str, Callable[[io.Buffered
     if "tex" in kinds:
         made["report.tex"] = _text(lambda: _latex(report))
     if "csv" in kinds:
-        made |= {f"{sheet.name}.csv": _text(lambda sheet=sheet: to_csv(sheet)) for sheet in report.sheets}
+        tables = {**report.flat, **{sheet.name: sheet for sheet in report.sheets}}
+        made |= {f"{name}.csv": _text(lambda table=table: to_csv(table)) for name, table in tables.items()}
     if {"md", "tex"} & set(kinds):
         pictures = [picture for section in report.sections for picture in section.pictures]
         made |= {f"{each.name}.png": lambda stream, each=each: stream.write(each.png) for each in pictures}
@@ -112,17 +119,8 @@ def _text(make: Callable[[], str]) -> Callable:
 
 
 def _html(report: Report) -> str:
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        (files("gatebench.report") / "page.html.j2").read_text(encoding="utf-8")
-    )
-    sections = [
-        {
-            "anchor": section.anchor, "title": section.title, "text": section.text, "sheets": section.sheets,
-            "pictures": [{"title": each.title, "data": base64.b64encode(each.png).decode()} for each in section.pictures],
-        }
-        for section in report.sections
-    ]  # fmt: skip
-    return template.render(report=report, sections=sections)
+    chapters = [Chapter(section.title, section.sheets) for section in report.sections]
+    return page(report.title, report.runs, report.members, chapters, report.run_pictures, report.left_out)
 
 
 def _markdown(report: Report) -> str:
@@ -159,7 +157,7 @@ def _claims(runs: list[Run], members: list[Group]) -> list[Sheet]:
 
 def _fronts(runs: list[Run], members: list[Group]) -> list[Picture]:
     made = {cost: panels(runs, members, cost) for cost in AXES}
-    return [Picture(f"pareto-{cost}", f"Accuracy against {AXES[cost].title}", front(each)) for cost, each in made.items() if each]
+    return [Picture(f"pareto-{cost}", f"Accuracy against {AXES[cost].title}", front(each)) for cost, each in made.items() if drawn(each)]
 
 
 def _curves(runs: list[Run]) -> list[Picture]:

@@ -82,6 +82,23 @@ def decisions(label: str, units: list[str], shares: np.ndarray, groups: dict[str
         return figure
 
 
+def examples(label: str, pixels: np.ndarray, names: list[str]) -> Figure:
+    """Images uint8 [N, H, W] or [N, H, W, 3] with the names of their classes: the first half, which the gates find easiest, above."""
+    half = len(pixels) // 2
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(0.8 + 0.8 * half, 2.6), layout="constrained")
+        panels = figure.subplots(2, half, squeeze=False)
+        for axes, image, name in zip(panels.flat, pixels, names, strict=True):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.set_title(name[:14], fontsize=6)
+        for row, what in zip(panels, ("easiest", "hardest"), strict=True):
+            row[0].set_ylabel(what)
+        figure.suptitle(f"{label}: images that its gates find easiest and hardest", fontsize=9)
+        return figure
+
+
 def short(label: str) -> str:
     """A network's name without its middle, where it would not leave room for the picture."""
     half = LONGEST_LABEL // 2

@@ -1,7 +1,8 @@
 """Pictures of single runs, drawn from the tables that they kept: files beside the report, which links them.
 
-Decisions (from inputs.parquet), times of calls beside the rival's and against their MACs (from times/*.csv), and what the model's family
-draws. Nothing a table holds can break the report: what cannot be drawn is left out with a line that says so.
+Images that the gates find easiest and hardest (from examples.npz), decisions (from inputs.parquet), times of calls beside the rival's and
+against their MACs (from times/*.csv), and what the model's family draws. Nothing a table holds can break the report: what cannot be drawn
+is left out with a line that says so.
 """
 
 import inspect
@@ -21,6 +22,7 @@ from ..foreign import LARGEST_TABLE, naming, plain, read_table, size_of
 from ..models import registry
 from ..runs import RunFolder
 from . import run_figures
+from .page.examples import read_examples
 from .results import Run
 from .run_figures import short
 from .sheet import slug
@@ -87,6 +89,9 @@ def _pictures(run: Run) -> Iterator[tuple[str, Figure]]:
     entry = registry.registered(row["model"])
     if entry and entry.pictures:
         yield from registry.imported(entry.pictures)(run.folder).items()
+    examples = read_examples(run)
+    if examples:
+        yield "examples", run_figures.examples(label, examples.pixels, examples.labels)
     if run.folder.has("inputs.parquet") and run.folder.has("breakdown.csv"):
         yield from _decisions(run, label)
     for timed in run.times:

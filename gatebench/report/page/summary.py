@@ -1,0 +1,92 @@
+"""The three sentences on top of the page, made from the leaderboard and the fronts."""
+
+import statistics
+from collections.abc import Sequence
+
+from ..front import Panel, most_accurate
+from ..results import Run
+from .board import NOTHING, Entry, Timing
+
+NEAR = 2.0
+"""Points of accuracy below the best network of a data set."""
+
+
+def sentences(board: Sequence[Entry], fronts: Sequence[Panel]) -> list[str]:
+    """The best saving realised, what claims a saving and does not realise it, and the most accurate under a budget of time."""
+    timed = [(entry, each) for entry in board if entry.kind != "seed" for each in entry.times if each.speedup]
+    if not timed:
+        return [*_claims(board), "Nothing was timed yet: `gatebench profile-latency` says what is realised in time."]
+    return [_best(board, timed), *_unrealised(timed), *_under_a_budget(fronts)]
+
+
+def machines(runs: Sequence[Run]) -> list[str]:
+    """Where something was timed, else where it was trained."""
+    timed = {row["machine"] for run in runs for row in run.times}
+    return sorted(timed or {run.headline["machine"] for run in runs if "machine" in run.headline})
+
+
+def _best(board: Sequence[Entry], timed: list[tuple[Entry, Timing]]) -> str:
+    """Of networks that are about as accurate as the best one of their data set; of all, where none of those saves time."""
+    most: dict[str, float] = {}
+    for entry in board:
+        most[entry.dataset] = max(most.get(entry.dataset, 0.0), entry.accuracy[0])
+    single = [(entry, each) for entry, each in timed if each.batch == 1] or timed
+    near = [(entry, each) for entry, each in single if entry.accuracy[0] >= most[entry.dataset] - NEAR and each.speedup[1] > 1]
+    entry, best = max(near or single, key=lambda item: item[1].speedup[1])
+    value, low, high = best.speedup
+    if low <= 1:
+        range_ = f"{low:.2f} to {high:.2f}"
+        return f"No network saves time yet: {entry.label} comes closest, {value:.2f} times as fast as {best.over} ({range_})."
+    there = f", where the best one reaches {most[entry.dataset]:.1f} %" if most[entry.dataset] > entry.accuracy[0] else ""
+    return (
+        f"Best saving realised: {entry.label} takes {100 * (1 - 1 / value):.0f} % less time than {best.over} "
+        f"({100 * (1 - 1 / low):.0f} to {100 * (1 - 1 / high):.0f} %), at {entry.accuracy[0]:.1f} % on {entry.dataset}{there}."
+    )
+
+
+def _unrealised(timed: list[tuple[Entry, Timing]]) -> list[str]:
+    claiming = {id(entry): (entry, each) for entry, each in timed if (each.claimed or 0) >= NOTHING and each.batch == 1}
+    idle = [(entry, each) for entry, each in claiming.values() if each.speedup[1] <= 1]
+    if not claiming:
+        return []
+    if not idle:
+        return [f"All {len(claiming)} timed networks that claim a saving are faster than what they are compared with."]
+    entry, worst = max(idle, key=lambda item: item[1].claimed / 100 + 1 / item[1].speedup[0])
+    executed = "" if worst.executed is None else f", {_executed(worst.executed)}"
+    return [
+        f"{len(idle)} of {len(claiming)} timed networks that claim a saving are not faster: {entry.label} ({entry.dataset}) claims "
+        f"{worst.claimed:.0f} %{executed}, and takes {1 / worst.speedup[0]:.1f} times the time of {worst.over}."
+    ]
+
+
+def _executed(saved: float) -> str:
+    """A saving in percent of the reference's MACs."""
+    return "executes as much" if abs(saved) < NOTHING else f"executes {abs(saved):.0f} % {'less' if saved > 0 else 'more'}"
+
+
+def _under_a_budget(fronts: Sequence[Panel]) -> list[str]:
+    """In the place with most networks, one input at a time, under the median of their times."""
+    panels = [panel for panel in fronts if panel.cost == "latency_ms" and panel.where[-1] == 1 and len(panel.points) > 1]
+    if not panels:
+        return []
+    panel = max(panels, key=lambda each: len(each.points))
+    budget = float(f"{statistics.median(point.x for point in panel.points):.2g}")
+    first, *others = most_accurate(panel, budget).points or [None]
+    if first is None:
+        return []
+    tied = f"; {len(others)} more cannot be told from it" if others else ""
+    return [
+        f"Most accurate under {budget:g} ms on {panel.dataset} ({panel.where[0]}, one input at a time): {first.label}, "
+        f"{first.y:.1f} % in {first.x:.3g} ms{tied}."
+    ]
+
+
+def _claims(board: Sequence[Entry]) -> list[str]:
+    gated = [entry for entry in board if entry.kind != "seed" and entry.claimed is not None and entry.executed is not None]
+    if not gated:
+        return []
+    best = max(gated, key=lambda entry: entry.executed)
+    idle = sum(entry.untimed == "claims only" for entry in gated)
+    saved = f"{best.executed:.0f} % fewer MACs than its static twin; it claims {best.claimed:.0f} %"
+    most = f"Least work executed: {best.label} on {best.dataset}, {saved}."
+    return [most, f"{idle} of {len(gated)} networks with gates claim a saving and execute none."]
