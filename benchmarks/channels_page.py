@@ -1,182 +1,171 @@
-"""Write the tables of results/channels.md: what channel gates reach beside what LAG claims, what deciding per input is worth, where
-channels are left out, and for whom.
-
-    python benchmarks/channels_page.py [RESULTS]
+"""The tables of results/channels.md: what LAG claims beside what is found, what deciding per input is worth, where channels are left out,
+and for whom.
 
 Reads the runs of channel gates, of `pruned` networks with the channels that those keep on, and of static twins that were trained alike.
-Each table stands on the page between `<!-- table: NAME -->` and `<!-- end -->`. The report says more of each run.
 """
 
-import argparse
 import functools
 import json
+import statistics
+from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from pages import Table, with_tables
+from pages import Parts, savings, short, usual_tables
 from scipy.stats import spearmanr
 from torch import nn
 
 from gatebench.models.channels.settings import FreeGate
-from gatebench.report.claims import audit_of, name_of
+from gatebench.report.claims import name_of, seeds_cell
+from gatebench.report.comparison import comparison_sheets
 from gatebench.report.groups import Group, groups
-from gatebench.report.published import printed
-from gatebench.report.quantities import estimate, spread, times_of, values_of
-from gatebench.report.quantities import mean as mean_of
-from gatebench.report.results import Run, read_runs
-from gatebench.report.sheet import Heading, text_of
+from gatebench.report.quantities import spread
+from gatebench.report.results import Run
+from gatebench.report.sheet import Cell, Heading, Sheet, make_sheet
 from gatebench.report.twins import twins, with_twins
 from gatebench.training.loop import make_optimizer
 from gatebench.training.schedule import make_schedule
 from gatebench.training.settings import Training
 
-RESULTS = Path(__file__).parents[1] / "results"
 FIFTHS = 5
 MODELS = "lag-vgg11", "lag-resnet18", "lag-compact", "pruned", "vgg11", "resnet18"
 SOFT = "released", "input"
 """Recipes whose gates are soft in training: what those turn off when they are run hard says nothing of the network."""
 ORDER = ("default", "released", "hard", "input", "input-hard", "fbs", "magnitude", "decisions", "retrained")
 """Of recipes in a table."""
-DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+WITH_L1 = "released", "hard", "input", "input-hard"
+DATA = {"vgg11": "cifar100", "resnet18": "cifar10"}
+"""Trunks that LAG's page names, and the data of each."""
+QUARTER = 0.25
 LEAST_ACCURACY = 10.0
 """Percent; what is below has collapsed."""
 MOST_MACS = 10.5e6
 """A VGG-11 of a quarter of the width has fewer."""
+VERDICTS = {
+    "accuracy over the baseline, points": "no: the figure printed is of training images",
+    "parameters saved %": "no: every channel is used",
+    "FLOPs saved %": "no: every channel is computed",
+}
+"""Of what LAG prints above 0."""
 
 
-def networks(runs: Iterable[Run], trunk: str, width: float) -> Table:
-    """Every network of one trunk and width, at its recipe's own trade-off: accuracy on test and training images, what is claimed, executed
-    and realised."""
-    lines = [["network", "data", "trained on", "seeds", "gates run", "test accuracy %", "training accuracy %", "channels on %",
-              "claimed skip %", "executed MACs, M", "executed saving %", "parameters kept %", "speed-up, batch 1", "audit"]]  # fmt: skip
-    chosen = [run for run in runs if run.headline["model"] in (trunk, f"lag-{trunk}") and run.setting("model.width") == width]
-    own = [group for group in groups(chosen) if not _changes(group) and _shown(group)]
-    for group in sorted(own, key=lambda group: (group.row["dataset"], ORDER.index(group.row["recipe"]))):
-        row, gated = group.row, group.row["adaptive"]
-        lines.append([
-            f"`{row['model']} {row['recipe']}`".replace(" default", ""), row["dataset"], DEVICES[row["device"]], _seeds(group),
-            row.get("gates_run", "-"),
-            _with_interval(group, "accuracy"), _trained(group), _mean(group, "mean_gate_hard", scale=100) if gated else "-",
-            _mean(group, "skip_soft_pct") if gated and mean_of(group, "skip_soft_pct") is not None else "-",
-            _mean(group, "macs_executed", 2, 1e-6), _mean(group, "saved_pct"), _mean(group, "params_kept", scale=100) if gated else "-",
-            _speedup(group) if gated else "1", audit_of(group) or "-",
-        ])  # fmt: skip
-    return lines
+def highlights(runs: Iterable[Run]) -> Sheet:
+    """Each claim of LAG's page: what the released code would print for our runs, and what holds on test images with the gates run as they
+    were trained, soft."""
+    sheets = {sheet.name: sheet for sheet in comparison_sheets(groups(with_twins(runs)))}
+    counted, found = (_measured(sheets[name]) for name in ("lag-highlights-as-released", "lag-highlights"))
+    lines = []
+    for (row, text), (printed, ours) in found.items():
+        if (row, text) in counted and printed.value is not None:
+            apart = Cell(ours.value - printed.value)
+            verdict = VERDICTS[text] if printed.value else "yes: nothing is gained or lost"
+            lines.append([row, text, printed, short(counted[row, text][1]), short(ours), apart, verdict])
+    headings = [Heading("network", "network"), Heading("claim", "what"), Heading("printed", "LAG's page"),
+                Heading("counted", "ours, counted as the released code does", digits=2), Heading("ours", "ours, on test images", digits=2),
+                Heading("apart", "apart from LAG's page", digits=2, signed=True), Heading("verdict", "holds?")]  # fmt: skip
+    return make_sheet("highlights", "LAG's highlights", headings, lines)
 
 
-def highlights(runs: Iterable[Run], trunk: str) -> Table:
-    """What LAG's page claims, what the released code would print for our runs, and what holds on test images."""
-    claim = next(line for line in next(table for table in printed() if table.paper == "LAG").lines if line.match["model"] == f"lag-{trunk}")
-    data, (accuracy, params, flops) = claim.match["dataset"], claim.values.values()
-    lines = [["", "accuracy over the static network, points", "parameters saved %", "FLOPs saved %"],
-             [f"LAG's page: {claim.label}", *("-" if value is None else f"{value:g}" for value in (accuracy, params, flops))]]  # fmt: skip
-    chosen = [
-        group for group in groups(with_twins(runs))
-        if group.row["model"] in (trunk, f"lag-{trunk}") and group.row["dataset"] == data and group.runs[0].setting("model.width") == 1
-        and not _changes(group) and _shown(group) and mean_of(group, "accuracy_over_twin") is not None
+def _measured(sheet: Sheet) -> dict[tuple[str, str], tuple[Cell, Cell]]:
+    """Printed and ours of every quantity of `released` run soft."""
+    texts = [heading.text for heading in sheet.headings]
+    made: dict[tuple[str, str], tuple[Cell, Cell]] = {}
+    for cells in (dict(zip(texts, line, strict=True)) for line in sheet.lines):
+        if cells["source"].value == "published":
+            printed = cells
+        if cells["source"].value == "measured" and {"released", "soft"} <= set(cells["network"].value.replace(",", "").split()):
+            made |= {(cells["row"].value, text): (printed[text], cells[text]) for text in VERDICTS if text in cells}
+    return made
+
+
+def networks(runs: Iterable[Run]) -> Sheet:
+    """Every network at full width, in every way in which its gates are run."""
+    own = [
+        group for group in groups(runs)
+        if group.row["dataset"] == DATA.get(group.row["model"].removeprefix("lag-")) and not group.row.get("changes") and _says_more(group)
     ]  # fmt: skip
-    for group in sorted(chosen, key=lambda group: ORDER.index(group.row["recipe"])):
-        row, seeds = group.row, f"seed{'s' * (len(group.seeds) > 1)} {_seeds(group)}"
-        if row["recipe"] == "released" and row["policy"] == "soft":
-            claimed = _mean(group, "skip_soft_pct")
-            trained = _with_interval(group, "train_accuracy_over_twin", sign=True)
-            lines.append([f"as the released code counts: training accuracy, 1 - mean soft gate, {seeds}", trained, claimed, claimed])
-        measured = _with_interval(group, "accuracy_over_twin", sign=True), _mean(group, "params_saved_pct"), _mean(group, "saved_pct")
-        lines.append([f"`{row['recipe']}`, gates run {row['policy']}, test images, {seeds}", *measured])
-    return lines
+    order = sorted(own, key=lambda group: (group.row["dataset"] != "cifar100", ORDER.index(group.row["recipe"])))
+    return savings(order, claimed="skip_soft_pct", policies=True)
 
 
-def sweep(runs: Iterable[Run], width: float) -> Table:
-    """LAG's networks by the weight of their L1 loss, soft and hard."""
-    lines = [["network", "L1 weight", "mean soft gate", "of one logit that sees no image", "soft: accuracy %", "hard: channels on %",
-              "hard: executed MACs %", "hard: accuracy %"]]  # fmt: skip
-    chosen = [run for run in runs if run.headline["model"] == "lag-vgg11" and run.headline["recipe"] != "fbs"
-              and run.setting("model.width") == width and run.headline["seed"] == 0]  # fmt: skip
-    for run in sorted(chosen, key=lambda run: (ORDER.index(run.headline["recipe"]), run.headline["tradeoff"])):
-        ways = {row["policy"]: row for row in run.points}
-        soft, hard = ways.get("soft"), ways["hard"]
-        lines.append([
-            f"`{run.headline['recipe']}`", f"{run.headline['tradeoff']:g}", f"{(soft or hard)['mean_gate_soft']:.3f}", _without_images(run),
-            f"{soft['accuracy']:.2f}" if soft else "-", f"{100 * hard['mean_gate_hard']:.1f}", f"{100 * hard['macs_ratio']:.1f}",
-            f"{hard['accuracy']:.2f}",
-        ])  # fmt: skip
-    return lines
-
-
-@functools.cache
-def without_images(training: Training, gate: FreeGate, weight: float, steps: int) -> float:
-    """The gate that training ends with where no image has a say: one logit under optimiser, weight decay and L1 loss, `steps` an epoch."""
-    logit = nn.Parameter(torch.tensor([gate.start], dtype=torch.float64))
-    optimizer = make_optimizer(training, [logit])
-    schedule = make_schedule(training, optimizer, steps)
-    for epoch in range(training.epochs):
-        temperature = gate.temperature.at(epoch / training.epochs)
-        for _ in range(steps):
-            open_share = torch.sigmoid(logit.detach() / temperature)
-            logit.grad = weight * open_share * (1 - open_share) / temperature
-            optimizer.step()
-            schedule.step()
-    return float(torch.sigmoid(logit.detach() / temperature))
-
-
-def rivals(runs: Iterable[Run]) -> Table:
-    """VGG-11 by executed MACs: gates beside narrower static networks and pruned ones, seed 0, those of a quarter of the width and less."""
-    lines = [["network", "changed", "executed MACs, M", "test accuracy %", "parameters in use"]]
-    own = [run for run in runs if run.headline["dataset"] == "cifar100" and run.headline["macs_executed"] < MOST_MACS
-           and not run.headline["seed"] and run.headline.get("policy") != "soft" and run.headline["accuracy"] > LEAST_ACCURACY]  # fmt: skip
-    for run in sorted(own, key=lambda run: -run.headline["macs_executed"]):
-        row, (group, *_) = run.headline, groups([run])
-        params = row.get("params_used", row["params"])
-        lines.append([f"`{row['model']} {row['recipe']}`", ", ".join(row["changes"]), f"{row['macs_executed'] / 1e6:.2f}",
-                      _with_interval(group, "accuracy"), f"{params:,}"])  # fmt: skip
-    return lines
-
-
-def _without_images(run: Run) -> str:
-    gate = run.setting("model.gate")
-    if gate["kind"] != "free" or gate.get("estimator", "soft") != "soft":
-        return "-"
-    training = Training.model_validate(run.setting("training"))
-    steps = -(-json.loads((run.folder / "data.json").read_text())["train"] // training.batch_size)
-    return f"{without_images(training, FreeGate.model_validate(gate), run.headline['tradeoff'], steps):.3f}"
-
-
-def _changes(group: Group) -> list[str]:
-    """What was changed of the recipe, but for the network's width and the data."""
-    return [each for each in group.row.get("changes", []) if not each.startswith(("model.width=", "data.name="))]
-
-
-def _shown(group: Group) -> bool:
+def _says_more(group: Group) -> bool:
     """Scaled gates are shown where they are all there is, and of `input`, whose gates see other maps when they are run hard."""
     return group.row["recipe"] == "input" or group.row.get("policy") in (None, "hard", "soft", group.runs[0].headline.get("policy"))
 
 
-def _seeds(group: Group) -> str:
-    return ", ".join(map(str, group.seeds))
+def sweep(runs: Iterable[Run], width: float, recipes: tuple[str, ...] = WITH_L1) -> Sheet:
+    """LAG's VGG-11 by the weight of their L1 loss, soft and hard."""
+    headings = [
+        Heading("recipe", "recipe"), Heading("width", "width"), Heading("weight", "L1 weight"), Heading("gate", "mean soft gate", digits=3),
+        Heading("no_images", "of one logit that sees no image", digits=3), Heading("soft", "accuracy, run soft", "%", 2),
+        Heading("on", "channels on, run hard", "share", 1), Heading("macs", "executed MACs, run hard", "share", 1),
+        Heading("hard", "accuracy, run hard", "%", 2),
+    ]  # fmt: skip
+    wanted = {"model": "lag-vgg11", "dataset": DATA["vgg11"], "seed": 0}
+    chosen = [run for run in runs if all(run.headline[key] == value for key, value in wanted.items())
+              and run.headline["recipe"] in recipes and run.setting("model.width") == width]  # fmt: skip
+    lines, free = [], _without_images(chosen)
+    for run in sorted(chosen, key=lambda run: (ORDER.index(run.headline["recipe"]), run.headline["tradeoff"])):
+        by_policy = {row["policy"]: row for row in run.points}
+        soft, hard = by_policy.get("soft"), by_policy["hard"]
+        lines.append([
+            run.headline["recipe"], width, run.headline["tradeoff"], (soft or hard)["mean_gate_soft"], free.get(run.name),
+            soft["accuracy"] if soft else None, hard["mean_gate_hard"], hard["macs_ratio"], hard["accuracy"],
+        ])  # fmt: skip
+    return make_sheet("l1", f"By L1 weight, width {width:g}", headings, lines)
 
 
-def _trained(group: Group) -> str:
-    values = [run.epochs[-1].get("train_accuracy") for run in group.runs if run.epochs]
-    return _spread(values) if values and None not in values else "-"
+def free_gates(runs: Iterable[Run]) -> Sheet:
+    """The sweep of `released` at a quarter of the width, what is the same everywhere left out."""
+    sheet = sweep(runs, QUARTER, ("released",))
+    kept = [index for index, heading in enumerate(sheet.headings) if heading.name not in ("recipe", "width", "macs")]
+    lines = [[line[index] for index in kept] for line in sheet.lines]
+    return make_sheet("free-gates", "", [sheet.headings[index] for index in kept], lines)
 
 
-def _with_interval(group: Group, key: str, sign: bool = False) -> str:
-    """A quantity's mean and standard deviation over seeds, and its 95 % interval."""
-    return text_of(spread(group, key), Heading(key, key, digits=2, signed=sign))
+@functools.cache
+def without_images(training: Training, gate: FreeGate, weights: tuple[float, ...], steps: int) -> tuple[float, ...]:
+    """The gates that training ends with where no image has a say, for each L1 weight: one logit under optimiser, weight decay and L1 loss,
+    `steps` an epoch."""
+    logits = nn.Parameter(torch.full((len(weights),), gate.start, dtype=torch.float64))
+    optimizer = make_optimizer(training, [logits])
+    schedule = make_schedule(training, optimizer, steps)
+    for epoch in range(training.epochs):
+        temperature = gate.temperature.at(epoch / training.epochs)
+        for _ in range(steps):
+            open_share = torch.sigmoid(logits.detach() / temperature)
+            logits.grad = torch.tensor(weights, dtype=torch.float64) * open_share * (1 - open_share) / temperature
+            optimizer.step()
+            schedule.step()
+    return tuple(torch.sigmoid(logits.detach() / temperature).tolist())
 
 
-def _mean(group: Group, key: str, digits: int = 1, scale: float = 1.0) -> str:
-    values = values_of(group, key)
-    return "not measured" if values is None else _spread((scale * value for value in values), digits)
+def rivals(runs: Iterable[Run]) -> Sheet:
+    """VGG-11 by executed MACs: gates beside narrower static networks and pruned ones, seed 0, those of a quarter of the width and less."""
+    headings = [Heading("network", "network"), Heading("changed", "changed"), Heading("macs_executed", "executed", "MACs", 2),
+                Heading("accuracy", "test accuracy", "%", 2), Heading("params", "parameters in use", digits=0)]  # fmt: skip
+    own = [run for run in runs if run.headline["dataset"] == "cifar100" and run.headline["macs_executed"] < MOST_MACS
+           and not run.headline["seed"] and run.headline.get("policy") != "soft" and run.headline["accuracy"] > LEAST_ACCURACY]  # fmt: skip
+    lines = []
+    for run in sorted(own, key=lambda run: -run.headline["macs_executed"]):
+        row, (group, *_) = run.headline, groups([run])
+        lines.append([f"{row['model']} {row['recipe']}", ", ".join(row["changes"]), row["macs_executed"], spread(group, "accuracy"),
+                      row.get("params_used", row["params"])])  # fmt: skip
+    return make_sheet("rivals", "Beside other ways of spending the same MACs, seed 0", headings, lines)
 
 
-def adaptivity(runs: list[Run]) -> Table:
+def adaptivity(runs: list[Run]) -> Sheet:
     """Each network whose gates look at the input beside networks with the same channels for every input, at equal MACs."""
-    lines = [["network", "data", "seeds", "executed MACs %", "accuracy %", "fixed channels: MACs %", "same weights: accuracy %",
-              "gain over it", "retrained: accuracy %", "gain over it"]]  # fmt: skip
+    headings = [
+        Heading("network", "network"), Heading("tradeoff", "L1 weight"), Heading("seeds", "seeds"),
+        Heading("macs", "executed MACs", "share", 1), Heading("accuracy", "accuracy", "%", 2),
+        Heading("fixed_macs", "the same channels for all: executed MACs", "share", 1),
+        *(Heading(f"{recipe}{end}", text, unit, 2, signed) for recipe, name in (("decisions", "same weights"), ("retrained", "retrained"))
+          for end, text, unit, signed in (("", f"{name}: accuracy", "%", False), ("_gain", "the gates' gain over it", "points", True))),
+    ]  # fmt: skip
+    lines = []
     fixed = [run for run in runs if run.headline["model"] == "pruned"]
     for group in groups(runs):
         names = {run.name: row for run, row in zip(group.runs, group.rows, strict=True) if row.get("policy") == run.headline.get("policy")}
@@ -188,95 +177,105 @@ def adaptivity(runs: list[Run]) -> Table:
         every = [pair for each in pairs.values() for pair in each]
         if not every:
             continue
-        cells = [name_of(group), group.row["dataset"], ", ".join(str(row["seed"]) for row in names.values()),
-                 _spread((100 * row["macs_ratio"] for row in names.values()), 1), _spread(row["accuracy"] for row in names.values()),
-                 _spread((100 * each["macs_ratio"] for _, each in every), 1)]  # fmt: skip
+        rows = list(names.values())
+        cells = [f"{group.row['model']} {group.row['recipe']}", group.row["tradeoff"], seeds_cell([row["seed"] for row in rows]),
+                 _mean(row["macs_ratio"] for row in rows), _mean(row["accuracy"] for row in rows),
+                 statistics.mean(row["macs_ratio"] for _, row in every)]  # fmt: skip
         for each in pairs.values():
-            gains = (own["accuracy"] - row["accuracy"] for own, row in each)
-            cells += [_spread(row["accuracy"] for _, row in each), _spread(gains, sign="+")]
+            cells += [_mean(row["accuracy"] for _, row in each), _mean(own["accuracy"] - row["accuracy"] for own, row in each)]
         lines.append(cells)
-    return lines
+    return make_sheet("adaptivity", "The same channels for every image", headings, lines)
 
 
-def layers(runs: Iterable[Run]) -> Table:
+def layers(runs: Iterable[Run]) -> Sheet:
     """Share of each layer's channels that are on, and that are on for some image, of VGG-11 trained with gates that are on or off."""
-    lines: Table = []
+    lines, names = [], []
     own = [run for run in runs if run.headline["model"] == "lag-vgg11" and run.headline["recipe"] not in SOFT
            and run.headline["dataset"] == "cifar100" and not run.headline["seed"]]  # fmt: skip
     for run in sorted(own, key=lambda run: (ORDER.index(run.headline["recipe"]), run.setting("model.width"), run.headline["tradeoff"])):
         row, table = run.headline, pd.read_csv(run.folder / "channels.csv")
         on = table.groupby("layer", sort=False)[f"on_{row['policy']}"]
-        lines = lines or [["network", "width", "trade-off", "test accuracy %", *on.groups]]
-        shares = [f"{100 * each.mean():.0f} ({100 * (each > 0).mean():.0f})" for _, each in on]
-        lines.append([f"`{row['recipe']}`", f"{run.setting('model.width'):g}", f"{row['tradeoff']:g}", f"{row['accuracy']:.2f}", *shares])
-    return lines
+        names = list(on.groups)
+        shares = [float(value) for _, each in on for value in (each.mean(), (each > 0).mean())]
+        lines.append([row["recipe"], run.setting("model.width"), row["tradeoff"], row["accuracy"], *shares])
+    headings = [Heading(name, name) for name in ("recipe", "width", "tradeoff")] + [Heading("accuracy", "test accuracy", "%", 2)]
+    headings += [Heading(f"{name}{end}", name, "share") for name in names for end in ("_on", "_on_for_some")]
+    return make_sheet("layers", "Share of each layer's channels that are on", headings, lines)
 
 
-def easy(runs: list[Run]) -> Table:
+def easy(runs: list[Run]) -> Sheet:
     """Executed MACs by fifths of the images, from those of which the static twin is least sure to those of which it is surest."""
-    lines = [["network", "data", *(f"fifth {number}, M MACs" for number in range(1, FIFTHS + 1)), "rank correlation"]]
+    lines = []
     for run, twin in twins(runs):
         tables = [pd.read_parquet(each.folder / "inputs.parquet") for each in (run, twin) if (each.folder / "inputs.parquet").exists()]
         if len(tables) < 2 or tables[0]["macs_executed"].nunique() == 1 or run.headline["recipe"] in SOFT:
             continue
-        macs, sure = tables[0]["macs_executed"].to_numpy() / 1e6, tables[1]["confidence"].to_numpy()
+        macs, sure = tables[0]["macs_executed"].to_numpy(), tables[1]["confidence"].to_numpy()
         parts = np.array_split(macs[np.argsort(sure, kind="stable")], FIFTHS)
         (group,) = groups([run])[:1]
-        rho = spearmanr(sure, macs).statistic
-        lines.append([name_of(group), run.headline["dataset"], *(f"{part.mean():.2f}" for part in parts), f"{rho:+.2f}"])
-    return lines
+        correlation = float(spearmanr(sure, macs).statistic)
+        lines.append([name_of(group), run.headline["dataset"], *(float(part.mean()) for part in parts), correlation])
+    headings = [Heading("network", "network"), Heading("dataset", "data"),
+                *(Heading(f"macs_fifth_{number}", f"fifth {number}", "MACs", 2) for number in range(1, FIFTHS + 1)),
+                Heading("rank_correlation", "rank correlation", digits=2)]  # fmt: skip
+    return make_sheet("easy", "By how sure the static twin is, least sure fifth first", headings, lines)
 
 
-def difficulty(runs: Iterable[Run]) -> Table:
+def difficulty(runs: Iterable[Run]) -> Sheet:
     """Executed MACs of `shapes` by the difficulty of an image, which is known there."""
-    lines: Table = []
+    lines = []
     for run in runs:
         table = pd.read_csv(run.folder / "breakdown.csv")
-        bins = table[table["by"] == "difficulty"]
-        lines = lines or [["network", "", *bins["group"]]]
         name = name_of(groups([run])[0])
-        if run.headline["adaptive"]:
-            lines.append([name, "executed MACs, M", *(f"{macs / 1e6:.2f}" for macs in bins["macs_executed"])])
-        lines.append([name, "test accuracy %", *(f"{accuracy:.1f}" for accuracy in bins["accuracy"])])
-    return lines
+        for line in table[table["by"] == "difficulty"].itertuples():
+            macs = line.macs_executed if run.headline["adaptive"] else None
+            lines.append([name, run.headline["dataset"], line.group, macs, line.accuracy])
+    headings = [Heading("network", "network"), Heading("dataset", "data"), Heading("difficulty", "difficulty"),
+                Heading("macs_executed", "executed", "MACs", 2), Heading("accuracy", "test accuracy", "%", 1)]  # fmt: skip
+    return make_sheet("difficulty", "By difficulty", headings, lines)
 
 
-def _speedup(group: Group) -> str:
-    """Over the static twin, one image at a time, with its 95 % interval: of the seeds that were timed, the first."""
-    times = [times_of(run, row) for run, row in zip(group.runs, group.rows, strict=True)]
-    timed = next((each for each in times if "speedup" in each), None)
-    return text_of(estimate(timed, "speedup"), Heading("speedup", "speed-up", digits=2)) if timed else "not measured"
+def tables(runs: list[Run]) -> Parts:
+    """What the page shows."""
+    own, _ = _own(runs)
+    return {"beside": highlights(own), "savings": networks(own), "free gates": free_gates(own), "adaptivity": adaptivity(own)}
 
 
-def _spread(values: Iterable[float], digits: int = 2, sign: str = "") -> str:
-    """Mean and standard deviation, where that is not nothing."""
+def full(runs: list[Run]) -> dict[str, list[Sheet]]:
+    """What is linked."""
+    own, shapes = _own(runs)
+    return {
+        **usual_tables("channels", own + shapes), "channels-l1-weights": [sweep(own, width) for width in (1, QUARTER)],
+        "channels-rivals": [rivals(own), adaptivity(own)], "channels-layers": [layers(own)],
+        "channels-images": [easy(own), difficulty(shapes)],
+    }  # fmt: skip
+
+
+def _own(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    """On photographs, and on `shapes`."""
+    every = [run for run in runs if run.headline["model"] in MODELS]
+    shapes = [run for run in every if run.headline["dataset"] == "shapes"]
+    return [run for run in every if run not in shapes], shapes
+
+
+def _without_images(runs: Iterable[Run]) -> dict[str, float]:
+    """`without_images` of each run whose gates are free and soft in training, by its name."""
+    alike, made = defaultdict(list), {}
+    for run in runs:
+        gate = run.setting("model.gate")
+        if gate["kind"] == "free" and gate.get("estimator", "soft") == "soft":
+            training = Training.model_validate(run.setting("training"))
+            steps = -(-json.loads((run.folder / "data.json").read_text())["train"] // training.batch_size)
+            alike[training, FreeGate.model_validate(gate), steps].append(run)
+    for (training, gate, steps), members in alike.items():
+        ends = without_images(training, gate, tuple(run.headline["tradeoff"] for run in members), steps)
+        made |= {run.name: end for run, end in zip(members, ends, strict=True)}
+    return made
+
+
+def _mean(values: Iterable[float]) -> Cell:
+    """With the standard deviation over several seeds."""
     values = list(values)
     if not values:
-        return "-"
-    middle = round(np.mean(values), digits) + 0.0  # not -0.0
-    deviation = f"{np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{middle:{sign}.{digits}f}" + (f" ± {deviation}" if deviation.strip("0.") else "")
-
-
-def tables(results: Path) -> dict[str, Table]:
-    """All tables of the page by name."""
-    every = [run for run in read_runs(results)[0] if run.headline["model"] in MODELS]
-    runs = [run for run in every if run.headline["dataset"] != "shapes"]
-    shapes = [run for run in every if run.headline["dataset"] == "shapes"]
-    made = {"adaptivity": adaptivity(runs), "easy": easy(runs), "rivals": rivals(runs), "layers": layers(runs)}
-    made["difficulty"] = difficulty(shapes)
-    for trunk in ("vgg11", "resnet18"):
-        made[f"highlights {trunk}"] = highlights(runs, trunk)
-        made |= {f"networks {trunk} {width:g}": networks(runs, trunk, width) for width in (1, 0.25)}
-    return made | {f"sweep {width:g}": sweep(runs, width) for width in (1, 0.25)}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, nargs="?", default=RESULTS, metavar="RESULTS")
-    page = parser.parse_args().results / "channels.md"
-    page.write_text(with_tables(page.read_text(), tables(page.parent)))
-
-
-if __name__ == "__main__":
-    main()
+        return Cell()
+    return Cell(statistics.mean(values), deviation=statistics.stdev(values) if len(values) > 1 else None)

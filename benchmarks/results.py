@@ -1,85 +1,107 @@
-"""Write the tables and pictures of results/README.md anew from the runs beside it.
+"""Write the tables and pictures of the pages in results/ anew from the runs beside them.
 
     python benchmarks/results.py [RESULTS]
 
-Tables are those of the first section of `gatebench report RESULTS`. Each stands on its page between `<!-- tables: BEGINNING -->` and
-`<!-- end -->`: all tables whose titles begin so, or with one of several beginnings set apart by semicolons. Pictures go to
-RESULTS/pictures/: the front of executed MACs, and the curves of the runs in `CURVES`. The tables of channels.md are written by
-benchmarks/channels_page.py, those of routing.md by benchmarks/worth.py.
+Each table stands on its page between `<!-- table: NAME -->` and `<!-- end -->`: benchmarks/cosinegate_page.py makes those of
+cosinegate.md, and so on. All operating points and times go to RESULTS/tables/ as CSV, with what the pages leave out. RESULTS/savings.png
+shows claimed, executed and realised savings of the networks in `SHOWN`, RESULTS/pictures/ those of each page and the curves of the runs
+in `CURVES`.
 """
 
 import argparse
-import re
+import io
 from pathlib import Path
+from types import ModuleType
+
+import cgt_page
+import channels_page
+import cosinegate_page
+import routing_page
+from matplotlib.figure import Figure
+from pages import with_tables, write_tables
+from PIL import Image
 
 from gatebench import figures
 from gatebench.models.exits.pictures import pictures
-from gatebench.report.document import compose
-from gatebench.report.formats import to_markdown
-from gatebench.report.front import panels
-from gatebench.report.front_figure import write_fronts
+from gatebench.report import bars
+from gatebench.report.comparison import audit_sheet, comparison_sheets
 from gatebench.report.groups import groups
 from gatebench.report.results import Run, read_runs
 from gatebench.report.sheet import Sheet
+from gatebench.report.twins import with_twins
 
 RESULTS = Path(__file__).parents[1] / "results"
-CURVES = {"exits-joint.png": ("cgt", "joint"), "exits-hard.png": ("cgt", "hard")}
-"""Pictures of seed 0 of a model's recipe."""
-ELSEWHERE = "expert", "router", "lag-vgg11", "lag-resnet18", "lag-compact", "pruned", "vgg11", "resnet18"
-"""Models with pages of their own."""
-PART = re.compile(r"(<!-- tables: (.*?) -->\n).*?(<!-- end -->)", re.S)
+PAGES = {"cosinegate": cosinegate_page, "cgt": cgt_page, "channels": channels_page, "routing": routing_page}
+DRAWN = {"cosinegate": ("cosinegate",), "cgt": ("cgt",), "channels": ("lag-vgg11", "lag-resnet18"), "routing": ("router",)}
+"""Models in the picture of each page."""
+SHOWN = {
+    "cosinegate aggressive": (), "cosinegate balanced": (), "cosinegate conservative": (), "cosinegate predictive": (),
+    "cgt joint": (), "cgt soft": (), "cgt soft-printed": (), "cgt hard": (),
+    "lag-vgg11 released": (1.0,), "lag-resnet18 released": (1.0,), "lag-vgg11 fbs": (), "router default": (0.7, 0.8, 0.9),
+}  # fmt: skip
+"""Networks of the first picture: widths, or lambdas; every one where none is named."""
+CURVES = {"exits-joint.png": "cgt joint", "exits-hard.png": "cgt hard"}
+"""Pictures of seed 0."""
+BATCH = ", batch 1"
+COLOURS = 64
 
 
-def shown(results: Path) -> tuple[list[Run], list[str]]:
-    """The runs whose tables the README shows, and a line for each folder that could not be read."""
-    runs, left_out = read_runs(results)
-    return [run for run in runs if run.headline["model"] not in ELSEWHERE], left_out
+def full(runs: list[Run]) -> dict[str, list[Sheet]]:
+    """What goes to tables/, by the name of the file."""
+    tables = {name: sheets for module in PAGES.values() for name, sheets in module.full(runs).items()}
+    return {**tables, "published": comparison_sheets(groups(with_twins(runs))), "published-audit": [audit_sheet()]}
 
 
-def sheets(runs: list[Run]) -> list[Sheet]:
-    """The tables of what is claimed, executed and realised."""
-    claims, *_ = compose(runs, {}, []).sections
-    return claims.sheets
+def page(module: ModuleType, text: str, runs: list[Run]) -> str:
+    """A page with today's tables."""
+    return with_tables(text, module.tables(runs))
 
 
-def with_tables(text: str, tables: list[Sheet]) -> str:
-    """The README's text with today's tables. Raises ValueError for a table that no part or more than one takes."""
-    taken = []
-
-    def fill(part: re.Match) -> str:
-        beginnings = tuple(part[2].split("; "))
-        own = [sheet for sheet in tables if sheet.title.startswith(beginnings)]
-        taken.extend(own)
-        return part[1] + "".join(f"\n{to_markdown(sheet)}\n" for sheet in own) + "\n" + part[3]
-
-    text = PART.sub(fill, text)
-    for sheet in tables:
-        if taken.count(sheet) != 1:
-            raise ValueError(f"{taken.count(sheet)} parts of the README take the table {sheet.title!r}; give it one")
-    return text
-
-
-def draw(runs: list[Run], folder: Path) -> None:
-    """All pictures that the README shows."""
+def draw(runs: list[Run], results: Path) -> None:
+    """Every picture of the pages."""
+    folder = results / "pictures"
     folder.mkdir(exist_ok=True)
-    front = {"macs_executed": panels(runs, groups(runs), "macs_executed")}
-    write_fronts(front, folder, folder / "pareto-macs_executed.svg")
-    for name, (model, recipe) in CURVES.items():
-        run = next(run for run in runs if (run.headline["model"], run.headline["recipe"], run.headline["seed"]) == (model, recipe, 0))
-        with open(folder / name, "wb") as stream:
-            figures.save(pictures(run.folder)["exits"], stream)
+    _savings([run for run in runs if _is_shown(run)], results / bars.NAME)
+    for name, models in DRAWN.items():
+        _savings([run for run in runs if run.headline["model"] in models], folder / f"savings-{name}.png")
+    for name, network in CURVES.items():
+        run = next(run for run in runs if _name(run) == network and run.headline["seed"] == 0)
+        _save(pictures(run.folder)["exits"], folder / name)
+
+
+def _savings(runs: list[Run], path: Path) -> None:
+    places = {where: members for where, members in bars.merged(runs).items() if where.endswith(BATCH)}
+    _save(bars.figure(places), path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """As a PNG of few colours, a third of the size."""
+    stream = io.BytesIO()
+    figures.save(figure, stream)
+    Image.open(stream).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def _is_shown(run: Run) -> bool:
+    wanted = SHOWN.get(_name(run))
+    return wanted is not None and (not wanted or (run.setting("model.width") or run.headline.get("tradeoff")) in wanted)
+
+
+def _name(run: Run) -> str:
+    return f"{run.headline['model']} {run.headline['recipe']}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="?", default=RESULTS, metavar="RESULTS")
-    options = parser.parse_args()
-    runs, left_out = shown(options.results)
+    results = parser.parse_args().results
+    runs, left_out = read_runs(results)
     for line in left_out:
         print(f"left out: {line}")
-    readme = options.results / "README.md"
-    readme.write_text(with_tables(readme.read_text(), sheets(runs)))
-    draw(runs, options.results / "pictures")
+    for name, module in PAGES.items():
+        path = results / f"{name}.md"
+        path.write_text(page(module, path.read_text(), runs))
+    write_tables(results / "tables", full(runs))
+    draw(runs, results)
 
 
 if __name__ == "__main__":

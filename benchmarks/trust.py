@@ -1,10 +1,12 @@
 """How reliable the times of `profile-latency` are on this machine.
 
-    python benchmarks/trust.py [--runs 500] [--trials 100] [--threads 1]     (--runs 0, --trials 0 skip that question)
+    python benchmarks/trust.py [--runs 500] [--pairs 40] [--trials 100] [--threads 1]   (--runs 0 and so on skip a question)
 
-Four questions, answered with the protocol and the statistics of a profile, on ResNet-8 and real clocks:
+Five questions, answered with the protocol and the statistics of a profile, on ResNet-8 and real clocks:
 
     A/A       a network timed against a copy of itself, `runs` times, at most 5 s each: how many 95 % intervals exclude 1.0?
+    copies    `pairs` pairs of copies, each timed three times: how much do two copies differ for as long as they live, as by where they
+              lie in memory? More rounds do not take that away, so it makes A/A exclude 1.0 more often.
     planted   the same network made 5 % slower, `trials` times, at most 20 s each: how many intervals lie above 1.0?
     inputs    a cost planted into every second input: is it attributed to the inputs, and not to the machine's noise?
     others    torch.utils.benchmark and pyperf on the same static network, in turns with ours: how far apart are the medians?
@@ -21,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pyperf
+import scipy.stats
 import torch
 from rich.console import Console
 from rich.progress import Progress
@@ -37,6 +40,8 @@ from gatebench.runtimes.fold import folded
 INPUTS = 32
 ROUNDS = 25
 PLANTED = 0.05
+TIMINGS = 3
+"""Of each pair of copies."""
 TURNS = 60
 """In the comparison with other timers."""
 BLOCK = 5
@@ -86,6 +91,20 @@ def against_itself(runs):
     wrong = sum(each.excludes(1.0) for each in ratios)
     width = plain.median((each.high - each.low) / 2 for each in ratios)
     return f"A/A: {wrong} of {runs} intervals exclude 1.0 ({100 * wrong / runs:.1f} %); half-width {100 * width:.2f} % in the median"
+
+
+def copies(pairs):
+    ratios = []
+    for seed in track(range(pairs), "copies"):
+        first, second = network(), network()
+        ratios.append([np.log(compare(first, second, ROUNDS, 5, TIMINGS * seed + timing).value) for timing in range(TIMINGS)])
+    within, between = np.var(ratios, axis=1, ddof=1).mean(), np.mean(ratios, axis=1).var(ddof=1)
+    chance = scipy.stats.f.sf(TIMINGS * between / within, pairs - 1, pairs * (TIMINGS - 1))
+    lasting = np.sqrt(max(0, between - within / TIMINGS))
+    return (
+        f"copies: two copies differ by {100 * lasting:.2f} % for as long as they live (standard deviation of {pairs} pairs;"
+        f" p = {chance:.3f}), one timing from the next by {100 * np.sqrt(within):.2f} %"
+    )
 
 
 def planted(trials):
@@ -159,6 +178,7 @@ def by_pyperf(threads):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -168,6 +188,8 @@ def main():
     with torch.inference_mode():
         if options.runs:
             print(against_itself(options.runs), flush=True)
+        if options.pairs:
+            print(copies(options.pairs), flush=True)
         if options.trials:
             print(planted(options.trials), flush=True)
         print(by_input(), flush=True)

@@ -1,5 +1,6 @@
-"""The README and that of results/ say what is in the repository, and results/ holds what it should."""
+"""The README and the pages of results/ say what is in the repository, and results/ holds what it should."""
 
+import csv
 import json
 import re
 import subprocess
@@ -12,6 +13,8 @@ import yaml
 
 from gatebench.data import catalogue
 from gatebench.data.shapes import make_shapes
+from gatebench.report.formats import to_csv
+from gatebench.report.results import read_runs
 from gatebench.results import PER_RUN
 from gatebench.row import Row, TimeRow
 from gatebench.rows import read_columns
@@ -19,58 +22,137 @@ from gatebench.runs import RunFolder
 from gatebench.trained import load_run
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from pages import together  # noqa: E402
+
+from results import PAGES, full, page  # noqa: E402
+
 RESULTS = ROOT / "results"
 README = (ROOT / "README.md").read_text()
-MEASURED = (RESULTS / "README.md").read_text()
 RUNS = sorted(path.parent for path in RESULTS.glob("*/recipe.yaml"))
 MOST_PARAMS = 375_000
 """Weights of 1.5 MB and more are not committed unless they are named; smaller ones are, of seed 0."""
 MOST_BYTES = 40_000_000
 """Of all that is committed."""
-sys.path.insert(0, str(ROOT / "benchmarks"))
+MOST_OF_A_PICTURE = 200_000
+SAID = {
+    "README": {
+        "0.59": ("cosinegate-times", "cosinegate balanced", "speedup"), "0.78": ("cosinegate-times", "cosinegate predictive", "realised"),
+        "0.94": ("cgt-times", "cgt cifar100", "realised"),
+    },
+    "cosinegate": {
+        **dict.fromkeys(("0.75", "0.78", "0.79"), ("cosinegate-times", "cosinegate predictive", "realised")),
+        **dict.fromkeys(("1.071", "1.075"), ("cosinegate-times", "cosinegate predictive", "all_on")),
+        "62.5": ("cosinegate-points", "cosinegate released", "skip_pct"),
+    },
+    "cgt": {
+        "0.80": ("cgt-times", "cgt joint", "realised"), "0.88": ("cgt-times", "cgt soft-printed", "realised"),
+        "2.8": ("cgt-points", "cgt joint", "overthinking_pct"), "4.5": ("cgt-points", "cgt hard", "overthinking_pct"),
+        "0.86": ("cgt-beside-joint-training", "cgt soft-printed", "accuracy_gain"),
+        "0.48": ("cgt-beside-joint-training", "cgt soft-printed", "accuracy_gain_high"),
+        "1.23": ("cgt-beside-joint-training", "cgt soft-printed", "accuracy_gain_low"),
+    },
+    "channels": {
+        "0.004": ("channels-l1-weights", "hard", "weight"), "64.2": ("channels-times", "lag-vgg11 fbs", "timed_saving_pct"),
+        "0.33": ("channels-times", "lag-vgg11 fbs", "speedup_low"), "0.34": ("channels-times", "lag-vgg11 fbs", "speedup"),
+        "0.35": ("channels-times", "lag-vgg11 fbs", "speedup_high"), "0.48": ("channels-times", "lag-vgg11 input", "speedup_low"),
+        "0.49": ("channels-times", "lag-vgg11 input", "speedup"), "0.50": ("channels-times", "lag-vgg11 input", "speedup_high"),
+        **dict.fromkeys(("1.34", "1.75"), ("channels-times", "lag-compact", "speedup")),
+        "13.3": ("channels-points", "lag-resnet18 released", "accuracy"), "33.9": ("channels-points", "lag-vgg11 released", "accuracy"),
+        "27.35": ("channels-rivals", "lag-compact", "accuracy"), "42.79": ("channels-rivals", "vgg11", "accuracy"),
+        "46.60": ("channels-rivals", "lag-vgg11 fbs", "accuracy"), "50.25": ("channels-rivals", "pruned magnitude", "accuracy"),
+    },
+    "routing": {"0.3": ("routing-routers", "cascade", "gain"), "13.94": ("routing.txt", "in the loop", "")},
+}  # fmt: skip
+"""Numbers of sentences that stand in no table on their page: file of results/tables/, network and column; or output of a benchmark, and
+the line."""
+NAMES = "network", "run", "router", "recipe"
+"""Columns that name a network."""
 
 
 @pytest.fixture(scope="module")
 def committed():
     """Skips where results/ holds more than was committed: a user's own runs and times, of which no README says anything."""
     done = subprocess.run(["git", "status", "--porcelain", "--ignored", "results"], cwd=ROOT, capture_output=True, text=True)
-    ours = ("README.md", "benchmarks/", "pictures/", "report/", "pareto-")
+    ours = ("README.md", "benchmarks/", "pictures/", "report/", "pareto-", "savings.png", "tables/", *(f"{name}.md" for name in PAGES))
     if any(not line[3:].removeprefix("results/").startswith(ours) for line in done.stdout.splitlines()):
         pytest.skip("results/ holds runs or times of your own; its README speaks of the committed ones")
 
 
-def test_the_tables_are_those_of_the_committed_runs(committed):
+@pytest.fixture(scope="module")
+def runs(committed):
+    runs, left_out = read_runs(RESULTS)
+    assert runs and not left_out
+    return runs
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_tables_of_a_page_are_those_of_the_committed_runs(runs, name):
     """As `python benchmarks/results.py` writes them."""
-    from results import sheets, shown, with_tables
-
-    runs, left_out = shown(RESULTS)
-    assert runs and not left_out and with_tables(MEASURED, sheets(runs)) == MEASURED
-    with pytest.raises(ValueError, match="0 parts of the README take the table"):
-        with_tables("", sheets(runs))
+    text = (RESULTS / f"{name}.md").read_text()
+    assert text.count("\n|---|") >= 2 and page(PAGES[name], text, runs) == text
+    with pytest.raises(ValueError, match="the page has no place for .*savings|the page has no place for .*ways"):
+        page(PAGES[name], "", runs)
 
 
-def test_the_tables_of_channels_are_those_of_the_committed_runs(committed):
-    """As `python benchmarks/channels_page.py` writes them."""
-    from channels_page import tables
-    from pages import with_tables
+def test_the_full_tables_are_those_of_the_committed_runs(runs):
+    """As `python benchmarks/results.py` writes them, each on a page."""
+    made = {f"{name}.csv": to_csv(together(sheets)) for name, sheets in full(runs).items()}
+    assert made == {path.name: path.read_text() for path in (RESULTS / "tables").iterdir()}
+    texts = "".join(text_of_pages().values())
+    assert all(f"tables/{name}" in texts for name in made)
 
-    text = (RESULTS / "channels.md").read_text()
-    assert "| `lag-vgg11 released` |" in text and with_tables(text, tables(RESULTS)) == text
+
+@pytest.mark.parametrize("name", ["README", *PAGES])
+def test_a_number_in_a_sentence_is_one_of_the_tables(committed, name):
+    """Of those with decimals: in a table on the page, or where `SAID` says that it stands."""
+    parts = re.split(r"<!-- table: .*? -->|<!-- end -->", (RESULTS / f"{name}.md").read_text())
+    sentences, shown = "\n".join(parts[::2]), numbers("\n".join(parts[1::2]))
+    sentences = re.sub(r"<.*?>|\]\(.*?\)|\d{4}\.\d{5}|^    .*$", "", sentences, flags=re.M)
+    said = numbers(sentences) - shown
+    assert said == SAID[name].keys()
+    for number, (file, network, column) in SAID[name].items():
+        if file.endswith(".txt"):
+            assert re.search(rf"{network}.* {number} ", (RESULTS / "benchmarks" / file).read_text())
+            continue
+        lines = csv.DictReader((RESULTS / "tables" / f"{file}.csv").read_text().splitlines())
+        named = [(next(line[key] for key in NAMES if key in line), line[column]) for line in lines]
+        found = [float(value) for name, value in named if name.startswith(network) and value]
+        assert number in {f"{abs(each):.{len(number.partition('.')[2])}f}" for each in found}, (number, file, found)
 
 
-def test_the_tables_of_routing_are_those_of_the_committed_runs(committed):
-    """As `python benchmarks/worth.py` writes them."""
-    from pages import with_tables
-    from worth import tables
+def numbers(text: str) -> set[str]:
+    """Those with decimals, without their sign."""
+    return set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", text))
 
-    text = (RESULTS / "routing.md").read_text()
-    assert "| neighbours | 0.7 |" in text and with_tables(text, tables(RESULTS)) == text
+
+def text_of_pages() -> dict[str, str]:
+    return {str(path.relative_to(RESULTS)): path.read_text() for path in (*RESULTS.glob("*.md"), *RESULTS.glob("benchmarks/*.md"))}
+
+
+def test_what_the_pages_point_at_is_there():
+    for name, text in text_of_pages().items():
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            path, _, anchor = target.partition("#")
+            there = (RESULTS / name).parent / path
+            assert target.startswith("https://") or there.exists(), (name, target)
+            if anchor and not target.startswith("https://"):
+                titles = re.findall(r"^#+ (.*)$", there.read_text(), re.M)
+                assert anchor in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles], (name, target)
+
+
+def test_a_page_is_short_and_begins_with_what_came_out():
+    words = {name: len(re.findall(r"[^\s|]+", text)) for name, text in text_of_pages().items()}
+    assert words["README.md"] <= 520 and all(words[f"{name}.md"] <= 1300 for name in PAGES)
+    for name in PAGES:
+        _, first, *_ = (RESULTS / f"{name}.md").read_text().split("\n\n")
+        assert first.startswith("**") and numbers(first), name
 
 
 def test_the_pictures_are_there():
-    shown = re.findall(r'<img src="([^"]+)"', MEASURED)
-    assert {path.name for path in (RESULTS / "pictures").iterdir()} == {Path(each).name for each in shown}
-    assert all((RESULTS / each).is_file() for each in shown)
+    shown = {source for text in text_of_pages().values() for source in re.findall(r'<img src="([^"]+)"', text)}
+    assert {f"pictures/{path.name}" for path in (RESULTS / "pictures").iterdir()} | {"savings.png"} == shown
+    assert (RESULTS / "savings.png").stat().st_size < MOST_OF_A_PICTURE
 
 
 def test_what_each_exit_gets_alone_is_that_of_the_committed_runs(committed):

@@ -17,16 +17,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from rich.console import Console
 
 from gatebench.report import train_table
 from gatebench.report.baseline import baseline_sheet
 from gatebench.report.claims import findings_sheet, point_sheets, realised_sheets
 from gatebench.report.comparison import NOT_MEASURED, comparison_sheets
+from gatebench.report.flat import all_points, all_times
 from gatebench.report.formats import to_csv, to_markdown
 from gatebench.report.front import AXES, Panel, Point, cheapest, most_accurate, panels
-from gatebench.report.front_figure import front
-from gatebench.report.front_table import front_sheet
+from gatebench.report.front_figure import front, write_fronts
+from gatebench.report.front_table import front_sheets, points_of, sentence
 from gatebench.report.groups import every_way, groups
 from gatebench.report.latency_table import sheets as time_sheets
 from gatebench.report.latency_table import show as show_times
@@ -275,27 +277,66 @@ def test_budgets_that_lead_to_one_operating_point_with_every_seed_are_one(tmp_pa
     assert len(panels(runs, members, "latency_ms")[0].points) == 4  # masked and sparse stay apart
 
 
-def test_numbers_in_the_picture_cover_neither_points_nor_each_other():
-    crowd = [(10.0 + 0.01 * number, 90.0 + 0.05 * number) for number in range(8)] + [(1.0, 45.0), (20.0, 91.0)]
-    figure = front([Panel("macs_executed", "data", "test", None, points(crowd), [])])
+def labels_of(axes):
+    """The names beside points, without the title."""
+    return {text.get_text().replace("\n", " "): text for text in axes.texts[1:]}
+
+
+def test_names_in_the_picture_cover_neither_points_nor_each_other():
+    crowd = [(10.0 + 3 * number, 84.0 + number) for number in range(8)] + [(1.0, 45.0), (50.0, 91.5)]
+    members = [replace(point, label=f"network {point.label} with a long name of its own") for point in points(crowd)]
+    figure = front([Panel("macs_executed", "data", "test", None, members, [])])
     figure.canvas.draw()
     (axes,) = figure.axes
-    numbers = [text.get_window_extent() for text in axes.texts if text.get_text().isdigit()]
-    assert len(numbers) == 9
-    (listed,) = [text.get_text() for text in axes.texts if not text.get_text().isdigit()]
-    assert listed.endswith("below: 8") and len(listed.splitlines()) == 10, "far below the others: named, not numbered"
-    assert not any(first.overlaps(second) for place, first in enumerate(numbers) for second in numbers[:place])
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["on the front"], "what does not occur is not explained"
+    boxes = [Text.get_window_extent(text) for text in labels_of(axes).values()]
+    assert len(boxes) >= 7
+    assert not any(first.overlaps(second) for place, first in enumerate(boxes) for second in boxes[:place])
+    marks = [axes.transData.transform((x, y)) for x, y in crowd]
+    assert not any(box.contains(*mark) for box in boxes for mark in marks)
+    assert all(axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) for box in boxes)
+    said = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert said == ["on the front", "1 far below is not drawn"], "what does not occur is not explained"
 
 
-def test_what_lies_far_below_is_named_and_not_explained():
+def test_what_lies_far_below_is_counted_and_not_explained():
     best, low = points([(20.0, 91.0), (10.0, 80.0)])
     (axes,) = front([Panel("macs_executed", "data", "test", None, [best, low], [])]).axes
-    assert axes.get_ylim()[0] < 80 and "below" not in axes.texts[-1].get_text(), "on the front, it is drawn"
-    printed = [replace(best, label="printed", y=90.0), replace(low, label="misprinted")]
+    assert axes.get_ylim()[0] < 80 and len(axes.get_legend().get_texts()) == 1, "on the front, it is drawn"
+    printed = [replace(best, label="printed", y=90.0, y_low=90.0, y_high=90.0), replace(low, label="misprinted")]
     (axes,) = front([Panel("macs_executed", "data", "test", None, [best, replace(low, x=30.0, static=True)], printed)]).axes
-    assert [text.get_text() for text in axes.texts] == ["1", "a", "1  0\na  printed\nbelow: 2 more"]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["on the front", "letters: published, at the MACs claimed"]
+    assert labels_of(axes).keys() == {"0", "printed"}
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "on the front", "published, at the MACs claimed", "2 far below are not drawn",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pairs", "static", "said"),
+    [
+        ([(10, 90), (20, 91)], (), "All 2 networks are on the front"),
+        ([(10, 90), (20, 89)], (), "1 of 2 networks is on the front"),
+        ([(10, 90), (20, 91), (30, 80)], (1,), "2 of 3 networks are on the front, 1 of them static"),
+        ([(10, 90), (20, 91), (30, 80)], (2,), "2 of 3 networks are on the front, none of them static"),
+        ([(10, 90), (20, 91), (30, 80)], (0, 1), "2 of 3 networks are on the front, all of them static"),
+        ([(10, 90), (10.001, 91)], (), "All 2 networks cost the same: accuracy alone tells them apart"),
+    ],
+)
+def test_the_title_of_a_front_is_its_message(pairs, static, said):
+    members = [replace(point, static=number in static) for number, point in enumerate(points(pairs))]
+    (axes,) = front([Panel("macs_executed", "data", "test", None, members, [])]).axes
+    assert axes.texts[0].get_text() == said
+
+
+def test_a_panel_of_one_point_is_not_drawn(tmp_path):
+    alone = Panel("macs_executed", "a", "test", None, points([(1, 2)]), [])
+    both = Panel("macs_executed", "b", "test", None, points([(1, 2), (3, 4)]), [])
+    assert len(front([alone, both]).axes) == 1
+    assert write_fronts({"macs_executed": [alone]}, tmp_path, None) == [tmp_path / "pareto-macs_executed.csv"]
+    assert len(write_fronts({"macs_executed": [alone, both]}, tmp_path, None)) == 3
+    lines = list(csv.DictReader((tmp_path / "pareto-macs_executed.csv").open()))
+    assert [(line["dataset"], float(line["macs_executed"]), line["state"]) for line in lines] == [
+        ("a", 1e6, "front"), ("b", 1e6, "front"), ("b", 3e6, "front"),
+    ]  # fmt: skip
 
 
 def test_what_the_audit_found_is_told_in_full_once_and_in_short_beside_the_row(results):
@@ -324,7 +365,8 @@ def test_times_have_the_accuracy_of_the_operating_point_that_was_timed(tmp_path)
     assert (lines_of(sheet)[0]["accuracy"], lines_of(sheet)[0]["scored_in"]) == ("91.00", "bf16")
     panel = panels([run], [], "latency_ms")[0]
     assert [(point.y, point.scored_in) for point in panel.points] == [(91.0, "bf16")]
-    assert lines_of(front_sheet(panel))[0]["scored_in"] == "bf16" and "scored in bf16" in front([panel]).axes[0].get_ylabel()
+    assert [record["scored_in"] for record in points_of([panel]).records] == ["bf16"]
+    assert "scored in bf16" in front([replace(panel, points=panel.points * 2)]).axes[0].get_ylabel()
     assert json.loads((path / "times" / "desk.jsonl").read_text().splitlines()[0]).get("accuracy") is None
     write_times(path, {"weights": "0b"}, session="later")
     (run,), (line,) = read_runs(path)
@@ -335,7 +377,7 @@ def test_scores_in_the_precision_of_the_times_need_no_word(tmp_path):
     write_run(tmp_path / "a", [{}], precision="fp32")
     runs, _ = read_runs(tmp_path)
     (panel,) = panels(runs, [], "latency_ms")
-    assert panel.points[0].scored_in is None and "scored_in" not in lines_of(front_sheet(panel))[0]
+    assert panel.points[0].scored_in is None and "scored_in" not in points_of([panel]).columns
 
 
 def test_the_newest_complete_timing_counts(tmp_path):
@@ -703,7 +745,7 @@ def test_what_is_broken_or_made_to_mislead_is_left_out_with_a_line(results, gate
     write_run(results / "bytes").joinpath("rows.jsonl").write_bytes(b"\xff\xfe\x00")
     write_run(results / "huge").joinpath("rows.jsonl").write_text(" " * 2_000_001)
     (results / "loop").symlink_to(results)
-    hostile = {"model": HOSTILE, "recipe": HOSTILE, "digest": "0e", "machine": HOSTILE, "audit": [HOSTILE]}
+    hostile = {"model": HOSTILE, "recipe": HOSTILE, "digest": "0e", "machine": HOSTILE, "audit": [HOSTILE], "accuracy": 91.45}
     path = write_run(results / "b [bold]<i>", [{"network": HOSTILE}], text=HOSTILE, shares=[1.0], share_names=[HOSTILE], **hostile)
     declare(path, Column(name="text", kind="text", meaning="", heading=HOSTILE, unit=HOSTILE))
     write_run(results / "free", [{"latency_ms": 0}], recipe="free", digest="0f")
@@ -721,7 +763,7 @@ def test_what_is_broken_or_made_to_mislead_is_left_out_with_a_line(results, gate
     done = gatebench("report", str(results), "--out", str(tmp_path / "page"))
     assert done.returncode == 0 and done.stderr.count("left out") == len(bad)
     page = (tmp_path / "page" / "report.html").read_text()
-    assert "<script" not in page and html.escape("<script>alert(1)</script>") in page
+    assert page.count("<script") == 3 and "<script>alert" not in page and html.escape("<script>alert(1)</script>") in page
     assert "\\input{" not in (tmp_path / "page" / "report.tex").read_text()
     assert "<script" not in (tmp_path / "page" / "report.md").read_text()
     assert {path.parent for path in (tmp_path / "page").rglob("*")} == {tmp_path / "page"}
@@ -779,19 +821,83 @@ def test_control_characters_reach_no_output(results, gatebench, tmp_path):
     xml.etree.ElementTree.parse(next(tmp_path.glob("front*macs_executed.svg")))
 
 
-def test_pareto_marks_the_front_and_answers_budgets(results, gatebench):
-    done = gatebench("pareto", str(results), "--max-ms", "2.2", "--min-accuracy", "91.5")
+def test_pareto_answers_a_budget_with_a_sentence(results, gatebench):
+    done = gatebench("pareto", str(results), "--max-ms", "2.2", "--dataset", "cifar10", "--machine", "DESK", "--x", "latency_ms")
     assert done.returncode == 0, done.stderr
-    assert "* front" in done.stdout and "best under a budget" in done.stdout
-    assert (results / "pareto-latency_ms.png").read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in (results / "pareto-macs_executed.svg").read_text()
+    first, *others = done.stdout.replace("\n", " ").split("written to")
+    assert first.strip() == "Under 2.2 ms on cifar10 (desk, 2 cores, 1 thread, batch 1): cosinegate balanced, 91.20 % at 2.00 ms."
+    assert len(others) == 3 and others[-1].strip().endswith(f"gatebench report {results}")
     answer = json.loads(gatebench("pareto", str(results), "--x", "latency_ms", "--max-ms", "2.2", "--json").stdout)
     assert [panel["machine"] for panel in answer["panels"]] == ["desk, 2 cores", "rack, 64 cores"]
-    assert answer["best"][0]["networks"][0]["label"] == "cosinegate balanced"
+    assert answer["best"][0]["networks"][0]["label"] == "cosinegate balanced" and answer["best"][0]["answer"].startswith("Under 2.2 ms")
     points = [point for panel in answer["panels"] for point in panel["points"]]
     assert {point["state"] for point in points} <= {"front", "tied", "dominated"}
     assert {point["scored_in"] for point in points} == {"bf16"}
     assert "--max-ms wants latency_ms" in gatebench.refused("pareto", str(results), "--x", "macs_executed", "--max-ms", "2", code=2)
+
+
+def test_pareto_shows_the_front_of_each_data_set_in_a_short_table(results, gatebench):
+    done = gatebench("pareto", str(results))
+    assert done.returncode == 0, done.stderr
+    cifar, mnist = done.stdout.split("mnist: nothing else is both cheaper and more accurate")
+    (gated,) = [line for line in cifar.splitlines() if line.startswith("cosinegate balanced")]
+    assert gated.split() == ["cosinegate", "balanced", "2", "91.20", "88.66", "to", "93.74", "30.00", "2.000", "A", "B"]
+    (static,) = [line for line in cifar.splitlines() if line.startswith("resnet20 default")]
+    assert static.split()[-3:] == ["2.500", "A", "B"]
+    assert "A: Executed MACs per input: 2 of 2 networks are on the front." in cifar
+    assert "rack" not in cifar, "one network is compared with nothing"
+    assert "one network, and nothing to compare it with" in mnist.replace("\n", " ")
+    assert (results / "pareto-latency_ms.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (results / "pareto-macs_executed.svg").read_text()
+    states = [line["state"] for line in csv.DictReader((results / "pareto-latency_ms.csv").open())]
+    assert states == ["front"] * 3
+    assert done.stdout.splitlines()[-1] == f"The best under a budget: gatebench pareto {results} --dataset cifar10 --max-ms 2.5"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--dataset", "cifar"], "--dataset cifar: no network was scored on it. There are cifar10, mnist."),
+        (["--machine", "epyc"], "--machine epyc: no times are of such a machine. There are: desk, 2 cores; rack, 64 cores."),
+        (["--batch-size", "8"], "--batch-size 8: no times are of it. There are 1."),
+        (["--dataset", "mnist", "--machine", "desk"], "choose among times, and there are none"),
+    ],
+)
+def test_pareto_names_what_there_is_where_a_filter_finds_nothing(results, gatebench, options, said):
+    assert said in gatebench.refused("pareto", str(results), *options, code=2)
+
+
+def test_filters_leave_macs_as_they_are(results, gatebench):
+    panels = gatebench.json("pareto", str(results), "--machine", "rack", "--batch-size", "1", "--dataset", "cifar10")["panels"]
+    assert [(panel["cost"], panel.get("machine"), len(panel["points"])) for panel in panels] == [
+        ("macs_executed", None, 2), ("latency_ms", "rack, 64 cores", 1),
+    ]  # fmt: skip
+
+
+def test_an_answer_names_what_is_as_good_and_what_may_keep_to_the_budget():
+    best, good = Point("best", 1.5, 1.4, 1.6, 88, 87, 89), Point("good", 1.2, 1.1, 1.3, 87.5, 86, 88.2)
+    over = Point("over", 2.1, 1.9, 2.3, 90, 89, 91)
+    panel = Panel("latency_ms", "cifar10", "test", ("AMD EPYC", "cuda", "torch, CUDA graphs", 4, 8), [best, good, over], [])
+    where = "cifar10 (AMD EPYC, cuda, torch, CUDA graphs, 4 threads, batch 8)"
+    assert sentence(most_accurate(panel, 2.0)) == (
+        f"Under 2 ms on {where}: best, 88.00 % at 1.50 ms; good is as good within its interval; over may keep to it, too."
+    )
+    assert sentence(most_accurate(panel, 1.0)) == f"Under 1 ms on {where}: none of 3. The cheapest is good, 87.50 % at 1.20 ms."
+    assert sentence(cheapest(panel, 87.9)) == (
+        f"At 87.9 % or more, least latency per call on {where}: best, 88.00 % at 1.50 ms; good may keep to it, too."
+    )
+    macs = Panel("macs_executed", "mnist", "validation", None, points([(10, 98), (12, 98), (14, 98)]), [])
+    assert sentence(most_accurate(macs, 20)) == (
+        "Under 20 M MACs on mnist (validation): 0, 98.00 % at 10.00 M MACs; 2 more are as good within their intervals, such as 1."
+    )
+    assert sentence(cheapest(macs, 99)).endswith("none of 3. The best is 0, 98.00 % at 10.00 M MACs.")
+
+
+def test_a_table_of_a_front_is_short():
+    many = points([(float(number), 50.0 + number) for number in range(1, 40)])
+    (sheet,) = front_sheets({"macs_executed": [Panel("macs_executed", "data", "test", None, many, [])]})
+    assert [line["network"] for line in lines_of(sheet)][:: 7] == ["0", "38"] and len(sheet.lines) == 8
+    assert "31 more on a front are in --json" in sheet.note
 
 
 @pytest.mark.parametrize(
@@ -830,20 +936,49 @@ def test_neither_command_imports_torch(results):
 
 def test_csv_and_json_hold_one_number_or_text_a_cell(results, gatebench, tmp_path):
     answer = json.loads(gatebench("report", str(results), "--out", str(tmp_path / "page"), "--json").stdout)
-    files = [Path(file) for file in answer["files"] if file.endswith(".csv")]
-    assert len(files) == len(answer["tables"])
-    for table, file in zip(answer["tables"], files, strict=True):
-        header, *lines = csv.reader(file.open(newline=""))
+    files = {Path(file).stem: Path(file) for file in answer["files"] if file.endswith(".csv")}
+    tables = {table["name"]: table for table in answer["tables"]} | {name: answer[name] for name in ("results", "times")}
+    assert files.keys() == tables.keys()
+    for name, table in tables.items():
+        header, *lines = csv.reader(files[name].open(newline=""))
         assert header == list(table["units"]) and len(lines) == len(table["rows"])
         for line, record in zip(lines, table["rows"], strict=True):
             cells = {name: cell for name, cell in zip(header, line, strict=True) if cell}
-            assert cells.keys() == record.keys()
+            assert cells.keys() == {name for name, value in record.items() if value != ""}
             for name, value in record.items():
-                assert isinstance(value, str) or float(cells[name]) == pytest.approx(value, rel=1e-9)
+                assert isinstance(value, (str, bool)) or float(cells[name]) == pytest.approx(value, rel=1e-9)
     (points,) = [table for table in answer["tables"] if table["title"].startswith("cifar10 (test)")]
     gated = next(row for row in points["rows"] if row["run"] == "cosinegate balanced")
     assert gated["accuracy"] == pytest.approx(91.2) and gated["accuracy_sd"] == pytest.approx(0.2828, abs=1e-4)
     assert gated["macs_executed"] == 30e6 and points["units"]["macs_executed"] == "MACs"
+    assert gated["seeds"] == 2, "people see 0, 1"
+
+
+def test_every_operating_point_and_every_timing_is_a_line_for_programs(tmp_path):
+    import pandas as pd
+
+    shares = {"shares": [0.25, 0.75], "share_names": ["exit 1", "exit 2"], "policy": "rule", "tradeoff": 0.5, "changes": ["a=1", "b=2"]}
+    point = {"policy": "rule", "tradeoff": 0.8, "accuracy": 92.0, "accuracy_high": 92.5, "params": 2**40 + 1, "shares": [0.1, 0.9]}
+    expert = {"reference": "lite0", "accuracy": 80.0, "accuracy_low": 79.0, "accuracy_high": 81.0}
+    write_run(tmp_path / "exits-s0", [{"cost_units_ms": [0.5, None, 2.0]}], [point, expert], **shares)
+    write_run(tmp_path / "static-s0", [{}, {"machine": "rack, 64 cores"}, {"batch_size": 64}], model="resnet20", adaptive=False)
+    runs, _ = read_runs(tmp_path)
+    for name, table in (("results", all_points(runs)), ("times", all_times(runs))):
+        (tmp_path / f"{name}.csv").write_text(to_csv(table))
+    found = pd.read_csv(tmp_path / "results.csv")
+    assert list(found["run"]) == ["exits-s0", "exits-s0", "static-s0"], "what they are compared with is none of them"
+    assert list(found["tradeoff"][:2]) == [0.5, 0.8] and set(found["tradeoff_is"][:2]) == {"budget"}
+    assert list(found["shares_exit_2"][:2]) == [0.75, 0.9] and found["params"][1] == 2**40 + 1
+    assert found["accuracy_low"][0] == 90.4 and found["changes"][0] == "a=1; b=2"
+    assert found["latency_ms"][0] == 2.0 and found["latency_ms_low"][0] == 1.9 and found["timed_machine"][0] == "desk, 2 cores"
+    assert found["latency_ms"][1:].isna().all(), "not timed, and timed in two places"
+    times = pd.read_csv(tmp_path / "times.csv")
+    assert list(zip(times["run"], times["machine"], times["batch_size"], strict=True)) == [
+        ("exits-s0", "desk, 2 cores", 1), ("static-s0", "desk, 2 cores", 1), ("static-s0", "rack, 64 cores", 1),
+        ("static-s0", "desk, 2 cores", 64),
+    ]  # fmt: skip
+    assert list(times["accuracy"]) == [91.0] * 4 and list(times.filter(like="cost_units_ms").iloc[0]) == [0.5, 2.0]
+    assert all_times(runs).columns["latency_ms_low"] == "ms" and all_points(runs).columns["shares_exit_1"] == "share"
 
 
 def test_csv_can_be_read_back_and_holds_no_formula():

@@ -54,7 +54,8 @@ def report(
         target.write(names[-1], fill)
     of_runs = [file for files in run_pictures.values() for file in files.values()]
     if as_json:
-        content = {"tables": [sheet.as_dict() for sheet in made.sheets], "left_out": made.left_out,
+        flat = {name: {"units": table.columns, "rows": table.records} for name, table in made.flat.items()}
+        content = {"tables": [sheet.as_dict() for sheet in made.sheets], **flat, "left_out": made.left_out,
                    "files": [str(folder / name) for name in (*names, *of_runs)]}  # fmt: skip
         typer.echo(json.dumps(content, indent=2, allow_nan=False))
         return
@@ -64,9 +65,10 @@ def report(
             stdout.print(f"written to {folder / name}", markup=False, highlight=False, soft_wrap=True)
     tables = sum(name.endswith(".csv") for name in names)
     if tables:
-        stdout.print(f"and {tables} tables as CSV beside", highlight=False)
+        stdout.print(f"and {tables} tables as CSV beside: results.csv has every operating point, times.csv every timing", highlight=False)
     if of_runs:
         stdout.print(f"and {len(of_runs)} pictures of single runs in {folder / FOLDER}", markup=False, highlight=False, soft_wrap=True)
+    stdout.print(f"What nothing beats, and the best under a budget: gatebench pareto {results}", highlight=False, soft_wrap=True)
 
 
 def _check(results: Path, as_json: bool) -> None:

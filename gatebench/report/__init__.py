@@ -13,5 +13,7 @@ front.py           accuracy against cost: the front, and the best under a budget
 paper_figures.py   the papers' figures from our runs
 run_pictures.py    pictures of single runs; drawn by run_figures.py
 document.py        all of it as one report
+flat.py            every operating point and every timing as tables for programs
+check.py           whether run folders hold together, rule by rule; evidence.py reads what rules compare
 train_table.py, latency_table.py, front_table.py   what `train`, `profile-latency` and `pareto` print
 """

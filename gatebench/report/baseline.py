@@ -3,7 +3,7 @@
 import statistics
 
 from ..foreign import plain
-from .claims import COMPARABLE, name_of
+from .claims import COMPARABLE, name_of, seeds_cell
 from .declared import tradeoff_cell, tradeoff_heading
 from .groups import Group
 from .quantities import over_seeds, value_of
@@ -38,7 +38,7 @@ def baseline_sheet(groups: list[Group]) -> Sheet | None:
             rivals = [each for each in groups if each.row["recipe"] == name and _alike(each, group)]
             lines += [
                 (*start, tradeoff_cell(tradeoff, group.tradeoff, _shared(group, rival)), *_beside(group, rival)) for rival in rivals
-            ] or [(*start, tradeoff_cell(tradeoff, group.tradeoff, group.tradeoffs), "not measured", name, *NOTHING)]
+            ] or [(*start, tradeoff_cell(tradeoff, group.tradeoff, group.tradeoffs), Cell(absent="not measured"), name, *NOTHING)]
     note = "Differences in percentage points, seed by seed, with Student's 95 % interval over seeds."
     return make_sheet("baselines", "Beside the training that it is to beat", (*NAMES, tradeoff, *HEADINGS), lines, note) if lines else None
 
@@ -84,8 +84,8 @@ def _beside(group: Group, rival: Group) -> tuple:
     ours, theirs = _by_seed(group), _by_seed(rival)
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
-        return "none in common", name_of(rival), *NOTHING
-    cells = [", ".join(map(str, seeds)), name_of(rival)]
+        return Cell(0, text="none in common"), name_of(rival), *NOTHING
+    cells = [seeds_cell(seeds), name_of(rival)]
     for key in QUANTITIES:
         pairs = [(ours[seed][key], theirs[seed][key]) for seed in seeds]
         apart = [one - other for one, other in pairs]

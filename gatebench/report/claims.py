@@ -67,7 +67,7 @@ def findings_sheet(groups: list[Group]) -> Sheet | None:
         for row in group.rows:
             for finding in row.get("audit", []):
                 seeds[finding].append(row["seed"])
-        lines += [(group.row["dataset"], group.label, ", ".join(map(str, those)), finding) for finding, those in seeds.items()]
+        lines += [(group.row["dataset"], group.label, seeds_cell(those), finding) for finding, those in seeds.items()]
     headings = [Heading(name, name) for name in ("data", "network", "seeds", "finding")]
     return make_sheet("findings", "What the audit found", headings, lines) if lines else None
 
@@ -94,9 +94,9 @@ def name_of(group: Group) -> str:
     return f"{row['model']} {row['recipe']}" + (f" ({', '.join(notes)})" if notes else "")
 
 
-def seeds_of(group: Group) -> str:
-    """ "0, 1, 2"."""
-    return ", ".join(map(str, group.seeds))
+def seeds_cell(seeds: list[int]) -> Cell:
+    """People see which, "0, 1, 2", programs how many."""
+    return Cell(len(seeds), text=", ".join(map(str, seeds)))
 
 
 def _points(name: str, setting: tuple, members: list[Group]) -> Sheet:
@@ -154,7 +154,7 @@ def _mean_gates(group: Group) -> tuple[float | None, float | None]:
 
 def _common(group: Group) -> tuple:
     return (
-        None if "reference" in group.row else seeds_of(group), spread(group, "accuracy"), mean(group, "accuracy_peak"),
+        None if "reference" in group.row else seeds_cell(group.seeds), spread(group, "accuracy"), mean(group, "accuracy_peak"),
         mean(group, "f1"), mean(group, "precision_macro"), mean(group, "recall_macro"), *_mean_gates(group),
         mean(group, "skip_pct"), mean(group, "macs_executed"),
         spread(group, "macs_pct") if group.tradeoffs and group.tradeoff.unit == "share" else None,  # beside a budget in the same unit

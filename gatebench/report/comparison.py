@@ -55,7 +55,7 @@ def _measured(table: Printed, line: Line, group: Group) -> list[tuple]:
     values = {key: mean(members[key], own) if own and members[key].rows else None for key, own in ours.items()}
     measured = any(each is not None for each in values.values())
     timed = min(len(each.seeds) for each in members.values()) or len(group.seeds)
-    seeds = len(group.seeds) if timed == len(group.seeds) else f"{len(group.seeds)}, {timed} timed"
+    seeds = Cell(len(group.seeds), text=f"{len(group.seeds)}, {timed} timed" if timed != len(group.seeds) else "")
     before = (group.label, group.row["dataset"], seeds)
     after = (_comparable(table, group) if measured else None, audit_of(group))
     differences = [NOTHING if _is_setting(key) else _difference(values[key], line.values[key]) for key in line.values]

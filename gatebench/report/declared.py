@@ -35,9 +35,8 @@ def tradeoff_cell(heading: Heading, column: Column, values: tuple[float, ...]) -
     """From the least to the most where several led to one operating point."""
     if not values:
         return Cell()
-    if heading.text != column.heading:
-        return Cell(tradeoff_text(column, values))
-    return Cell(values[0]) if len(values) == 1 else Cell(low=min(values), high=max(values))
+    text = tradeoff_text(column, values) if heading.text != column.heading else ""
+    return Cell(values[0], text=text) if len(values) == 1 else Cell(low=min(values), high=max(values), text=text)
 
 
 def cell_of_group(column: Column, heading: Heading, group: Group) -> Cell:

@@ -3,6 +3,7 @@
 import csv
 import io
 
+from .flat import Flat
 from .sheet import Sheet
 
 LATEX = str.maketrans(
@@ -19,8 +20,8 @@ WRAPPED = 45
 LINES_OF_A_PAGE = 45
 
 
-def to_csv(sheet: Sheet) -> str:
-    """One number or text a cell, below the names of `Sheet.columns`; a text that a spreadsheet would run as a formula is quoted."""
+def to_csv(sheet: Sheet | Flat) -> str:
+    """One number or text a cell, below the names of its `columns`; a text that a spreadsheet would run as a formula is quoted."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(map(_harmless, sheet.columns))
@@ -59,7 +60,9 @@ def to_latex(sheet: Sheet) -> str:
 
 
 def _csv(value: float | str) -> str:
-    return _harmless(value) if isinstance(value, str) else f"{value:.10g}"
+    if isinstance(value, str):
+        return _harmless(value)
+    return str(value) if isinstance(value, int) else f"{value:.10g}"
 
 
 def _harmless(text: str) -> str:

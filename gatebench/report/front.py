@@ -11,9 +11,10 @@ from typing import Literal
 import moocore
 import numpy as np
 
+from ..errors import UsageError
 from .groups import Group, gather
 from .published import printed
-from .quantities import interval, mean, place, place_name
+from .quantities import PLACE, interval, mean, place, place_name
 from .results import Run
 
 Cost = Literal["macs_executed", "latency_ms", "energy_mj"]
@@ -64,6 +65,12 @@ class Point:
     by_seed: dict[int, tuple[float, float]] = field(default_factory=dict)
     runs_nothing: bool = False
     """Whether it executes no MACs."""
+    members: frozenset[tuple] = frozenset()
+    """Runs and their operating points that it stands for, by which it is found again in another panel."""
+
+    def is_same(self, other: "Point") -> bool:
+        """Whether both stand for an operating point of one run."""
+        return not self.members.isdisjoint(other.members)
 
 
 @dataclass(frozen=True)
@@ -121,31 +128,98 @@ def panels(runs: list[Run], groups: list[Group], cost: Cost) -> list[Panel]:
     return _macs_panels(groups) if cost == "macs_executed" else _timed_panels(runs, cost)
 
 
+def only(shown: dict[Cost, list[Panel]], dataset: str | None, batch_size: int | None, machine: str | None) -> dict[Cost, list[Panel]]:
+    """The panels of a data set, of a batch size, and of machines that have a text in their name; MACs know neither.
+
+    Raises UsageError, naming those there are, for one that is not there.
+    """
+    panels = [panel for each in shown.values() for panel in each]
+    datasets = sorted({panel.dataset for panel in panels})
+    if dataset is not None and dataset not in datasets:
+        raise UsageError(f"--dataset {dataset}: no network was scored on it. There are {', '.join(datasets)}.")
+    panels = [panel for panel in panels if dataset in (None, panel.dataset)]
+    places = [panel.where for panel in panels if panel.where]
+    machines, sizes = (sorted({where[PLACE.index(key)] for where in places}) for key in ("machine", "batch_size"))
+    if (machine is not None or batch_size is not None) and not places:
+        raise UsageError("--machine and --batch-size choose among times, and there are none. `gatebench profile-latency` measures them.")
+    if machine is not None and not any(machine.lower() in name.lower() for name in machines):
+        raise UsageError(f"--machine {machine}: no times are of such a machine. There are: {'; '.join(machines)}.")
+    if batch_size is not None and batch_size not in sizes:
+        raise UsageError(f"--batch-size {batch_size}: no times are of it. There are {', '.join(map(str, sizes))}.")
+
+    def fits(panel: Panel) -> bool:
+        if panel.where is None:
+            return True
+        where = dict(zip(PLACE, panel.where, strict=True))
+        return (machine or "").lower() in where["machine"].lower() and batch_size in (None, where["batch_size"])
+
+    chosen = {cost: [panel for panel in each if panel in panels and fits(panel)] for cost, each in shown.items()}
+    return {cost: each for cost, each in chosen.items() if each}
+
+
+def answered(shown: dict[Cost, list[Panel]]) -> dict[Cost, list[Panel]]:
+    """The panels that answers and tables are of: of each data set the images of all severities, and the smallest batches."""
+    kept = {}
+    for cost, panels in shown.items():
+        sets = defaultdict(list)
+        for panel in panels:
+            sets[panel.dataset].append(panel)
+        kept[cost] = [panel for members in sets.values() for panel in _plainest(members)]
+    return kept
+
+
+def _plainest(panels: list[Panel]) -> list[Panel]:
+    """Those of the test part, else of the part with the shortest name; of their places those with the smallest batches."""
+    part = min({panel.split for panel in panels}, key=lambda split: (split != "test", len(split), split))
+    panels = [panel for panel in panels if panel.split == part]
+    sizes = [panel.where[PLACE.index("batch_size")] for panel in panels if panel.where]
+    return [panel for panel in panels if not panel.where or panel.where[PLACE.index("batch_size")] == min(sizes)]
+
+
 @dataclass(frozen=True)
 class Best:
     """The answer to a question such as: which is the most accurate under 2 ms here?"""
 
     panel: Panel
     question: str
-    points: list[Point]
-    """The best first, then those whose intervals overlap with its own, or with the budget; none where nothing keeps to it."""
+    limit: str
+    """The budget, as a sentence begins: "Under 2 ms"."""
+    best: Point | None
+    """None where nothing keeps to the budget."""
+    tied: list[Point] = field(default_factory=list)
+    """That keep to it, and whose interval overlaps with the best one's."""
+    perhaps: list[Point] = field(default_factory=list)
+    """Whose interval overlaps with the budget, and with the best one's."""
+
+    @property
+    def points(self) -> list[Point]:
+        """The best first."""
+        return [*([self.best] if self.best else []), *self.tied, *self.perhaps]
 
 
 def most_accurate(panel: Panel, budget: float) -> Best:
     """Under a budget of cost."""
     axis = AXES[panel.cost]
-    affordable = sorted((each for each in panel.points if each.x <= budget), key=lambda each: (-each.y, each.x))
-    perhaps = [each for each in panel.points if each.x_low <= budget < each.x]
-    tied = [each for each in (*affordable[1:], *perhaps) if each.y_high >= affordable[0].y_low] if affordable else []
-    return Best(panel, f"most accurate under {budget:g} {axis.unit}", [*affordable[:1], *tied])
+    limit = f"Under {budget:g} {axis.unit}" + " MACs" * (panel.cost == "macs_executed")
+    question = f"most accurate under {budget:g} {axis.unit}"
+    best, *others = sorted((each for each in panel.points if each.x <= budget), key=lambda each: (-each.y, each.x)) or [None]
+    if not best:
+        return Best(panel, question, limit, None)
+    tied = [each for each in others if each.y_high >= best.y_low]
+    perhaps = [each for each in panel.points if each.x_low <= budget < each.x and each.y_high >= best.y_low]
+    return Best(panel, question, limit, best, tied, perhaps)
 
 
 def cheapest(panel: Panel, accuracy: float) -> Best:
     """At an accuracy (%) of at least so much."""
-    able = sorted((each for each in panel.points if each.y >= accuracy), key=lambda each: (each.x, -each.y))
-    perhaps = [each for each in panel.points if each.y < accuracy <= each.y_high]
-    tied = [each for each in (*able[1:], *perhaps) if each.x_low <= able[0].x_high] if able else []
-    return Best(panel, f"least {AXES[panel.cost].title} at {accuracy:g} %", [*able[:1], *tied])
+    question = f"least {AXES[panel.cost].title} at {accuracy:g} %"
+    limit = f"At {accuracy:g} % or more, least {AXES[panel.cost].title}"
+    best, *others = sorted((each for each in panel.points if each.y >= accuracy), key=lambda each: (each.x, -each.y)) or [None]
+    if not best:
+        return Best(panel, question, limit, None)
+    tied = [each for each in others if each.x_low <= best.x_high]
+    perhaps = [each for each in panel.points if each.y < accuracy <= each.y_high and each.x_low <= best.x_high]
+    return Best(panel, question, limit, best, tied, perhaps)
 
 
 def _macs_panels(groups: list[Group]) -> list[Panel]:
@@ -196,7 +270,15 @@ def _point(label: str, group: Group, cost: Cost) -> Point:
     by_seed = {row["seed"]: (scale * row[cost], row["accuracy"]) for row in group.rows}
     static, scored_in = not group.row["adaptive"], group.row.get("scored_in")
     nothing = group.row.get("timed_macs_executed", group.row.get("macs_executed")) == 0
-    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, static, scored_in, by_seed, nothing)
+    return Point(label, scale * x, scale * x_low, scale * x_high, y, y_low, y_high, static, scored_in, by_seed, nothing, _members(group))
+
+
+def _members(group: Group) -> frozenset[tuple]:
+    tradeoffs = group.tradeoffs if "policy" in group.row else ()
+    return frozenset(
+        (run.name, row.get("policy"), row.get("severity"), tradeoff)
+        for run, row in zip(group.runs, group.rows, strict=True) for tradeoff in tradeoffs or (None,)
+    )  # fmt: skip
 
 
 def _published(dataset: str, groups: list[Group]) -> list[Point]:

@@ -1,90 +1,122 @@
 """The picture of a front, and its files: accuracy against cost, what nothing beats, and what the intervals say of the rest."""
 
-import string
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
+import matplotlib.patheffects
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ..figures import GATED, LINE, RIVAL, STYLE, save
 from ..runs import RunFolder
+from .formats import to_csv
 from .front import AXES, Panel, Point
+from .front_table import points_of
 
 FORMATS = ("png", "svg")
 GREY = "#888888"
-NAMED = 16
-"""Points that get a number and a name beside the picture: those on the front, from the cheapest on, then the most accurate tied ones."""
 MOST_PANELS = 12
-"""Drawn; the table has them all."""
+"""Drawn; the CSV has them all."""
 WINDOW = 8
 """Points of accuracy below the best that are drawn; the front is drawn further down, to half of the best. A network far below does not
 squeeze the others."""
 WIDE = 10
 """Times the least cost from which on the axis of costs is logarithmic."""
+SAME = 0.001
+"""Relative difference of costs that are the same."""
 BEATEN = "white", GREY, 0.6
 MARKS_OF = {"constant": BEATEN, "dominated": BEATEN, "tied": ("white", GATED, 1.0), "front": (GATED, GATED, 1.0)}
 """Face, edge and opacity by state, in the order of drawing."""
-LISTED = ("front", "tied")
-LETTERS = string.ascii_lowercase[:12]
-PLACES = [(4 + right, up) for right in (0, 12, 24) for up in (4, -10, 12, -18, 20, -26)]
-PLACES += [(-left, up) for left in (14, 26) for up in (4, -10, 12, -18, 20, -26)]
-"""Where a number may stand, in points from its point, the best place first."""
-GAP, LINE_HEIGHT = 0.75, 0.14
-"""Inches between panels, and of a line of the list beside one."""
-LINE_LENGTH, MOST_LINES = 46, 3
-"""Characters of a line of that list, and lines of a name in it."""
+HEIGHT, GAP = 3.1, 0.95
+"""Inches of a panel, and between two."""
+LEFT, WIDTH = 0.085, 0.655
+"""Of the figure's width: where a panel begins, and how wide it is; the legend stands to the right."""
+LABEL = 7
+"""Points of a label's letters."""
+LABEL_WIDTH, LABEL_LINES = 30, 3
+"""Characters of a line of a label, and its lines."""
+RADII = (5.0, 12.0, 20.0, 30.0, 42.0, 56.0)
+"""Points from a mark to its label: with more than the least, a line joins both."""
+SIDES = ((-1, 1), (0, 1), (1, -1), (-1, 2), (1, -2), (-1, 0), (0, -1), (1, 0), (1, 1), (1, 2), (-1, -1), (-1, -2))
+"""Directions in which a label may stand, the best first: above and to the left of a front there is nothing."""
+MOST_NAMES = 16
+"""In a panel, of the most accurate."""
+MARK, CLOSE = 6.0, 9.0
+"""Size of a mark in points, and how far apart marks have to be for each to get a name."""
+
+
+def drawn(panels: list[Panel]) -> list[Panel]:
+    """Those that compare something: of two networks or more."""
+    return [panel for panel in panels if len(panel.points) > 1]
 
 
 def front(panels: list[Panel]) -> Figure:
-    """The panels, one below the other."""
+    """The panels that are drawn, one below the other."""
     with matplotlib.rc_context(STYLE):
-        heights = [_height(panel) for panel in panels[:MOST_PANELS]]  # laid out by hand: what lays out by itself draws everything twice
-        total = sum(heights) + GAP * len(heights) + 0.25
-        figure, top = Figure(figsize=(8.2, total)), total - 0.3
-        for panel, height in zip(panels, heights, strict=False):
-            _draw(figure.add_axes((0.1, (top - height) / total, 0.57, height / total)), panel)
-            top -= height + GAP
-        if len(panels) > MOST_PANELS:
-            figure.text(0.08, 0.08 / total, f"{len(panels) - MOST_PANELS} panels more in the table", fontsize=8)
+        shown = drawn(panels)[:MOST_PANELS]  # laid out by hand: what lays out by itself draws everything twice
+        total = (HEIGHT + GAP) * max(1, len(shown)) + 0.2
+        figure, top = Figure(figsize=(8.2, total)), total - 0.5
+        FigureCanvasAgg(figure)
+        for panel in shown:
+            _draw(figure.add_axes((LEFT, (top - HEIGHT) / total, WIDTH, HEIGHT / total)), panel)
+            top -= HEIGHT + GAP
+        left = len(drawn(panels)) - len(shown)
+        notes = [f"{left} panels more are in the CSV."] if left else []
+        notes += ["There are no two networks to compare."] if not shown else []
+        figure.text(LEFT, 0.08 / total, " ".join(notes), fontsize=8)
         return figure
 
 
-def _height(panel: Panel) -> float:
-    """Inches: as high as the list beside it at least."""
-    named = [point.label for point, state in zip(panel.points, panel.states(), strict=True) if state in LISTED]
-    lines = sorted((len(_lines_of(f"{NAMED}  {label}")) for label in named), reverse=True)[:NAMED]
-    return max(2.9, LINE_HEIGHT * (10 + sum(lines) + min(len(LETTERS), len(panel.published))))
-
-
 def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None) -> list[Path]:
-    """pareto-<cost>.png and .svg in `results`, or `out`, a .png or .svg, with the cost in its name where there are several."""
+    """pareto-<cost>.png, .svg and .csv in `results`, or `out`, a .png or .svg, and a CSV beside it, with the cost in the name where there
+    are several. No picture is written of costs for which there are no two networks to compare. Returns the files."""
     if out is None:
         wanted = [(cost, results / f"pareto-{cost}.{kind}") for cost in shown for kind in FORMATS]
     else:
         several = len(shown) > 1
         wanted = [(cost, out.with_stem(f"{out.stem}-{cost}") if several else out) for cost in shown]
-    drawn = {cost: front(panels) for cost, panels in shown.items()}
+    figures = {cost: front(panels) for cost, panels in shown.items() if drawn(panels)}
+    written = []
     for cost, path in wanted:
-        RunFolder(path.parent).write(path.name, lambda stream, cost=cost, kind=path.suffix[1:]: save(drawn[cost], stream, kind))
-    return [path for _, path in wanted]
+        if cost in figures:
+            RunFolder(path.parent).write(path.name, lambda stream, cost=cost, kind=path.suffix[1:]: save(figures[cost], stream, kind))
+            written.append(path)
+    for path, cost in {path.with_suffix(".csv"): cost for cost, path in wanted}.items():
+        RunFolder(path.parent).write_text(path.name, to_csv(points_of(shown[cost])))
+        written.append(path)
+    return written
 
 
-def _draw(axes, panel: Panel) -> None:
+def message(panel: Panel) -> str:
+    """What a panel shows, in a sentence."""
+    states, costs = panel.states(), [point.x for point in panel.points]
+    front, count = states.count("front"), len(states)
+    said = f"{f'{front} of' if front < count else 'All'} {count} networks {'is' if front == 1 else 'are'} on the front"
+    if max(costs) <= (1 + SAME) * min(costs):
+        return f"All {count} networks cost the same: accuracy alone tells them apart"
+    static = [point for point, state in zip(panel.points, states, strict=True) if state == "front" and point.static]
+    if 0 < len(static) < front:
+        return f"{said}, {len(static)} of them static"
+    return said + (", all of them static" if static else ", none of them static" if any(point.static for point in panel.points) else "")
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    title = message(panel)
     best = max(point.y for point in panel.points)
     on_front = [point.y for point, state in zip(panel.points, panel.states(), strict=True) if state == "front" and point.y >= best / 2]
     least = min([best - WINDOW, *on_front])
-    beyond = [each.label for each in (*panel.points, *panel.published) if each.y < least]
+    below = sum(each.y < least for each in (*panel.points, *panel.published))
     states = [state for each, state in zip(panel.points, panel.states(), strict=True) if each.y >= least]
     points, published = ([each for each in members if each.y >= least] for members in (panel.points, panel.published))
     panel = replace(panel, points=points, published=published)
-    on_front = sorted((index for index, state in enumerate(states) if state == "front"), key=lambda index: panel.points[index].x)
-    tied = sorted((index for index, state in enumerate(states) if state == "tied"), key=lambda index: -panel.points[index].y)
-    names = {index: str(number + 1) for number, index in enumerate([*on_front, *tied][:NAMED])}
     for state, (face, edge, alpha) in MARKS_OF.items():
         for static, mark in ((False, "o"), (True, "s")):
             members = [each for each, own in zip(panel.points, states, strict=True) if own == state and each.static == static]
@@ -97,52 +129,82 @@ def _draw(axes, panel: Panel) -> None:
             axes.errorbar(x, y, fmt="none", ecolor=edge, alpha=0.4 * alpha, elinewidth=0.8, zorder=1, **crosses)
             axes.plot(x, y, mark, markerfacecolor=face, markeredgecolor=edge, alpha=alpha, markersize=5.5, zorder=3)
     _lines(axes, panel, states)
-    for point in panel.published[: len(LETTERS)]:
+    for point in panel.published:
         axes.plot(point.x, point.y, "x", color=RIVAL, markersize=6, zorder=2)
-    title = f"{AXES[panel.cost].title} ({'millions' if panel.cost == 'macs_executed' else AXES[panel.cost].unit})"
-    axes.set_xlabel(title)
+    _axes(axes, panel)
+    axes.set_title(panel.title, fontsize=7.5, loc="left", color="#444444")
+    axes.annotate(title, (0, 1), (0, 17), "axes fraction", "offset points", fontsize=9.5, weight="bold")
+    on_front = sorted((each for each, state in zip(panel.points, states, strict=True) if state == "front"), key=lambda each: -each.y)
+    _label(axes, panel, [*((point, LINE) for point in on_front), *((point, RIVAL) for point in panel.published)])
+    _legend(axes, panel, states, below)
+
+
+def _axes(axes: Axes, panel: Panel) -> None:
+    """Names and reach of both axes."""
+    axes.set_xlabel(f"{AXES[panel.cost].title} ({'millions' if panel.cost == 'macs_executed' else AXES[panel.cost].unit})")
     scored_in = ", ".join(sorted({point.scored_in for point in panel.points if point.scored_in}))
-    axes.set_ylabel(f"accuracy on {panel.dataset} ({panel.split}{f', scored in {scored_in}' if scored_in else ''}, %)")
-    axes.set_title(panel.title, fontsize=9, loc="left")
+    axes.set_ylabel(f"accuracy{f', scored in {scored_in}' if scored_in else ''} (%)")
     shown = [*panel.points, *panel.published]
     costs = [each.x for each in shown]
     if max(costs) > WIDE * min(costs) > 0:
         axes.set_xscale("log")
         axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlim(*10 ** np.array(_reach(np.log10(costs), 0.05)))
+        axes.set_xlim(*10 ** np.array(_reach(np.log10(costs), 0.06)))
+    elif max(costs) <= (1 + SAME) * min(costs):
+        axes.set_xlim(0, 2 * max(costs) or 1.0)
     else:
-        axes.set_xlim(*_reach(_costs_drawn(shown), 0.05))
-    axes.set_ylim(*_reach([end for each in shown for end in (each.y_low, each.y_high)], 0.05))
-    marked = [(panel.points[index], text, LINE) for index, text in names.items()]
-    _number(axes, [*marked, *((point, letter, RIVAL) for letter, point in zip(LETTERS, panel.published, strict=False))])
-    _names(axes, panel, names, states, beyond)
+        axes.set_xlim(*_reach(_costs_drawn(shown), 0.06))
+    axes.set_ylim(*_reach([end for each in shown for end in (each.y_low, each.y_high)], 0.08))
 
 
-def _number(axes, marked: list[tuple[Point, str, str]]) -> None:
-    """Numbers and letters (with their colour) beside their points, each at the first place within the axes that no other covers."""
-    per_point = 72 / axes.figure.dpi
-    right = per_point * axes.bbox.x1
-    spots = [per_point * axes.transData.transform((point.x, point.y)) for point, _, _ in marked]
-    taken = [_box(spot - 3, 6, 6) for spot in spots]
-    for (point, text, color), spot in zip(marked, spots, strict=True):
-        boxes = {place: _box(spot + place, 4.5 * len(text), 7) for place in PLACES}
-        free = [place for place, box in boxes.items() if box[1] < right and not any(_overlap(box, other) for other in taken)]
-        place = (free or PLACES)[0]
-        taken.append(boxes[place])
-        axes.annotate(text, (point.x, point.y), place, textcoords="offset points", fontsize=7, color=color, zorder=4, annotation_clip=True)
+def _label(axes: Axes, panel: Panel, marked: list[tuple[Point, str]]) -> None:
+    """Names (with their colour) beside their points, each at the first place within the axes that covers no mark, name or line to one.
+
+    A name for which there is none is left out, and so is that of a point beside one that has its own.
+    """
+    scale, renderer = axes.figure.dpi / 72, axes.figure.canvas.get_renderer()
+    spots = {id(point): axes.transData.transform((point.x, point.y)) for point in (*panel.points, *panel.published)}
+    marks = np.array([_box(spot, MARK * scale, MARK * scale) for spot in spots.values()])
+    outline = [matplotlib.patheffects.withStroke(linewidth=2, foreground="white")]
+    taken, named = np.empty((0, 4)), []
+    for point, colour in marked[:MOST_NAMES]:
+        spot, text = spots[id(point)], _wrapped(point.label)
+        if any(np.hypot(*(spot - other)) < CLOSE * scale for other in named):
+            continue
+        sizes = [renderer.get_text_width_height_descent(line, FontProperties(size=LABEL), False) for line in text.split("\n")]
+        size = np.array([max(each[0] for each in sizes), 1.25 * LABEL * scale * len(sizes)]) + 2 * scale
+        for radius, side in ((radius, np.array(side)) for radius in RADII for side in SIDES):
+            end = spot + scale * radius * side / np.hypot(*side)
+            middle, joined = end + np.sign(side) * size / 2, radius > RADII[0]
+            box, line = _box(middle, *size), [_box(spot + part * (end - spot), 3, 3) for part in np.linspace(0.3, 1, 20)] if joined else []
+            if _inside(box, axes) and not _overlap(box, marks) and not any(_overlap(each, taken) for each in (box, *line)):
+                taken = np.array([*taken, box, *line])
+                named.append(spot)
+                arrow = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3} if joined else None
+                axes.annotate(
+                    text, (point.x, point.y), tuple((middle - spot) / scale), textcoords="offset points", fontsize=LABEL,
+                    color=colour, ha="center", va="center", zorder=4, arrowprops=arrow, path_effects=outline,
+                )  # fmt: skip
+                break
 
 
-def _box(corner: np.ndarray, width: float, height: float) -> tuple[float, float, float, float]:
-    """Left, right, bottom, top, in points."""
-    return corner[0], corner[0] + width, corner[1], corner[1] + height
+def _box(middle: np.ndarray, width: float, height: float) -> tuple[float, float, float, float]:
+    """Left, right, bottom, top, in pixels."""
+    return middle[0] - width / 2, middle[0] + width / 2, middle[1] - height / 2, middle[1] + height / 2
 
 
-def _overlap(first: tuple, second: tuple) -> bool:
-    return first[0] < second[1] and second[0] < first[1] and first[2] < second[3] and second[2] < first[3]
+def _inside(box: tuple, axes: Axes) -> bool:
+    return axes.bbox.x0 <= box[0] and box[1] <= axes.bbox.x1 and axes.bbox.y0 <= box[2] and box[3] <= axes.bbox.y1
 
 
-def _lines(axes, panel: Panel, states: list[str]) -> None:
+def _overlap(box: tuple, others: np.ndarray) -> bool:
+    """Whether a box covers part of any of the others, [K, 4]."""
+    left, right, bottom, top = others.T
+    return bool(((box[0] < right) & (left < box[1]) & (box[2] < top) & (bottom < box[3])).any())
+
+
+def _lines(axes: Axes, panel: Panel, states: list[str]) -> None:
     """The front as stairs, the static networks as a line of their own, and what single seeds attain between the best and the worst."""
     corners = sorted((each.x, each.y) for each, state in zip(panel.points, states, strict=True) if state == "front")
     if corners:
@@ -156,8 +218,8 @@ def _lines(axes, panel: Panel, states: list[str]) -> None:
             axes.step(surfaces[name][:, 0], surfaces[name][:, 1], where="post", color=GREY, linestyle=style, linewidth=0.8, zorder=1)
 
 
-def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond: list[str]) -> None:
-    """Beside the picture, where nothing is covered: what the marks, numbers and letters mean."""
+def _legend(axes: Axes, panel: Panel, states: list[str], below: int) -> None:
+    """Beside the picture, where nothing is covered: what marks and lines mean, of those that occur."""
     marks = [("o", GATED, GATED, "on the front", "front" in states), ("o", "white", GATED, "tied: interval overlaps", "tied" in states),
              ("o", "white", GREY, f"dominated ({states.count('dominated')})", "dominated" in states),
              ("o", "white", GREY, "executes nothing", "constant" in states),
@@ -166,21 +228,16 @@ def _names(axes, panel: Panel, names: dict[int, str], states: list[str], beyond:
         if occurs:
             axes.plot([], [], mark, markerfacecolor=face, markeredgecolor=edge, markersize=5.5, label=text)
     if panel.published:
-        axes.plot([], [], "x", color=RIVAL, markersize=6, label="letters: published, at the MACs claimed")
+        axes.plot([], [], "x", color=RIVAL, markersize=6, label="published, at the MACs claimed")
     if len(_best_static(panel)) > 1:
         axes.plot([], [], color=LINE, linestyle=":", linewidth=1, label="front of the static networks")
     if panel.attainment():
         seeds = max(len(each.by_seed) for each in panel.points)
         axes.plot([], [], color=GREY, linestyle="--", linewidth=0.8, label=f"reached by the best of {seeds} seeds")
         axes.plot([], [], color=GREY, linestyle="-.", linewidth=0.8, label=f"reached by each of {seeds} seeds")
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=7, borderaxespad=0)
-    lines = [line for index, number in names.items() for line in _lines_of(f"{number}  {panel.points[index].label}")]
-    lines += [_short(f"{letter}  {point.label}") for letter, point in zip(LETTERS, panel.published, strict=False)]
-    unnamed = sum(state in LISTED for state in states) - len(names)
-    lines += [f"and {unnamed} more in the table"] if unnamed else []
-    lines += [_short(f"below: {beyond[0] if len(beyond) == 1 else f'{len(beyond)} more'}")] if beyond else []
-    top = 1.0 - 1.2 * LINE_HEIGHT / _height(panel) * len(legend.get_texts())
-    axes.text(1.03, top, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=7, linespacing=1.35)
+    if below:
+        axes.plot([], [], alpha=0, label=f"{below} far below {'is' if below == 1 else 'are'} not drawn")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=7, borderaxespad=0)
 
 
 def _best_static(panel: Panel) -> list[tuple[float, float]]:
@@ -190,14 +247,11 @@ def _best_static(panel: Panel) -> list[tuple[float, float]]:
     return sorted((each.x, each.y) for each, state in zip(static.points, states, strict=True) if state == "front")
 
 
-def _lines_of(text: str) -> list[str]:
-    """A name and its number, as much as there is room for."""
-    return textwrap.wrap(text, LINE_LENGTH, subsequent_indent="     ", max_lines=MOST_LINES, placeholder=" …")
-
-
-def _short(text: str) -> str:
-    """As much as there is room for in a line."""
-    return text if len(text) <= LINE_LENGTH else text[: LINE_LENGTH - 1] + "…"
+def _wrapped(text: str) -> str:
+    """A name on lines of about the same length, as much as there is room for."""
+    wrapped = textwrap.wrap(text, LABEL_WIDTH, max_lines=LABEL_LINES, placeholder=" …")
+    even = textwrap.wrap(text, max(8, math.ceil(1.15 * len(text) / len(wrapped))), break_long_words=False)
+    return "\n".join(even if len(even) <= len(wrapped) and max(map(len, even)) <= LABEL_WIDTH else wrapped)
 
 
 def _costs_drawn(points: list[Point]) -> np.ndarray:

@@ -27,6 +27,8 @@ GATES = (
     Heading("all_off", "all off (95 %)", digits=3), Heading("break_even_skip_pct", "break-even skip", "%", 1),
     Heading("cost_base_ms", "model base ms", digits=3), Heading("cost_r2", "R2", digits=2),
 )  # fmt: skip
+EXPLAINS = 0.5
+"""Explained share of the variance below which a cost model is not shown."""
 
 
 def show(console: Console, rows: list[dict]) -> None:
@@ -67,7 +69,7 @@ def _times(name: str, title: str, rows: list[dict], name_rivals: bool = True) ->
     own = [(row["network"], row["uncounted"]) for row in rows if row.get("uncounted")]
     rivals = [(row.get("rival", "the rival"), row["rival_uncounted"]) for row in rows if row.get("rival_uncounted")]
     named = dict.fromkeys(f"{network} ({', '.join(operations)})" for network, operations in own + rivals)
-    note = f"Executed MACs are not counted, for want of a formula: {', '.join(named)}." if named else ""
+    note = f"Executed MACs are not counted: {', '.join(named)}." if named else ""
     if all("recipe" in row for row in rows):  # gatebench's own are channels_last
         rows = [{**row, "layout": None} for row in rows]
     findings = [f"{row['network']}: {finding}." for row in rows for finding in row.get("timed_audit", ())]
@@ -106,7 +108,7 @@ def _gate_line(row: dict) -> tuple:
     low, high = (_gate_ms(row, end) for end in ("low", "high"))
     return (
         row["network"], Cell(row["gate_ms"], low, high), estimate(row, "all_on"), estimate(row, "all_off"),
-        row.get("break_even_skip_pct"), row.get("cost_base_ms"), row.get("cost_r2"),
+        row.get("break_even_skip_pct"), *((row["cost_base_ms"], row["cost_r2"]) if row.get("cost_r2", 0) >= EXPLAINS else (None, None)),
     )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ SMALLEST = 0.05
 """Percent that is more than nothing."""
 NEAR = 1.0
 """Points of accuracy within which an operating point of a sweep is as good as the best."""
+SEEN = "inputs that it has seen before"
+"""In the finding on a network that keeps what it computed for an input, whose times are not those of new ones."""
 FEWEST = 20
 """Inputs of a difficulty that are compared."""
 
@@ -22,7 +24,8 @@ def timed(row: dict) -> str:
 
     With the adaptivity gain of its operating point in the row, also what deciding per input is worth.
     """
-    said = [f"{row['network']} {_join([*_savings(row), _speed(row)])}."]
+    seen = f"on {SEEN} " if any(SEEN in finding for finding in row.get("timed_audit", ())) else ""
+    said = [f"{row['network']} {_join([*_savings(row), seen + _speed(row)])}."]
     said += [_spread(row)] if "rival" in row else []
     return " ".join(filter(None, [*said, worth(row)]))
 

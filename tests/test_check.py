@@ -1,0 +1,222 @@
+"""`report --check`: folders whose numbers hold together, and doctored copies of them with the reason why they are refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gatebench.report.check import check
+
+PUBLISHED = Path(__file__).parents[1] / "results"
+BLOCKS, EXITS, ROUTER = "cosinegate-predictive-cifar10-s0-*", "cgt-soft-fashion-mnist-s0-*", "router-default-intel-scenes-s0-13e66d27"
+
+
+def rewritten(path, edit):
+    path.write_text(edit(path.read_text()))
+
+
+def row(**changes):
+    """Other values of the headline, in rows.jsonl and summary.json; None: without."""
+
+    def doctor(run):
+        first, *others = (run / "rows.jsonl").read_text().splitlines()
+        edited = json.dumps({key: value for key, value in (json.loads(first) | changes).items() if value is not None})
+        (run / "rows.jsonl").write_text("\n".join([edited, *others]) + "\n")
+        (run / "summary.json").write_text(edited)
+
+    return doctor
+
+
+def times(**changes):
+    """Other values of the last row of times; a function makes one of the row."""
+
+    def doctor(run):
+        path = next((run / "times").glob("*.jsonl"))
+        *others, last = path.read_text().splitlines()
+        values = json.loads(last)
+        values |= {key: change(values) if callable(change) else change for key, change in changes.items()}
+        path.write_text("\n".join([*others, json.dumps(values)]) + "\n")
+
+    return doctor
+
+
+def of_json(name, /, **changes):
+    return lambda run: rewritten(run / name, lambda text: json.dumps(json.loads(text) | changes))
+
+
+def replaced(name, old, new):
+    def doctor(run):
+        assert old in (run / name).read_text()
+        rewritten(run / name, lambda text: text.replace(old, new, 1))
+
+    return doctor
+
+
+def without(name):
+    return lambda run: (run / name).unlink()
+
+
+def written(name, content):
+    return lambda run: (run / name).write_bytes(content)
+
+
+def last_line_away(name):
+    return lambda run: rewritten(run / name, lambda text: "\n".join(text.splitlines()[:-1]) + "\n")
+
+
+def twice_the_last_row(run):
+    rewritten(run / "rows.jsonl", lambda text: text + text.splitlines()[-1] + "\n")
+
+
+def switched_off(run):
+    arrays = dict(np.load(run / "decisions.npz"))
+    np.savez_compressed(run / "decisions.npz", decisions=np.zeros_like(arrays["decisions"]), switches=arrays["switches"])
+
+
+def of_fewer(run):
+    arrays = dict(np.load(run / "decisions.npz"))
+    np.savez_compressed(run / "decisions.npz", decisions=arrays["decisions"][:-1], switches=arrays["switches"])
+
+
+def better_inputs(run):
+    import pandas as pd
+
+    table = pd.read_parquet(run / "inputs.parquet")
+    table.assign(prediction=table["label"]).to_parquet(run / "inputs.parquet")
+
+
+def fewer_conditions(run):
+    def edit(text):
+        content = json.loads(text)
+        content["sessions"][0]["inputs"].pop()
+        return json.dumps(content)
+
+    rewritten(next((run / "times").glob("*.json")), edit)
+
+
+DOCTORED = {
+    # broken
+    "no summary": (BLOCKS, without("summary.json"), "summary.json", "it is missing: the run is not finished"),
+    "no rows": (BLOCKS, without("rows.jsonl"), "rows.jsonl", "it is missing"),
+    "no machine": (BLOCKS, without("machine.json"), "machine.json", "it is missing"),
+    "half a row": (BLOCKS, lambda run: rewritten(run / "rows.jsonl", lambda text: text[: len(text) // 2]), "rows.jsonl", "damaged"),
+    "no UTF-8": (BLOCKS, written("epochs.csv", b"\xff\xfe"), "epochs.csv", "it is not UTF-8"),
+    "no YAML": (BLOCKS, written("recipe.yaml", b"model: ["), "recipe.yaml", "it is not valid YAML"),
+    "no numbers": (BLOCKS, replaced("epochs.csv", "1,0.07", "1,nan0.07"), "epochs.csv", "learning_rate = nan0.07"),
+    "no finite number": (BLOCKS, replaced("epochs.csv", "1.69332328125", "inf"), "epochs.csv", "train_loss = inf is no finite number"),
+    "no bits": (BLOCKS, written("decisions.npz", b"PK"), "decisions.npz", "it cannot be read"),
+    "no table of inputs": (BLOCKS, written("inputs.parquet", b"PAR1"), "inputs.parquet", "it cannot be read"),
+    "a text as accuracy": (BLOCKS, row(accuracy="good"), "rows.jsonl", "accuracy = 'good'"),
+    "more than all": (BLOCKS, row(accuracy=101.0), "rows.jsonl", "less than or equal to 100"),
+    "another layout": (BLOCKS, row(macs_executed=None), "rows.jsonl", "lacks macs_executed"),
+    "a column of its own": (BLOCKS, row(my_score=3.0), "rows.jsonl", "'my_score', a column that neither gatebench nor columns.json"),
+    "damaged columns": (EXITS, written("columns.json", b"{}"), "columns.json", "damaged"),
+    # rows that contradict themselves
+    "another summary": (BLOCKS, of_json("summary.json", f1=12.5), "summary.json", "f1 is not that of the first line"),
+    "half an interval": (BLOCKS, row(accuracy_high=None), "rows.jsonl", "lacks accuracy_high"),
+    "outside of its interval": (BLOCKS, row(accuracy=89.0), "rows.jsonl", "accuracy = 89 lies outside of its interval"),
+    "too narrow an interval": (BLOCKS, row(accuracy_low=88.0, accuracy_high=88.4), "rows.jsonl", "of 10,000 inputs 87.52 to 88.79"),
+    "a part of an image": (BLOCKS, row(accuracy=88.1750001), "rows.jsonl", "is no whole number of 10,000 inputs"),
+    "shares of 110 %": (EXITS, row(shares=[0.6, 0.3, 0.2]), "rows.jsonl", "shares = 0.6, 0.3, 0.2 do not add up to 1"),
+    "a share without a name": (EXITS, row(share_names=["exit 1"]), "rows.jsonl", "3 shares and 1 share_names"),
+    "one point twice": (EXITS, twice_the_last_row, "rows.jsonl", "2 rows are of one operating point"),
+    "two runs": (EXITS, row(digest="v1:00000000"), "rows.jsonl", "rows differ in digest"),
+    "a ratio of its own": (BLOCKS, row(macs_ratio=0.5), "rows.jsonl", "macs_ratio = 0.5, and macs_executed / macs_dense is 0.796"),
+    "fewer than decided": (BLOCKS, row(macs_decided=33e6), "rows.jsonl", "less than was decided"),
+    "more than there are": (BLOCKS, row(macs_executed=2 * 40551040, macs_ratio=2.0), "rows.jsonl", "twin and gates together have"),
+    "more than both experts": (ROUTER, row(macs_executed=1e10, macs_ratio=1e10 / 575237104), "rows.jsonl", "twin and gates together have"),
+    "a claim of 120 %": (BLOCKS, row(skip_pct=120.0), "rows.jsonl", "skip_pct = 120 is more than all"),
+    "another seed": (BLOCKS, row(seed=4), "rows.jsonl", "the seed is 4, and the folder's name says 0"),
+    # files that contradict the rows
+    "an epoch less": (BLOCKS, last_line_away("epochs.csv"), "epochs.csv", "it has 14 epochs, and the row 15"),
+    "a better peak": (BLOCKS, row(accuracy_peak=91.0), "epochs.csv", "its best accuracy is 88.17, and accuracy_peak 91"),
+    "another peak": (BLOCKS, row(peak_epoch=1), "epochs.csv", "its best epoch is 15, and peak_epoch 1"),
+    "another recipe": (BLOCKS, replaced("recipe.yaml", "epochs: 15", "epochs: 160"), "recipe.yaml", "training.epochs is 160"),
+    "other data": (BLOCKS, of_json("data.json", name="mnist"), "data.json", "it describes mnist"),
+    "no deviation": (BLOCKS, of_json("data.json", std=[0, 0, 0]), "data.json", "above 0"),
+    "nothing scored": (BLOCKS, of_json("data.json", test="many"), "data.json", "its 'test' is missing, or not what it should be"),
+    "an accuracy of 450 %": (BLOCKS, replaced("epochs.csv", ",41.44,", ",450,"), "epochs.csv", "test_accuracy = 450 is not between"),
+    "another mean gate": (BLOCKS, row(mean_gate_hard=0.5), "breakdown.csv", "mean_gate_hard = 0.800111 on average, and the row 0.5"),
+    "a class that is none": (BLOCKS, replaced("breakdown.csv", "airplane", "zeppelin"), "breakdown.csv", "zeppelin is no class"),
+    "more inputs of a class": (BLOCKS, replaced("breakdown.csv", "airplane,1000", "airplane,1001"), "breakdown.csv", "10,001 inputs"),
+    "a better class": (BLOCKS, replaced("breakdown.csv", "airplane,1000,90.1", "airplane,1000,99.1"), "breakdown.csv", "accuracy = 89.07"),
+    "another machine": (BLOCKS, of_json("machine.json", name="rack"), "machine.json", "it is rack with 1 threads"),
+    "other weights": (EXITS, row(weights="00000000"), "model.safetensors", "and the row's weights are 00000000"),
+    "other decisions": (BLOCKS, switched_off, "decisions.npz", "of its switches 0 are on, and mean_gate_hard is 0.8"),
+    "decisions of fewer": (BLOCKS, of_fewer, "decisions.npz", "it has 9,999 inputs"),
+    "better inputs": (BLOCKS, better_inputs, "inputs.parquet", "its inputs give accuracy = 100, and the row has 88.17"),
+    # times
+    "times of other weights": (BLOCKS, times(weights="00000000"), "jsonl", "weights is '00000000'"),
+    "times of another run": (BLOCKS, times(digest="v1:0"), "jsonl", "digest is 'v1:0'"),
+    "times of no point": (EXITS, times(tradeoff=0.123, policy="none"), "jsonl", "that rows.jsonl does not have"),
+    "times from nowhere": (BLOCKS, times(machine=None), "jsonl", "lacks machine"),
+    "scores among times": (BLOCKS, times(accuracy=99.0), "jsonl", "holds no scores"),
+    "percentiles descend": (BLOCKS, times(latency_p90=1.0, latency_p90_low=0.9, latency_p90_high=1.1), "jsonl", "do not ascend"),
+    "an interval without a value": (BLOCKS, times(latency_p99_low=1.0, latency_p99_high=2.0), "jsonl", "an interval of latency_p99 and no"),
+    "a speed-up below 0": (BLOCKS, times(speedup=-2.0, speedup_low=-3.0, speedup_high=-1.0), "jsonl", "speedup is not above 0"),
+    "faster than measured": (BLOCKS, times(speedup=3.0, speedup_high=3.1), "jsonl", "a speed-up of 3 at 20.7255 % saved makes 3.2"),
+    "more saved": (BLOCKS, times(timed_saving_pct=60.0, realised=lambda row: (1 - 1 / row["speedup"]) / 0.6, realised_low=0.1), "jsonl",
+                   "timed_saving_pct = 60, and timed_macs_executed makes 20.7255"),
+    "no calls": (BLOCKS, times(calls=0), "jsonl", "0 calls in 12 rounds"),
+    "noisier than long": (BLOCKS, times(noisy_rounds=13), "jsonl", "13 of them noisy, cannot be"),
+    "most below least": (BLOCKS, times(timed_macs_least=2.0, timed_macs_most=1.0), "jsonl", "is not between 2 and 1"),
+    "other inputs": (BLOCKS, fewer_conditions, "json", "other inputs than the 8 calls"),
+    "from tomorrow": (BLOCKS, times(when="2999-01-01T00:00:00Z"), "jsonl", "lies in the future"),
+    "no date": (BLOCKS, times(when="yesterday"), "jsonl", "is no time such as"),
+}  # fmt: skip
+
+
+def published(pattern):
+    folder = next(iter(sorted(PUBLISHED.glob(pattern))), None)
+    return folder or pytest.skip(f"there is no results/{pattern}")
+
+
+def test_every_published_folder_holds():
+    checked, refused = check(PUBLISHED)
+    assert refused == []
+    assert checked == len(list(PUBLISHED.glob("*/summary.json"))) >= 64
+
+
+@pytest.mark.parametrize("name", DOCTORED)
+def test_a_doctored_folder_is_refused_with_its_reason(tmp_path, name):
+    pattern, doctor, file, reason = DOCTORED[name]
+    original = published(pattern)
+    run = shutil.copytree(original, tmp_path / original.name)
+    doctor(run)
+    checked, refused = check(tmp_path)
+    assert checked == 1
+    assert any(each.file.endswith(file) and reason in each.problem for each in refused), [str(each) for each in refused]
+    assert len({each.folder for each in refused}) == 1
+
+
+def test_kinds_are_many():
+    assert len(DOCTORED) >= 30 and len({reason for *_, reason in DOCTORED.values()}) >= 30
+
+
+def test_a_run_of_today_holds(static_run):
+    assert check(static_run) == (1, [])
+
+
+def test_one_run_counts_once(static_run, tmp_path):
+    for name in ("first", "second"):
+        shutil.copytree(static_run, tmp_path / name)
+    checked, (refusal,) = check(tmp_path)
+    assert checked == 2 and str(refusal) == "second: rows.jsonl: it has the rows of first, and one run counts once"
+
+
+def test_the_command_says_what_it_checked(gatebench, static_run, tmp_path):
+    run = shutil.copytree(static_run, tmp_path / "runs" / static_run.name)
+    done = gatebench("report", str(run.parent), "--check")
+    assert (done.returncode, done.stdout.strip()) == (0, "checked 1 run: all hold")
+    row(accuracy=0.0)(run)
+    done = gatebench("report", str(run), "--check")
+    assert done.returncode == 1
+    assert f"{run.name}: rows.jsonl: accuracy = 0 lies outside of its interval" in done.stdout
+    assert done.stdout.splitlines()[-1] == "checked 1 run: 1 of them do not hold"
+    done = gatebench("report", str(run), "--check", "--json")
+    assert done.returncode == 1 and json.loads(done.stdout)["refused"][0]["file"] == "rows.jsonl"
+    assert not (run / "report").exists()
+    said = gatebench.refused("report", str(tmp_path), "--check", code=2)
+    assert "there is no run folder" in said
