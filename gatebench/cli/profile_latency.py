@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,10 @@ from . import option, signals
 from .console import DataDir, choices, finishing, handle_errors, line, most_threads, one_of, say, stderr, stdout, tell, whole_numbers
 
 if TYPE_CHECKING:
+    from ..profiling.session import Plan
     from ..profiling.together import Together
+
+MOST_REPEATS = 100_000
 
 
 @handle_errors
@@ -25,7 +29,8 @@ def profile_latency(
         list[str] | None, option.network(metavar="FILE[:FACTORY]", help="A network of your own; FACTORY (build) takes how many classes.")
     ] = None,
     weights: Annotated[
-        Path | None, option.network(help="For a model or a network of your own: .safetensors, or a torch state_dict.", show_default=False)
+        Path | None,
+        option.network(help="For a model or a network of your own, not for --vs: .safetensors, or a torch state_dict.", show_default=False),
     ] = None,
     dataset: Annotated[
         str | None, option.inputs(help="Instead of the network's own: a name, a folder, an .npz or a .pt.", show_default=False)
@@ -38,7 +43,9 @@ def profile_latency(
     threads: Annotated[str | None, option.place(help="One or several, as 1,2. Default: all cores.", show_default=False)] = None,
     execution: Annotated[str, option.measuring(help="sparse, or sparse,masked.")] = "sparse",
     inputs: Annotated[int, option.inputs(min=8, max=1_000_000, help="Real inputs that are timed; p90 needs 64, p99 662.")] = 128,
-    repeats: Annotated[int, option.measuring(min=5, max=100_000, help="Rounds; in each, everything is timed once on every input.")] = 30,
+    repeats: Annotated[
+        int, option.measuring(min=5, max=MOST_REPEATS, help="Rounds; in each, everything is timed once on every input.")
+    ] = 30,
     max_seconds: Annotated[
         float, option.measuring(min=1, max=1_000_000, help="For each batch size and number of threads; five rounds are done in any case.")
     ] = 120,
@@ -102,7 +109,8 @@ def profile_latency(
             notes = set()
             for plan in plans:
                 memory = needs_memory(f"batches of {plan.batch_size}", "Give a smaller --batch-size, or smaller images")
-                with memory, rounds_bar(stderr, plan) as after_round:
+                warn = partial(_warn, plan, session.calls(entered, plan))
+                with memory, rounds_bar(stderr, plan, warn) as after_round:
                     measured = timings.run(plan, after_round)
                 for note in measured.notes:
                     if note not in notes:
@@ -131,6 +139,14 @@ def profile_latency(
         raise typer.Exit(3)
 
 
+def _warn(plan: "Plan", calls: int, seconds: float) -> None:
+    """Say what takes longer than was allowed, once a round of so many calls has taken so many seconds."""
+    from ..profiling.view import too_long
+
+    if sentence := too_long(plan, calls, seconds):
+        tell(sentence)
+
+
 def conclude(timings: "Together", scored: dict[str, dict]) -> None:
     """Below the tables: a sentence on each network, the files, what to do next; `scored` are rows of runs by network."""
     from ..report import bars
@@ -154,6 +170,7 @@ def conclude(timings: "Together", scored: dict[str, dict]) -> None:
 
 def inconclusive(row: dict, max_seconds: float) -> str:
     """The speed-up that the times leave open, and what would settle it."""
+    from ..measure.statistics import FEWEST_INPUTS
     from ..measure.waiting import remedy
 
     result = (
@@ -166,9 +183,14 @@ def inconclusive(row: dict, max_seconds: float) -> str:
         return (
             f"{result} Inputs differ so much that {row['inputs_needed']:,} of them would be needed; there are {row['inputs_available']:,}."
         )
-    timed = row["calls"] * row["batch_size"]
+    timed, quieter = row["calls"] * row["batch_size"], f"with less else running{', or --threads 1' * (row['threads'] > 1)}"
+    enough = min(FEWEST_INPUTS[90] * row["batch_size"], row["inputs_available"])
+    if timed < enough:
+        return f"{result} {timed} inputs are too few to say what would settle it. Give --inputs {enough} or more, best {quieter}."
+    if row["repeats_needed"] > MOST_REPEATS:
+        return f"{result} Only {quieter} it might be settled: {row['repeats_needed']:,} repeats would be needed."
     more = [f"--repeats {row['repeats_needed']}"] if row["repeats_needed"] > row["rounds"] else []
     more += [f"--inputs {row['inputs_needed']}"] if row["inputs_needed"] > timed else []
     seconds = row["session_seconds"] * row["repeats_needed"] / row["rounds"] * row["inputs_needed"] / timed
     more += [f"--max-seconds {math.ceil(seconds)}"] if seconds > max_seconds else []
-    return f"{result} {' '.join(more)} would settle it, if the machine stays as noisy; with less else running, or --threads 1, fewer do."
+    return f"{result} {' '.join(more)} would settle it, if the machine stays as noisy; {quieter}, fewer do."

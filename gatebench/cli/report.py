@@ -8,7 +8,7 @@ import typer
 from rich.progress import track
 
 from ..errors import UsageError
-from .console import choices, handle_errors, say, stderr, stdout, tell
+from .console import choices, handle_errors, line, say, stderr, stdout, tell
 
 
 @handle_errors
@@ -35,8 +35,8 @@ def report(
         kinds, folder, renamed = [out.suffix[1:]], out.parent, {f"report{out.suffix}": out.name}
     runs, left_out = read_runs(results)
     if not runs:
-        for line in left_out:
-            say(f"gatebench: left out: {line}")
+        for each in left_out:
+            say(f"gatebench: left out: {each}")
         raise UsageError(f"In {results} there is no finished run. `gatebench train` makes runs.")
     linked = bool({"html", "md"} & set(kinds))  # the others link no picture of a single run
     drawing = track(runs, "drawing single runs", console=stderr, transient=True)
@@ -44,8 +44,8 @@ def report(
     if linked:
         with RunFolder(folder / FOLDER).locked(None, brief=True, say=tell):
             run_pictures, not_drawn = draw_all(drawing, folder)
-    for line in (*left_out, *not_drawn):
-        say(f"gatebench: left out: {line}")
+    for each in (*left_out, *not_drawn):
+        say(f"gatebench: left out: {each}")
     made = compose(runs, run_pictures, [*left_out, *not_drawn])
     target = RunFolder(folder)
     names = []
@@ -59,16 +59,17 @@ def report(
                    "files": [str(folder / name) for name in (*names, *of_runs)]}  # fmt: skip
         typer.echo(json.dumps(content, indent=2, allow_nan=False))
         return
-    stdout.print(made.summary, markup=False, highlight=False)
+    for sentence in (made.summary, *made.findings):
+        line(sentence)
     for name in names:
         if not name.endswith(".csv"):
-            stdout.print(f"written to {folder / name}", markup=False, highlight=False, soft_wrap=True)
+            line(f"written to {folder / name}")
     tables = sum(name.endswith(".csv") for name in names)
     if tables:
         stdout.print(f"and {tables} tables as CSV beside: results.csv has every operating point, times.csv every timing", highlight=False)
     if of_runs:
-        stdout.print(f"and {len(of_runs)} pictures of single runs in {folder / FOLDER}", markup=False, highlight=False, soft_wrap=True)
-    stdout.print(f"What nothing beats, and the best under a budget: gatebench pareto {results}", highlight=False, soft_wrap=True)
+        line(f"and {len(of_runs)} pictures of single runs in {folder / FOLDER}")
+    line(f"next: gatebench pareto {results} --max-ms 2")
 
 
 def _check(results: Path, as_json: bool) -> None:

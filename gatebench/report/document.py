@@ -9,15 +9,18 @@ from functools import cached_property
 from matplotlib.figure import Figure
 
 from .. import figures
+from . import bars
 from .baseline import baseline_sheet
 from .claims import findings_sheet, point_sheets, realised_sheets
 from .comparison import audit_sheet, comparison_sheets
 from .flat import Flat, all_points, all_times
 from .formats import escaped, to_csv, to_latex, to_markdown
-from .front import AXES, panels
+from .front import AXES, Panel, panels
 from .front_figure import drawn, front
 from .groups import Group, every_way, groups
+from .page.board import Entry, entries
 from .page.render import Chapter, page
+from .page.summary import sentences
 from .paper_figures import SHOWN, destinations, training_curves
 from .published import curves
 from .results import Run
@@ -72,6 +75,21 @@ class Report:
         return [sheet for section in self.sections for sheet in section.sheets]
 
     @cached_property
+    def board(self) -> list[Entry]:
+        """The leaderboard."""
+        return entries(self.members)
+
+    @cached_property
+    def panels(self) -> list[Panel]:
+        """Accuracy against executed MACs and against time."""
+        return [panel for cost in ("macs_executed", "latency_ms") for panel in panels(self.runs, self.members, cost)]
+
+    @cached_property
+    def findings(self) -> list[str]:
+        """What it comes to, in three sentences at most."""
+        return sentences(self.board, self.panels)
+
+    @cached_property
     def flat(self) -> dict[str, Flat]:
         """All operating points and all times, for programs."""
         return {"results": all_points(self.runs), "times": all_times(self.runs)}
@@ -84,7 +102,7 @@ def compose(runs: list[Run], run_pictures: dict[str, dict[str, str]], left_out: 
     summary = f"{len(runs)} runs of {len(models)} models on {', '.join(sorted(sets)) or 'no data'}."
     sections = [
         Section("claims", "Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
-                _destinations(members), _claims(runs, members)),
+                [*_savings(runs), *_destinations(members)], _claims(runs, members)),
         Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.",
                 _fronts(runs, members)),
         Section("curves", "Over the epochs", pictures=_curves(runs)),
@@ -120,11 +138,13 @@ def _text(make: Callable[[], str]) -> Callable:
 
 def _html(report: Report) -> str:
     chapters = [Chapter(section.title, section.sheets) for section in report.sections]
-    return page(report.title, report.runs, report.members, chapters, report.run_pictures, report.left_out)
+    return page(
+        report.title, report.findings, report.runs, report.board, report.panels, chapters, report.run_pictures, report.left_out
+    )  # fmt: skip
 
 
 def _markdown(report: Report) -> str:
-    parts = [f"# {report.title}", escaped(report.summary)]
+    parts = [f"# {report.title}", escaped(report.summary), "\n".join(f"- {escaped(each)}" for each in report.findings)]
     for section in report.sections:
         parts += [f"## {section.title}", section.text] + [f"![{escaped(each.title)}]({each.name}.png)" for each in section.pictures]
         parts += [to_markdown(sheet) for sheet in section.sheets]
@@ -153,6 +173,14 @@ def _latex(report: Report) -> str:
 def _claims(runs: list[Run], members: list[Group]) -> list[Sheet]:
     sheets = [*point_sheets(members), baseline_sheet(every_way(runs)), *realised_sheets(runs)]
     return [sheet for sheet in sheets if sheet]
+
+
+def _savings(runs: list[Run]) -> list[Picture]:
+    """A picture for each place."""
+    return [
+        Picture(f"savings-{number}", f"{bars.message(members)}: {where}", bars.figure({where: members}))
+        for number, (where, members) in enumerate(bars.merged(runs).items(), start=1)
+    ]
 
 
 def _fronts(runs: list[Run], members: list[Group]) -> list[Picture]:

@@ -15,12 +15,11 @@ from typing import Any
 
 import jinja2
 
-from .. import front
-from ..groups import Group
+from ..front import Panel
 from ..results import Run
 from ..sheet import Sheet
 from . import findings, fronts, papers, summary, vega
-from .board import BADGES, Entry, entries
+from .board import BADGES, Entry
 from .details import details
 from .meanings import meanings
 from .ways import ways
@@ -41,15 +40,15 @@ class Chapter:
 
 def page(
     title: str,
+    sentences: Sequence[str],
     runs: list[Run],
-    members: list[Group],
+    board: list[Entry],
+    panels: Sequence[Panel],
     chapters: Sequence[Chapter],
     run_pictures: dict[str, dict[str, str]],
     left_out: list[str],
 ) -> str:
-    """The whole page; the pictures of single runs lie beside it."""
-    board = entries(members)
-    panels = [panel for cost in ("macs_executed", "latency_ms") for panel in front.panels(runs, members, cost)]
+    """The whole page, with the sentences on top; the pictures of single runs lie beside it."""
     opened, recipes, numbers = details(board, run_pictures)
     published = [sheet for chapter in chapters for sheet in chapter.sheets if sheet.headings and sheet.headings[0].name == "row"]
     drawn_papers = papers.drawn(published)
@@ -60,7 +59,7 @@ def page(
         "runs": opened, "recipes": recipes, "ways": ways(runs),
     }  # fmt: skip
     return _template().render(
-        title=title, summary=summary.sentences(board, panels), machines=summary.machines(runs), count=len(runs),
+        title=title, summary=sentences, machines=summary.machines(runs), count=len(runs),
         networks=sum(entry.kind != "seed" for entry in board), board=[entry for entry in board if entry.kind != "seed"],
         badges=BADGES, datasets=sorted({entry.dataset for entry in board}), batches=_batches(board),
         places=sorted({each.machine for entry in board for each in entry.times}),

@@ -1,0 +1,50 @@
+"""`make demo` shows the point: a network that is right, computes less than its static twin, and spends more on harder images."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import typer
+
+from gatebench import cli
+from gatebench.models import registry
+from gatebench.recipe import load
+
+TARGET = re.search(r"^demo:.*\n((?:\t.*\n)+)", (Path(__file__).parents[1] / "Makefile").read_text(), re.M)[1]
+TRAIN, TIME = (shlex.split(command) for command in re.findall(r"^\t\$\(BIN\)/gatebench (.*?)(?: \|\||$)", TARGET, re.M))
+
+
+def test_its_commands_exist_and_need_no_download():
+    group = typer.main.get_command(cli.app)
+    for words in (TRAIN, TIME):
+        with group.make_context("gatebench", words[:1], resilient_parsing=True) as context:
+            name, command, _ = group.resolve_command(context, words)
+        assert command.make_context(name, words[1:]).params
+    _, model, _, recipe, *_ = TRAIN
+    assert load(registry.entry(model).recipes, model, recipe).data.name == "shapes"
+
+
+@pytest.mark.slow
+def test_it_shows_the_point(gatebench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = gatebench(*TRAIN, "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "demo-results").iterdir()
+    row = json.loads((run / "summary.json").read_text())
+    assert row["accuracy"] >= 80 and row["macs_ratio"] < 0.7 and row["skip_pct"] > 20
+
+    table = pd.read_csv(run / "breakdown.csv")
+    by_difficulty = table[table["by"] == "difficulty"]
+    assert len(by_difficulty) == 5 and by_difficulty["macs_executed"].is_monotonic_increasing
+    easiest, *_, hardest = by_difficulty["macs_executed"]
+    assert hardest > 1.2 * easiest
+
+    timed = gatebench(*TIME, "--inputs", "16", "--max-seconds", "2")
+    assert timed.returncode in (0, 3), timed.stderr
+    assert "demo" in timed.stdout and list(run.glob("times/*.jsonl"))
+
+    again = gatebench(*TRAIN, "--threads", "1")
+    assert again.returncode == 0 and "finished before" in again.stdout and len(list(run.parent.iterdir())) == 1
