@@ -18,6 +18,7 @@ from test_report import ROW, write_run
 
 from gatebench.report.claims import point_sheets, realised_sheets
 from gatebench.report.comparison import comparison_sheets
+from gatebench.report.document import Report
 from gatebench.report.groups import groups
 from gatebench.report.page import details, papers
 from gatebench.report.page.board import entries
@@ -78,7 +79,8 @@ def rendered(results: Path) -> str:
     members = groups(runs)
     chapters = [Chapter("Tables", [*point_sheets(members), *realised_sheets(runs)])]
     chapters.append(Chapter("Published", comparison_sheets(groups(with_twins(runs)))))
-    return page("gatebench report", runs, members, chapters, {}, left_out)
+    made = Report("gatebench report", "", runs, members, [], {}, left_out)
+    return page(made.title, made.findings, runs, made.board, made.panels, chapters, {}, left_out)
 
 
 def data_of(text: str) -> dict:

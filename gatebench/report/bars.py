@@ -21,6 +21,8 @@ MOST_ROWS = 24
 """Networks of one place that are drawn, those with most to say first: claimed and realised furthest apart."""
 LEAST = -120.0
 """Percent at which a bar is cut; its number says how long it is."""
+LONGEST = 60
+"""Characters of a line beside a bar."""
 LINE_BREAK = "\n"
 """Between a network and its data set."""
 ROW, AROUND = 0.46, 1.15
@@ -149,7 +151,8 @@ def _draw(axes, where: str, members: list[Savings]) -> None:
             )  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8)
     rivals = {each.rival for each in members}
-    labels = [each.label if len(rivals) == 1 else f"{each.label}\nover {each.rival}" for each in members]
+    texts = [each.label if len(rivals) == 1 else f"{each.label}\nover {each.rival}" for each in members]
+    labels = ["\n".join(text if len(text) <= LONGEST else f"{text[:LONGEST]} ..." for text in each.splitlines()) for each in texts]
     axes.set_yticks(range(len(members)), labels, fontsize=8)
     axes.set_ylim(len(members) - 0.5, -0.5)
     axes.margins(x=0.12)

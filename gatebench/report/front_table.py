@@ -93,7 +93,7 @@ def next_command(results: str, shown: dict[Cost, list[Panel]], budget: bool) -> 
     """What is useful after this."""
     timed = [panel for panel in answered(shown).get("latency_ms", []) if len(panel.points) > 1]
     if budget:
-        return f"All that was measured, beside the papers: gatebench report {results}"
+        return f"next: gatebench report {results}"
     if not timed:
         return f"How fast they are on this machine: gatebench profile-latency {results}"
     panel = max(timed, key=lambda panel: len(panel.points))
