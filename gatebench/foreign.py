@@ -11,7 +11,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from .errors import GatebenchError, UsageError, first_line, printable
+from .errors import GatebenchError, UsageError, first_line, nearest, printable
 
 LARGEST = 2_000_000
 """Bytes of a file of texts; a run's own are a tenth of it at most."""
@@ -108,6 +108,14 @@ def listed(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))
     except (OSError, ValueError) as error:
         raise _unreadable(error) from None
+
+
+def beside(path: Path, known: Sequence[str] = ()) -> str:
+    """ " Did you mean 'photos'?" for the nearest of the `known` names and of what lies beside a path; "" where none is near."""
+    try:
+        return nearest(path.name, [*known, *listed(path.parent)])
+    except Unreadable:
+        return nearest(path.name, known)
 
 
 def from_json(text: str) -> Any:

@@ -55,6 +55,7 @@ def test_how_far_the_profiler_can_be_trusted(monkeypatch):
     with torch.inference_mode():
         assert trust.against_itself(1).startswith("A/A: ") and trust.planted(1).startswith("planted 5 %")
         assert "attributed to the inputs" in trust.by_input()
+        assert trust.copies(2).startswith("copies: two copies differ by ")
 
 
 @pytest.mark.parametrize("differ", ["inputs", "rounds", "calls", "all alike"])

@@ -275,16 +275,6 @@ def test_temperatures_bring_back_planted_ones():
     assert temperatures == pytest.approx((3.0, 0.5), rel=0.1)
 
 
-def test_a_fixed_pattern_leaves_at_random():
-    late = answers([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]], [0, 0])  # 0 % at the first exit, 100 % at the second
-    costs = np.array([10.0, 30.0])
-    assert study.fixed_accuracy(late, late, costs, 15.0) == pytest.approx(25.0)
-    assert study.fixed_accuracy(late, late, costs, 30.0) == study.fixed_accuracy(late, late, costs, 99.0) == pytest.approx(100.0)
-    assert study.fixed_accuracy(late, late, costs, 1.0) == 0.0
-    misled = answers([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]], [0, 0])  # validation says the first exit is the better one
-    assert study.fixed_accuracy(misled, late, costs, 99.0) == 0.0
-
-
 @pytest.mark.parametrize(
     "backbone, shape",
     [
@@ -379,8 +369,13 @@ def test_thresholds_are_chosen_on_validation_scored_on_test_and_kept_with_the_we
     assert row["accuracy"] == pytest.approx(100 * test.right[np.arange(len(taken)), taken].mean())
     assert row["macs_executed"] == pytest.approx(macs[taken].mean()) and row["macs_dense"] == model.macs_static
     assert row["oracle_macs"] == pytest.approx(macs[study.oracle(test)].mean())
-    fixed = study.fixed_accuracy(validation, test, study.fixed_macs(model), row["macs_executed"])
-    assert row["adaptivity_gain"] == pytest.approx(row["accuracy"] - fixed)
+    fixed = study.fixed_exits(model, validation)
+    mixed = 100 * fixed.mix.accuracy(test.right.mean(0), fixed.macs, row["macs_executed"])
+    assert row["adaptivity_gain"] == pytest.approx(row["accuracy"] - mixed)
+    assert row["adaptivity_gain_low"] <= row["adaptivity_gain"] <= row["adaptivity_gain_high"]
+    best = max((number for number in range(3) if fixed.macs[number] <= row["macs_executed"]), key=lambda each: fixed.accuracies[each])
+    assert row["fixed_accuracy"] == pytest.approx(100 * test.right[:, best].mean()) and row["fixed_macs"] == fixed.macs[best]
+    assert row["fixed_chosen_on"] == "validation"
 
 
 def test_the_tables_of_a_run_say_what_its_row_says(hard, on_disk):

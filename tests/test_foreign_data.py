@@ -590,6 +590,10 @@ NOT_ARRAYS = {
     "two sizes": (keras(x_test=RGB[:, :5]), r"x_train are images of \(6, 6, 3\), x_test of \(5, 6, 3\); they must be alike"),
     "two spellings": (keras(**medmnist()), "holds train_images and x_train, which are both train images; keep one"),
     "no labels of val": (keras(x_val=RGB), "lacks y_val; it holds x_train, y_train, x_test, y_test, x_val. Wanted are train_images"),
+    "no test part of keras": ({"x_train": RGB, "y_train": LABELS}, "lacks x_test, y_test; it holds x_train, y_train. Put some"),
+    "no test part of medmnist": ({"train_images": RGB, "train_labels": LABELS}, "lacks test_images, test_labels;.* only folders are split"),
+    "no test part of training": ({"Training_X": RGB, "Training_Y": LABELS}, "lacks test_x, test_y; it holds Training_X, Training_Y. Put"),
+    "no train part": ({"x_test": RGB, "y_test": LABELS}, "lacks x_train, y_train; it holds x_test, y_test. Wanted are"),
     "no labels of test": ({"x_train": RGB, "y_train": LABELS, "x_test": RGB}, "lacks y_test"),
     "no parts": ({"images": RGB, "labels": LABELS}, "lacks train_images, train_labels, test_images, test_labels; it holds images, labels."),
     "nothing": ({}, "it holds nothing"),
@@ -728,6 +732,15 @@ def test_a_path_that_is_none_is_refused(tmp_path, name, said):
     for read in (load, reading.describe):
         with pytest.raises(UsageError, match=said):
             read(Data(name=name), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["phtos", "./phtos", "Photos", "pictures/phtos"])
+def test_a_name_is_looked_for_beside_what_was_typed(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "pictures/photos"):
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(UsageError, match="Did you mean 'photos'"):
+        load(Data(name=name), tmp_path)
 
 
 @pytest.mark.parametrize(

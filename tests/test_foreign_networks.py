@@ -33,7 +33,10 @@ from gatebench.profiling.contender import Contender
 from gatebench.profiling.elsewhere import Elsewhere, ready_together
 from gatebench.profiling.executed import counted_again, executed, findings
 from gatebench.profiling.networks import Network
-from gatebench.profiling.outside import maker, output_to_stderr
+from gatebench.profiling.outside import RULE, maker, output_to_stderr
+from gatebench.profiling.session import Plan
+from gatebench.profiling.timing import Rival
+from gatebench.profiling.view import too_long
 from gatebench.report.latency_table import sheets
 from gatebench.runtimes.fold import same_answers
 
@@ -608,8 +611,27 @@ def test_the_part_of_an_answer_that_counts_can_be_named(kind):
 )
 def test_the_part_that_looks_like_logits_is_proposed(form, words, path):
     contender, _ = timed(network(lambda self, x: form(self.both(x))), layout="contiguous")
-    (note,) = contender.ready.notes
+    note = contender.ready.notes[0]
     assert note.startswith(f"net answers with {words}") and note.endswith(f"such as --output {path}.")
+
+
+@pytest.mark.parametrize(
+    ("form", "output", "said"),
+    [
+        (lambda logits: torch.cat([logits, logits[:, :2]], 1), None, "net answers with 7 numbers, noise has 5 classes. Its factory"),
+        (lambda logits: [logits[:, :3]] * 3, None, "net answers with 3 numbers, noise has 5 classes."),
+        (lambda logits: [logits, logits[:, :1]], "1", "net answers with 1 number, noise has 5 classes."),
+        (lambda logits: [logits, logits[:, :1]], "0", ""),
+        (lambda logits: [logits, logits[:, :1]], None, ""),
+        (lambda logits: logits.argmax(1), None, ""),
+        (lambda logits: torch.stack([logits[:, :3], logits[:, :3]]), None, ""),
+    ],
+    ids=["seven", "exits", "one", "the right part", "beside gates", "a class", "stacked"],
+)
+def test_another_number_of_classes_than_the_data_s_is_said(form, output, said):
+    contender, _ = timed(network(lambda self, x: form(self.both(x))), output, "contiguous")
+    notes = [note for note in contender.ready.notes if "all of it counts" not in note]
+    assert len(notes) == bool(said) and all(note.startswith(said) for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -622,6 +644,7 @@ def test_the_part_that_looks_like_logits_is_proposed(form, words, path):
         ("exits.last", "there is no 'last' in a list"),
         ("", "there is no '' in a mapping"),
         ("_private", "there is no '_private' in a mapping"),
+        ("exit.0", "there is no 'exit' in a mapping of 2 (exits: a list of 2 (a tensor of 1x5, a tensor of 1x5), index: 1). Did you mean"),
     ],
 )
 def test_a_part_that_is_not_there_is_said_with_what_is(path, sentence):
@@ -650,6 +673,7 @@ def no_threshold(self, x, *, threshold):
     return x
 
 
+OTHER_SIZE = r".*Is it made for images of another size\? Put nn.Upsample before it in its factory, or name such images with --dataset.$"
 HERE = r"test_foreign_networks.py, line \d+\)"
 FAILURES = {
     "assertion without text": (fails, r"take one 3x12x12 input of noise \(AssertionError in \w+.py, line \d+: raise AssertionError\)"),
@@ -671,12 +695,17 @@ FAILURES = {
     "no values": (lambda self, x: self.to("meta").both(x), "Its weights are on the meta device, without values: let its factory load"),
     "one channel": (
         lambda self, x: F.conv2d(x, self.first.weight[:, :1]),
-        r"It takes 1 channel, the images have 3: name others, or begin its forward with x = x.mean\(1, keepdim=True\).$",
+        r"It takes 1 channel, the images have 3: name others with --dataset, or begin its forward with x = x.mean\(1, keepdim=True\).$",
     ),
     "six channels": (
         lambda self, x: F.conv2d(x, self.first.weight.repeat(1, 2, 1, 1)),
-        "It takes 6 channels, the images have 3: name others.$",
+        "It takes 6 channels, the images have 3: name others with --dataset.$",
     ),
+    "larger images": (lambda self, x: F.linear(self.begin(x).flatten(1), self.head.weight), f"1x288 and 8x5{OTHER_SIZE}"),
+    "a larger kernel": (lambda self, x: self.both(F.conv2d(x, torch.ones(3, 3, 20, 20))), f"Kernel size can't .*{OTHER_SIZE}"),
+    "a table of places": (lambda self, x: self.both(x + torch.ones(1, 3, 14, 14)), f"must match the size .*{OTHER_SIZE}"),
+    "a fixed view": (lambda self, x: self.end(self.begin(x).view(1, 8, 7, 7)), f"is invalid for input of size 288.*{OTHER_SIZE}"),
+    "too often halved": (lambda self, x: self.end(F.avg_pool2d(x, 16)), f"[oO]utput size is too small.*{OTHER_SIZE}"),
     "own gradient": (lambda self, x: torch.autograd.grad(self.both(x).sum(), x), "RuntimeError: "),
     "writes": (lambda self, x: self.both(x.mul_(2)), "net writes to its input"),
     "only in batches": (lambda self, x: self.both(x) if len(x) > 1 else fails(self, x), "AssertionError in .*two at once: give --"),
@@ -697,7 +726,7 @@ def test_a_network_that_fails_says_why(kind):
     [
         (lambda: Plain().half(), "its weights float16: let its factory return network.float()."),
         (lambda: Plain().to("meta"), "Its weights are on the meta device, without values: let its factory load them."),
-        (lambda: nn.Sequential(nn.Conv2d(1, 4, 3)), "It takes 1 channel, the images have 3: name others, or begin its forward with"),
+        (lambda: nn.Sequential(nn.Conv2d(1, 4, 3)), "It takes 1 channel, the images have 3: name others with --dataset, or"),
     ],
     ids=["half precision", "meta", "one channel"],
 )
@@ -887,6 +916,41 @@ def test_what_is_executed_and_whether_that_depends_on_the_input(kind):
     assert len(found) == (finding is not None) and all(each.startswith(finding) for each in found)
 
 
+NOTHING = "computes the same for every input: each input executes the same "
+BRANCH = "takes the same branch for every input: it reads values of tensors, as for a branch, yet each input executes the same "
+AGAINST = {
+    "a gate that is always 0": (lambda self, x: self.end(self.second(self.begin(x)) * (x.mean() > 100).float()), WHOLE, NOTHING),
+    "a soft gate": (lambda self, x: self.end(self.second(self.begin(x)) * x.mean().sigmoid()), WHOLE, NOTHING),
+    "a gate with MACs": (lambda self, x: self.end(self.second(self.begin(x)) * (9 * x @ x).mean().sigmoid()), WHOLE, NOTHING),
+    "a head of fewer classes": (lambda self, x: self.both(x), WHOLE + 8, NOTHING),
+    "zeroed where": (lambda self, x: self.end(zeroed(self.second(self.begin(x)))), WHOLE, NOTHING),
+    "a branch never taken": (EXECUTES["threshold never reached"][0], WHOLE, SHARED),
+    "a branch always taken": (lambda self, x: self.end(self.begin(x)) if x.mean() < 9 else self.both(x), WHOLE, BRANCH),
+    "less of everything": (lambda self, x: self.end(self.begin(x)), WHOLE, None),
+    "much more": (lambda self, x: self.both(x), WHOLE / 2, None),
+    "a rival that is not counted": (lambda self, x: self.both(x), np.nan, None),
+    "an early exit": (EXECUTES["early exit"][0], WHOLE, None),
+    "by chance": (by_chance(lambda self: torch.rand(1), computes=False).forward, WHOLE, "answers differently"),
+}
+
+
+def zeroed(x):
+    x = x.clone()
+    x[x < 100] = 0
+    return x
+
+
+@pytest.mark.parametrize("kind", AGAINST)
+def test_beside_a_rival_it_is_said_where_nothing_is_left_out(kind):
+    forward, macs, finding = AGAINST[kind]
+    contender, done = timed(network(forward))
+    found = findings(contender, done, Rival("whole", np.ones((5, CALLS)), np.full(CALLS, float(macs))))
+    assert bool(found) == bool(finding) and all(each.startswith((finding, ALL)) for each in found)
+    if finding == NOTHING:
+        how_many = "more than" if kind == "a gate with MACs" else "as many as"
+        assert found[0].endswith(f" MACs, {how_many} whole, so nothing is left out") and findings(contender, done) == []
+
+
 class Gated(GatedModel):
     """One block, on for light images, which its sparse execution leaves out or not."""
 
@@ -1024,6 +1088,12 @@ def number(classes):
 
 def forgets(classes):
     build(classes)
+
+def wide(classes, width):
+    return Loud(classes)
+
+def nothing():
+    return Loud(10)
 """
 
 
@@ -1088,8 +1158,10 @@ def test_prints_go_on_where_they_went(capfd):
         (["loud.py:leaves"], 1, f"loud.py:leaves(5) raised SystemExit: no licence; {at('sys.exit')}."),
         (["loud.py:deep"], 1, f"loud.py:deep(5) raised RecursionError: maximum recursion depth exceeded; {at('return deep')}."),
         (["loud.py:number"], 1, "loud.py:number(5) gave an int. Let it return the network, a torch.nn.Module."),
-        (["loud.py:forgets"], 1, "loud.py:forgets(5) gave nothing. Let it return the network, a torch.nn.Module."),
-        (["timm:resnet1"], 2, "timm has no network named 'resnet1'. Did you mean 'resnet101'?"),
+        (["loud.py:forgets"], 1, "loud.py:forgets(5) gave nothing: is a return missing? Let it return the network, a torch.nn.Module."),
+        (["loud.py:wide"], 1, f"argument: 'width'. {RULE}"),
+        (["loud.py:nothing"], 1, f"nothing() takes 0 positional arguments but 1 was given. {RULE}"),
+        (["timm:resnet1"], 2, "timm has no network named 'resnet1'. Did you mean 'resnet101'? python -c \"import timm as m; print(*m.l"),
         (["torchvision:resnet19"], 2, "torchvision has no network named 'resnet19'. Did you mean"),
         (["timm:"], 2, "timm has no network named ''"),
         (["torchvision:raft_small"], 1, "torchvision:raft_small cannot be built for these images and classes (TypeError"),
@@ -1102,6 +1174,44 @@ def test_what_is_wrong_is_one_sentence(files, arguments, code, sentence):
     done = profile(named, *others, "--dataset", files / "noise.npz")
     said = " ".join(done.stderr.split())
     assert done.exit_code == code and sentence in said and "unexpectedly" not in said and "Traceback" not in said, done.stderr
+
+
+def test_what_is_not_there_is_said_before_data_are_asked_for(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(files)
+    (files / "broken.py").write_text("def build(classes)\n    return None\n")
+    torch.save({}, files / "weights.pt")
+    for arguments, sentence in (
+        (["lound.py"], "There is no file lound.py. Did you mean 'loud.py'?"),
+        (["loud.py", "--weights", "weigths.pt", "--dataset", "noise.npz"], "no weights at weigths.pt. Did you mean 'weights.pt'?"),
+        (["loud.py", "--weights", "a.pth", "--dataset", "noise.npz"], "There are no weights at a.pth. Name a file of weights."),
+        (["loud.py", "--dataset", "noize.npz"], "There is no folder or .npz file at noize.npz. Did you mean 'noise.npz'?"),
+        (["loud.py", "--dataset", "noise"], "No data set is named 'noise'. Did you mean 'noise.npz'?"),
+        (["broken.py", "--dataset", "noise.npz"], "SyntaxError when it was imported: expected ':' (broken.py, line 1)."),
+    ):
+        done = profile(*arguments)
+        said = " ".join(done.stderr.split())
+        assert done.exit_code in (1, 2) and sentence in said and "--debug" not in said, said
+
+
+def test_weights_are_for_one_network_and_that_is_said(files, tmp_path):
+    torch.save(maker(files / "loud.py", "build", 5)().state_dict(), tmp_path / "net.pt")
+    done = profile(files / "loud.py", "--vs", f"{files}/loud.py:build", "--weights", tmp_path / "net.pt", "--dataset", files / "noise.npz")
+    said = " ".join(done.stderr.split())
+    assert f"--weights {tmp_path}/net.pt went into loud alone; loud has those that it was made with. Its factory may load others." in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "calls", "batch", "said"),
+    [
+        (0.1, 128, 1, ""),
+        (48.0, 128, 1, "5 rounds of 128 inputs, the fewest that are timed, take about 4 minutes, more than --max-seconds 20; --inputs 10 "),
+        (6.0, 64, 4, "5 rounds of 256 inputs, the fewest that are timed, take about 30 seconds, more than --max-seconds 20; --inputs 168 "),
+        (48.0, 8, 1, "take about 4 minutes, more than --max-seconds 20."),
+    ],
+)
+def test_that_it_takes_longer_than_allowed_is_said_after_the_first_round(seconds, calls, batch, said):
+    sentence = too_long(Plan(CPU, 1, batch, ("sparse",), 128, 30, 20.0), calls, seconds)
+    assert said in sentence and bool(said) == bool(sentence) and ("--inputs" in said) == ("--inputs" in sentence)
 
 
 def test_a_layout_of_its_own_and_a_part_of_the_answer(files):

@@ -143,6 +143,15 @@ def test_one_interruption_moves_nothing():
     assert statistics.speedup(seconds, np.full((9, 12), 1e-3)).value == pytest.approx(1.0)
 
 
+def test_times_are_above_0_however_few_there_are():
+    seconds = 1e-3 * np.array([1, 1, 1, 1, 1, 9, 30, 80]) * np.exp(0.3 * np.random.default_rng(0).standard_normal((5, 8)))
+    flat = np.full((5, 8), 1e-3)
+    for each in (statistics.percentile(seconds, 50), statistics.mean_latency(seconds), statistics.speedup(flat, seconds)):
+        assert 0 < each.low < each.value < each.high
+    realised = statistics.realised(seconds, seconds * (1 + 1e-3), np.full(8, 100.0), np.full(8, 50.0))
+    assert realised.low <= realised.value < 0, "a share of a saving may be negative"
+
+
 def test_percentiles_are_withheld_where_there_are_too_few_inputs():
     seconds = np.random.default_rng(0).uniform(1, 2, (5, 700))
     assert statistics.percentile(seconds[:, :63], 90) is None and statistics.percentile(seconds[:, :661], 99) is None

@@ -456,9 +456,28 @@ def test_a_gated_network_is_folded_where_neither_blocks_nor_gates_change(monkeyp
 
 def test_it_says_where_there_are_too_few_inputs_to_settle_it():
     row = {"network": "net", "batch_size": 1, "speedup_low": 0.9, "speedup_high": 1.1, "calls": 128, "rounds": 30, "session_seconds": 60.0,
-           "repeats_needed": 30, "inputs_needed": 5_000, "inputs_available": 10_000}  # fmt: skip
+           "repeats_needed": 30, "inputs_needed": 5_000, "inputs_available": 10_000, "threads": 1}  # fmt: skip
     assert "--inputs 5000 --max-seconds" in inconclusive(row, 120)
     assert "5,000 of them would be needed; there are 2,000." in inconclusive(row | {"inputs_available": 2_000}, 120)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        ({"calls": 8, "repeats_needed": 14_040}, "8 inputs are too few to say what would settle it. Give --inputs 64 or more", "repeats"),
+        ({"calls": 8, "batch_size": 4, "inputs_available": 100}, "32 inputs are too few to say what would settle it. Give --inputs 1", ""),
+        ({"calls": 8, "inputs_available": 8}, "--repeats 90 would settle it, if the machine stays as noisy; with less else", "few to"),
+        ({"repeats_needed": 200_000}, "Only with less else running it might be settled: 200,000 repeats would be needed.", "--repeats"),
+        ({"threads": 2}, "with less else running, or --threads 1, fewer do.", "--inputs"),
+        ({}, "with less else running, fewer do.", "--threads"),
+    ],
+    ids=["few inputs", "few batches", "no more inputs", "more repeats than allowed", "two threads", "one thread"],
+)
+def test_an_inconclusive_speed_up_asks_for_nothing_that_does_not_help(changes, said, unsaid):
+    row = {"network": "net", "batch_size": 1, "speedup_low": 0.9, "speedup_high": 1.1, "calls": 128, "rounds": 30, "session_seconds": 6.0,
+           "repeats_needed": 90, "inputs_needed": 8, "inputs_available": 10_000, "threads": 1} | changes  # fmt: skip
+    sentence = inconclusive(row, 120)
+    assert said in sentence and (not unsaid or unsaid not in sentence)
 
 
 def test_runs_of_one_name_get_distinct_labels(tmp_path):

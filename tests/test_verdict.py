@@ -55,6 +55,16 @@ def test_what_is_not_counted_is_said_and_not_guessed():
     assert "executes MACs that are not counted" in verdict.timed({**row, "uncounted": ["fft"]})
 
 
+def test_the_times_of_inputs_seen_before_are_not_taken_for_those_of_new_ones():
+    """As `profiling.executed.findings` says of a network that keeps its answers."""
+    finding = "does other work for the same input: ...; it keeps what it found, so its times are those of inputs that it has seen before"
+    row = {key: value for key, value in TIMED.items() if not key.startswith("timed_")} | {"uncounted": ["work"], "timed_audit": [finding]}
+    said = "executes MACs that are not counted and on inputs that it has seen before is 1.19x as fast as its static twin"
+    assert said in verdict.timed(row) and "seen before" not in verdict.timed({**row, "timed_audit": ["answers differently to ..."]})
+    alone = {key: row[key] for key in ("network", "batch_size", "latency_ms", "latency_ms_low", "latency_ms_high", "timed_audit")}
+    assert verdict.timed(alone) == "cosinegate predictive on inputs that it has seen before takes 1.63 ms (1.58 to 1.75)."
+
+
 def test_a_network_that_is_compared_with_nothing_has_a_time_alone():
     row = {key: TIMED[key] for key in ("network", "batch_size", "latency_ms", "latency_ms_low", "latency_ms_high")}
     assert verdict.timed(row) == "cosinegate predictive takes 1.63 ms (1.58 to 1.75)."

@@ -13,10 +13,10 @@ import torch
 
 from gatebench.cli.profile_latency import inconclusive
 from gatebench.data.images import Dataset, Images
-from gatebench.measure import neighbours
+from gatebench.measure import surroundings
 from gatebench.measure.clock import CpuClock
-from gatebench.measure.neighbours import Neighbours
 from gatebench.measure.protocol import Subject, Times, measure
+from gatebench.measure.surroundings import Surroundings
 from gatebench.measure.waiting import Waiting, Waits, waits
 from gatebench.profiling import record, session
 from gatebench.profiling.networks import Network
@@ -25,9 +25,9 @@ from gatebench.runs import RunFolder
 SEEDS = range(20)
 SHAPE = 2, 8, 32
 """Subjects, rounds, inputs."""
-QUIET = Neighbours(processes=0, queued=0.002, stolen=0.0)
-SHARED = Neighbours(processes=2, queued=0.4, stolen=0.0)
-UNKNOWN = Neighbours()
+QUIET = Surroundings(processes=0, queued=0.002, stolen=0.0)
+SHARED = Surroundings(processes=2, queued=0.4, stolen=0.0)
+UNKNOWN = Surroundings()
 
 
 def computing(draw, call=2e-3):
@@ -109,9 +109,9 @@ BUSY = {
     "calls": (loaded(2e-3), SHARED),
     "long calls": (loaded(0.03), SHARED),
     "a system that tells nothing": (loaded(2e-3), UNKNOWN),
-    "a busy host": (loaded(2e-3), Neighbours(0, 0.0, 0.5)),
+    "a busy host": (loaded(2e-3), Surroundings(0, 0.0, 0.5)),
     "bursts": (in_bursts, SHARED),
-    "one core of two": (one_core_of_two, Neighbours(1, 0.25, 0.0)),
+    "one core of two": (one_core_of_two, Surroundings(1, 0.25, 0.0)),
     "a coarse clock": (coarse(loaded(2e-3)), UNKNOWN),
     "two threads that spin": (two_threads(2e-3, True, always), UNKNOWN),
     "two threads that sleep": (two_threads(2e-3, False, always), UNKNOWN),
@@ -149,7 +149,7 @@ CALM = {
     "calls": (quiet(2e-3), QUIET),
     "long calls": (quiet(0.1), QUIET),
     "a system that tells nothing": (quiet(2e-3), UNKNOWN),
-    "another process, on a core of its own": (quiet(2e-3), Neighbours(1, 0.003, 0.0)),
+    "another process, on a core of its own": (quiet(2e-3), Surroundings(1, 0.003, 0.0)),
     "slow memory": (memory, QUIET),
     "a network that sleeps": (sleeping, QUIET),
     "a coarse clock": (coarse(quiet(2e-3)), UNKNOWN),
@@ -181,7 +181,7 @@ def test_a_quiet_machine_is_never_accused(kind):
 
 def test_what_is_said_fits_the_cause():
     def said(share, threads=1, **around):
-        return Waiting(share, Neighbours(**around), threads).sentence
+        return Waiting(share, Surroundings(**around), threads).sentence
 
     assert said(0.381, processes=3, queued=0.37, stolen=0.0) == (
         "the machine was busy: calls waited 38 % of the time; 3 other processes are busy. End the other processes; more repeats do not help"
@@ -191,7 +191,7 @@ def test_what_is_said_fits_the_cause():
     assert "the host of this virtual machine took 19 % of a processor's time. Time it at" in said(0.2, queued=0.01, stolen=0.19)
     assert said(0.6, processes=2, queued=0.01, stolen=0.0).startswith("calls waited 60 % of the time, but not for other processes")
     assert said(0.04, processes=3, queued=0.04) is None and said(None, processes=3, queued=0.4) is None
-    threads = Waiting(0.1, Neighbours(1, 0.5, 0.0), 2)  # of which one always computes, so that processor times show less than the queue
+    threads = Waiting(0.1, Surroundings(1, 0.5, 0.0), 2)  # of which one always computes, so that processor times show less than the queue
     assert threads.share == 0.5 and threads.of_calls(0.2) == 0.5 and threads.of_calls(None) is None
 
 
@@ -228,7 +228,7 @@ class Halved:
 
 def test_a_session_says_it_in_its_notes_its_conditions_and_its_rows(monkeypatch, tmp_path):
     monkeypatch.setattr(session, "clock_for", lambda device: Halved())
-    monkeypatch.setattr(session.neighbours, "between", lambda before, after: SHARED)
+    monkeypatch.setattr(session.surroundings, "between", lambda before, after: SHARED)
     images = Images(np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), np.uint8), np.zeros(16, np.int64))
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
     network = Network("net", net, Dataset("noise", ["a", "b"], images, images, (0.5,) * 3, (0.25,) * 3))
@@ -256,21 +256,21 @@ def proc(folder, processes, queued=0.0, stolen=0.0, computed=1.0):
     (folder / "self" / "task" / "7").mkdir(parents=True, exist_ok=True)
     (folder / "self" / "task" / "7" / "schedstat").write_text(f"{int(1e9 * computed)} {int(1e9 * queued)} 9\n")
     (folder / "stat").write_text(f"cpu  1 2 3 4 5 6 7 {int(tick * stolen)} 0 0\n")
-    return neighbours.snapshot(folder)
+    return surroundings.snapshot(folder)
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="there is no /proc on this system")
 def test_neighbours_are_counted_from_what_they_did_in_the_meantime(tmp_path, monkeypatch):
     clock = iter([100.0, 110.0])
-    monkeypatch.setattr(neighbours.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(surroundings.time, "perf_counter", lambda: next(clock))
     before = proc(tmp_path / "before", {(11, 1): 500.0, (12, 1): 3.0, (13, 1): 4.0}, queued=1.0, stolen=2.0)
     after = proc(tmp_path / "after", {(11, 1): 500.0, (12, 1): 9.0, (13, 5): 3.0, (14, 6): 1.0}, queued=5.0, stolen=3.0, computed=6.0)
-    assert neighbours.between(before, after) == Neighbours(2, pytest.approx(0.4), pytest.approx(0.1))  # 13 is another one by now
+    assert surroundings.between(before, after) == Surroundings(2, pytest.approx(0.4), pytest.approx(0.1))  # 13 is another one by now
 
 
 def test_where_the_system_tells_nothing_nothing_is_known(tmp_path):
-    empty = neighbours.snapshot(tmp_path)
-    assert neighbours.between(empty, neighbours.snapshot(tmp_path)) == Neighbours()
+    empty = surroundings.snapshot(tmp_path)
+    assert surroundings.between(empty, surroundings.snapshot(tmp_path)) == Surroundings()
 
 
 def test_the_processor_clock_counts_all_threads_and_no_sleep():
@@ -293,10 +293,10 @@ def test_busy_loops_on_each_core_are_named_every_time():
         work = Subject("work", lambda number: sum(range(20_000)))
         named = 0
         for seed in SEEDS:
-            before = neighbours.snapshot()
+            before = surroundings.snapshot()
             times = measure([work], 16, CpuClock(), rounds=100, max_seconds=0.6, seed=seed)
-            waiting = Waiting(times.waits.share(), neighbours.between(before, neighbours.snapshot()), 1)
-            named += waiting.busy and waiting.neighbours.processes >= cores
+            waiting = Waiting(times.waits.share(), surroundings.between(before, surroundings.snapshot()), 1)
+            named += waiting.busy and waiting.surroundings.processes >= cores
         assert named == 20
     finally:
         for each in others:

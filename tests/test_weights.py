@@ -203,7 +203,7 @@ LOADS = {
     "EMA, and weights of other classes": (lambda: {"state_dict": Net(9).state_dict(), "state_dict_ema": STATE}, [
         "took 'state_dict_ema'.",
         "the weights in 'state_dict' cannot be taken: fc.weight is 5x4 here and 9x4 in the file: they were trained for 9 classes, and"
-        " this network has 5.",
+        " this network has 5; a --dataset of 9 would suit them.",
     ]),
     "an optimizer's averages": (
         lambda: {"optimizer": {"exp_avg": Net(seed=3).state_dict()}, "ema": OTHER_STATE, "model": STATE},
@@ -345,8 +345,8 @@ REFUSED = {
     "nothing in common": (lambda: {"a.b": torch.ones(2), "c": torch.ones(2)},
                           "they lack 7 of the network's 8 tensors (first conv.weight); they have 2 that the network has not (first a.b)"),
     "other classes": (lambda: Net(100).state_dict(),
-                      "fc.weight is 5x4 here and 100x4 in the file: they were trained for 100 classes, and this network has 5. Name the"
-                      " weights that belong to it."),
+                      "fc.weight is 5x4 here and 100x4 in the file: they were trained for 100 classes, and this network has 5; a"
+                      " --dataset of 100 would suit them. Name the weights that belong to it."),
     "other shapes": (lambda: changed(conv_weight=torch.ones(4, 3, 5, 5), bn_bias=torch.ones(9)),
                      "conv.weight is 4x3x3x3 here and 4x3x5x5 in the file, and 1 more have other shapes."),
     "a backbone with a head": (lambda: {**named("backbone."), "head.weight": torch.ones(3)},

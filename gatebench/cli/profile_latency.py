@@ -162,7 +162,7 @@ def conclude(timings: "Together", scored: dict[str, dict]) -> None:
     folders = [destination.folder.path for destination in timings.written]
     if not folders:
         return
-    picture = bars.write(timings.rows, folders[0] if len(folders) == 1 else folders[0].parent)
+    picture = bars.write(timings.rows, folders[0].parent)
     if picture:
         line(f"written to {picture}")
     line(f"next: gatebench report {folders[0].parent}")

@@ -117,16 +117,24 @@ def _names(path: Path, names: list[str]) -> dict[str, tuple[str, str]]:
                 raise UsageError(f"{path} holds {found[role][0]} and {images}, which are both {role} images; keep one.")
             found[role] = images, labels
     lacking: list[str] = []
+    there = next(iter(found.items()), None)
     for role in ("train", "test", "validation"):
-        begun = [(wanted, there) for other, wanted, *there in spelled if other == role]
+        begun = [(wanted, held) for other, wanted, *held in spelled if other == role]
         if role not in found and begun:
-            lacking += [name for name, there in zip(*begun[0], strict=True) if not there]
+            lacking += [name for name, held in zip(*begun[0], strict=True) if not held]
         elif role not in found and (role == "train" or (role == "test" and "validation" not in found)):
-            lacking += [f"{role}_images", f"{role}_labels"]
+            lacking += [_renamed(name, there[0], role) for name in there[1]] if there else [f"{role}_images", f"{role}_labels"]
     if lacking:
         held = ", ".join(ascii(name)[1:-1] for name in names[:MOST_NAMES]) + ", ..." * (len(names) > MOST_NAMES)
-        raise UsageError(f"{path} lacks {', '.join(lacking)}; it holds {held or 'nothing'}. Wanted are {WANTED}.")
+        alone = {role for role, *_ in spelled} == {"train"} == set(found)
+        wanted = "Put some of the images aside as these; only folders are split" if alone else f"Wanted are {WANTED}"
+        raise UsageError(f"{path} lacks {', '.join(lacking)}; it holds {held or 'nothing'}. {wanted}.")
     return found
+
+
+def _renamed(name: str, role: str, other: str) -> str:
+    """The name that an array of another role would have beside one of this name."""
+    return re.sub("|".join(sorted(ROLES[role], key=len, reverse=True)), other, name.lower())
 
 
 def _pixels(path: Path, given: Mapping[str, tuple[str, np.ndarray]]) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import GatebenchError, MissingData, UsageError, first_line, nearest, needs_memory
-from ..foreign import typed_path
+from ..errors import GatebenchError, MissingData, UsageError, first_line, needs_memory
+from ..foreign import beside, typed_path
 from .folders import UNSPLIT, find_parts, list_part
 from .images import Dataset, Images, channel_statistics
 from .indian_pines import load_indian_pines
@@ -203,9 +203,9 @@ def _load_path(name: str, image_size: int | None) -> Dataset:
     if path.is_file():
         raise UsageError(f"{name} is neither a folder nor an .npz or .pt file. Unpack it to a folder, or write its arrays to such a file.")
     if ending in ENDINGS or os.sep in name:
-        raise UsageError(f"There is no folder or {ending if ending in ENDINGS else '.npz'} file at {name}.")
+        raise UsageError(f"There is no folder or {ending if ending in ENDINGS else '.npz'} file at {name}.{beside(path)}")
     known = f"{', '.join(NAMES)}, or the path of a folder, .npz or .pt"
-    raise UsageError(f"No data set is named {name!r}.{nearest(name, NAMES)} Known: {known}.")
+    raise UsageError(f"No data set is named {name!r}.{beside(path, NAMES)} Known: {known}.")
 
 
 def _load_named(name: str, root: Path) -> Dataset:

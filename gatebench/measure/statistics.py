@@ -71,10 +71,16 @@ class Resamples:
     call_variance: float
     """Variance of the mean over inputs of the logarithm that is due to single calls."""
 
-    def interval(self, value: float, resampled: np.ndarray) -> Estimate:
-        """The value with its interval, from the same statistic of the resamples [B]."""
+    def interval(self, value: float, resampled: np.ndarray, signed: bool = False) -> Estimate:
+        """The value with its interval, from the same statistic of the resamples [B].
+
+        Few inputs widen it on a scale of logarithms, on which a time stays above 0; where it is `signed`, on its own.
+        """
         count = self.inputs.shape[1]
-        return interval(value, value + _student(count) * np.sqrt(count / max(1, count - 1)) * (resampled - value))
+        wider = _student(count) * np.sqrt(count / max(1, count - 1))
+        if signed or value <= 0:
+            return interval(value, value + wider * (resampled - value))
+        return interval(value, value * (resampled / value) ** wider)
 
 
 def resample(seconds: np.ndarray) -> Resamples:
@@ -145,7 +151,7 @@ def realised(
     if not (resampled > 0).all():
         return None
     in_time = 1 - 1 / (ratio(drawn.inputs) * drawn.machine)
-    return drawn.interval((1 - 1 / ratio(_all(slow))) / saved_macs(_all(slow)), in_time / resampled)
+    return drawn.interval((1 - 1 / ratio(_all(slow))) / saved_macs(_all(slow)), in_time / resampled, signed=True)
 
 
 def half_width_parts(slow: np.ndarray, fast: np.ndarray, resamples: Resamples | None = None) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .neighbours import Neighbours
+from .surroundings import Surroundings
 
 BUSY = 0.05
 """Share of the time that calls wait from which on the machine counts as busy; interruptions by the system itself take less."""
@@ -59,7 +59,7 @@ class Waiting:
 
     calls: float | None
     """Share of their time, from processor times; None where they are unknown."""
-    neighbours: Neighbours
+    surroundings: Surroundings
     threads: int
 
     @property
@@ -73,14 +73,14 @@ class Waiting:
         Of several threads that wait one after the other, there is always one that computes. Only the system's account of its queues shows
         that they wait.
         """
-        return share if share is None or self.threads == 1 else max(share, min(1.0, self.neighbours.queued or 0.0))
+        return share if share is None or self.threads == 1 else max(share, min(1.0, self.surroundings.queued or 0.0))
 
     @property
     def busy(self) -> bool:
         """Whether other work kept the calls waiting, rather than themselves: one that sleeps or reads a disk stands in no queue."""
         if self.share is None or self.share <= BUSY:
             return False
-        queued, stolen = self.neighbours.queued, self.neighbours.stolen or 0.0
+        queued, stolen = self.surroundings.queued, self.surroundings.stolen or 0.0
         return queued is None or queued + stolen >= self.share / 2
 
     @property
@@ -95,26 +95,26 @@ class Waiting:
                 " on processor time does this"
             )
         if self._by_host:
-            cause = f"the host of this virtual machine took {100 * self.neighbours.stolen:.0f} % of a processor's time"
+            cause = f"the host of this virtual machine took {100 * self.surroundings.stolen:.0f} % of a processor's time"
             return f"the machine was busy: {waits}; {cause}. Time it at another hour, or on another machine; more repeats do not help"
         return f"the machine was busy: {waits}{self._others}. {remedy(self.threads)}"
 
     @property
     def _by_host(self) -> bool:
         """Whether the queue explains less than half of the waiting, and the host of a virtual machine the rest."""
-        queued, stolen = self.neighbours.queued, self.neighbours.stolen
+        queued, stolen = self.surroundings.queued, self.surroundings.stolen
         return queued is not None and stolen is not None and queued < self.share / 2
 
     @property
     def _others(self) -> str:
-        count = self.neighbours.processes
+        count = self.surroundings.processes
         return f"; {count} other process{'es are' if count > 1 else ' is'} busy" if count else ""
 
     def record(self) -> dict:
         """For the conditions of the times: shares in percent; what is unknown is left out."""
-        found = {"waited_pct": self.share, "queued_pct": self.neighbours.queued, "stolen_pct": self.neighbours.stolen}
+        found = {"waited_pct": self.share, "queued_pct": self.surroundings.queued, "stolen_pct": self.surroundings.stolen}
         known = {key: round(100 * value, 2) for key, value in found.items() if value is not None}
-        counted = {"busy_processes": self.neighbours.processes, "sentence": self.sentence}
+        counted = {"busy_processes": self.surroundings.processes, "sentence": self.sentence}
         return known | {key: value for key, value in counted.items() if value is not None}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UsageError, with_article
+from ..errors import UsageError, nearest, with_article
 from ..runtimes.fold import same_answers
 
 DEEPEST = 10
@@ -66,7 +66,7 @@ def pick(answer: object, path: str) -> object:
             name = str(part._fields.index(name))
         if name not in by_name:
             whole = "" if part is answer else f" The answer is {describe(answer)}."
-            raise UsageError(f"--output {path}: there is no {name!r} in {describe(part)}.{whole}")
+            raise UsageError(f"--output {path}: there is no {name!r} in {describe(part)}.{nearest(name, by_name)}{whole}")
         part = by_name[name]
     return part
 

@@ -217,13 +217,21 @@ class Elsewhere:
                 f"{label} answers with {self.seen[0].described}; all of it counts where answers are compared."
                 f" --output takes a part of it, such as --output {self._logits()}."
             )
+        columns, classes = list(self._matrices.values()), len(self.network.data.classes)
+        if columns and classes not in columns and (columns[-1], classes) != (1, 2) and not self.network.prepare:
+            numbers = f"{columns[-1]} number{'s' * (columns[-1] != 1)}"
+            yield f"{label} answers with {numbers}, {self.network.data.name} has {classes} classes. Its factory is given their number."
+
+    @property
+    def _matrices(self) -> dict[str, int]:
+        """Columns of the tensors of two axes in its answer, by path."""
+        return {path: x.shape[1] for path, x in self.seen[0].answer.tensors if x.dim() == 2 and x.is_floating_point()}
 
     def _logits(self) -> str:
         """The path of what is likeliest to be the logits: the last tensor of two axes, with a column for each class if any has."""
         tensors, classes = self.seen[0].answer.tensors, len(self.network.data.classes)
-        matrices = [(path, x.shape[1]) for path, x in tensors if x.dim() == 2 and x.is_floating_point()]
-        likely = [path for path, columns in matrices if columns == classes] or [path for path, _ in matrices or tensors]
-        return likely[-1]
+        likely = [path for path, columns in self._matrices.items() if columns == classes]
+        return [*(likely or self._matrices or (path for path, _ in tensors))][-1]
 
 
 def ready_together(candidates: Sequence[Elsewhere], layout: Layout | None = None) -> list[Ready]:

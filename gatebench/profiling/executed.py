@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..contract import Execution, GatedModel
+from ..measure.statistics import NO_SAVING
 from .contender import Contender, macs
 from .looks import drawn_from
+from .timing import Rival
 from .trace import NUMPY
 
 COUNTS = 5
@@ -18,6 +20,8 @@ FIRST = "work at the first sight of an input"
 """What no count sees of a network that keeps its answers."""
 SAME = 1e-9
 """Relative difference of MACs up to which they are equal."""
+GATES = 0.25
+"""Share of a rival's MACs up to which what a network executes besides may be its gates."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ def counted_again(contender: Contender, done: Executed) -> Executed:
     return Executed(np.stack([done.macs, again]))
 
 
-def findings(contender: Contender, done: Executed) -> list[str]:
-    """What whoever reads the times has to know: kind, colon, particulars."""
+def findings(contender: Contender, done: Executed, rival: Rival | None = None) -> list[str]:
+    """What whoever reads the times has to know: kind, colon, particulars. `rival` is what it is compared with by --vs."""
     ready, calls = contender.ready, len(contender.calls)
     found = []
     if ready.varying:
@@ -99,11 +103,21 @@ def findings(contender: Contender, done: Executed) -> list[str]:
     if ready.uses_numpy:
         found.append(f"hands tensors to {NUMPY}: what is computed there takes its time, and is not among its MACs")
     if done.constant and calls > 1 and done.macs.any():
+        saved = 1 - done.macs.mean() / rival.macs.mean() if rival and rival.macs.any() else np.nan  # also where those are not counted
         each = f"each input executes the same {done.macs[0]:,.0f} MACs"
         if ready.decides:
             found.append(f"computes everything, or a fixed share: its decisions differ between inputs, yet {each}")
         elif ready.reads and not ready.varying:
-            found.append(f"computes the same for every input: it reads values of tensors, as for a branch, yet {each}")
+            what = "takes the same branch" if saved >= NO_SAVING else "computes the same"
+            found.append(f"{what} for every input: it reads values of tensors, as for a branch, yet {each}")
         elif contender.gated and contender.model.adaptive and not ready.varying:
             found.append(f"computes the same for every input: they all get the same decisions, and {each}")
+        elif _may_be_gated(contender) and not ready.varying and -GATES <= saved < NO_SAVING:
+            how_many = "more than" if saved < -NO_SAVING else "as many as"
+            found.append(f"computes the same for every input: {each}, {how_many} {rival.label}, so nothing is left out")
     return found
+
+
+def _may_be_gated(contender: Contender) -> bool:
+    """Whether it is somebody's own network, of which nobody knows whether it has gates; libraries' have none."""
+    return not isinstance(contender.model, GatedModel) and not contender.network.prepare

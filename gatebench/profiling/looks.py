@@ -27,6 +27,10 @@ CUDA = re.compile(r"CUDA|NVIDIA")
 REQUIRED = re.compile(r"required (positional|keyword-only) argument")
 TYPES = re.compile(r"[dD]ata ?type|dtype|scalar type|type \(.*\) should be the same")
 CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+) channels")
+SIZES = re.compile(
+    r"shapes cannot be multiplied|[Kk]ernel size can't be greater|[Oo]utput size is too small|is invalid for input of size"
+    r"|must match the (existing )?size|[Ss]izes of tensors must match|doesn't match model|size mismatch|normalized_shape|image size"
+)
 """In torch's errors."""
 
 
@@ -123,13 +127,16 @@ def _mend(network: Network, x: Tensor, error: BaseException) -> str:
     if (channels := CHANNELS.search(said)) and int(channels[2]) == x.shape[1]:
         to = {"1": "x.mean(1, keepdim=True)", "3": "x.expand(-1, 3, -1, -1)"}.get(channels[1])
         other = f", or begin its forward with x = {to}" if to and x.shape[1] in (1, 3) else ""
-        return f" It takes {channels[1]} channel{'s' * (channels[1] != '1')}, the images have {channels[2]}: name others{other}."
+        takes = f"{channels[1]} channel{'s' * (channels[1] != '1')}"
+        return f" It takes {takes}, the images have {channels[2]}: name others with --dataset{other}."
     if x.device.type == "cpu" and CUDA.search(said):
         return " Its code asks for CUDA: let its factory replace what does, or run it where there is a GPU."
     if len(x) == 1:
         with contextlib.suppress(*FAILURES), torch.inference_mode():
             network.model(torch.cat([x, x]))
             return " It takes two at once: give --batch-size 2."
+    if SIZES.search(said):
+        return " Is it made for images of another size? Put nn.Upsample before it in its factory, or name such images with --dataset."
     return ""
 
 

@@ -20,13 +20,13 @@ from ..data.batches import Batches
 from ..data.catalogue import load
 from ..data.images import Dataset
 from ..data.settings import Data, Shapes
-from ..errors import GatebenchError, UsageError, nearest
-from ..foreign import Unreadable
+from ..errors import GatebenchError, UsageError
+from ..foreign import Unreadable, beside
 from ..models import registry
 from ..models.backbones.libraries import LIBRARIES, Built, any_network
 from ..runs import RunFolder, folders_in
 from ..trained import fill_from, load_run
-from .outside import Make, cause, maker
+from .outside import Make, cause, existing, maker
 
 
 @dataclass
@@ -90,6 +90,8 @@ class Loader:
         """What stands in where no data was named."""
         self.left_out: list[str] = []
         """Runs of a folder that cannot be timed, and why."""
+        self.weights: tuple[Path, str] | None = None
+        """The file of weights that a network was given, and that network's label."""
         self.notes: list[str] = []
         """How files of data and weights were read, where that has to be known."""
 
@@ -112,6 +114,10 @@ class Loader:
         named = self._runs(Path(name)) if os.path.isdir(name) else [self._other(name, None, entered[0].data)]
         if len(named) != 1:
             raise UsageError(f"--vs {name} stands for {len(named)} networks; name one.")
+        if self.weights and not named[0].folder:
+            file, label = self.weights
+            own = f"{named[0].label} has those that it was made with. Its factory may load others"
+            self.notes.append(f"--weights {file} went into {label} alone; {own}.")
         for network in entered:
             if network.data is not named[0].data:
                 mine, its = (f"{each.data.name} ({each.data.scored})" for each in (network, named[0]))
@@ -177,17 +183,19 @@ class Loader:
         if name.partition(":")[0] in LIBRARIES:
             network = self._library(name, data or fallback)
         elif file.endswith(".py"):
+            existing(Path(file))  # before it is asked for data
             network = self._outside(Path(file), factory or "build", self._given(data or fallback, name))
         elif name in registry.list_models():
             network = self._model(name, data, fallback)
         else:
-            close = nearest(name, registry.list_models())
+            close = beside(Path(name), registry.list_models())
             raise UsageError(
                 f"{name} is neither a run folder, nor a FILE.py[:FACTORY], nor timm:NAME or torchvision:NAME, nor a registered"
                 f" model.{close}"
             )
         if weights:
             self.notes += fill_from(network.model, weights)
+            self.weights = weights, network.label
         elif name in registry.list_models() and isinstance(network.model, GatedModel) and network.model.units:
             network.label += " (untrained)"
         return network

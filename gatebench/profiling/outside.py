@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,11 +14,15 @@ import torch
 from torch import nn
 
 from ..errors import GatebenchError, UsageError, first_line, nearest, with_article
+from ..foreign import beside
 
 Make = Callable[[], nn.Module]
 """Makes the network anew, with weights of its own."""
 FAILURES = (Exception, SystemExit)
 """What somebody else's code may raise."""
+ARGUMENTS = re.compile(r"missing \d+ required (positional|keyword-only) argument|takes .* positional arguments? but")
+"""In errors of a function that was called with other arguments than it has."""
+RULE = "A factory takes the number of classes alone, and binds the rest: def build(classes): return Net(classes, width=64)."
 
 
 def maker(file: Path, factory: str, classes: int) -> Make:
@@ -26,9 +31,7 @@ def maker(file: Path, factory: str, classes: int) -> Make:
     Raises UsageError where file or factory do not exist; it, and what it returns, raise GatebenchError where the file's code raises or
     makes something else than a module.
     """
-    if not file.is_file():
-        raise UsageError(f"There is no file {file}.")
-    file = file.resolve()
+    file = existing(file).resolve()
     name = f"{file.stem}@{file.parent}"  # two files of one name are two modules
     spec = importlib.util.spec_from_file_location(name, file)
     module = importlib.util.module_from_spec(spec)
@@ -46,11 +49,18 @@ def maker(file: Path, factory: str, classes: int) -> Make:
         with _as_sentence(f"{call} raised"), _settings_kept(str(file)):
             model = getattr(module, factory)(classes)
         if not isinstance(model, nn.Module):
-            given = "nothing" if model is None else with_article(type(model).__name__)
-            raise GatebenchError(f"{call} gave {given}. Let it return the network, a torch.nn.Module.")
+            given = "nothing: is a return missing?" if model is None else f"{with_article(type(model).__name__)}."
+            raise GatebenchError(f"{call} gave {given} Let it return the network, a torch.nn.Module.")
         return model
 
     return make
+
+
+def existing(file: Path) -> Path:
+    """The file. Raises UsageError where there is none."""
+    if not file.is_file():
+        raise UsageError(f"There is no file {file}.{beside(file)}")
+    return file
 
 
 def reason(error: BaseException) -> str:
@@ -124,4 +134,12 @@ def _as_sentence(before: str, after: str = "") -> Iterator[None]:
     except FAILURES as error:
         name, _, particulars = cause(error).partition(" in " if not str(error).strip() else ": ")
         event = " ".join(filter(None, (before, name, after)))
-        raise GatebenchError(f"{event}: {particulars}. `gatebench --debug ...` shows where.") from error
+        raise GatebenchError(f"{event}: {particulars}.{_mend(error)}") from error
+
+
+def _mend(error: BaseException) -> str:
+    """What to do about an error of a factory or its file, with a blank before it; "" where the error says it."""
+    if isinstance(error, SyntaxError):
+        return ""
+    arguments = isinstance(error, TypeError) and ARGUMENTS.search(str(error))
+    return f" {RULE}" if arguments else " `gatebench --debug ...` shows where."

@@ -11,7 +11,7 @@ import torch
 from ..contract import Execution, GatedModel
 from ..device import set_threads
 from ..errors import GatebenchError, UsageError, lacks_memory
-from ..measure import neighbours, statistics
+from ..measure import statistics, surroundings
 from ..measure.clock import clock_for
 from ..measure.energy import counter_for, joules_per_call
 from ..measure.machine import describe, state
@@ -122,13 +122,13 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
         run_named = _named(subject.run, rival)
         subjects.append(replace(subject, name=f"{len(contenders)} {subject.name}", group=beside, run=run_named))
     done = [executed(contender) for contender in (*contenders, against) if contender]
-    before, accounts = state(plan.device), neighbours.snapshot()
+    before, accounts = state(plan.device), surroundings.snapshot()
     with torch.inference_mode():
         times = measure(
             subjects, count, clock_for(plan.device),
             rounds=plan.rounds, max_seconds=plan.max_seconds, seed=plan.seed, threads=plan.threads, after_round=after_round,
         )  # fmt: skip
-        waiting = Waiting(times.waits.share(), neighbours.between(accounts, neighbours.snapshot()), plan.threads)
+        waiting = Waiting(times.waits.share(), surroundings.between(accounts, surroundings.snapshot()), plan.threads)
         energies: list[np.ndarray | None] = [None] * len(contenders)
         try:
             if not times.interrupted:
@@ -228,7 +228,7 @@ def _timings(session: Session, index: int) -> list[Timing]:
     if not contender.gated:
         alone = {
             "execution": "itself", "seconds": of("itself"), "waited": waited("itself"), "claimed": None,
-            **_executed(contender, session.executed[index]),
+            **_executed(contender, session.executed[index], rival=rival),
         }  # fmt: skip
         return [Timing(**alone, rival=rival, joules=joules, uncounted=contender.uncounted, **common)]
     if rival is None and contender.reference is not None:
@@ -255,9 +255,9 @@ def _timings(session: Session, index: int) -> list[Timing]:
     return timings
 
 
-def _executed(contender: Contender, done: Executed, execution: Execution = "sparse") -> dict:
+def _executed(contender: Contender, done: Executed, execution: Execution = "sparse", rival: Rival | None = None) -> dict:
     """Arguments of a `Timing`; of masked execution, which computes everything, nothing is found."""
-    found = tuple(findings(contender, done)) if execution == "sparse" else ()
+    found = tuple(findings(contender, done, rival)) if execution == "sparse" else ()
     return {"macs": done.macs, "counts": done.counts, "macs_deviation": done.deviation, "findings": found}
 
 

@@ -29,7 +29,7 @@ class View:
         if done:
             self.say(f"goes on after epoch {len(done)} of {epochs}")
         if not self.console.is_terminal and not done:
-            self.say(f"trains for {epochs} epoch{'s' * (epochs != 1)}, of {steps} batches each")
+            self.say(f"trains for {epochs} epoch{'s' * (epochs != 1)}, of {steps} batch{'es' * (steps != 1)} each")
         if self.console.is_terminal and len(done) < epochs:
             self.numbers = Text(no_wrap=True, overflow="ellipsis")
             self.progress = Progress(

@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 
 from ..errors import GatebenchError, UsageError, first_line, needs_memory
-from ..foreign import Missing, Unreadable, plain, size_of
+from ..foreign import Missing, Unreadable, beside, plain, size_of
 
 SAVE = "torch.save(model.state_dict(), FILE)"
 WANTED = f"Give .safetensors, or what {SAVE} writes"
@@ -121,7 +121,7 @@ def read_weights(path: Path) -> tuple[Any, str | None]:
                 return _safetensors(path)
             return (_arrays(path) if any(name.endswith(".npy") for name in _names(path)) else _unpickled(path)), None
     except Missing:
-        raise UsageError(f"There are no weights at {path}.") from None
+        raise UsageError(f"There are no weights at {path}.{beside(path) or ' Name a file of weights.'}") from None
     except (Unreadable, OSError) as error:
         why = getattr(error, "strerror", None) or error
         raise GatebenchError(f"The weights at {path} cannot be read: {why}. Name a file of weights.") from None

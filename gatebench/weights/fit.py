@@ -38,7 +38,10 @@ def mismatch(wanted: Mapping[str, Any], state: Mapping[str, Any], error: Excepti
         name, classes = other[0], _classes(wanted, state, other)
         sizes = f"{plain(name)} is {_shape(wanted[name])} here and {_shape(state[name])} in the file"
         more = f", and {len(other) - 1} more have other shapes" if len(other) > 1 and not classes else ""
-        trained = f": they were trained for {classes[1]} classes, and this network has {classes[0]}" if classes and not reasons else ""
+        trained = ""
+        if classes and not reasons:
+            own, theirs = classes
+            trained = f": they were trained for {theirs} classes, and this network has {own}; a --dataset of {theirs} would suit them"
         reasons.append(f"{sizes}{more}{trained}")
     reasons += [hint for part, hint in HINTS.items() if any(part in name.split(".") for name in superfluous)][:1]
     return "; ".join(reasons) or (first_line(error) if error else "")

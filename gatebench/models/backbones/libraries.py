@@ -72,5 +72,7 @@ def _replace_first_convolution(network: nn.Module, channels: int) -> None:
 
 
 def _unknown(library: str, name: str, names: list[str]) -> UsageError:
-    """The error for a name that a library does not have, with the nearest one but without the list of hundreds."""
-    return UsageError(f"{library} has no network named {name!r}.{nearest(name, names)} Its list_models() has {len(names)}.")
+    """The error for a name that a library does not have, with the nearest one, and how to list its hundreds."""
+    models = "timm" if library == "timm" else "torchvision.models"
+    command = f'python -c "import {models} as m; print(*m.list_models())"'
+    return UsageError(f"{library} has no network named {name!r}.{nearest(name, names)} {command} lists all {len(names):,}.")

@@ -19,7 +19,7 @@ COMPUTES = 0.05
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Surroundings:
     """What else went on between two moments; None where the system does not say."""
 
     processes: int | None = None
@@ -47,7 +47,7 @@ def snapshot(proc: Path = PROC) -> Snapshot:
     return Snapshot(time.perf_counter(), dict(_processes(proc)), dict(_threads(proc)), _stolen(proc))
 
 
-def between(before: Snapshot, after: Snapshot) -> Neighbours:
+def between(before: Snapshot, after: Snapshot) -> Surroundings:
     """What went on in the meantime."""
     elapsed = after.moment - before.moment
     took = [seconds - before.processes.get(process, 0.0) for process, seconds in after.processes.items()]
@@ -57,7 +57,7 @@ def between(before: Snapshot, after: Snapshot) -> Neighbours:
         if computed - before.threads.get(thread, (0.0, 0.0))[0] > COMPUTES * elapsed
     ]
     accounts = any(computed for computed, _ in after.threads.values())  # a kernel without them gives zeros
-    return Neighbours(
+    return Surroundings(
         sum(seconds > BUSY_PROCESS * elapsed for seconds in took) if after.processes else None,
         max(queues, default=0.0) if accounts else None,
         None if after.stolen is None or before.stolen is None else (after.stolen - before.stolen) / elapsed,
