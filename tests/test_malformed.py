@@ -718,7 +718,7 @@ TYPED = [
     (["profile-latency", "~nosuchuser", "--dataset", "shapes"], "neither a run folder"),
     (["\x1b[31m"], "No such command"),
     (["train", "--\x1b[31m"], "No such option"),
-    (["list", "\x1b[31m"], "list wants models, recipes or datasets"),
+    (["list", "\x1b[31m"], "list wants models, recipes, datasets or columns"),
 ]  # fmt: skip
 
 
@@ -770,7 +770,7 @@ def test_no_console_of_ours_shows_control_characters(width):
 def test_class_names_and_paths_are_shown_without_control_characters(gatebench, static_run, tmp_path):
     folder = copied(static_run, tmp_path / "\x1b[31mout[/x]")
     (folder / "breakdown.csv").write_text((folder / "breakdown.csv").read_text().replace("solid-3", "\x1b]0;owned\x07[/x]"))
-    done = gatebench("train", "resnet8", *STATIC, "--out", str(folder.parent))
+    done = gatebench("train", "resnet8", *STATIC, "--details", "--out", str(folder.parent))
     assert done.returncode == 0 and "]0;owned" in done.stdout and "out[/x]" in done.stdout
     assert all(each.isprintable() for each in (done.stdout + done.stderr).replace("\n", ""))
 
@@ -783,7 +783,7 @@ def test_a_class_name_of_a_data_set_is_shown_without_control_characters(gatebenc
             for index in range(8):
                 Image.new("RGB", (16, 16), (index, 0, 0)).save(data / part / name / f"{index}.png")
     command = ["train", "resnet8", "--dataset", str(data), "--set", "training.batch_size=8", "--epochs", "1"]
-    done = gatebench(*command, "--threads", "1", "--out", str(tmp_path / "out"))
+    done = gatebench(*command, "--details", "--threads", "1", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "[31mred" in done.stdout and "[red]" in done.stdout
     assert all(each.isprintable() for each in (done.stdout + done.stderr).replace("\n", ""))

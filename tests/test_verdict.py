@@ -38,6 +38,7 @@ def test_a_saving_is_said_as_it_is_claimed_executed_and_realised():
         ({"timed_saving_pct": 0.01, "timed_claimed_pct": 0.0}, "claims nothing, executes as much, and is"),
         ({"latency_p90": 1.6}, "1.17 to 1.21)."),
         ({"batch_size": 64}, "1.17 to 1.21)."),
+        ({"busy": True, "waited_pct": 40.0}, "The machine was busy, so time it again."),
         ({"speedup": 12.34, "speedup_low": 11.9, "speedup_high": 12.9}, "12.3x as fast"),
     ],
 )
@@ -73,11 +74,11 @@ def test_a_network_that_is_compared_with_nothing_has_a_time_alone():
 @pytest.mark.parametrize(
     ("gain", "said"),
     [
-        ((0.05, -0.3, 0.4), "Yet the same fixed decisions for every input do as well at equal MACs (+0.05 points, -0.30 to +0.40)."),
-        ((2.07, 1.7, 2.4), "Deciding per input gains accuracy over the same fixed decisions"),
-        ((-2.07, -2.4, -1.7), "Deciding per input loses accuracy to the same fixed decisions"),
+        ((0.05, -0.3, 0.4), "Yet fixed decisions for all inputs do as well at equal MACs (+0.05 points, -0.30 to +0.40)."),
+        ((2.07, 1.7, 2.4), "Deciding per input gains accuracy over fixed decisions"),
+        ((-2.07, -2.4, -1.7), "Deciding per input loses accuracy to fixed decisions"),
         ((0.0, None, None), "Deciding per input is worth nothing"),
-        ((1.5, None, None), "Deciding per input is worth +1.50 points over the same fixed decisions"),
+        ((1.5, None, None), "Deciding per input is worth +1.50 points over fixed decisions"),
     ],
 )
 def test_what_deciding_per_input_is_worth(gain, said):

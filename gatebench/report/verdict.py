@@ -27,6 +27,7 @@ def timed(row: dict) -> str:
     seen = f"on {SEEN} " if any(SEEN in finding for finding in row.get("timed_audit", ())) else ""
     said = [f"{row['network']} {_join([*_savings(row), seen + _speed(row)])}."]
     said += [_spread(row)] if "rival" in row else []
+    said += ["The machine was busy, so time it again."] if row.get("busy") else []
     return " ".join(filter(None, [*said, worth(row)]))
 
 
@@ -78,7 +79,7 @@ def worth(row: dict) -> str:
     if not gain and not low and not high:
         return "Deciding per input is worth nothing: the same is reached by one choice for all."
     points = f"{gain:+.2f} points" + (f", {low:+.2f} to {high:+.2f}" if low is not None and high is not None else "")
-    fixed = "the same fixed decisions for every input"
+    fixed = "fixed decisions for all inputs"
     if low is None or high is None:
         return f"Deciding per input is worth {points} over {fixed} at equal MACs."
     if low > 0:
