@@ -113,9 +113,9 @@ BUSY = {
     "bursts": (in_bursts, SHARED),
     "one core of two": (one_core_of_two, Surroundings(1, 0.25, 0.0)),
     "a coarse clock": (coarse(loaded(2e-3)), UNKNOWN),
-    "two threads that spin": (two_threads(2e-3, True, always), UNKNOWN),
-    "two threads that sleep": (two_threads(2e-3, False, always), UNKNOWN),
-    "two threads, bursts": (two_threads(2e-3, True, bursts), UNKNOWN),
+    "two threads that spin": (two_threads(2e-3, True, always), SHARED),
+    "two threads that sleep": (two_threads(2e-3, False, always), SHARED),
+    "two threads, bursts": (two_threads(2e-3, True, bursts), SHARED),
     "two threads, long calls": (two_threads(0.03, True, always), SHARED),
 }
 
@@ -144,6 +144,12 @@ def sleeping(draw):
     return seconds + 1e-3, seconds, 1
 
 
+def now_and_then(draw):
+    """The second thread has nothing to do, and spins for as long as the call before left it spinning."""
+    seconds = computing(draw, 1e-4)
+    return seconds, seconds * (1 + draw.random(SHAPE)), 2
+
+
 CALM = {
     "short calls": (quiet(2e-4), QUIET),
     "calls": (quiet(2e-3), QUIET),
@@ -156,7 +162,9 @@ CALM = {
     "two threads that spin": (two_threads(2e-3, True), QUIET),
     "two threads that sleep": (two_threads(2e-3, False), QUIET),
     "two threads, long calls": (two_threads(0.1, False), QUIET),
-    "a GPU": (lambda draw: (computing(draw), np.full(SHAPE, np.nan), 2), SHARED),
+    "two threads that spin now and then": (now_and_then, QUIET),
+    "two threads, a system that tells nothing": (two_threads(2e-3, False), UNKNOWN),
+    "a GPU": (lambda draw: (computing(draw), np.full(SHAPE, np.nan), 1), SHARED),
 }
 
 
@@ -191,8 +199,8 @@ def test_what_is_said_fits_the_cause():
     assert "the host of this virtual machine took 19 % of a processor's time. Time it at" in said(0.2, queued=0.01, stolen=0.19)
     assert said(0.6, processes=2, queued=0.01, stolen=0.0).startswith("calls waited 60 % of the time, but not for other processes")
     assert said(0.04, processes=3, queued=0.04) is None and said(None, processes=3, queued=0.4) is None
-    threads = Waiting(0.1, Surroundings(1, 0.5, 0.0), 2)  # of which one always computes, so that processor times show less than the queue
-    assert threads.share == 0.5 and threads.of_calls(0.2) == 0.5 and threads.of_calls(None) is None
+    threads = Waiting(None, Surroundings(1, 0.5, 0.0), 2)
+    assert threads.share == 0.5 and Waiting(None, Surroundings(), 2).share is None, "of several threads the queue alone says it"
 
 
 def test_a_busy_machine_makes_no_answer_of_more_repeats():

@@ -12,8 +12,6 @@ from .surroundings import Surroundings
 
 BUSY = 0.05
 """Share of the time that calls wait from which on the machine counts as busy; interruptions by the system itself take less."""
-UNSTEADY = 0.1
-"""Share of a call: so much a pool of threads may compute less than usual without having waited."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,10 @@ class Waits:
 def waits(wall: np.ndarray, processor: np.ndarray, threads: int) -> Waits:
     """From wall time and processor time, of all threads together, of each call, [S, R, N].
 
-    One thread has as much processor time as wall time. Several have up to `threads` times as much, less where parts of the work are not
-    parallel. So a call of several threads is compared with the round in which the same call computed most, and waits below `UNSTEADY` are
-    not counted.
+    One thread that does not wait has as much processor time as wall time. That of several says little: threads without work spin for a
+    while or sleep, as the call before left them. So there it is unknown.
     """
-    coarse = bool((processor == 0).any())  # a clock that stands still during a call is right only in the sum over many
-    if threads == 1 or coarse:
-        return Waits(wall, wall - processor)
-    usual = np.clip(np.max(processor / wall, axis=1, keepdims=True), 1, threads)
-    waited = wall - processor / usual
-    return Waits(wall, np.where(waited < UNSTEADY * wall, 0 * waited, waited))
+    return Waits(wall, wall - processor if threads == 1 else np.full_like(wall, np.nan))
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class Waiting:
     """How much the calls of a session waited, and for whom."""
 
     calls: float | None
-    """Share of their time, from processor times; None where they are unknown."""
+    """Share of their time, from processor times; None where that is unknown."""
     surroundings: Surroundings
     threads: int
 
@@ -68,12 +60,10 @@ class Waiting:
         return self.of_calls(self.calls)
 
     def of_calls(self, share: float | None) -> float | None:
-        """Of the time of some calls, from that by their processor times.
-
-        Of several threads that wait one after the other, there is always one that computes. Only the system's account of its queues shows
-        that they wait.
-        """
-        return share if share is None or self.threads == 1 else max(share, min(1.0, self.surroundings.queued or 0.0))
+        """Of the time of some calls, from that by their processor times. Of several threads, the system's account of its queues says it."""
+        if self.threads == 1:
+            return share
+        return None if self.surroundings.queued is None else min(1.0, self.surroundings.queued)
 
     @property
     def busy(self) -> bool:

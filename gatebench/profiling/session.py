@@ -16,6 +16,7 @@ from ..measure.clock import clock_for
 from ..measure.energy import counter_for, joules_per_call
 from ..measure.machine import describe, state
 from ..measure.protocol import Times, measure
+from ..measure.surroundings import Surroundings
 from ..measure.waiting import Waiting
 from .contender import Contender
 from .elsewhere import Elsewhere, ready_together
@@ -128,7 +129,8 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
             subjects, count, clock_for(plan.device),
             rounds=plan.rounds, max_seconds=plan.max_seconds, seed=plan.seed, threads=plan.threads, after_round=after_round,
         )  # fmt: skip
-        waiting = Waiting(times.waits.share(), surroundings.between(accounts, surroundings.snapshot()), plan.threads)
+        around = surroundings.between(accounts, surroundings.snapshot()) if plan.device.type == "cpu" else Surroundings()
+        waiting = Waiting(times.waits.share(), around, plan.threads)
         energies: list[np.ndarray | None] = [None] * len(contenders)
         try:
             if not times.interrupted:
