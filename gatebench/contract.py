@@ -188,6 +188,12 @@ class GatedModel(nn.Module):
         """Decisions [N, S] without switches that are on only in order to decide: what imposing them would run."""
         return decisions
 
+    def keeping(self, order: Tensor, count: int) -> Tensor:
+        """Decisions [S] with the first `count` switches of an order [S] on, as near to that as a method that allows few patterns comes."""
+        on = torch.zeros(self.switches, dtype=torch.bool, device=order.device)
+        on[order[:count]] = True
+        return on
+
     def fractions(self, decisions: np.ndarray) -> np.ndarray:
         """Share of each unit's switches that are on, float32 [N, U], of decisions (or gates) [N, S]; units without switches are on."""
         starts = np.cumsum([0, *(unit.width for unit in self.units)])

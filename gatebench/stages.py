@@ -2,17 +2,21 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from .assignment import Assignment, Place, Run, load_data
 from .changed_code import code_digest, other_code
+from .contract import GatedModel
+from .data.batches import Batches
+from .data.images import Dataset
 from .device import autocast, choose_device, set_threads
 from .errors import GatebenchError, first_line, needs_memory
+from .evaluation.adaptivity import adaptivity, images_to_choose_on, leaves_out
 from .evaluation.audit import audit
 from .evaluation.breakdown import by_severity
-from .evaluation.outcome import collect
+from .evaluation.outcome import Outcome, collect
 from .evaluation.row import make_row, severity_row
 from .foreign import Unreadable, read_table
 from .measure.machine import describe, peak_memory_mb
@@ -161,6 +165,7 @@ def evaluate(run: Run, view: View) -> None:
         peak_memory_mb=before.get("peak_memory_mb", peak_memory_mb()),
     )  # fmt: skip
     rows = study.rows(row) if study else [row]
+    add_adaptivity(model, dataset, test, rows, outcomes or [outcome], view)
     for each, own in zip(rows[:], outcomes or [outcome], strict=False):
         rows += [severity_row(model, each, part, name) for name, part in by_severity(own, dataset).items()]
     folder.remove("summary.json")  # killed from here on, it is evaluated when the command is given again
@@ -169,6 +174,23 @@ def evaluate(run: Run, view: View) -> None:
     if study:
         study.write(folder)
     write_results(folder, model, dataset, outcome, rows, recipe.tradeoff)
+
+
+def add_adaptivity(
+    model: GatedModel, dataset: Dataset, scored: Batches, rows: list[dict], outcomes: Sequence[Outcome], view: View
+) -> None:
+    """Complete the rows of these outcomes by what deciding per input is worth, where their study did not; the model is left as it was."""
+    for number, (row, outcome) in enumerate(zip(rows, outcomes, strict=False)):
+        if "reference" in row or "adaptivity_gain" in row or not (model.adaptive and leaves_out(outcome)):
+            continue
+        policy = model.policy
+        if number:  # without, it decides as the headline says
+            model.operate(row)
+        part, samples = images_to_choose_on(dataset)
+        to_choose = [scoring_batches(model, images, scored.labels.device) for images in samples]
+        row |= adaptivity(model, part, to_choose, scored, outcome, row["precision"], view.counting)
+        if number:
+            model.policy = policy
 
 
 def _record_machine(folder: RunFolder, machine: dict) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -262,6 +263,11 @@ def static_run(tmp_path_factory) -> Iterator[Path]:
     files = sorted(run.rglob("*"))
     yield run
     assert sorted(run.rglob("*")) == files, "a test wrote in the run that all share: give it a copy"
+
+
+def masked(text: str) -> str:
+    """On one line, with every number as #."""
+    return re.sub(r"\d+(\.\d+)?", "#", " ".join(text.split()))
 
 
 def copied(run: Path, to: Path) -> Path:

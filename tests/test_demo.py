@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import typer
+from conftest import masked
 
 from gatebench import cli
 from gatebench.models import registry
@@ -44,7 +45,10 @@ def test_it_shows_the_point(gatebench, tmp_path, monkeypatch):
 
     timed = gatebench(*TIME, "--inputs", "16", "--max-seconds", "2")
     assert timed.returncode in (0, 3), timed.stderr
-    assert "demo" in timed.stdout and list(run.glob("times/*.jsonl"))
+    assert list(run.glob("times/*.jsonl")) and (run.parent / "savings.png").exists()
+    readme = masked((Path(__file__).parents[1] / "README.md").read_text())
+    trained, faster = (next(line for line in shown.splitlines() if line.startswith("cgt demo ")) for shown in (done.stdout, timed.stdout))
+    assert masked(trained) in readme and masked(faster.partition(" and is")[0]) in readme
 
     again = gatebench(*TRAIN, "--threads", "1")
     assert again.returncode == 0 and "finished before" in again.stdout and len(list(run.parent.iterdir())) == 1

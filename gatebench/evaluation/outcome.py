@@ -66,15 +66,22 @@ class Outcome:
         return float(self.executed.mean()) / model.macs_static
 
 
-def collect(model: GatedModel, batches: Batches, precision: str, execution: Execution = "sparse") -> Outcome:
-    """Run every image of a split through hard decisions; where its parents' outputs are cached, they are replayed, not run."""
+def collect(
+    model: GatedModel, batches: Batches, precision: str, execution: Execution = "sparse", imposed: torch.Tensor | None = None
+) -> Outcome:
+    """Run every image of a split through hard decisions: the network's own, or the `imposed` ones [S], the same for every image.
+
+    Where its parents' outputs are cached, they are replayed, not run.
+    """
     model.eval()
     device = batches.labels.device
     columns: dict[str, list] = {name: [] for name in ("labels", "predictions", "confidence", "gates", "decisions", "executed_macs")}
     with torch.inference_mode(), autocast(device, precision):
         for batch in batches.in_order():
-            cached = batch.outputs is not None
-            output: Output = model.replay(batch.x, batch.outputs) if cached else model.infer(batch.x, execution)
+            if batch.outputs is not None and imposed is None:
+                output: Output = model.replay(batch.x, batch.outputs)
+            else:
+                output = model.infer(batch.x, execution, None if imposed is None else imposed.expand(len(batch.x), -1))
             confidence, predictions = torch.softmax(output.logits.float(), 1).max(1)
             for name, value in (
                 ("labels", batch.labels), ("predictions", predictions), ("confidence", confidence),

@@ -4,7 +4,9 @@ from ..contract import GatedModel
 from .outcome import Outcome
 from .scores import scores
 
-OF_ALL_SEVERITIES = ("accuracy_peak", "peak_epoch", "adaptivity_gain", "training_seconds", "peak_memory_mb", "audit")
+ADAPTIVITY = ("adaptivity_gain", "adaptivity_gain_low", "adaptivity_gain_high", "fixed_accuracy", "fixed_macs", "fixed_chosen_on")
+"""Columns that say what deciding per input is worth."""
+OF_ALL_SEVERITIES = ("accuracy_peak", "peak_epoch", *ADAPTIVITY, "training_seconds", "peak_memory_mb", "audit")
 """Columns that a row of one severity does not take from that of all; the network may measure them anew."""
 
 

@@ -149,6 +149,14 @@ class ChannelGated(GatedModel):
         """Decisions [S] with the first channels of each layer on, as many as there must be."""
         return torch.cat([torch.arange(width) < gate.count for width, gate in zip(self.widths, self.gates, strict=True)])
 
+    def keeping(self, order: Tensor, count: int) -> Tensor:
+        if self.bounded:
+            return super().keeping(order, count)
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order), device=order.device)
+        parts = [each[0] for each in self.by_layer(rank[None])]
+        return torch.cat([part.argsort().argsort() < gate.count for part, gate in zip(parts, self.gates, strict=True)])
+
     def claimed(self, decisions: np.ndarray, gates: np.ndarray | None = None) -> float:
         """1 - mean soft gate, as LAG reports it; without gates, the share of channels off."""
         return 100 * (1 - float((decisions if gates is None else gates).mean()))

@@ -24,6 +24,8 @@ class Answers:
     """[N]."""
     logits: Tensor
     """[N, E, C], fp32, on the CPU."""
+    source: np.ndarray | None = None
+    """Number of the underlying image [N], the same in all of its severities; None: images come as they are."""
 
     @property
     def right(self) -> np.ndarray:
@@ -42,4 +44,4 @@ def ask_all(model: EarlyExit, batches: Batches, precision: str) -> Answers:
         for batch in batches.in_order():
             logits.append(model.infer(batch.x, "masked").details["exits"].float().cpu())
             labels.append(batch.labels.cpu().numpy())
-    return Answers(np.concatenate(labels), torch.cat(logits).clone())
+    return Answers(np.concatenate(labels), torch.cat(logits).clone(), batches.source)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...data.batches import Batches
-from ...evaluation.fixed import Mix
+from ...evaluation.fixed import FixedChoices
 from ...evaluation.scores import scores
 from ...runs import RunFolder
 from . import thresholds
@@ -99,37 +99,29 @@ def point(model: EarlyExit, validation: Answers, scored: Answers, choice: Choice
     """The columns of a row for one policy, scored on `scored`."""
     taken = thresholds.leave(scored.scores(choice.policy.rule, choice.policy.temperatures).numpy(), choice.policy.thresholds)
     predictions = scored.logits.argmax(2).numpy()[np.arange(len(taken)), taken]
-    quality = scores(scored.labels, predictions)
     decisions = model.leaving.cpu().numpy()[taken]
-    macs = float(leaving_macs(model)[taken].mean())
+    spent = leaving_macs(model)[taken]
+    macs, right = float(spent.mean()), scored.right
     return {
         "policy": choice.name,
         "tradeoff": choice.budget,
         "thresholds": [None if each == NEVER else each for each in choice.policy.thresholds],
         **({"temperatures": list(choice.policy.temperatures)} if choice.policy.temperatures else {}),
-        **quality,
+        **scores(scored.labels, predictions),
         "shares": (np.bincount(taken, minlength=model.exits) / len(taken)).tolist(),
         "share_names": [f"exit {number + 1}" for number in range(model.exits)],
         "skip_pct": model.claimed(decisions),
         "macs_decided": macs,
         "macs_executed": macs,
         "macs_ratio": macs / model.macs_static,
-        "adaptivity_gain": quality["accuracy"] - fixed_accuracy(validation, scored, fixed_macs(model), macs),
+        **fixed_exits(model, validation).columns(predictions == scored.labels, spent, lambda number: right[:, number], scored.source),
     }
 
 
-def fixed_macs(model: EarlyExit) -> np.ndarray:
-    """MACs [E] of a network that is cut off at each exit, and runs no head before."""
-    return model.tally(model.needed(model.leaving).cpu()).sum(1).numpy()
-
-
-def fixed_accuracy(validation: Answers, scored: Answers, costs: np.ndarray, macs: float) -> float:
-    """Accuracy (%) at these mean MACs without looking at the input: leaving at one of two exits at random.
-
-    Which two, and how often, is chosen on validation.
-    """
-    mix = Mix.chosen_on(validation.right.mean(0), costs)
-    return 100 * mix.accuracy(scored.right.mean(0), costs, macs)
+def fixed_exits(model: EarlyExit, validation: Answers) -> FixedChoices:
+    """Leaving at the same exit whatever the input: a network that is cut off there, and runs no head before."""
+    macs = model.tally(model.needed(model.leaving).cpu()).sum(1).numpy()
+    return FixedChoices(validation.right.mean(0), macs, "validation")
 
 
 def overthinking(answers: Answers) -> float:

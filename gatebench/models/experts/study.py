@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...data.batches import Batches
 from ...device import autocast
-from ...evaluation.fixed import Mix
+from ...evaluation.fixed import FixedChoices, Mix
 from ...evaluation.row import decided
 from ...evaluation.scores import scores as quality
 from ...runs import RunFolder
@@ -68,7 +68,8 @@ class Routing:
         self.costs, self.macs = np.array(model.costs), np.array([unit.macs for unit in model.units], np.float64)
         accuracies = self.validation.experts.right.mean(0)
         self.best = int(accuracies.argmax())
-        self.mix, self.mix_by_macs = Mix.chosen_on(accuracies, self.costs), Mix.chosen_on(accuracies, self.macs)
+        self.mix = Mix.chosen_on(accuracies, self.costs)
+        self.fixed = FixedChoices(accuracies, self.macs, "validation")
         self.policies = self._choose(self.values) if self.values else [model.policy]
         if self.values:
             model.policy = self.policies[0]
@@ -155,7 +156,6 @@ class Routing:
         right, ideal = experts.right[everyone, answering], oracle(experts.right, self.costs)
         accuracy, best = 100 * float(right.mean()), 100 * float(experts.right.any(1).mean())
         gain = mix_gain(right, outcome.decisions @ self.costs, experts, self.costs, self.mix)
-        fixed = self.mix_by_macs.accuracy(experts.right.mean(0), self.macs, float(outcome.executed.mean()))
         return {
             "oracle_accuracy": best,
             "oracle_ms": float(self.costs[ideal].mean()),
@@ -164,7 +164,7 @@ class Routing:
             "mix_gain": gain.value,
             "mix_gain_low": gain.low,
             "mix_gain_high": gain.high,
-            "adaptivity_gain": accuracy - 100 * fixed,
+            **self.fixed.columns(right, outcome.executed, lambda number: experts.right[:, number], experts.source),
             **self._of_scores(outcome.inputs),
             **self._areas(outcome.inputs),
         }
