@@ -1,19 +1,25 @@
 """The tables of results/cosinegate.md: the paper's beside ours; what is claimed, executed and realised."""
 
-from pages import Parts, beside, compared, savings, short_name, usual_tables
+from pages import Parts, beside, savings, short_name, usual_tables
 
 from gatebench.report import verdict
 from gatebench.report.comparison import comparison_sheets
-from gatebench.report.groups import Group, groups
+from gatebench.report.groups import groups
+from gatebench.report.quantities import estimate
 from gatebench.report.results import Run
-from gatebench.report.sheet import Sheet
+from gatebench.report.sheet import Heading, Sheet, make_sheet
 
 MODELS = "cosinegate", "resnet20", "resnet14"
 ORDER = ("resnet20", "resnet14", "cosinegate aggressive", "cosinegate balanced", "cosinegate conservative", "cosinegate sign-corrected",
          "cosinegate predictive", "resnet20 mnist", "cosinegate mnist", "cosinegate mnist-scaled")  # fmt: skip
 """Of networks; `released`, which was trained for 5 epochs and not timed, is in the full tables."""
 PRINTED = "cosinegate-table-2", "cosinegate-section-4-4"
-NOT_YET = "What deciding per image is worth beside one fixed pattern of blocks is not measured yet."
+WORTH = (
+    Heading("network", "network"), Heading("seed", "seed", digits=0),
+    Heading("accuracy", "accuracy", "%", 2), Heading("macs_pct", "executed MACs", "%", 1),
+    Heading("fixed_accuracy", "fixed: accuracy", "%", 2), Heading("fixed_macs_pct", "fixed: MACs", "%", 1),
+    Heading(verdict.GAIN, "gain of deciding", "points", 2, signed=True),
+)  # fmt: skip
 
 
 def tables(runs: list[Run]) -> Parts:
@@ -24,7 +30,7 @@ def tables(runs: list[Run]) -> Parts:
     return {
         "beside": beside(printed, {"accuracy": "accuracy %", "skip_soft_pct": "gates off (soft) %"}),
         "savings": savings(shown[name] for name in ORDER),
-        "worth": worth(shown["cosinegate predictive"]),
+        "worth": worth(_own(runs)),
     }
 
 
@@ -33,10 +39,17 @@ def full(runs: list[Run]) -> dict[str, list[Sheet]]:
     return usual_tables("cosinegate", _own(runs))
 
 
-def worth(group: Group) -> str:
-    """What deciding per input is worth, in a sentence."""
-    gain = compared(group, verdict.GAIN)
-    return verdict.worth({verdict.GAIN: gain.value, f"{verdict.GAIN}_low": gain.low, f"{verdict.GAIN}_high": gain.high}) or NOT_YET
+def worth(runs: list[Run]) -> Sheet:
+    """Each run's own decisions beside the best fixed ones that cost no more, with the same weights."""
+    rows = [run.headline for run in runs if "fixed_accuracy" in run.headline]
+    lines = [
+        (
+            f"{row['model']} {row['recipe']}", row["seed"], row["accuracy"], 100 * row["macs_ratio"],
+            row["fixed_accuracy"], 100 * row["fixed_macs"] / row["macs_dense"], estimate(row, verdict.GAIN),
+        )
+        for row in sorted(rows, key=lambda row: ORDER.index(f"{row['model']} {row['recipe']}"))
+    ]  # fmt: skip
+    return make_sheet("worth", "Deciding for each image", WORTH, lines)
 
 
 def _own(runs: list[Run]) -> list[Run]:

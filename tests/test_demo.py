@@ -47,8 +47,9 @@ def test_it_shows_the_point(gatebench, tmp_path, monkeypatch):
     assert timed.returncode in (0, 3), timed.stderr
     assert list(run.glob("times/*.jsonl")) and (run.parent / "savings.png").exists()
     readme = masked((Path(__file__).parents[1] / "README.md").read_text())
-    trained, faster = (next(line for line in shown.splitlines() if line.startswith("cgt demo ")) for shown in (done.stdout, timed.stdout))
-    assert masked(trained) in readme and masked(faster.partition(" and is")[0]) in readme
+    (trained,) = (line for line in done.stdout.splitlines() if line.startswith("cgt demo reaches"))
+    (faster,) = (line for line in timed.stdout.splitlines() if line.startswith("cgt demo shapes s0 claims"))
+    assert masked(trained.partition(" Deciding")[0]) in readme and masked(faster.partition(" and is")[0]) in readme
 
     again = gatebench(*TRAIN, "--threads", "1")
     assert again.returncode == 0 and "finished before" in again.stdout and len(list(run.parent.iterdir())) == 1

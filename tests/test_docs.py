@@ -173,7 +173,7 @@ def test_another_study_evaluates_again_and_trains_nothing(there, home):
 
 
 def test_the_files_of_a_run_are_those_of_the_page(home):
-    listed = {name.strip("`").rstrip("/") for name in first_cells(section("docs/training.md", "The run folder"))}
+    listed = {name.strip("`").rstrip("/") for name in first_cells(PAGES["docs/run-folder.md"].partition("\n## ")[0])}
     optional, of_exits = {"times"}, {"exits.csv", "calibration.csv"}
     block_gates, exits = ({path.name for path in run.iterdir()} for run in sorted(home.glob("results/c*"), reverse=True))
     assert block_gates - optional - {".lock"} == listed - optional
@@ -242,8 +242,8 @@ def test_what_a_page_points_at_is_there(page):
 
 @pytest.fixture
 def example(there, tmp_path, monkeypatch):
-    """The method of docs/architecture.md, installed as the page says; its recipe is in the folder that is given."""
-    page = PAGES["docs/architecture.md"]
+    """The method of docs/add-a-method.md, installed as the page says; its recipe is in the folder that is given."""
+    page = PAGES["docs/add-a-method.md"]
     module, recipe, entry_points = (re.search(rf"```{kind}\n(.*?)```", page, re.S)[1] for kind in ("python", "yaml", "toml"))
     (tmp_path / "contrast_gate.py").write_text(module)
     (tmp_path / "contrast.yaml").write_text(recipe)
