@@ -3,9 +3,9 @@
     python benchmarks/results.py [RESULTS]
 
 Each table stands on its page between `<!-- table: NAME -->` and `<!-- end -->`: benchmarks/cosinegate_page.py makes those of
-cosinegate.md, and so on. All operating points and times go to RESULTS/tables/ as CSV, with what the pages leave out. RESULTS/savings.png
-shows claimed, executed and realised savings of the networks in `SHOWN`, RESULTS/pictures/ those of each page and the curves of the runs
-in `CURVES`.
+cosinegate.md, and so on. All operating points and times go to RESULTS/tables/ as CSV, with what the pages leave out. In
+RESULTS/pictures/, savings.png shows claimed, executed and realised savings of the networks in `SHOWN`, the others those of each page and
+the curves of the runs in `CURVES`.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def draw(runs: list[Run], results: Path) -> None:
     """Every picture of the pages."""
     folder = results / "pictures"
     folder.mkdir(exist_ok=True)
-    _savings([run for run in runs if _is_shown(run)], results / bars.NAME)
+    _savings([run for run in runs if _is_shown(run)], folder / bars.NAME)
     for name, models in DRAWN.items():
         _savings([run for run in runs if run.headline["model"] in models], folder / f"savings-{name}.png")
     for name, network in CURVES.items():

@@ -180,14 +180,19 @@ def add_adaptivity(
     model: GatedModel, dataset: Dataset, scored: Batches, rows: list[dict], outcomes: Sequence[Outcome], view: View
 ) -> None:
     """Complete the rows of these outcomes by what deciding per input is worth, where their study did not; the model is left as it was."""
-    for number, (row, outcome) in enumerate(zip(rows, outcomes, strict=False)):
-        if "reference" in row or "adaptivity_gain" in row or not (model.adaptive and leaves_out(outcome)):
-            continue
+    wanted = [
+        (number, row, outcome)
+        for number, (row, outcome) in enumerate(zip(rows, outcomes, strict=False))
+        if "reference" not in row and "adaptivity_gain" not in row and model.adaptive and leaves_out(outcome)
+    ]
+    if not wanted:
+        return
+    part, samples = images_to_choose_on(dataset)
+    to_choose = [scoring_batches(model, images, scored.labels.device) for images in samples]
+    for number, row, outcome in wanted:
         policy = model.policy
         if number:  # without, it decides as the headline says
             model.operate(row)
-        part, samples = images_to_choose_on(dataset)
-        to_choose = [scoring_batches(model, images, scored.labels.device) for images in samples]
         row |= adaptivity(model, part, to_choose, scored, outcome, row["precision"], view.counting)
         if number:
             model.policy = policy

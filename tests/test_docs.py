@@ -28,7 +28,7 @@ DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
 COMMANDS = list(dict.fromkeys(
     tuple(shlex.split(line, comments=True)[1:])
-    for page in PAGES.values()
+    for page in (re.sub(r"\\\n +", "", page) for page in PAGES.values())  # commands of two lines
     for line in (*re.findall(r"^    (gatebench .*)$", page, re.M), *re.findall(r"`(gatebench [\w-]+ [^`]+)`", page))
 ))  # fmt: skip
 """Words of every command on a page, in a line of its own or in the text."""

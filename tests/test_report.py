@@ -851,7 +851,7 @@ def test_pareto_shows_the_front_of_each_data_set_in_a_short_table(results, gateb
     assert "<svg" in (results / "pareto-macs_executed.svg").read_text()
     states = [line["state"] for line in csv.DictReader((results / "pareto-latency_ms.csv").open())]
     assert states == ["front"] * 3
-    assert done.stdout.splitlines()[-1] == f"The best under a budget: gatebench pareto {results} --dataset cifar10 --max-ms 2.5"
+    assert done.stdout.splitlines()[-1] == f"next: gatebench pareto {results} --dataset cifar10 --max-ms 2.5"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import functools
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -91,6 +92,11 @@ def say(sentence: str) -> None:
 def line(sentence: str) -> None:
     """One line on stdout, as it is."""
     stdout.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def next_step(*words: str) -> None:
+    """A useful next command, from its words behind `gatebench`."""
+    line(f"next: gatebench {shlex.join(words)}")
 
 
 def tell(sentence: str) -> None:

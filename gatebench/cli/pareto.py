@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from .console import handle_errors, one_of, say, stdout
+from .console import handle_errors, line, next_step, one_of, say, stdout
 
 COSTS = ("macs_executed", "latency_ms", "energy_mj")
 
@@ -51,8 +51,8 @@ def pareto(
     from ..report.terminal import show
 
     runs, left_out = read_runs(results)
-    for line in left_out:
-        say(f"gatebench: left out: {line}")
+    for each in left_out:
+        say(f"gatebench: left out: {each}")
     members = groups(runs)
     shown = {cost: made for cost in costs if (made := panels(runs, members, cost))}
     if not shown:
@@ -61,19 +61,20 @@ def pareto(
     shown = only(shown, dataset, batch_size, machine)
     for option, (budget, cost) in budgets.items():
         if budget is not None and cost and cost not in shown:
-            raise UsageError(f"{option} wants {cost}: leave --x out, and time the runs with `gatebench profile-latency {results}`.")
+            mend = "leave --x out" if x else f"time the runs with `gatebench profile-latency {results}`"
+            raise UsageError(f"{option} wants {cost}: {mend}.")
     asked = answered(shown)
     answers = [most_accurate(panel, max_ms) for panel in asked.get("latency_ms", []) if max_ms is not None]
     answers += [most_accurate(panel, max_macs) for panel in asked.get("macs_executed", []) if max_macs is not None]
     answers += [cheapest(panel, min_accuracy) for each in asked.values() for panel in each if min_accuracy is not None]
-    written = write_fronts(shown, results, out)
+    written = write_fronts(shown, results, out, [str(each) for each in (dataset, batch_size, machine) if each is not None])
     if as_json:
         typer.echo(json.dumps(as_dict(shown, answers), indent=2, allow_nan=False))
         return
     for answer in answers:
-        stdout.print(sentence(answer), highlight=False)
+        line(sentence(answer))
     for sheet in [] if answers else front_sheets(shown):
         show(stdout, sheet)
     for path in written:
-        stdout.print(f"written to {path}", highlight=False, soft_wrap=True)
-    stdout.print(next_command(str(results), shown, bool(answers)), highlight=False, soft_wrap=True)
+        line(f"written to {path}")
+    next_step(*next_command(str(results), shown, bool(answers)))

@@ -10,7 +10,21 @@ import typer
 
 from ..errors import UsageError, needs_memory
 from . import option, signals
-from .console import DataDir, choices, finishing, handle_errors, line, most_threads, one_of, say, stderr, stdout, tell, whole_numbers
+from .console import (
+    DataDir,
+    choices,
+    finishing,
+    handle_errors,
+    line,
+    most_threads,
+    next_step,
+    one_of,
+    say,
+    stderr,
+    stdout,
+    tell,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from ..profiling.session import Plan
@@ -151,10 +165,13 @@ def conclude(timings: "Together", scored: dict[str, dict]) -> None:
     """Below the tables: a sentence on each network, the files, what to do next; `scored` are rows of runs by network."""
     from ..report import bars
     from ..report.verdict import gain_of, timed
+    from ..runs import RunFolder
 
+    several = len({(row["batch_size"], row["threads"]) for row in timings.rows}) > 1
     for row in timings.rows:
         if row["execution"] != "masked":
-            line(timed({**gain_of(scored[row["network"]]), **row}))
+            where = f"batch {row['batch_size']}, {row['threads']} thread{'s' * (row['threads'] != 1)}: " if several else ""
+            line(where + timed({**gain_of(scored[row["network"]]), **row}))
     if timings.rows:
         line("")
     for destination in timings.written:
@@ -162,10 +179,11 @@ def conclude(timings: "Together", scored: dict[str, dict]) -> None:
     folders = [destination.folder.path for destination in timings.written]
     if not folders:
         return
-    picture = bars.write(timings.rows, folders[0].parent)
+    with RunFolder(folders[0].parent).locked(None, brief=True, say=tell):
+        picture = bars.write(timings.rows, folders[0].parent)
     if picture:
         line(f"written to {picture}")
-    line(f"next: gatebench report {folders[0].parent}")
+    next_step("report", str(folders[0].parent))
 
 
 def inconclusive(row: dict, max_seconds: float) -> str:

@@ -8,13 +8,15 @@ import typer
 from rich.progress import track
 
 from ..errors import UsageError
-from .console import choices, handle_errors, line, say, stderr, stdout, tell
+from .console import choices, handle_errors, line, next_step, say, stderr, tell
+
+EVERYTHING = "html,md,csv,tex"
 
 
 @handle_errors
 def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A folder of run folders.")],
-    format_: Annotated[str, typer.Option("--format", help="html, md, csv, tex, or several as html,csv.")] = "html,md,csv,tex",
+    format_: Annotated[str, typer.Option("--format", help="html, md, csv, tex, or several as html,csv.")] = EVERYTHING,
     out: Annotated[
         Path | None, typer.Option(help="The folder to write to, or a file such as page.html. Default: RESULTS/report.", show_default=False)
     ] = None,
@@ -22,6 +24,8 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the tables, or what --check found, as JSON.")] = False,
 ) -> None:
     """The papers' tables beside what was measured, claimed beside executed and realised, fronts and curves."""
+    if only_check and (out or format_ != EVERYTHING):
+        raise UsageError("--check writes nothing. Leave --out and --format away.")
     if only_check:
         _check(results, as_json)
         return
@@ -66,10 +70,10 @@ def report(
             line(f"written to {folder / name}")
     tables = sum(name.endswith(".csv") for name in names)
     if tables:
-        stdout.print(f"and {tables} tables as CSV beside: results.csv has every operating point, times.csv every timing", highlight=False)
+        line(f"and {tables} tables as CSV beside: results.csv has every operating point, times.csv every timing")
     if of_runs:
         line(f"and {len(of_runs)} pictures of single runs in {folder / FOLDER}")
-    line(f"next: gatebench pareto {results} --max-ms 2")
+    next_step("pareto", str(results))
 
 
 def _check(results: Path, as_json: bool) -> None:
@@ -82,8 +86,8 @@ def _check(results: Path, as_json: bool) -> None:
         typer.echo(json.dumps({"checked": checked, "refused": [refusal._asdict() for refusal in refusals]}, indent=2))
     else:
         for refusal in refusals:
-            stdout.print(str(refusal), highlight=False, soft_wrap=True)
+            line(str(refusal))
         runs = f"{checked} run{'s' * (checked != 1)}"
-        stdout.print(f"checked {runs}: {f'{broken} of them do not hold' if broken else 'all hold'}", highlight=False)
+        line(f"checked {runs}: {f'{broken} of them do not hold' if broken else 'all hold'}")
     if refusals:
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ import typer
 
 from ..errors import UsageError
 from . import option, signals, training
-from .console import DataDir, finishing, handle_errors, line, say, stderr, stdout, tell, whole_numbers
+from .console import DataDir, finishing, handle_errors, line, next_step, say, stderr, stdout, tell, whole_numbers
 
 if TYPE_CHECKING:
     from ..measure.conditions import Conditions
@@ -170,7 +170,7 @@ def _show(runs: list["Run"], out: Path, here: "Conditions", title: str, as_json:
     line(swept(points))
     for kind in ("csv", "png"):
         line(f"written to {out / name}.{kind}")
-    line(f"next: gatebench pareto {out}")
+    next_step("pareto", str(out))
 
 
 def _write(folder: "RunFolder", name: str, lines: str, runs: list["Run"], here: "Conditions") -> None:

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import GatebenchError
 from . import option, signals, training
-from .console import DataDir, handle_errors, line, say, stderr, stdout, whole_numbers
+from .console import DataDir, handle_errors, line, next_step, say, stderr, stdout, whole_numbers
 
 
 @handle_errors
@@ -87,6 +87,7 @@ def _show_runs(finished: list, as_json: bool, details: bool) -> None:
     for folder, row, end in finished:
         for finding in row["audit"]:
             line(f"audit, seed {row['seed']}: {finding}")
-        line(trained(row, folder.read_csv("breakdown.csv")))
+        seed = f"seed {row['seed']}: " if len(finished) > 1 else ""
+        line(seed + trained(row, folder.read_csv("breakdown.csv")))
         line(end)
-    line(f"next: gatebench profile-latency {' '.join(str(folder.path) for folder, *_ in finished)}")
+    next_step("profile-latency", *(str(folder.path) for folder, *_ in finished))

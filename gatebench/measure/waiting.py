@@ -91,9 +91,9 @@ class Waiting:
 
     @property
     def _by_host(self) -> bool:
-        """Whether the queue explains less than half of the waiting, and the host of a virtual machine the rest."""
+        """Whether the host of a virtual machine kept the calls waiting more than the queue did."""
         queued, stolen = self.surroundings.queued, self.surroundings.stolen
-        return queued is not None and stolen is not None and queued < self.share / 2
+        return queued is not None and stolen is not None and stolen > queued
 
     @property
     def _others(self) -> str:

@@ -102,7 +102,7 @@ def write(
 ) -> None:
     """Write one network's times of all sessions of a command, once no other process writes to the folder; `say` hears which one does.
 
-       `measured` are its `rows` of all of them.
+    `measured` are its `rows` of all of them.
     Raises GatebenchError where the disk is full or not writable.
     """
     folder, name = destination.folder, destination.name

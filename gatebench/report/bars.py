@@ -11,16 +11,18 @@ from matplotlib.figure import Figure
 from ..figures import CLAIMED, EXECUTED, REALISED, STYLE, save
 from ..runs import RunFolder
 from .groups import Group, gather
-from .quantities import interval, mean, place, place_name
+from .quantities import in_order, interval, mean, place, place_name
 from .results import Run
 
 NAME = "savings.png"
-SERIES = (("claimed", "by the gates", CLAIMED), ("executed", "MACs", EXECUTED), ("realised", "time, 95 %", REALISED))
+SERIES = (("claimed", "by the gates", CLAIMED), ("executed", "MACs", EXECUTED), ("realised", "time saved, 95 %", REALISED))
 """Name of a saving, what it is of, colour."""
 MOST_ROWS = 24
 """Networks of one place that are drawn, those with most to say first: claimed and realised furthest apart."""
 LEAST = -120.0
 """Percent at which a bar is cut; its number says how long it is."""
+CUT = "... "
+"""Before the number of a bar that is cut."""
 LONGEST = 60
 """Characters of a line beside a bar."""
 LINE_BREAK = "\n"
@@ -67,7 +69,7 @@ def _by_place(members: Sequence, row_of: Callable, made_of: Callable) -> dict[st
         row = row_of(member)
         if "speedup" in row and row["execution"] != "masked":
             places[place(row)].append(member)
-    return {place_name(where): made_of(those) for where, those in sorted(places.items(), key=lambda item: tuple(map(str, item[0])))}
+    return {place_name(where): made_of(places[where]) for where in in_order(places)}
 
 
 def _of_row(row: dict) -> Savings:
@@ -102,12 +104,13 @@ def write(rows: Sequence[dict], folder: Path) -> Path | None:
 def figure(places: dict[str, list[Savings]]) -> Figure:
     """A panel for each place, a row for each network, three bars a row; the zero line is what it is compared with."""
     drawn = {where: _chosen(members) for where, members in places.items()}
+    messages = {where: message(members) + _shown_of(len(drawn[where]), len(members)) for where, members in places.items()}
     heights = [ROW * len(members) + AROUND for members in drawn.values()]
     with matplotlib.rc_context(STYLE):
         made = Figure(figsize=(8.2, sum(heights)), layout="constrained")
         panels = made.subplots(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axes, (where, members) in zip(panels, drawn.items(), strict=True):
-            _draw(axes, where, members)
+            _draw(axes, messages[where], where, members)
         return made
 
 
@@ -121,8 +124,8 @@ def message(members: Sequence[Savings]) -> str:
         claim = f"claims {only.claimed:.0f} %, " if only.claimed is not None else ""
         if faster:
             return f"{named} {claim}saves {only.realised:.0f} % of the time"
-        return f"{named} {claim}takes {-only.realised:.0f} % more time" if slower else f"{named} {claim}saves no time"
-    return f"{faster} of {len(members)} networks save time, {slower} take more"
+        return f"{named} {claim}takes {max(1, round(-only.realised))} % more time" if slower else f"{named} {claim}may save time or not"
+    return f"{faster} of {len(members)} networks save time, {slower} take{'s' * (slower == 1)} more"
 
 
 def _chosen(members: list[Savings]) -> list[Savings]:
@@ -131,7 +134,16 @@ def _chosen(members: list[Savings]) -> list[Savings]:
     return sorted(kept, key=lambda each: -each.realised)
 
 
-def _draw(axes, where: str, members: list[Savings]) -> None:
+def shortened(text: str) -> str:
+    """Without its middle, where it is long: names differ at their ends."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
+def _shown_of(drawn: int, members: int) -> str:
+    return f" ({drawn} are drawn)" if drawn < members else ""
+
+
+def _draw(axes, title: str, where: str, members: list[Savings]) -> None:
     height = 0.8 / len(SERIES)
     for number, (name, _, colour) in enumerate(SERIES):
         for row, each in enumerate(members):
@@ -146,19 +158,19 @@ def _draw(axes, where: str, members: list[Savings]) -> None:
             right = value >= 0
             edge = max(*ends, value) if right else max(min(*ends, value), LEAST)
             axes.annotate(
-                f"{round(value) + 0:d} %", (edge, at), (3 if right else -3, 0), textcoords="offset points",
+                f"{CUT * (value < LEAST)}{round(value) + 0:d} %", (edge, at), (3 if right else -3, 0), textcoords="offset points",
                 ha="left" if right else "right", va="center", fontsize=6.5,
             )  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8)
     rivals = {each.rival for each in members}
     texts = [each.label if len(rivals) == 1 else f"{each.label}\nover {each.rival}" for each in members]
-    labels = ["\n".join(text if len(text) <= LONGEST else f"{text[:LONGEST]} ..." for text in each.splitlines()) for each in texts]
+    labels = ["\n".join(shortened(text) for text in each.splitlines()) for each in texts]
     axes.set_yticks(range(len(members)), labels, fontsize=8)
     axes.set_ylim(len(members) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.grid(axis="y", visible=False)
     over = rivals.pop() if len(rivals) == 1 else "what it is compared with"
     axes.set_xlabel(f"saving over {over}, %\n{where}", fontsize=8)
-    axes.set_title(f"{message(members)}\n", loc="left", fontsize=10, fontweight="bold", linespacing=1.4)
+    axes.set_title(f"{title}\n", loc="left", fontsize=10, fontweight="bold", linespacing=1.4)
     handles = [matplotlib.patches.Patch(color=colour, label=f"{name} ({what})") for name, what, colour in SERIES]
     axes.legend(handles=handles, loc="lower left", frameon=False, fontsize=7.5, ncols=3, bbox_to_anchor=(0, 1.0), borderaxespad=0)

@@ -34,6 +34,10 @@ LARGEST_WEIGHTS, PART = 20_000_000_000, 1_000_000
 """Bytes, and how many are read at a time."""
 LARGEST_ARRAY = 500_000_000
 """Bytes, unpacked."""
+ROUNDED = 1e-3
+"""Relative error of quantiles, which are stored with five digits."""
+APART = 2.0
+"""Times by which a speed-up may differ from the ratio of two mean times, on a noisy machine."""
 CLOCKS = timedelta(days=1)
 """By which clocks may differ."""
 Z = 1.959964
@@ -186,6 +190,18 @@ def executed_is_at_least_decided(found: Evidence) -> Iterator[Found]:
     for row in found.rows:
         if not _at_most(row.get("macs_decided", 0), row["macs_executed"]):
             yield "rows.jsonl", f"macs_executed = {row['macs_executed']:g} is less than was decided, {row['macs_decided']:g}"
+
+
+def amounts_are_not_negative(found: Evidence) -> Iterator[Found]:
+    for row in found.rows:
+        yield from (("rows.jsonl", f"{key} is below 0") for key in ("training_seconds", "peak_memory_mb") if row.get(key, 0) < 0)
+
+
+def fixed_decisions_execute_at_most_all(found: Evidence) -> Iterator[Found]:
+    for row in found.rows:
+        most = row.get("macs_dense", math.inf) * (1 + HEADS) + row.get("macs_gate", 0)
+        if row.get("fixed_macs", 0) > most:
+            yield "rows.jsonl", f"fixed_macs = {row['fixed_macs']:g} is more than all there is, {most:g}"
 
 
 def executed_is_at_most_dense_and_gates(found: Evidence) -> Iterator[Found]:
@@ -396,6 +412,22 @@ def times_are_above_0(found: Evidence) -> Iterator[Found]:
                 yield file, f"{key} is not above 0"
 
 
+def mean_time_is_between_the_ends(found: Evidence) -> Iterator[Found]:
+    """Of the calls, where their quantiles were kept; of the rival's too."""
+    for file, row in found.timed():
+        for key, quantiles in (("latency_ms", "latency_quantiles_ms"), ("rival_ms", "rival_quantiles_ms")):
+            ends = row.get(quantiles)
+            if ends and key in row and not ends[0] * (1 - ROUNDED) <= row[key] <= ends[-1] * (1 + ROUNDED):
+                yield file, f"{key} = {row[key]:g} is not between the fastest and the slowest call, {ends[0]:g} and {ends[-1]:g}"
+
+
+def speedup_is_of_the_times(found: Evidence) -> Iterator[Found]:
+    """Ratios are taken within rounds, so that they differ a little from the ratio of the means."""
+    for file, row in found.timed():
+        if "speedup" in row and "rival_ms" in row and not 1 / APART < row["speedup"] * row["latency_ms"] / row["rival_ms"] < APART:
+            yield file, f"speedup = {row['speedup']:g}, and {row['rival_ms']:g} over {row['latency_ms']:g} ms is another"
+
+
 def realised_is_speedup_over_saving(found: Evidence) -> Iterator[Found]:
     """realised = (1 - 1 / speed-up) / executed saving."""
     for file, row in found.timed():
@@ -475,11 +507,13 @@ RULES = (
     summary_is_the_first_row, first_row_is_a_point, rows_are_of_one_run, points_differ,
     intervals_hold_their_value, values_stand_beside_intervals, accuracy_counts_inputs, intervals_of_accuracy_are_wilson_s,
     shares_add_up, percentages_are_possible,
-    ratio_is_executed_over_dense, executed_is_at_least_decided, executed_is_at_most_dense_and_gates,
+    ratio_is_executed_over_dense, executed_is_at_least_decided, amounts_are_not_negative, fixed_decisions_execute_at_most_all,
+    executed_is_at_most_dense_and_gates,
     breakdown_adds_up, units_execute_at_most_all, tables_hold_numbers,
     epochs_are_all_there, scores_of_epochs_are_the_row_s, recipe_is_the_row_s, name_has_the_seed, data_are_described,
     machine_is_the_row_s,
     weights_are_the_row_s, decisions_are_the_row_s, inputs_are_the_row_s,
-    times_are_of_the_run, places_of_times_are_named, percentiles_ascend, times_are_above_0, realised_is_speedup_over_saving,
+    times_are_of_the_run, places_of_times_are_named, percentiles_ascend, times_are_above_0,
+    mean_time_is_between_the_ends, speedup_is_of_the_times, realised_is_speedup_over_saving,
     saving_is_of_the_twin, timed_macs_are_in_order, rounds_and_calls_are_counted, conditions_are_of_the_times, dates_are_past,
 )  # fmt: skip

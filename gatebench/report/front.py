@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import UsageError
 from .groups import Group, gather
 from .published import printed
-from .quantities import PLACE, interval, mean, place, place_name
+from .quantities import PLACE, in_order, interval, mean, place, place_name
 from .results import Run
 
 Cost = Literal["macs_executed", "latency_ms", "energy_mj"]
@@ -32,18 +32,13 @@ class Axis:
     most: float
     """In the unit; the reference point is the most, at an accuracy of 0 %."""
 
-    @property
-    def column(self) -> str:
-        """Heading of a table."""
-        return f"{'MACs, millions' if self.unit == 'M' else self.unit} (95 %)"
-
 
 AXES: dict[Cost, Axis] = {
     "macs_executed": Axis("executed MACs per input", "M", 1e-6, 1.0, 10_000.0),
     "latency_ms": Axis("latency per call", "ms", 1.0, 0.01, 1_000.0),
     "energy_mj": Axis("energy per call", "mJ", 1.0, 0.1, 10_000.0),
 }
-State = Literal["front", "tied", "dominated", "constant", "published"]
+State = Literal["front", "tied", "dominated", "constant"]
 """front: no other is both cheaper and better. tied: another is, but the intervals overlap. dominated: they do not. constant: it executes
 nothing, so it gives every input the same answer."""
 
@@ -240,8 +235,9 @@ def _timed_panels(runs: list[Run], cost: Cost) -> list[Panel]:
             if cost in row and "accuracy" in row:
                 places[row["dataset"], _part(row), place(row)].append((run, row))
     made = []
-    for (dataset, split, where), members in sorted(places.items(), key=lambda item: str(item[0])):
-        made.append(Panel(cost, dataset, split, where, _points(gather(members), cost), []))
+    for dataset, split, *where in in_order((dataset, split, *where) for dataset, split, where in places):
+        members = places[dataset, split, tuple(where)]
+        made.append(Panel(cost, dataset, split, tuple(where), _points(gather(members), cost), []))
     return made
 
 

@@ -16,7 +16,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ..figures import GATED, LINE, RIVAL, STYLE, save
-from ..runs import RunFolder
+from ..runs import RunFolder, slug
 from .formats import to_csv
 from .front import AXES, Panel, Point
 from .front_table import points_of
@@ -75,11 +75,15 @@ def front(panels: list[Panel]) -> Figure:
         return figure
 
 
-def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None) -> list[Path]:
+def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None, narrowed: Sequence[str] = ()) -> list[Path]:
     """pareto-<cost>.png, .svg and .csv in `results`, or `out`, a .png or .svg, and a CSV beside it, with the cost in the name where there
-    are several. No picture is written of costs for which there are no two networks to compare. Returns the files."""
+    are several. No picture is written of costs for which there are no two networks to compare. Returns the files.
+
+    What the panels were narrowed to is in the names in `results`, so that the pictures of all stay.
+    """
     if out is None:
-        wanted = [(cost, results / f"pareto-{cost}.{kind}") for cost in shown for kind in FORMATS]
+        names = {cost: "-".join(["pareto", cost, *map(slug, narrowed)]) for cost in shown}
+        wanted = [(cost, results / f"{name}.{kind}") for cost, name in names.items() for kind in FORMATS]
     else:
         several = len(shown) > 1
         wanted = [(cost, out.with_stem(f"{out.stem}-{cost}") if several else out) for cost in shown]

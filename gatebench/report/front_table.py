@@ -89,16 +89,16 @@ def where(panel: Panel) -> str:
     return f" ({', '.join([place['machine'], *special, threads])}, batch {place['batch_size']})"
 
 
-def next_command(results: str, shown: dict[Cost, list[Panel]], budget: bool) -> str:
-    """What is useful after this."""
+def next_command(results: str, shown: dict[Cost, list[Panel]], budget: bool) -> list[str]:
+    """Words of a command that is useful after this."""
     timed = [panel for panel in answered(shown).get("latency_ms", []) if len(panel.points) > 1]
     if budget:
-        return f"next: gatebench report {results}"
+        return ["report", results]
     if not timed:
-        return f"How fast they are on this machine: gatebench profile-latency {results}"
+        return ["profile-latency", results]
     panel = max(timed, key=lambda panel: len(panel.points))
     costs = sorted(point.x for point in panel.points)
-    return f"The best under a budget: gatebench pareto {results} --dataset {panel.dataset} --max-ms {costs[len(costs) // 2]:.2g}"
+    return ["pareto", results, "--dataset", panel.dataset, "--max-ms", f"{costs[len(costs) // 2]:.2g}"]
 
 
 def as_dict(shown: dict[Cost, list[Panel]], answers: list[Best]) -> dict:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from . import terminal
-from .quantities import estimate, place, place_name
+from .quantities import estimate, in_order, place, place_name
 from .sheet import Cell, Heading, Sheet, make_sheet
 
 TIMES = (
@@ -59,7 +59,8 @@ def _by_place(rows: list[dict]) -> Iterator[tuple[str, list[dict]]]:
     places = defaultdict(list)
     for row in rows:
         places[place(row)].append(row)
-    for where, members in sorted(places.items(), key=lambda item: tuple(map(str, item[0]))):
+    for where in in_order(places):
+        members = places[where]
         counts = sorted({(row["calls"], row["rounds"], row["noisy_rounds"]) for row in members})
         timed = ", ".join(f"{calls} calls x {rounds} rounds ({noisy} noisy)" for calls, rounds, noisy in counts)
         yield f"{place_name(where)}; {timed}", members

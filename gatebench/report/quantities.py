@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from scipy.special import stdtrit
 
@@ -95,6 +95,16 @@ def times_of(run: Run, row: dict) -> dict:
 def place(row: dict) -> tuple:
     """The place of a row's time."""
     return tuple(row.get(key) for key in PLACE)
+
+
+def in_order(places: Iterable[tuple]) -> list[tuple]:
+    """Places, or other tuples of texts and numbers, by their entries: numbers by their size, what is absent first."""
+
+
+    def key(where: tuple) -> list[tuple]:
+        return [(each is not None, not is_number(each), each if is_number(each) else str(each)) for each in where]
+
+    return sorted(places, key=key)
 
 
 def place_name(where: tuple) -> str:

@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 
 from .groups import Group, tradeoff_text
-from .quantities import mean
+from .quantities import interval, mean
 
 GAIN = "adaptivity_gain"
 WORTH_SAYING = 1.1
 """Times the median from which on the slowest tenth is mentioned, and times the easiest inputs' MACs for the hardest."""
+SURE = 2.0
+"""Points of accuracy: an interval of a gain that is wider and holds 0 says nothing."""
 SMALLEST = 0.05
 """Percent that is more than nothing."""
 NEAR = 1.0
@@ -16,7 +18,7 @@ NEAR = 1.0
 SEEN = "inputs that it has seen before"
 """In the finding on a network that keeps what it computed for an input, whose times are not those of new ones."""
 FEWEST = 20
-"""Inputs of a difficulty that are compared."""
+"""Inputs of a difficulty below which it is not compared with another."""
 
 
 def timed(row: dict) -> str:
@@ -39,7 +41,7 @@ def trained(row: dict, breakdown: list[dict]) -> str:
         return f"{name} reaches {accuracy} on {where}. It decides nothing: all inputs take the same work."
     parts = [f"reaches {accuracy} on {where}"]
     parts += [_claimed(row["skip_pct"])] if "skip_pct" in row else []
-    parts += [_executed(100 * (1 - row["macs_ratio"]))] if "macs_ratio" in row else []
+    parts += [executed(100 * (1 - row["macs_ratio"]))] if "macs_ratio" in row else []
     return " ".join(filter(None, [f"{name} {_join(parts)}.", _difficulty(breakdown), worth(row)]))
 
 
@@ -53,10 +55,11 @@ def swept(points: Sequence[Group]) -> str:
     best = max(points, key=lambda group: (mean(group, "accuracy"), -mean(group, cost)))
     near = [group for group in points if mean(group, "accuracy") >= mean(best, "accuracy") - NEAR]
     chosen = min(near, key=lambda group: mean(group, cost))
-    saved, speedup = mean(chosen, "saved_pct"), mean(chosen, "speedup")
-    parts = [f"reaches {mean(chosen, 'accuracy'):.2f} %"] + ([_executed(saved)] if saved is not None else [])
-    if speedup is not None:
-        parts.append(f"is {_times(speedup)}x as fast as {chosen.row['rival']}")
+    saved, speedup, ends = mean(chosen, "saved_pct"), mean(chosen, "speedup"), interval(chosen, "speedup")
+    parts = [f"reaches {mean(chosen, 'accuracy'):.2f} %"] + ([executed(saved)] if saved is not None else [])
+    if speedup is not None and ends:
+        low, high = ends
+        parts.append(_faster(speedup, low, high, chosen.row["rival"], f"{_times(low)} to {_times(high)}", low <= 1 <= high))
     beside = "" if chosen is best else f" Nothing is more accurate than {_named(best)}, at {mean(best, 'accuracy'):.2f} %."
     return f"{_named(chosen)} {_join(parts)}.{beside}"
 
@@ -86,13 +89,15 @@ def worth(row: dict) -> str:
         return f"Deciding per input gains accuracy over {fixed} at equal MACs ({points})."
     if high < 0:
         return f"Deciding per input loses accuracy to {fixed} at equal MACs ({points})."
-    return f"Yet {fixed} do as well at equal MACs ({points})."
+    if high - low <= SURE:
+        return f"Yet {fixed} do as well at equal MACs ({points})."
+    return f"Whether deciding per input is worth anything is open ({points} over {fixed}): score more inputs."
 
 
 def _savings(row: dict) -> list[str]:
     parts = [_claimed(row["timed_claimed_pct"])] if "timed_claimed_pct" in row else []
     if "timed_saving_pct" in row:
-        return [*parts, _executed(row["timed_saving_pct"])]
+        return [*parts, executed(row["timed_saving_pct"])]
     if row.get("uncounted") or row.get("rival_uncounted"):
         return [*parts, "executes MACs that are not counted"]
     return parts
@@ -102,7 +107,7 @@ def _claimed(saved: float) -> str:
     return "claims nothing" if abs(saved) < SMALLEST else f"claims {_percent(saved)}"
 
 
-def _executed(saved: float) -> str:
+def executed(saved: float) -> str:
     """A saving in percent of the reference's MACs."""
     if abs(saved) < SMALLEST:
         return "executes as much"
@@ -115,13 +120,16 @@ def _speed(row: dict) -> str:
     low, high, rival = row["speedup_low"], row["speedup_high"], row["rival"]
     times = f"{_ms(row['rival_ms'])} -> {_ms(row['latency_ms'])} ms; " if "rival_ms" in row else ""
     range_ = f"{times}{_times(low)} to {_times(high)}"
+    return _faster(row["speedup"], low, high, rival, range_, "repeats_needed" in row)
+
+
+def _faster(speedup: float, low: float, high: float, rival: str, range_: str, is_open: bool) -> str:
+    """Of a speed-up and its interval, which `range_` shows; `is_open`: it holds 1 and is wide."""
     if low > 1:
-        return f"is {_times(row['speedup'])}x as fast as {rival} ({range_})"
+        return f"is {_times(speedup)}x as fast as {rival} ({range_})"
     if high < 1:
-        return f"is slower, {_times(row['speedup'])}x as fast as {rival} ({range_})"
-    if "repeats_needed" in row:
-        return f"may be faster or slower than {rival} ({range_})"
-    return f"takes as long as {rival} ({range_})"
+        return f"is slower, {_times(speedup)}x as fast as {rival} ({range_})"
+    return f"may be faster or slower than {rival} ({range_})" if is_open else f"takes as long as {rival} ({range_})"
 
 
 def _spread(row: dict) -> str:
@@ -140,7 +148,7 @@ def _difficulty(breakdown: list[dict]) -> str:
     ratio = bins[-1]["macs_executed"] / bins[0]["macs_executed"]
     if ratio >= WORTH_SAYING:
         return f"The hardest inputs get {ratio:.2f} times the MACs of the easiest."
-    return "Hard inputs get no more work than easy ones."
+    return "Hard inputs get about as much work as easy ones." if ratio * WORTH_SAYING >= 1 else "Hard inputs get less work than easy ones."
 
 
 def _join(parts: list[str]) -> str:
@@ -154,7 +162,7 @@ def _percent(value: float) -> str:
 
 
 def _times(value: float) -> str:
-    """Three digits, of which two stand behind the point at least; a third near 1."""
+    """Three digits; four near 1."""
     return f"{value:.3f}" if abs(value - 1) < 0.02 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 

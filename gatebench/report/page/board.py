@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ...foreign import plain
 from ..groups import Group
-from ..quantities import place
+from ..quantities import in_order, place
 from ..results import Run, same_point
 from .numbers import average, measured, rounded
 
@@ -121,7 +121,7 @@ def _timings(group: Group) -> list[Timing]:
         for row in sorted(run.joined_times, key=lambda row: ("speedup" in row, not row.get("vs"))):
             if row["execution"] != "masked" and row["dataset"] == point["dataset"] and same_point(row, point):
                 places[place(row)][run.name] = run, row
-    return [_timing(list(members.values())) for _, members in sorted(places.items(), key=lambda item: tuple(map(str, item[0])))]
+    return [_timing(list(places[where].values())) for where in in_order(places)]
 
 
 def _timing(members: list[tuple[Run, dict]]) -> Timing:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...errors import GatebenchError
 from ...foreign import plain, read_table, read_text
 from .. import verdict
-from ..results import Run
+from ..results import Run, same_point
 from .board import Entry, machine_of
 from .examples import read_examples
 from .numbers import rounded
@@ -84,7 +84,8 @@ def _content(run: Run) -> dict:
 def _sentences(run: Run) -> list[str]:
     """Of its times, one input at a time; of a run without times, of its training."""
     rows = [row for row in run.joined_times if row["batch_size"] == 1 and row["execution"] != "masked"]
-    made = [lambda row=row: verdict.timed({**_gain(run), **row}) for row in rows] or [lambda: verdict.trained(run.headline, _numbers(run))]
+    made = [lambda row=row: verdict.timed({**_gain(run, row), **row}) for row in rows]
+    made = made or [lambda: verdict.trained(run.headline, _numbers(run))]
     said = []
     for make in made:
         with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):  # columns that no row has to have
@@ -100,8 +101,9 @@ def _numbers(run: Run) -> list[dict]:
         return []
 
 
-def _gain(run: Run) -> dict:
-    return {key: run.headline[key] for key in ("adaptivity_gain", "adaptivity_gain_low", "adaptivity_gain_high") if key in run.headline}
+def _gain(run: Run, row: dict) -> dict:
+    """Of the operating point that was timed."""
+    return next((verdict.gain_of(point) for point in run.points if same_point(point, row)), {})
 
 
 def _facts(run: Run) -> list[list[str]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ..front import Panel, most_accurate
 from ..results import Run
+from ..verdict import executed as executed_words
 from .board import NOTHING, Entry, Timing
 
 NEAR = 2.0
@@ -15,7 +16,8 @@ def sentences(board: Sequence[Entry], fronts: Sequence[Panel]) -> list[str]:
     """The best saving realised, what claims a saving and does not realise it, and the most accurate under a budget of time."""
     timed = [(entry, each) for entry in board if entry.kind != "seed" for each in entry.times if each.speedup]
     if not timed:
-        return [*_claims(board), "Nothing was timed yet: `gatebench profile-latency` says what is realised in time."]
+        what = "Nothing with gates" if any(entry.times for entry in board) else "Nothing"
+        return [*_claims(board), f"{what} was timed yet: `gatebench profile-latency` says what is realised in time."]
     return [_best(board, timed), *_unrealised(timed), *_under_a_budget(fronts)]
 
 
@@ -39,29 +41,28 @@ def _best(board: Sequence[Entry], timed: list[tuple[Entry, Timing]]) -> str:
         return f"No network saves time yet: {entry.label} comes closest, {value:.2f} times as fast as {best.over} ({range_})."
     there = f", where the best one reaches {most[entry.dataset]:.1f} %" if most[entry.dataset] > entry.accuracy[0] else ""
     return (
-        f"Best saving realised: {entry.label} takes {100 * (1 - 1 / value):.0f} % less time than {best.over} "
+        f"Best saving of time within {NEAR:g} points of the most accurate: {entry.label} takes "
+        f"{100 * (1 - 1 / value):.0f} % less time than {best.over} "
         f"({100 * (1 - 1 / low):.0f} to {100 * (1 - 1 / high):.0f} %), at {entry.accuracy[0]:.1f} % on {entry.dataset}{there}."
     )
 
 
 def _unrealised(timed: list[tuple[Entry, Timing]]) -> list[str]:
-    claiming = {id(entry): (entry, each) for entry, each in timed if (each.claimed or 0) >= NOTHING and each.batch == 1}
+    claiming: dict[int, tuple[Entry, Timing]] = {}
+    for entry, each in timed:
+        if (each.claimed or 0) >= NOTHING and each.batch == 1:
+            claiming.setdefault(id(entry), (entry, each))  # the first, as the badge has it
     idle = [(entry, each) for entry, each in claiming.values() if each.speedup[1] <= 1]
     if not claiming:
         return []
     if not idle:
         return [f"All {len(claiming)} timed networks that claim a saving are faster than what they are compared with."]
     entry, worst = max(idle, key=lambda item: item[1].claimed / 100 + 1 / item[1].speedup[0])
-    executed = "" if worst.executed is None else f", {_executed(worst.executed)}"
+    executed = "" if worst.executed is None else f", {executed_words(worst.executed)}"
     return [
         f"{len(idle)} of {len(claiming)} timed networks that claim a saving are not faster: {entry.label} ({entry.dataset}) claims "
         f"{worst.claimed:.0f} %{executed}, and takes {1 / worst.speedup[0]:.1f} times the time of {worst.over}."
     ]
-
-
-def _executed(saved: float) -> str:
-    """A saving in percent of the reference's MACs."""
-    return "executes as much" if abs(saved) < NOTHING else f"executes {abs(saved):.0f} % {'less' if saved > 0 else 'more'}"
 
 
 def _under_a_budget(fronts: Sequence[Panel]) -> list[str]:

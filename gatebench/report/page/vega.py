@@ -1,11 +1,12 @@
 """Vega, Vega-Lite and Vega-Embed as one script, to be put into a page."""
 
 import contextlib
-import os
-import tempfile
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+
+from ...errors import GatebenchError
+from ...runs import RunFolder
 
 SMALLEST = 500_000
 """Bytes of the script; a file of fewer was cut."""
@@ -22,8 +23,8 @@ def script() -> str:
 
     text = vl_convert.javascript_bundle()
     if kept:
-        with contextlib.suppress(OSError):
-            _keep(kept, text)
+        with contextlib.suppress(GatebenchError):  # it is made again
+            RunFolder(kept.parent).write_text(kept.name, text)
     return text
 
 
@@ -32,15 +33,3 @@ def _place() -> Path | None:
         return Path.home() / ".cache" / "gatebench" / f"vega-{version('vl-convert-python')}.js"
     except RuntimeError:  # no home folder
         return None
-
-
-def _keep(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.writing-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
