@@ -73,7 +73,7 @@ function bars() {
     for (const [kind, value, ends] of [["claimed", time.claimed, null], ["executed", time.executed, null], ["realised", saved(speed), [saved(low), saved(high)]]]) {
       if (value === null) continue;
       const bound = each => Math.max(-110, each);
-      values.push({...common, first: values.at(-1)?.name !== name, kind, saving: bound(value), text: `${value < -110 ? "... " : ""}${number(value, 0)} %`, low: ends ? bound(ends[0]) : null, high: ends ? bound(ends[1]) : null, at: ends ? bound(value < 0 ? ends[0] : ends[1]) : bound(value),
+      values.push({...common, first: values.at(-1)?.name !== name, kind, saving: bound(value), text: `${number(value, 0)} %`, low: ends ? bound(ends[0]) : null, high: ends ? bound(ends[1]) : null, at: ends ? bound(value < 0 ? ends[0] : ends[1]) : bound(value),
         said: `${number(value, 1)} %` + (ends ? ` (${number(ends[0], 1)} to ${number(ends[1], 1)})` : "")});
     }
   }
