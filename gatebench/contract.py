@@ -189,7 +189,10 @@ class GatedModel(nn.Module):
         return decisions
 
     def keeping(self, order: Tensor, count: int) -> Tensor:
-        """Decisions [S] with the first `count` switches of an order [S] on, as near to that as a method that allows few patterns comes."""
+        """Decisions [S] with the first `count` switches of an order [S] on.
+
+        A method that allows few patterns gives the nearest one.
+        """
         on = torch.zeros(self.switches, dtype=torch.bool, device=order.device)
         on[order[:count]] = True
         return on

@@ -4,7 +4,6 @@ A recipe is composed of settings that components below declare: data, training, 
 imports torch.
 """
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -29,23 +28,13 @@ from .errors import UsageError, explain, nearest, quoted, unknown
 from .foreign import Missing, Unreadable, from_yaml, read_text, typed_path
 from .losses import CrossEntropy, Loss
 from .models import registry
+from .overrides import LONGEST_CHANGE, overridden, shown
 from .settings import MOST_EPOCHS, Part, each_once, scaled, unset
 from .studies import Study
 from .training.settings import Training
 
 LIBRARY = Path(str(files("gatebench"))) / "recipes"
-LONGEST_CHANGE = 500
-"""Characters of a --set: rows hold it."""
 MOST_CHANGES = 100
-REFUSED = {
-    "training.epochs": "use --epochs, which scales along everything else that is counted in epochs",
-    "model.name": "the model is the command's first argument",
-    "data.name": "use --dataset",
-    "name": "copy the recipe's file under another name",
-    "changes": "gatebench records it itself",
-    "scaled_from_epochs": "gatebench records it itself",
-}
-"""Keys that --set leaves to another option."""
 RENAMED = {"objective": "losses", "evaluation": "study", "parent": "parents: {weights: {config: NAME}}"}
 """Keys of recipes of the first layout, and what stands for them now."""
 
@@ -319,24 +308,18 @@ def changed(recipe: Recipe, overrides: Iterable[str], option: str = "--set") -> 
 def _with_overrides(content: dict, overrides: Sequence[str], where: str, option: str = "--set") -> Recipe:
     """The recipe of that content, changed, with what was changed of it. Raises UsageError that blames the override at fault, if one is,
     and where there are more changes than a row holds."""
-    changed, changes = _overridden(content, overrides)
+    changed, changes = overridden(content, overrides)
     try:
         recipe = parse(changed, where)
     except UsageError:
         if len(overrides) <= MOST_CHANGES:
             some, culprit = _at_fault(content, overrides, where)
-            parse(_overridden(content, some)[0], f"{option} {_shown(culprit)} of {where}" if culprit else where)
+            parse(overridden(content, some)[0], f"{option} {shown(culprit)} of {where}" if culprit else where)
         raise
     changes = [*recipe.changes, *changes]
     if len(changes) > MOST_CHANGES:
         raise UsageError(f"{len(changes)} changes of recipe {recipe.name} are more than {MOST_CHANGES}. Write them into a recipe's file.")
     return recipe.model_copy(update={"changes": changes})
-
-
-def _overridden(content: dict, overrides: Iterable[str]) -> tuple[dict, list[str]]:
-    """A changed copy of a recipe's content, and what was set."""
-    content = copy.deepcopy(content)
-    return content, [change for override in overrides for change in _apply(content, override)]
 
 
 def _at_fault(content: dict, overrides: Sequence[str], where: str) -> tuple[Sequence[str], str]:
@@ -347,7 +330,7 @@ def _at_fault(content: dict, overrides: Sequence[str], where: str) -> tuple[Sequ
 
     def is_wrong(some: Sequence[str]) -> bool:
         try:
-            parse(_overridden(content, some)[0], where)
+            parse(overridden(content, some)[0], where)
         except UsageError:
             return True
         return False
@@ -361,12 +344,6 @@ def _at_fault(content: dict, overrides: Sequence[str], where: str) -> tuple[Sequ
     return overrides[:count], overrides[count - 1]
 
 
-def _shown(override: str) -> str:
-    """In one line, as much of it as a sentence repeats."""
-    override = " ".join(override.splitlines())
-    return override if len(override) <= 80 else f"{override[:80]}..."
-
-
 def _read(path: Path, mend: str = "") -> dict:
     try:
         content = from_yaml(read_text(path))
@@ -377,37 +354,3 @@ def _read(path: Path, mend: str = "") -> dict:
     if not isinstance(content, dict):
         raise UsageError(f"Recipe {path} must be a mapping with keys such as `model`, `data`, `training`.")
     return content
-
-
-def _apply(content: dict, override: str) -> list[str]:
-    """Set a nested key from `a.b=c`; the value is read as YAML. Returns what was set, a group of settings one by one."""
-    path, separator, value = override.partition("=")
-    shown = _shown(override)
-    if not separator or not all(path.split(".")):
-        raise UsageError(f"--set wants KEY=VALUE such as training.learning_rate=0.05, not {quoted(override)}.")
-    try:
-        given = from_yaml(value)
-    except Unreadable as error:
-        raise UsageError(f"--set {shown}: {error}. Give a YAML value such as 0.05, name or [1, 2].") from None
-    changes = [f"{key}={part}" for key, part in _set(content, path, given, value, shown)]
-    if any(len(change) > LONGEST_CHANGE for change in changes):
-        raise UsageError(f"--set {shown} is longer than {LONGEST_CHANGE} characters. Write it into a recipe's file, for --config.")
-    return changes
-
-
-def _set(content: dict, path: str, value: Any, written: str, shown: str) -> list[tuple[str, str]]:
-    """A group of settings is set one by one, and leaves the group's others as they are. Returns each key, and its value as YAML."""
-    if isinstance(value, dict) and value:  # an empty one empties the group
-        parts = ((f"{path}.{key}", part) for key, part in value.items())
-        return [done for key, part in parts for done in _set(content, key, part, json.dumps(part), shown)]
-    if path in REFUSED:
-        raise UsageError(f"--set {shown}: {REFUSED[path]}.")
-    *parents, last = path.split(".")
-    for part in parents:
-        if content.get(part) is None:
-            content[part] = {}
-        content = content[part]
-        if not isinstance(content, dict):
-            raise UsageError(f"--set {shown}: {quoted(part)} is a value, not a group of settings.")
-    content[last] = value
-    return [(path, written)]

@@ -65,7 +65,10 @@ def train(
 
 
 def _show_runs(finished: list, as_json: bool, details: bool) -> None:
-    """The rows of runs, each given as folder, row and last line; what each comes to; with details, where the compute of the last goes."""
+    """Print the rows of runs, each given as folder, row and last line, and what each comes to.
+
+    With details also where the compute of the last one goes.
+    """
     from ..report.train_table import show, show_details
     from ..report.verdict import trained
     from ..row import Row
