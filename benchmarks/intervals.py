@@ -4,7 +4,7 @@
 
 Times differ between inputs, between rounds, and from call to call, each with a known standard deviation of the logarithm. Two networks
 are timed in the same rounds; half of what a round does is the same for both. The second table adds what turns may do: whoever runs second
-is slower, or the first call of a turn is, or the machine's speed changes from turn to turn. Takes an hour on two cores.
+is slower, or the first call of a turn is, or the machine's speed changes from turn to turn. Takes half an hour on two cores.
 """
 
 import argparse
@@ -72,14 +72,19 @@ def of_turns(
 def held(
     deviations: tuple[float, float, float], shape: tuple[int, int], effect: dict[str, float] | None = None, *, draws: int, seed: int = 0
 ) -> np.ndarray:
-    """Share of the intervals of each of the `ESTIMATES` that hold the truth; an effect of turns changes the truth of all but the last."""
-    draw, found = np.random.default_rng(seed), np.zeros(len(ESTIMATES))
+    """Share of the intervals of each of the `ESTIMATES` that hold the truth; of the last alone under an effect of turns, which changes the
+    truth of the others."""
+    draw, found = np.random.default_rng(seed), []
     mean = np.exp(deviations[0] ** 2 / 2)
     for _ in range(draws):
         slow, fast = times(draw, deviations, shape, effect or {})
-        estimates = statistics.mean_latency(slow), statistics.percentile(slow, 50), statistics.speedup(slow, fast)
-        found += [not each.excludes(truth) for each, truth in zip(estimates, (mean, 1.0, mean), strict=True)]
-    return found / draws
+        estimates = [(statistics.speedup(slow, fast), mean)]
+        if not effect:
+            resamples = statistics.resample(slow)
+            of_times = statistics.mean_latency(slow, resamples), statistics.percentile(slow, 50, resamples)
+            estimates = [*zip(of_times, (mean, 1.0), strict=True), *estimates]
+        found.append([not each.excludes(truth) for each, truth in estimates])
+    return np.mean(found, axis=0)
 
 
 def main() -> None:

@@ -2,10 +2,11 @@
 
     python benchmarks/rescore.py RESULTS --data-dir DATA [--weights-from FOLDER ...] [--only RUN ...] [--device cuda]
 
-Rows that `gatebench train` writes today have these columns; this adds them to rows that were written before, and changes nothing else.
-Weights are those in the run's folder, or in a folder of the same name below one of `--weights-from`, where recipe.yaml and the row's
-digest of the weights are the same. A row is left as it is where the weights do not give its accuracy here, up to `POINTS` (another
-processor rounds otherwise), or its executed MACs, up to `MACS`.
+For finished runs that `gatebench train` given again leaves as they are: those of earlier versions, whose rows lack these columns, and
+those of another machine, as in results/. Nothing else of their rows changes; new runs have the columns from the start. Weights are those
+in the run's folder, or in a folder of the same name below one of `--weights-from`, where recipe.yaml and the row's digest of the weights
+are the same. A row is left as it is where the weights do not give its accuracy here, up to `POINTS` (another processor rounds otherwise),
+or its executed MACs, up to `MACS`.
 """
 
 import argparse

@@ -2,12 +2,14 @@
 
     python benchmarks/trust.py [--runs 500] [--pairs 40] [--trials 100] [--threads 1]   (--runs 0 and so on skip a question)
 
-Five questions, answered with the protocol and the statistics of a profile, on ResNet-8 and real clocks:
+Five questions, answered with the protocol and the statistics of a profile, on ResNet-8 and real clocks. The first and the third are also
+answered, from the same times, by the pigeonhole bootstrap: inputs and rounds resampled together, as gatebench did at first.
 
     A/A       a network timed against a copy of itself, `runs` times, at most 5 s each: how many 95 % intervals exclude 1.0?
     copies    `pairs` pairs of copies, each timed three times: how much do two copies differ for as long as they live, as by where they
               lie in memory? More rounds do not take that away, so it makes A/A exclude 1.0 more often.
-    planted   the same network made 5 % slower, `trials` times, at most 20 s each: how many intervals lie above 1.0?
+    planted   the same network made 5 %, then 2 % slower, `trials` times each: after how many rounds does the interval lie above 1.0 in
+              nine of ten?
     inputs    a cost planted into every second input: is it attributed to the inputs, and not to the machine's noise?
     others    torch.utils.benchmark and pyperf on the same static network, in turns with ours: how far apart are the medians?
 """
@@ -39,7 +41,12 @@ from gatebench.runtimes.fold import folded
 
 INPUTS = 32
 ROUNDS = 25
-PLANTED = 0.05
+PLANTED = 0.05, 0.02
+FEW_INPUTS = 16
+"""Timed where a slower network is to be told: with more, five rounds would always do."""
+PREFIXES = 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 30, 35, 40, 45, 50, 60
+"""Numbers of rounds after which an interval is looked at."""
+RESAMPLES = 1000
 TIMINGS = 3
 """Of each pair of copies."""
 TURNS = 60
@@ -74,10 +81,26 @@ def slowed(run, share):
     return work
 
 
-def compare(first, second, rounds, max_seconds, seed):
+def compare(first, second, rounds, max_seconds, seed, inputs=INPUTS):
+    """Seconds [R, N] of both."""
     subjects = [Subject("first", first), Subject("second", second)]
-    times = measure(subjects, INPUTS, CpuClock(), rounds=rounds, max_seconds=max_seconds, seed=seed)
-    return statistics.speedup(times.of("first"), times.of("second"))
+    times = measure(subjects, inputs, CpuClock(), rounds=rounds, max_seconds=max_seconds, seed=seed)
+    return times.of("first"), times.of("second")
+
+
+def pigeonhole(slow, fast):
+    """The speed-up with inputs and rounds resampled together (Owen 2007), which counts the noise of single calls three times."""
+    draw, logs = np.random.default_rng(0), np.log(slow / fast)
+
+    def ratio(rounds, inputs):
+        weights = np.median(fast[rounds][:, inputs], axis=0)
+        return np.average(np.exp(np.median(logs[rounds][:, inputs], axis=0)), weights=weights)
+
+    resampled = [ratio(*(draw.integers(0, count, count) for count in logs.shape)) for _ in range(RESAMPLES)]
+    return statistics.interval(ratio(*map(np.arange, logs.shape)), np.array(resampled))
+
+
+INTERVALS = {"": statistics.speedup, "pigeonhole bootstrap: ": pigeonhole}
 
 
 def track(items, title):
@@ -87,17 +110,20 @@ def track(items, title):
 
 
 def against_itself(runs):
-    ratios = [compare(network(), network(), ROUNDS, 5, seed) for seed in track(range(runs), "A/A")]
-    wrong = sum(each.excludes(1.0) for each in ratios)
-    width = plain.median((each.high - each.low) / 2 for each in ratios)
-    return f"A/A: {wrong} of {runs} intervals exclude 1.0 ({100 * wrong / runs:.1f} %); half-width {100 * width:.2f} % in the median"
+    times = [compare(network(), network(), ROUNDS, 5, seed) for seed in track(range(runs), "A/A")]
+    for name, interval in INTERVALS.items():
+        ratios = [interval(*each) for each in times]
+        wrong = sum(each.excludes(1.0) for each in ratios)
+        width = plain.median((each.high - each.low) / 2 for each in ratios)
+        yield f"A/A: {name}{wrong} of {runs} intervals exclude 1.0 ({100 * wrong / runs:.1f} %); half-width {100 * width:.2f} %, the median"
 
 
 def copies(pairs):
     ratios = []
     for seed in track(range(pairs), "copies"):
         first, second = network(), network()
-        ratios.append([np.log(compare(first, second, ROUNDS, 5, TIMINGS * seed + timing).value) for timing in range(TIMINGS)])
+        timings = [compare(first, second, ROUNDS, 5, TIMINGS * seed + timing) for timing in range(TIMINGS)]
+        ratios.append([np.log(statistics.speedup(*each).value) for each in timings])
     within, between = np.var(ratios, axis=1, ddof=1).mean(), np.mean(ratios, axis=1).var(ddof=1)
     chance = scipy.stats.f.sf(TIMINGS * between / within, pairs - 1, pairs * (TIMINGS - 1))
     lasting = np.sqrt(max(0, between - within / TIMINGS))
@@ -107,13 +133,19 @@ def copies(pairs):
     )
 
 
-def planted(trials):
-    ratios = [
-        compare(slowed(network(), lambda number: PLANTED), network(), 2 * ROUNDS, 20, seed) for seed in track(range(trials), "planted")
+def planted(trials, share):
+    rounds = PREFIXES[-1]
+    times = [
+        compare(slowed(network(), lambda number: share), network(), rounds, 60, seed, FEW_INPUTS)
+        for seed in track(range(trials), f"planted {100 * share:.0f} %")
     ]
-    hits = sum(each.low > 1.0 for each in ratios)
-    median = plain.median(each.value for each in ratios)
-    return f"planted {100 * PLANTED:.0f} %: {hits} of {trials} intervals lie above 1.0; {median:.4f} in the median"
+    for name, interval in INTERVALS.items():
+        told = {count: sum(interval(*(each[:count] for each in pair)).low > 1.0 for pair in times) for count in PREFIXES}
+        enough = next((count for count, hits in told.items() if hits >= 0.9 * trials), None)
+        median = plain.median(interval(*pair).value for pair in times)
+        after = f"after {enough} rounds of {FEW_INPUTS} inputs" if enough else f"not after {rounds} rounds"
+        hits = ", ".join(f"{told[count]} after {count}" for count in PREFIXES)
+        yield f"planted {100 * share:.0f} %: {name}told in nine of ten {after}; {median:.4f}, the median (of {trials}: {hits})"
 
 
 def by_input():
@@ -187,11 +219,11 @@ def main():
     print(f"{machine['name']}, {options.threads} thread(s), torch {machine['torch']}, ResNet-8, batch 1, {INPUTS} inputs", flush=True)
     with torch.inference_mode():
         if options.runs:
-            print(against_itself(options.runs), flush=True)
+            print(*against_itself(options.runs), sep="\n", flush=True)
         if options.pairs:
             print(copies(options.pairs), flush=True)
-        if options.trials:
-            print(planted(options.trials), flush=True)
+        for share in PLANTED if options.trials else ():
+            print(*planted(options.trials, share), sep="\n", flush=True)
         print(by_input(), flush=True)
     seconds = other_timers(options.threads)
     for name, values in seconds.items():

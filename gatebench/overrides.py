@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from .errors import UsageError, quoted
-from .foreign import Unreadable, from_yaml
+from .foreign import Unreadable
+from .plain_data import from_yaml
 
 LONGEST_CHANGE = 500
 """Characters of a --set: rows hold it."""

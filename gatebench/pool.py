@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from .data.images import Images
 from .errors import GatebenchError, first_line
-from .foreign import Unreadable, from_json, read_text
+from .foreign import Unreadable, read_text
 from .measure.conditions import Conditions
+from .plain_data import from_json
 from .runs import RunFolder
 
 KEPT_DIGITS = 3

@@ -25,10 +25,11 @@ from pydantic import (
 
 from .data.settings import Data, storable
 from .errors import UsageError, explain, nearest, quoted, unknown
-from .foreign import Missing, Unreadable, from_yaml, read_text, typed_path
+from .foreign import Missing, Unreadable, read_text, typed_path
 from .losses import CrossEntropy, Loss
 from .models import registry
 from .overrides import LONGEST_CHANGE, overridden, shown
+from .plain_data import from_yaml
 from .settings import MOST_EPOCHS, Part, each_once, scaled, unset
 from .studies import Study
 from .training.settings import Training

@@ -1,7 +1,9 @@
 """What of a finished run later commands read, written to its folder, and what of that is published."""
 
+import contextlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ from .errors import GatebenchError
 from .evaluation.breakdown import breakdown, per_input
 from .evaluation.outcome import Outcome
 from .models import registry
-from .row import TRADEOFF
+from .row import TRADEOFF, TimeRow
+from .rows import read_rows
 from .runs import RunFolder
 from .trained import write_weights
+from .words import counted
 
 THUMBNAILS = 48
 PER_RUN = ("model.safetensors", "examples.npz", "inputs.parquet")
@@ -26,10 +30,18 @@ MOST_BYTES = 20_000
 """Of decisions that are kept of other seeds, too."""
 
 
-def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcome: Outcome, rows: list[dict], tradeoff: str | None) -> None:
+def write_results(
+    folder: RunFolder,
+    model: GatedModel,
+    dataset: Dataset,
+    outcome: Outcome,
+    rows: list[dict],
+    tradeoff: str | None,
+    say: Callable[[str], None],
+) -> None:
     """Everything that later commands read, the headline row first; the summary last, since it marks the run as finished.
 
-    `tradeoff` is the setting that the recipe names as such.
+    `tradeoff` is the setting that the recipe names as such; `say` hears of times of other weights, which go.
     """
     inputs = per_input(model, dataset, outcome)
     folder.write_text("breakdown.csv", breakdown(model, dataset, outcome, inputs).to_csv(index=False, float_format="%.10g"))
@@ -39,6 +51,9 @@ def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcom
     folder.write("decisions.npz", lambda stream: np.savez_compressed(stream, **packed))
     folder.write("examples.npz", lambda stream: np.savez_compressed(stream, **_examples(dataset, inputs, outcome)))
     weights = write_weights(folder, model)
+    outdated = remove_outdated_times(folder, weights)
+    if outdated:
+        say(f"removed {counted(outdated, 'timing')} of the weights that it had before")
     rows = [{**row, "weights": weights} for row in rows]
     columns = registry.entry(rows[0]["model"]).columns_of(tradeoff)
     if any("tradeoff" in row for row in rows) and all(column.name != "tradeoff" for column in columns):
@@ -46,6 +61,21 @@ def write_results(folder: RunFolder, model: GatedModel, dataset: Dataset, outcom
     folder.write_text("columns.json", json.dumps([column.model_dump(exclude_defaults=True) for column in columns], indent=2) + "\n")
     folder.write_rows(rows)
     folder.write_json("summary.json", rows[0])
+
+
+def remove_outdated_times(folder: RunFolder, weights: str) -> int:
+    """Remove the timings that are of other weights than these, with their raw times and conditions; returns how many.
+
+    What cannot be read, or does not say of which weights it is, stays.
+    """
+    removed = 0
+    for timing in folder.path.glob("times/*.jsonl"):
+        with contextlib.suppress(GatebenchError):
+            if all(row.get("weights", weights) != weights for row in read_rows(timing, TimeRow)):
+                for ending in (".jsonl", ".csv", ".json"):  # killed after the first, the others count as left behind
+                    timing.with_suffix(ending).unlink(missing_ok=True)
+                removed += 1
+    return removed
 
 
 def _examples(dataset: Dataset, inputs: pd.DataFrame, outcome: Outcome) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import GatebenchError
-from .foreign import Missing, naming, plain, read_text
+from .foreign import Missing, is_number, naming, plain, read_text
 from .row import Column, Row, TimeRow
 
 MOST_ROWS = 2_000
@@ -19,8 +19,6 @@ LONGEST_LIST = 100
 DECLARATIONS = TypeAdapter(list[Column])
 COMMON = frozenset([*Row.model_fields, *TimeRow.model_fields, "run", "seeds", "macs_pct", "saved_pct"]) - {"tradeoff"}
 """Columns that no family may declare again: of rows and of their table. What its trade-off is, it may say."""
-LARGEST_NUMBER = 1e30
-"""That can be squared, multiplied and drawn."""
 OTHER_VERSION = "another version of gatebench? benchmarks/convert_results.py carries over folders of the first one"
 
 
@@ -49,11 +47,6 @@ def read_columns(path: Path) -> tuple[Column, ...]:
             return _columns(read_text(path))
         except Missing:
             return ()
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is one that can be computed with."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST_NUMBER < value < LARGEST_NUMBER
 
 
 def _text(path: Path) -> str:

@@ -20,9 +20,10 @@ from typing import IO, Any, BinaryIO
 
 from . import locks
 from .errors import GatebenchError, first_line
-from .foreign import LARGEST_TABLE, Unreadable, fits, from_json, listed, plain, read_table, read_text
+from .foreign import LARGEST_TABLE, Unreadable, listed, number, plain, read_table, read_text
+from .plain_data import fits, from_json
 from .row import Row
-from .rows import is_number, read_columns, read_row
+from .rows import read_columns, read_row
 
 LOCK = ".lock"
 BRIEFLY = ", for a moment"
@@ -31,10 +32,6 @@ MOMENT = 1.0
 """Seconds after which a wait is said."""
 RESERVED = f"times/*-{'[0-9]' * 8}T{'[0-9]' * 6}Z*.json"
 """Names of timings; reserved as long as there are no rows beside them."""
-
-
-NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,29})(\.[0-9]+)?(e[+-][0-9]+)?")
-"""As Python writes them."""
 
 
 class Unwritable(GatebenchError):
@@ -134,7 +131,7 @@ class RunFolder:
         Raises GatebenchError where the file is missing or empty.
         """
         with self._naming(name):
-            lines = [{key: _number(value) for key, value in line.items() if value != ""} for line in read_table(self / name, most)]
+            lines = [{key: _typed(value) for key, value in line.items() if value != ""} for line in read_table(self / name, most)]
             if not lines:
                 raise Unreadable("it is empty")
             return lines
@@ -233,12 +230,10 @@ class RunFolder:
         return None
 
 
-def _number(text: str) -> int | float | str:
-    """A cell as the number that it is written as; a class may be called 007, 1_000 or 1e5000."""
-    if not NUMBER.fullmatch(text):
-        return text
-    number = float(text) if set(text) & set(".e") else int(text)
-    return number if is_number(number) else text
+def _typed(text: str) -> int | float | str:
+    """A cell as a number where it is one, else as the text that it is."""
+    value = number(text)
+    return text if value is None else value
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from .errors import GatebenchError, first_line, needs_memory
 from .evaluation.adaptivity import adaptivity, images_to_choose_on, leaves_out
 from .evaluation.audit import audit
 from .evaluation.breakdown import by_severity
+from .evaluation.explained import explained
 from .evaluation.outcome import Outcome, collect
 from .evaluation.row import make_row, severity_row
 from .foreign import Unreadable, read_table
@@ -97,7 +98,7 @@ def train(run: Run, view: View) -> None:
             view.say(note)
     if WEIGHTS in networks:
         own = model.policy
-        model.load_state_dict(networks[WEIGHTS].state_dict())
+        model.start_from(networks[WEIGHTS].state_dict())
         if own is not None:  # the parent's was chosen for its own answers
             model.policy = own
     model.to(device, memory_format=torch.channels_last)
@@ -165,6 +166,7 @@ def evaluate(run: Run, view: View) -> None:
         peak_memory_mb=before.get("peak_memory_mb", peak_memory_mb()),
     )  # fmt: skip
     rows = study.rows(row) if study else [row]
+    _say_which_accuracy(rows[0], epochs, view)
     add_adaptivity(model, dataset, test, rows, outcomes or [outcome], view)
     for each, own in zip(rows[:], outcomes or [outcome], strict=False):
         rows += [severity_row(model, each, part, name) for name, part in by_severity(own, dataset).items()]
@@ -173,12 +175,10 @@ def evaluate(run: Run, view: View) -> None:
     folder.remove(*(path.name for path in folder.path.glob("*.csv") if path.name not in ("epochs.csv", "breakdown.csv")))
     if study:
         study.write(folder)
-    write_results(folder, model, dataset, outcome, rows, recipe.tradeoff)
+    write_results(folder, model, dataset, outcome, rows, recipe.tradeoff, view.say)
 
 
-def add_adaptivity(
-    model: GatedModel, dataset: Dataset, scored: Batches, rows: list[dict], outcomes: Sequence[Outcome], view: View
-) -> None:
+def add_adaptivity(model: GatedModel, dataset: Dataset, scored: Batches, rows: list[dict], outcomes: Sequence[Outcome], view: View) -> None:
     """Complete the rows of these outcomes by what deciding per input is worth, where their study did not; the model is left as it was."""
     wanted = [
         (number, row, outcome)
@@ -194,8 +194,19 @@ def add_adaptivity(
         if number:  # without, it decides as the headline says
             model.operate(row)
         row |= adaptivity(model, part, to_choose, scored, outcome, row["precision"], view.counting)
+        row |= explained(model, scored, outcome, dataset.test.difficulty, row["precision"])
         if number:
             model.policy = policy
+
+
+def _say_which_accuracy(row: dict, epochs: list[dict], view: View) -> None:
+    """Where a study chose how the row decides, its accuracy is not the one that was shown while it trained."""
+    seen = epochs[-1].get(f"{row['split']}_accuracy") if epochs else None
+    if "policy" in row and seen is not None and round(seen, 2) != round(row["accuracy"], 2):
+        view.say(
+            f"training ended at {seen:.2f} % on {row['split']}, deciding as the recipe says; the row's {row['accuracy']:.2f} % is by the"
+            f' policy "{row["policy"]}"'
+        )
 
 
 def _record_machine(folder: RunFolder, machine: dict) -> None:

@@ -17,7 +17,7 @@ from gatebench.figures import COLOURS, LINE
 from gatebench.models.channels.absorbed import absorbed, with_gates
 from gatebench.models.channels.pictures import densities, pictures
 from gatebench.models.registry import create
-from gatebench.report.document import compose
+from gatebench.report.document import Report
 from gatebench.report.front import AXES, Panel, Point
 from gatebench.report.front_figure import front
 from gatebench.report.groups import groups
@@ -254,7 +254,7 @@ def test_curves_are_of_the_runs_that_change_least_and_say_what_they_change(tmp_p
         )
     ):  # fmt: skip
         write_run(tmp_path / f"{number}", **gated, recipe=name, changes=changes, digest=str(number))
-    sections = compose(read_runs(tmp_path)[0], {}, []).sections
+    sections = Report(read_runs(tmp_path)[0]).sections
     (picture,) = (each for section in sections if section.anchor == "curves" for each in section.pictures)
     labels = [text.get_text() for text in picture.figure.legends[0].get_texts()]
     assert labels == ["lag-vgg11 input s0, model.width=0.25", "lag-vgg11 released s0"]

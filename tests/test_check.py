@@ -70,14 +70,27 @@ def twice_the_last_row(run):
     rewritten(run / "rows.jsonl", lambda text: text + text.splitlines()[-1] + "\n")
 
 
-def switched_off(run):
-    arrays = dict(np.load(run / "decisions.npz"))
-    np.savez_compressed(run / "decisions.npz", decisions=np.zeros_like(arrays["decisions"]), switches=arrays["switches"])
+def arrays(name, **changes):
+    """Other arrays in an .npz file; a function makes one of what it holds; None: without."""
+
+    def doctor(run):
+        values = dict(np.load(run / name))
+        values |= {key: change(values[key]) if callable(change) else change for key, change in changes.items()}
+        np.savez_compressed(run / name, **{key: value for key, value in values.items() if value is not None})
+
+    return doctor
 
 
-def of_fewer(run):
-    arrays = dict(np.load(run / "decisions.npz"))
-    np.savez_compressed(run / "decisions.npz", decisions=arrays["decisions"][:-1], switches=arrays["switches"])
+def shuffled(values):
+    return np.random.default_rng(0).permutation(values)
+
+
+def renamed(old, new):
+    def doctor(run):
+        assert old in run.name
+        run.rename(run.with_name(run.name.replace(old, new)))
+
+    return doctor
 
 
 def better_inputs(run):
@@ -144,8 +157,24 @@ DOCTORED = {
     "a better class": (BLOCKS, replaced("breakdown.csv", "airplane,1000,90.1", "airplane,1000,99.1"), "breakdown.csv", "accuracy = 89.07"),
     "another machine": (BLOCKS, of_json("machine.json", name="rack"), "machine.json", "it is rack with 1 threads"),
     "other weights": (EXITS, row(weights="00000000"), "model.safetensors", "and the row's weights are 00000000"),
-    "other decisions": (BLOCKS, switched_off, "decisions.npz", "of its switches 0 are on, and mean_gate_hard is 0.8"),
-    "decisions of fewer": (BLOCKS, of_fewer, "decisions.npz", "it has 9,999 inputs"),
+    "another model": (BLOCKS, renamed("cosinegate", "resnet20"), "rows.jsonl", "and the folder's name says resnet20-predictive-cifar10"),
+    "another recipe's name": (BLOCKS, renamed("predictive", "balanced"), "rows.jsonl", "it is of cosinegate-predictive-cifar10, and the"),
+    "other data by name": (BLOCKS, renamed("cifar10", "cifar100"), "rows.jsonl", "the folder's name says cosinegate-predictive-cifar100"),
+    "other decisions": (BLOCKS, arrays("decisions.npz", decisions=np.zeros_like), "decisions.npz",
+                        "of its switches 0 are on, and mean_gate_hard is 0.8"),
+    "decisions of fewer": (BLOCKS, arrays("decisions.npz", decisions=lambda each: each[:-1]), "decisions.npz", "it has 9,999 inputs"),
+    "decisions of other inputs": (BLOCKS, arrays("decisions.npz", decisions=shuffled), "decisions.npz",
+                                  "of the switches for airplane 0.79"),
+    "decisions by exit of other inputs": (EXITS, arrays("decisions.npz", decisions=shuffled), "decisions.npz", "and breakdown.csv has"),
+    "decisions of no width": (BLOCKS, arrays("decisions.npz", switches=400), "decisions.npz", "are no bits of 400 switches"),
+    "no switches": (BLOCKS, arrays("decisions.npz", switches=None), "decisions.npz", "it has no 'switches'"),
+    "decisions that are not to be": (BLOCKS, row(adaptive=False), "decisions.npz", "than the first, and adaptive is false"),
+    "no images": (BLOCKS, written("examples.npz", b"PK"), "examples.npz", "it cannot be read"),
+    "images of fewer": (BLOCKS, arrays("examples.npz", pixels=lambda each: each[:-1]), "examples.npz", "are no images of 48 inputs"),
+    "images of another size": (BLOCKS, arrays("examples.npz", pixels=lambda each: each[:, :9]), "examples.npz", "images are [9, 32, 3]"),
+    "images of no input": (BLOCKS, arrays("examples.npz", index=lambda each: each + 10_000), "examples.npz", "and there are 10,000 from 0"),
+    "parts of a label": (BLOCKS, arrays("examples.npz", labels=lambda each: each / 2), "examples.npz", "no lists of whole numbers"),
+    "other labels": (BLOCKS, arrays("examples.npz", labels=lambda each: (each + 1) % 10), "examples.npz", "in inputs.parquet"),
     "better inputs": (BLOCKS, better_inputs, "inputs.parquet", "its inputs give accuracy = 100, and the row has 88.17"),
     "seconds below 0": (BLOCKS, row(training_seconds=-5.0), "rows.jsonl", "training_seconds is below 0"),
     "fixed decisions beyond all": (BLOCKS, row(fixed_macs=9e12), "rows.jsonl", "is more than all there is"),
@@ -157,7 +186,8 @@ DOCTORED = {
     "scores among times": (BLOCKS, times(accuracy=99.0), "jsonl", "holds no scores"),
     "percentiles descend": (BLOCKS, times(latency_p90=1.0, latency_p90_low=0.9, latency_p90_high=1.1), "jsonl", "do not ascend"),
     "an interval without a value": (BLOCKS, times(latency_p99_low=1.0, latency_p99_high=2.0), "jsonl", "an interval of latency_p99 and no"),
-    "a speed-up below 0": (BLOCKS, times(speedup=-2.0, speedup_low=-3.0, speedup_high=-1.0), "jsonl", "speedup is not above 0"),
+    "a speed-up below 0": (BLOCKS, times(speedup=-2.0, speedup_low=-3.0, speedup_high=-1.0), "jsonl", "speedup = -2.0"),
+    "a percentile of 0 ms": (BLOCKS, times(latency_p50=0.0, latency_p50_low=0.0), "jsonl", "latency_p50 = 0.0"),
     "faster than measured": (BLOCKS, times(speedup=3.0, speedup_high=3.1), "jsonl", "a speed-up of 3 at 20.7255 % saved makes 3.2"),
     "more saved": (BLOCKS, times(timed_saving_pct=60.0, realised=lambda row: (1 - 1 / row["speedup"]) / 0.6, realised_low=0.1), "jsonl",
                    "timed_saving_pct = 60, and timed_macs_executed makes 20.7255"),
@@ -195,8 +225,9 @@ def test_a_doctored_folder_is_refused_with_its_reason(tmp_path, name):
     assert len({each.folder for each in refused}) == 1
 
 
-def test_a_run_of_today_holds(static_run):
-    assert check(static_run) == (1, [])
+@pytest.mark.parametrize("name", ["{}", "{}-2", "mine", "old {} of ours"])
+def test_a_run_of_today_holds_by_its_own_name_and_by_one_of_the_user_s(static_run, tmp_path, name):
+    assert check(shutil.copytree(static_run, tmp_path / name.format(static_run.name))) == (1, [])
 
 
 def test_one_run_counts_once(static_run, tmp_path):
@@ -214,7 +245,7 @@ def test_the_command_says_what_it_checked(gatebench, static_run, tmp_path):
     done = gatebench("report", str(run), "--check")
     assert done.returncode == 1
     assert f"{run.name}: rows.jsonl: accuracy = 0 lies outside of its interval" in done.stdout
-    assert done.stdout.splitlines()[-1] == "checked 1 run: 1 of them do not hold"
+    assert done.stdout.splitlines()[-1] == "checked 1 run: 1 does not hold"
     done = gatebench("report", str(run), "--check", "--json")
     assert done.returncode == 1 and json.loads(done.stdout)["refused"][0]["file"] == "rows.jsonl"
     assert not (run / "report").exists()

@@ -157,6 +157,9 @@ def test_a_named_missing_set_is_an_error_that_says_where_to_put_it(gatebench, tm
         (["train"], "Missing argument 'MODEL'"),
         (["trian"], "No such command 'trian'"),
         (["list", "recipies"], "list wants models, recipes, datasets or columns, not 'recipies'. Did you mean 'recipes'?"),
+        (["list", "models", "--data-dir", "."], "`gatebench list models` looks at none. Leave it away."),
+        (["train", "cosinegate", "--fresh", "--take-over"], "--take-over goes on in an old one. Leave one of them away."),
+        (["train", "cosinegate", "--details", "--json"], "--json prints the rows instead. Leave one of them away."),
         (["train", "cosinegate", "--set", "training=3"], "training = 3 is not allowed: it is a group of settings: epochs, batch_size"),
     ],
 )

@@ -15,7 +15,8 @@ from gatebench.gating import incompatibility
 from gatebench.losses import Batch, Budget, Clock, CrossEntropy, warmup
 from gatebench.models.backbones.feature_maps import gated_sum, global_average, inner_products, with_inner_products
 from gatebench.models.blocks.cosinegate import Controller, CosineGate, consistency
-from gatebench.models.blocks.settings import CirGate, Consistency, Prediction
+from gatebench.models.blocks.losses import Consistency, Prediction
+from gatebench.models.blocks.settings import CirGate
 from gatebench.models.registry import create
 from gatebench.recipe import load
 from gatebench.training.loop import Trainer

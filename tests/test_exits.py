@@ -29,7 +29,7 @@ from gatebench.models.exits.execution import leave_at
 from gatebench.models.exits.loss import eligibility, exit_loss, exit_weights
 from gatebench.models.exits.network import EarlyExit
 from gatebench.models.exits.pictures import pictures
-from gatebench.models.exits.policy import NEVER, ExitPolicy, all_scores
+from gatebench.models.exits.policy import BEYOND, NEVER, ExitPolicy, all_scores
 from gatebench.models.exits.settings import ExitChoice, ExitLoss
 from gatebench.models.exits.trunks import PooledLinear
 from gatebench.models.registry import create
@@ -201,7 +201,7 @@ def test_chosen_thresholds_keep_to_the_budget(seed, budget):
     scores, right, costs = draw.random((200, 3)), draw.random((200, 3)) < [0.5, 0.7, 0.9], np.array([0.1, 0.5, 1.01])
     one = thresholds.one_for_all(scores, right, costs, [budget])[0]
     taken = thresholds.leave(scores, one)
-    assert len(set(one)) == 1 and costs[taken].mean() <= budget + 1e-9
+    assert len(set(one) - {NEVER}) <= 1 and costs[taken].mean() <= budget + 1e-9
     for threshold in np.quantile(scores, np.linspace(0, 1, 30)):  # none within the budget is better
         other = first_sure(torch.from_numpy(scores), (threshold, threshold)).numpy()
         if costs[other].mean() <= budget:
@@ -227,6 +227,18 @@ def test_one_threshold_for_each_exit_leaves_a_bad_exit_out():
     ):
         accuracy[name] = right[np.arange(500), thresholds.leave(scores, chosen)].mean()
     assert accuracy["each"] > accuracy["all"] + 0.05 and accuracy["each"] > accuracy["shares"] + 0.05
+
+
+@pytest.mark.parametrize("way", ["one_for_all", "one_each", "by_shares"])
+def test_an_exit_at_which_no_validation_image_leaves_is_closed(way):
+    draw = np.random.default_rng(0)
+    scores, costs = draw.random((300, 3)) * [0.1, 1.0, 1.0], np.array([0.1, 0.5, 1.0])
+    right = draw.random((300, 3)) < [0.1, 0.9, 0.95]
+    chosen = thresholds.by_shares(scores, costs, 1.0) if way == "by_shares" else getattr(thresholds, way)(scores, right, costs, [0.8])[0]
+    taken = thresholds.leave(scores, chosen)
+    for number, threshold in enumerate(chosen):
+        assert (threshold == NEVER) == (number not in taken)
+    assert chosen[0] == NEVER
 
 
 def test_thresholds_of_many_exits_are_drawn_at_random():
@@ -312,6 +324,7 @@ def test_the_whole_budget_pays_for_the_heads_on_the_way():
     assert len(whole) == 3
     for policy in whole.values():
         assert (first_sure(all_scores(logits, "max-softmax"), policy.thresholds) == 2).all()
+        assert study.leaving_macs(net, policy)[-1] == net.macs_static, "they are not asked where none leaves"
 
 
 EXITS = [*SMALL, "--set", "data.validation=60", "--set", "model.backbone.widths=[8,16,32]"]
@@ -364,10 +377,12 @@ def test_thresholds_are_chosen_on_validation_scored_on_test_and_kept_with_the_we
     macs = study.leaving_macs(model)
     costs = macs / model.macs_static
     (expected,) = thresholds.one_for_all(validation.scores("max-softmax", None).numpy(), validation.right, costs, [0.5])
-    assert row["thresholds"] == pytest.approx(expected, abs=1e-6) and model.policy.thresholds == pytest.approx(expected, abs=1e-6)
+    assert [NEVER if each is None else each for each in row["thresholds"]] == pytest.approx(expected, abs=1e-6)
+    assert model.policy.thresholds == pytest.approx(expected, abs=1e-6)
     taken = thresholds.leave(test.scores("max-softmax", None).numpy(), expected)
     assert row["accuracy"] == pytest.approx(100 * test.right[np.arange(len(taken)), taken].mean())
-    assert row["macs_executed"] == pytest.approx(macs[taken].mean()) and row["macs_dense"] == model.macs_static
+    assert row["macs_executed"] == pytest.approx(study.leaving_macs(model, model.policy)[taken].mean())
+    assert row["macs_dense"] == model.macs_static
     assert row["oracle_macs"] == pytest.approx(macs[study.oracle(test)].mean())
     fixed = study.fixed_exits(model, validation)
     mixed = 100 * fixed.mix.accuracy(test.right.mean(0), fixed.macs, row["macs_executed"])
@@ -390,7 +405,8 @@ def test_the_tables_of_a_run_say_what_its_row_says(hard, on_disk):
     assert len(shared) == 19
     for _, at in shared.iterrows():  # shares of validation, scored on test
         chosen = thresholds.by_shares(validation.scores("max-softmax", None).numpy(), macs / model.macs_static, at["setting"])
-        assert at["macs"] == pytest.approx(macs[thresholds.leave(test.scores("max-softmax", None).numpy(), chosen)].mean(), rel=1e-5)
+        spent = study.leaving_macs(model, ExitPolicy("max-softmax", chosen))
+        assert at["macs"] == pytest.approx(spent[thresholds.leave(test.scores("max-softmax", None).numpy(), chosen)].mean(), rel=1e-5)
     assert curve.loc[curve["curve"] == "oracle", "accuracy"].item() >= curve.loc[curve["curve"] == "anytime", "accuracy"].max()
     reliable = pd.read_csv(hard / "calibration.csv")
     assert [reliable.loc[reliable["exit"] == number, "ece"].iloc[0] for number in range(3)] == pytest.approx(row["calibration_error_pct"])
@@ -412,16 +428,38 @@ def test_a_run_is_timed_by_its_own_thresholds_which_others_outdate(gatebench, ha
     assert not left_out and len(list((folder / "times").glob("*.jsonl"))) == 2
     (joined,) = run.joined_times
     assert joined["accuracy"] == row["accuracy"]
-    sessions = {path.name: path.read_bytes() for path in (folder / "times").iterdir()}
-
-    (again,) = gatebench.json(*HARD, "--set", "study.budgets=[0.35]", "--out", str(tmp_path))
+    (first, _) = sorted((folder / "times").glob("*.jsonl"))
+    (folder / "times" / "unsigned.jsonl").write_text("".join(
+        json.dumps({key: value for key, value in json.loads(line).items() if key != "weights"}) for line in first.read_text().splitlines()
+    ))  # fmt: skip
+    (folder / "times" / "damaged.jsonl").write_text("{")
+    kept = {path.name for path in folder.iterdir()}
+    done = gatebench(*HARD, "--set", "study.budgets=[0.35]", "--out", str(tmp_path))
+    assert done.returncode == 0 and done.stderr.count("removed 2 timings of the weights that it had before") == 1
+    again = RunFolder(folder).read_json("summary.json")
     assert again["thresholds"] != row["thresholds"] and again["weights"] != row["weights"]
-    assert {path.name: path.read_bytes() for path in (folder / "times").iterdir()} == sessions, "a session is written once"
-    (run,), left_out = read_runs(tmp_path)
-    assert not run.times and len(left_out) == 2 and "its times are of other weights than the run's" in left_out[0]
-    gatebench.json(*HARD, "--out", str(tmp_path))
-    (run,), left_out = read_runs(tmp_path)
-    assert not left_out and run.joined_times == [joined]
+    assert {path.name for path in (folder / "times").iterdir()} == {"unsigned.jsonl", "damaged.jsonl"}
+    assert {path.name for path in folder.iterdir()} == kept
+    assert "removed" not in gatebench(*HARD, "--out", str(tmp_path)).stderr
+
+
+def test_training_that_comes_to_the_same_weights_keeps_their_times(gatebench, hard, tmp_path):
+    folder = copied(hard, tmp_path)
+    assert gatebench("profile-latency", str(folder), "--inputs", "16", "--repeats", "5", "--threads", "1").returncode in (0, 3)
+    times = {path.name: path.read_bytes() for path in (folder / "times").iterdir()}
+    (folder / "summary.json").unlink()  # as if it had been killed before its end
+    done = gatebench(*HARD, "--out", str(tmp_path))
+    assert done.returncode == 0 and "removed" not in done.stderr
+    assert {path.name: path.read_bytes() for path in (folder / "times").iterdir()} == times and len(times) == 3
+
+
+def test_the_accuracy_of_training_is_told_from_that_of_the_row(gatebench, hard, tmp_path):
+    folder = copied(hard, tmp_path)
+    done = gatebench(*HARD, "--set", "study.budgets=[0.35]", "--out", str(tmp_path))
+    (said,) = (line for line in done.stderr.splitlines() if "training ended at" in line)
+    seen = pd.read_csv(folder / "epochs.csv")["test_accuracy"].iloc[-1]
+    assert f"training ended at {seen:.2f} % on test, deciding as the recipe says" in said
+    assert f'the row\'s {rows_of(folder)[0]["accuracy"]:.2f} % is by the policy "{ONE_THRESHOLD}"' in said
 
 
 def test_thresholds_are_chosen_anew_without_training_again(gatebench, hard, tmp_path):
@@ -649,6 +687,36 @@ def test_imposed_decisions_that_are_not_legal_are_refused():
                 net.infer(torch.zeros(count, 1, 28, 28), decisions=torch.tensor([wanted] * count, dtype=torch.bool))
 
 
+@pytest.mark.parametrize("rule, skipped", [("max-softmax", {0, 2}), ("entropy", {0, 2}), ("patience", {2})])
+def test_a_head_at_which_nothing_can_leave_is_not_run(rule, skipped):
+    """Answers stay the same, those that it asks keep their temperatures, and patience goes on counting."""
+    torch.manual_seed(0)
+    net = create("cgt", 4, (1, 16, 16), backbone={"kind": "cnn", "widths": [8] * 4, "convolutions": 1}, rule=rule).eval()
+    images, temperatures, asked = torch.randn(40, 1, 16, 16), (1.0, 2.0, 3.0, 4.0), set()
+    with torch.inference_mode():
+        for head in net.heads:
+            torch.nn.init.normal_(head.linear.weight, 0.0, 3.0)
+        for head, mean in zip(net.heads, net.all_exits(images).mean(0), strict=True):
+            head.linear.bias -= mean  # answers that differ from image to image
+        middle = float(all_scores(net.all_exits(images), rule, temperatures)[:, 1].median()) if rule != "patience" else 2.0
+        closed, open_ = (ExitPolicy(rule, (each, middle, each), temperatures) for each in (NEVER, BEYOND))
+        for number, head in enumerate(net.heads):
+            head.register_forward_hook(lambda *_, number=number: asked.add(number))
+        for x in (images, *images.split(1)):
+            every = net.infer(x, policy=open_)
+            masked = net.infer(x, "masked", policy=closed)
+            asked.clear()
+            sparse = net.infer(x, policy=closed)
+            assert asked <= set(range(4)) - skipped and torch.equal(sparse.logits, every.logits)
+            assert torch.equal(sparse.decisions, masked.decisions) and torch.allclose(sparse.logits, masked.logits, atol=1e-5)
+            assert net.legal(sparse.decisions).all() and torch.equal(sparse.decisions[:, ::2], every.decisions[:, ::2])
+            left_out = every.executed_macs - sparse.executed_macs
+            costs = torch.tensor([unit.macs * (number % 2 and number // 2 in skipped) for number, unit in enumerate(net.units)])
+            assert torch.equal(left_out[:, :8], every.decisions * costs) and not left_out[:, 8:].any()
+            assert net.claimed(sparse.decisions.numpy()) == net.claimed(every.decisions.numpy()), "a head is no part of the claim"
+        assert set(net.infer(images, policy=closed).decisions[:, ::2].sum(1).tolist()) == {2, 4}
+
+
 def test_a_policy_of_another_network_is_refused():
     net, x = create("cgt", 10, (1, 28, 28)).eval(), torch.zeros(1, 1, 28, 28)
     for policy, fault in (
@@ -674,7 +742,8 @@ def test_an_image_too_small_for_its_widths_is_refused_with_what_would_do():
 
 
 def test_what_it_answers_with_moves_where_it_moves():
-    assert copy.deepcopy(create("cgt")).to("meta").rows[0].device.type == "meta"
+    net = create("cgt")
+    assert net.leaving()[0].device.type == "cpu" and copy.deepcopy(net).to("meta").leaving()[0].device.type == "meta"
 
 
 def test_a_trunk_without_maps_goes_on_with_those_that_stay():

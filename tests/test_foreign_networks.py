@@ -34,7 +34,7 @@ from gatebench.profiling.elsewhere import Elsewhere, ready_together
 from gatebench.profiling.executed import counted_again, executed, findings
 from gatebench.profiling.networks import Network
 from gatebench.profiling.outside import RULE, maker, output_to_stderr
-from gatebench.profiling.session import Plan
+from gatebench.profiling.session import Plan, run
 from gatebench.profiling.timing import Rival
 from gatebench.profiling.view import too_long
 from gatebench.report.latency_table import sheets
@@ -295,6 +295,13 @@ def test_a_network_that_keeps_its_answers_saves_nothing(kind):
     assert finding.startswith(f"{OTHER}: in {CALLS - 1} of {CALLS} calls")  # the first one's answer was kept when it was warmed up
     assert finding.endswith("its times are those of inputs that it has seen before")
     assert contender.uncounted == ("work at the first sight of an input",) and not done.counted
+
+
+@pytest.mark.parametrize(("make", "seen"), [(network(MEMOS["features"]), True), (Plain, None)])
+def test_a_row_says_that_its_inputs_were_seen_before(make, seen):
+    plan = Plan(CPU, threads=1, batch_size=1, executions=("sparse",), inputs=CALLS, rounds=5, max_seconds=1)
+    ((timing,),) = run([Network("net", make(), DATA, make=make)], None, plan, lambda done: None).timings
+    assert timing.row().get("seen_before") is seen
 
 
 def test_work_that_leaves_the_answer_as_it_is_counts_by_mean_and_spread():

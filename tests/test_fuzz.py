@@ -16,7 +16,7 @@ from test_report import ROW, TIMED, write_run
 from gatebench import recipe
 from gatebench.errors import GatebenchError
 from gatebench.models import registry
-from gatebench.report.document import FORMATS, compose, written
+from gatebench.report.document import FORMATS, Report, written
 from gatebench.report.front import panels
 from gatebench.report.front_table import as_dict
 from gatebench.report.groups import groups
@@ -191,7 +191,7 @@ def reported(results, pictures):
     assert all(line.startswith("bad: ") and line.isprintable() and len(line) < 1000 for line in left_out)
     for cost in ("macs_executed", "latency_ms", "energy_mj"):
         json.dumps(as_dict({cost: panels(runs, groups(runs), cost)}, []), allow_nan=False)
-    made = compose(runs, {}, left_out)
+    made = Report(runs, {}, left_out)
     for name, fill in written(made, FORMATS if pictures else ["csv", "md", "tex"]).items():
         if pictures or not name.endswith(".png"):
             fill(io.BytesIO())

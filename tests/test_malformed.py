@@ -21,13 +21,14 @@ from conftest import STATIC, copied
 from PIL import Image
 from test_report import write_run
 
-from gatebench import foreign, recipe, trained
+from gatebench import plain_data, recipe, trained
 from gatebench.cli.console import Terminal, most_threads, streams
 from gatebench.data.catalogue import data_root
 from gatebench.data.settings import Data
 from gatebench.errors import GatebenchError, UsageError, needs_memory
-from gatebench.foreign import Unreadable, from_json, from_yaml
+from gatebench.foreign import Unreadable
 from gatebench.models import registry
+from gatebench.plain_data import from_json, from_yaml
 from gatebench.report.results import read_runs
 from gatebench.runs import RunFolder, choose_folder
 from gatebench.weights.files import file_digest, read_weights
@@ -950,4 +951,4 @@ def test_a_home_that_is_not_known_does_not_matter_to_shapes(gatebench, tmp_path,
 
 
 def test_data_of_shapes_have_bounds_that_defaults_keep():
-    assert Data().shapes.test == 2000 and foreign.fits([1, 2], list[int]) and not foreign.fits([1.5], list[int])
+    assert Data().shapes.test == 2000 and plain_data.fits([1, 2], list[int]) and not plain_data.fits([1.5], list[int])

@@ -100,6 +100,8 @@ def parents_of(name, classes, shape):
     """Networks for a model that is made of others."""
     if name in ("lag-compact", "pruned"):
         return {entry(name).parents[0]: create("lag-vgg11", classes, shape, width=0.125)}
+    if name == "fixed-blocks":
+        return {"network": create("resnet20", classes, shape)}
     return {size: create(size, classes, shape).eval() for size in ("resnet8", "resnet14")} if "parents" in entry(name).parameters else None
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from test_report import ROW, write_run
 
+from gatebench.models import registry
 from gatebench.report.claims import point_sheets, realised_sheets
 from gatebench.report.comparison import comparison_sheets
 from gatebench.report.document import Report
@@ -30,6 +31,8 @@ from gatebench.report.twins import with_twins
 ROOT = Path(__file__).parents[1]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 SLOWER = {"speedup": 0.5, "speedup_low": 0.4, "speedup_high": 0.6, "latency_ms": 4.0, "latency_ms_low": 3.8, "latency_ms_high": 4.2}
+ORDER = ["cosinegate balanced", "cosinegate aggressive", "resnet20 default", "cosinegate mnist"]
+"""Of the leaderboard as it opens: by speed-up, what has none by data set and accuracy."""
 LARGEST = 3_000_000
 """Bytes of a page."""
 
@@ -76,11 +79,15 @@ def results(tmp_path_factory) -> Path:
 def rendered(results: Path) -> str:
     """The page of a folder, without pictures beside it."""
     runs, left_out = read_runs(results)
-    members = groups(runs)
-    chapters = [Chapter("Tables", [*point_sheets(members), *realised_sheets(runs)])]
+    made = Report(runs, {}, left_out)
+    chapters = [Chapter("Tables", [*point_sheets(made.members), *realised_sheets(runs)])]
     chapters.append(Chapter("Published", comparison_sheets(groups(with_twins(runs)))))
-    made = Report("gatebench report", "", runs, members, [], {}, left_out)
-    return page(made.title, made.findings, runs, made.board, made.panels, chapters, {}, left_out)
+    fronts = [*made.fronts["macs_executed"], *made.fronts["latency_ms"]]
+    return page(made.title, made.conclusions, runs, made.board, fronts, chapters, {}, left_out)
+
+
+def conclusions_of(text: str) -> list[str]:
+    return [html.unescape(each) for each in re.findall(r'<p class="conclusion">(.*?)</p>', text)]
 
 
 def data_of(text: str) -> dict:
@@ -92,10 +99,10 @@ def test_the_leaderboard_holds_what_the_rows_say(results):
     board = {(entry["label"], entry["kind"]): entry for entry in data["board"]}
     merged = board["cosinegate balanced", "merged"]
     assert merged["accuracy"][0] == 91.2 and merged["claimed"] == 25.0 and merged["executed"] == 25.0 and merged["seeds"] == [0, 1]
-    machine, over, badge, batch, ms, speedup, claimed, executed, ranks = merged["times"][0]
+    machine, over, badge, batch, ms, speedup, claimed, executed, ranks, seeds = merged["times"][0]
     assert (data["texts"][over], data["texts"][badge], batch, ms[0], ranks) == ("its static twin", "faster", 1, 2.0, [1.8, 3.0, None])
     assert data["texts"][machine] == "desk, 2 cores; cpu, torch, 1 thread"
-    assert speedup == [1.1, 1.05, 1.15] and (claimed, executed) == (25.0, 24.0)
+    assert speedup == [1.1, 1.05, 1.15] and (claimed, executed, seeds) == (25.0, 24.0, 2)
     assert [entry[3] for entry in merged["times"]] == [1, 64]
     assert [board[f"cosinegate balanced, seed {seed}", "seed"]["accuracy"][0] for seed in (0, 1)] == [91.0, 91.4]
     static = board["resnet20 default", "only"]
@@ -126,26 +133,38 @@ def test_a_verdict_is_what_the_interval_says(tmp_path, times, changes, badge):
 
 
 def test_three_sentences_say_the_best_the_idle_and_the_best_under_a_budget(results):
-    found = [html.unescape(each) for each in re.findall(r'<p class="finding">(.*?)</p>', rendered(results))]
-    assert found == [
+    assert conclusions_of(rendered(results)) == [
         "Best saving of time within 2 points of the most accurate: cosinegate balanced takes 9 % less time than its static twin "
         "(5 to 13 %), at 91.2 % on cifar10, where the best one reaches 92.0 %.",
-        "1 of 2 timed networks that claim a saving are not faster: cosinegate aggressive (cifar10) claims 40 %, executes as much, and "
+        "1 of 2 timed networks that claim a saving is not faster: cosinegate aggressive (cifar10) claims 40 %, executes as much, and "
         "takes 2.0 times the time of its static twin.",
-        "Most accurate under 2.5 ms on cifar10 (desk, 2 cores, one input at a time): resnet20 default, 92.0 % in 2.5 ms; 1 more cannot be "
-        "told from it.",
+        "Under 2.5 ms on cifar10 (desk, 2 cores, 1 thread, batch 1): resnet20 default, 92.00 % at 2.50 ms; cosinegate balanced is as good "
+        "within its interval.",
     ]
 
 
 def test_without_times_the_sentences_say_what_to_do(tmp_path):
     write_run(tmp_path / "a", macs_ratio=0.6)
-    assert "Nothing was timed yet: `gatebench profile-latency`" in rendered(tmp_path)
+    text = rendered(tmp_path)
+    assert "Nothing was timed yet: `gatebench profile-latency`" in text
+    assert "1 run of 1 network on cifar10. Trained on desk, 2 cores; nothing was timed." in text
+
+
+def test_where_fewer_seeds_were_timed_it_is_said(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path / str(seed), [{}] * (seed == 1), seed=seed)
+    text = rendered(tmp_path)
+    assert "<td>1.10 (1.05 to 1.15), 1 of 3 seeds timed<td>faster" in text.replace('<td class="number">', "<td>")
+    assert conclusions_of(text)[0].endswith("(5 to 13 %; 1 of 3 seeds timed), at 91.0 % on cifar10.")
+    (merged,) = (entry for entry in data_of(text)["board"] if entry["kind"] == "merged")
+    assert merged["times"][0][-1] == 1 and merged["seeds"] == [0, 1, 2]
 
 
 def test_tables_stand_without_a_script(results):
     text = rendered(results)
     board = re.search(r'<table id="board">(.*?)</table>', text, re.S)[1]
-    assert board.count("<tr>") == 1 + 4 and "1.10 (1.05 to 1.15)" in board and "<td>claims only" in board
+    assert re.findall(r"<tr><td>(.*?)<td>", board) == ORDER and 'data-key="speedup" class="number" aria-sort="descending"' in board
+    assert "1.10 (1.05 to 1.15)" in board and "<td>claims only" in board
     for sheet in [*point_sheets(groups(read_runs(results)[0]))]:
         assert html.escape(sheet.title) in text and all(html.escape(line[0]) in text for line in sheet.texts)
     assert 'title="times as fast as the rival, from pairs' in text
@@ -193,7 +212,15 @@ def test_images_that_are_none_are_left_out(tmp_path, name):
     BAD[name](write_run(tmp_path / "a") / "examples.npz")
     ((run,), _) = read_runs(tmp_path)
     assert read_examples(run) is None
-    assert "examples" not in data_of(rendered(tmp_path))["runs"][0]
+    text = rendered(tmp_path)
+    assert "examples" not in data_of(text)["runs"][0]
+    assert ("<li>a: examples.npz cannot be read: " in text) == (name not in ("types", "channels")), "those may be of other data"
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "breakdown.csv", "data.json"])
+def test_the_page_says_which_of_a_run_s_files_cannot_be_read(tmp_path, name):
+    (with_examples(write_run(tmp_path / "a")) / name).write_bytes(b"\xff")
+    assert re.findall("<li>(a: .*?)</li>", rendered(tmp_path)) == [f"a: {name} cannot be read: it is not UTF-8"]
 
 
 def test_the_command_makes_the_run_again():
@@ -209,6 +236,14 @@ def test_the_ways_of_gating_show_what_a_run_decided(results):
     blocks = ways["blocks"]
     assert blocks["units"] == ["blocks.0", "blocks.1"] and blocks["decisions"] == [[1, 0]] * 3 + [[1, 1]] * 3 and blocks["strip"]
     assert not ways["experts"]["decisions"]
+
+
+def test_a_family_from_elsewhere_is_explained_in_its_own_words(tmp_path, monkeypatch):
+    tokens = registry.Gating("tokens", "Patches of an image are left out.")
+    monkeypatch.setitem(registry._entries, "mine", registry.Entry("mine", "nowhere:none", "mine", gating=tokens))
+    with_examples(write_run(tmp_path / "a", model="mine"))
+    *_, way = data_of(rendered(tmp_path))["ways"]
+    assert (way["name"], way["text"], way["run"]) == ("tokens", "Patches of an image are left out.", "a") and way["decisions"]
 
 
 def test_what_does_not_compare_says_why(tmp_path):
@@ -295,7 +330,7 @@ def test_the_page_opens_draws_and_shows_a_run(report):
 @pytest.mark.slow
 def test_filters_search_and_sort_choose_networks(report):
     with browsing(report) as opened:
-        assert networks(opened) == ["cosinegate balanced", "cosinegate aggressive", "cosinegate mnist", "resnet20 default"]
+        assert networks(opened) == ORDER and opened.get_attribute("#board th[data-key=speedup]", "aria-sort") == "descending"
         opened.select_option("#dataset", "mnist")
         assert networks(opened) == ["cosinegate mnist"]
         opened.wait_for_selector("body[data-drawn=all]")

@@ -342,6 +342,7 @@ def test_what_is_wrong_is_said_in_one_sentence(trained, images, tmp_path):
     assert "is not a file of weights" in refusal("resnet20", "--weights", own, *images, code=1)
     assert "--batch-size wants whole numbers from 1" in refusal(trained, "--batch-size", "0", code=2)
     assert "Did you mean 'masked'?" in refusal(trained, "--execution", "maskd", code=2)
+    assert "masked is for networks with gates, and none" in refusal(own, *images, "--execution", "masked", code=2)
     assert "stands for 3 networks; name one" in refusal("resnet20", "--dataset", "shapes", "--vs", trained, code=2)
     assert "There is no finished run in" in refusal(tmp_path, code=2)
 

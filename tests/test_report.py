@@ -28,7 +28,8 @@ from gatebench.report.flat import all_points, all_times
 from gatebench.report.formats import to_csv, to_markdown
 from gatebench.report.front import AXES, Panel, Point, cheapest, most_accurate, panels
 from gatebench.report.front_figure import front, write_fronts
-from gatebench.report.front_table import front_sheets, points_of, sentence
+from gatebench.report.front_table import front_sheets, points_of
+from gatebench.report.front_words import sentence
 from gatebench.report.groups import every_way, groups
 from gatebench.report.latency_table import sheets as time_sheets
 from gatebench.report.latency_table import show as show_times
@@ -844,7 +845,7 @@ def test_pareto_shows_the_front_of_each_data_set_in_a_short_table(results, gateb
     assert gated.split() == ["cosinegate", "balanced", "2", "91.20", "88.66", "to", "93.74", "30.00", "2.000", "A", "B"]
     (static,) = [line for line in cifar.splitlines() if line.startswith("resnet20 default")]
     assert static.split()[-3:] == ["2.500", "A", "B"]
-    assert "A: Executed MACs per input: 2 of 2 networks are on the front." in cifar
+    assert "A: Executed MACs per input: all 2 networks are on the front." in cifar
     assert "rack" not in cifar, "one network is compared with nothing"
     assert "one network, and nothing to compare it with" in mnist.replace("\n", " ")
     assert (results / "pareto-latency_ms.png").read_bytes().startswith(b"\x89PNG")
@@ -861,6 +862,8 @@ def test_pareto_shows_the_front_of_each_data_set_in_a_short_table(results, gateb
         (["--machine", "epyc"], "--machine epyc: no times are of such a machine. There are: desk, 2 cores; rack, 64 cores."),
         (["--batch-size", "8"], "--batch-size 8: no times are of it. There are 1."),
         (["--dataset", "mnist", "--machine", "desk"], "choose among times, and there are none"),
+        (["--machine", "rack", "--batch-size", "64"], "--batch-size 64: no times are of it. There are 1."),
+        (["--x", "macs_executed", "--machine", "desk"], "--x macs_executed shows none. Leave --x out, or both of them."),
     ],
 )
 def test_pareto_names_what_there_is_where_a_filter_finds_nothing(results, gatebench, options, said):
@@ -893,10 +896,21 @@ def test_an_answer_names_what_is_as_good_and_what_may_keep_to_the_budget():
     assert sentence(cheapest(macs, 99)).endswith("none of 3. The best is 0, 98.00 % at 10.00 M MACs.")
 
 
+def test_a_table_of_a_front_says_where_fewer_seeds_were_timed(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path / f"gated-{seed}", [{}] * (seed == 0), seed=seed)
+    write_run(tmp_path / "static", [{"latency_ms": 2.5}], model="resnet20", recipe="default", digest="0b", adaptive=False, accuracy=92.0)
+    runs, _ = read_runs(tmp_path)
+    members = groups(runs)
+    (sheet,) = front_sheets({cost: panels(runs, members, cost) for cost in ("macs_executed", "latency_ms")})
+    assert {line["network"]: line["seeds"] for line in lines_of(sheet)} == {"cosinegate balanced": "3, 1 in B", "resnet20 default": "1"}
+    assert "A front with fewer takes the accuracy of these alone." in sheet.note
+
+
 def test_a_table_of_a_front_is_short():
     many = points([(float(number), 50.0 + number) for number in range(1, 40)])
     (sheet,) = front_sheets({"macs_executed": [Panel("macs_executed", "data", "test", None, many, [])]})
-    assert [line["network"] for line in lines_of(sheet)][:: 7] == ["0", "38"] and len(sheet.lines) == 8
+    assert [line["network"] for line in lines_of(sheet)][::7] == ["0", "38"] and len(sheet.lines) == 8
     assert "31 more on a front are in --json" in sheet.note
 
 
@@ -909,6 +923,8 @@ def test_a_table_of_a_front_is_short():
         (["report", ".", "--format", "htm"], "--format wants html, md, csv or tex, not 'htm'. Did you mean 'html'?"),
         (["report", "nowhere"], "There is no folder nowhere"),
         (["report", "."], "there is no finished run"),
+        (["report", ".", "--format", "csv", "--out", "page.html"], "--format csv is not its format. Leave --format away, or name"),
+        (["report", ".", "--check", "--format", "html"], "--check writes nothing. Leave --out and --format away."),
         (["pareto", ".", "--max-ms", "nan"], "--max-ms wants a number above 0, not nan"),
     ],
 )

@@ -14,6 +14,7 @@ from conftest import SMALL, copied, trained_run
 from safetensors.torch import load_file
 
 from gatebench.errors import GatebenchError
+from gatebench.report.check import check
 from gatebench.runs import RunFolder, choose_folder, slug
 from gatebench.training import checkpoint
 
@@ -167,6 +168,7 @@ def test_a_run_folder_holds_what_later_commands_read(unbroken):
     decisions = np.unpackbits(packed["decisions"], axis=1, count=int(packed["switches"]))
     assert decisions.mean() == pytest.approx(summary["mean_gate_hard"])
     assert np.load(unbroken / "examples.npz")["pixels"].shape == (48, 16, 16, 3)
+    assert check(unbroken) == (1, [])
     epochs = pd.read_csv(unbroken / "epochs.csv")
     assert list(epochs["epoch"]) == list(range(1, EPOCHS + 1))
     assert {"train_accuracy", "test_accuracy", "mean_gate_soft", "mean_gate_hard", "loss_budget", "loss_prediction"} <= set(epochs)

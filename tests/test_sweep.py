@@ -321,7 +321,7 @@ def test_ctrl_c_says_how_to_go_on_and_shows_what_is_done(gatebench, tmp_path, mo
         ([*BLOCKS, "--values=-1"], "losses.budget.weight = -1.0 is not allowed: input should be greater than or equal to 0"),
         ([*EXITS, "--values", "0.5,2"], "study.budgets.1 = 2.0 is not allowed: input should be less than or equal to 1"),
         (["sweep-lambda", "rooter", "--values", "1"], "No model is named 'rooter'. Did you mean 'router'?"),
-        (["sweep-lambda", "resnet8", *SMALL, "--values", "1"], "or take a model whose recipe has it: cosinegate, lag-vgg11,"),
+        (["sweep-lambda", "resnet8", *SMALL, "--values", "1"], "or take a model whose recipe has it: cosinegate, convnet-aig,"),
         (["sweep-lambda", "cgt", "--dataset", "cifar10", "--values", "1"], "cifar10 is not below"),
         (["sweep-lambda", "cosinegate"], "gatebench: Give --values, such as --values 0.7,0.8,0.9,1.0."),
     ],

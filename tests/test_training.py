@@ -16,7 +16,8 @@ from gatebench.data.settings import Data
 from gatebench.data.shapes import class_names, make_shapes
 from gatebench.losses import Batch, Budget, Clock, CrossEntropy
 from gatebench.models import registry
-from gatebench.models.blocks.settings import CirGate, Consistency, Prediction
+from gatebench.models.blocks.losses import Consistency, Prediction
+from gatebench.models.blocks.settings import CirGate
 from gatebench.recipe import Model, Recipe
 from gatebench.runs import RunFolder
 from gatebench.training.loop import Trainer, fit

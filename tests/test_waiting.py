@@ -17,7 +17,7 @@ from gatebench.measure import surroundings
 from gatebench.measure.clock import CpuClock
 from gatebench.measure.protocol import Subject, Times, measure
 from gatebench.measure.surroundings import Surroundings
-from gatebench.measure.waiting import Waiting, Waits, waits
+from gatebench.measure.waiting import CallWaits, SessionWaits, call_waits
 from gatebench.profiling import record, session
 from gatebench.profiling.networks import Network
 from gatebench.runs import RunFolder
@@ -170,7 +170,7 @@ CALM = {
 
 def found(trace, around, seed):
     seconds, processor, threads = trace(np.random.default_rng(seed))
-    return Waiting(waits(seconds, processor, threads).share(), around, threads)
+    return SessionWaits(call_waits(seconds, processor, threads).share(), around, threads)
 
 
 @pytest.mark.parametrize("kind", BUSY)
@@ -189,7 +189,7 @@ def test_a_quiet_machine_is_never_accused(kind):
 
 def test_what_is_said_fits_the_cause():
     def said(share, threads=1, **around):
-        return Waiting(share, Surroundings(**around), threads).sentence
+        return SessionWaits(share, Surroundings(**around), threads).sentence
 
     assert said(0.381, processes=3, queued=0.37, stolen=0.0) == (
         "the machine was busy: calls waited 38 % of the time; 3 other processes are busy. End the other processes; more repeats do not help"
@@ -199,8 +199,8 @@ def test_what_is_said_fits_the_cause():
     assert "the host of this virtual machine took 19 % of a processor's time. Time it at" in said(0.2, queued=0.01, stolen=0.19)
     assert said(0.6, processes=2, queued=0.01, stolen=0.0).startswith("calls waited 60 % of the time, but not for other processes")
     assert said(0.04, processes=3, queued=0.04) is None and said(None, processes=3, queued=0.4) is None
-    threads = Waiting(None, Surroundings(1, 0.5, 0.0), 2)
-    assert threads.share == 0.5 and Waiting(None, Surroundings(), 2).share is None, "of several threads the queue alone says it"
+    threads = SessionWaits(None, Surroundings(1, 0.5, 0.0), 2)
+    assert threads.share == 0.5 and SessionWaits(None, Surroundings(), 2).share is None, "of several threads the queue alone says it"
 
 
 def test_a_busy_machine_makes_no_answer_of_more_repeats():
@@ -217,7 +217,7 @@ def test_rounds_in_which_calls_wait_are_noisy_also_where_all_do():
     waited = np.zeros_like(seconds)
     waited[:, :, ::4] = 1e-3  # an eighth of the time, in every round alike
     for each, noisy in ((waited, True), (waited / 4, False), (np.full_like(seconds, np.nan), False)):
-        assert (Times(["s"], seconds, 1, 1.0, Waits(seconds, each)).noisy == noisy).all()
+        assert (Times(["s"], seconds, 1, 1.0, CallWaits(seconds, each)).noisy == noisy).all()
 
 
 class Halved:
@@ -303,7 +303,7 @@ def test_busy_loops_on_each_core_are_named_every_time():
         for seed in SEEDS:
             before = surroundings.snapshot()
             times = measure([work], 16, CpuClock(), rounds=100, max_seconds=0.6, seed=seed)
-            waiting = Waiting(times.waits.share(), surroundings.between(before, surroundings.snapshot()), 1)
+            waiting = SessionWaits(times.waits.share(), surroundings.between(before, surroundings.snapshot()), 1)
             named += waiting.busy and waiting.surroundings.processes >= cores
         assert named == 20
     finally:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import GatebenchError
+from ..errors import GatebenchError, UsageError
 from .console import DataDir, handle_errors, one_of, stdout
 
 KINDS = ("models", "recipes", "datasets", "columns")
@@ -20,6 +20,8 @@ Listed = tuple[tuple[str, ...], list[tuple[str, ...]]]
 def list_(kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")], data_dir: DataDir = None) -> None:
     """List models, recipes, data sets, or the columns of results."""
     kind = one_of(kind, "list", KINDS)
+    if data_dir is not None and kind != "datasets":
+        raise UsageError(f"--data-dir is where data sets lie, and `gatebench list {kind}` looks at none. Leave it away.")
     if kind == "columns":
         from ..report import columns, terminal
 

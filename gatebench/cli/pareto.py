@@ -43,9 +43,12 @@ def pareto(
     if out is not None and out.suffix not in (".png", ".svg"):
         raise UsageError(f"--out wants a .png or .svg file, not {str(out)!r}.")
     costs = [one_of(x, "--x", COSTS)] if x else list(COSTS)
+    if x == "macs_executed" and (machine is not None or batch_size is not None):
+        raise UsageError("--machine and --batch-size choose among times, and --x macs_executed shows none. Leave --x out, or both of them.")
     from ..report.front import answered, cheapest, most_accurate, only, panels
     from ..report.front_figure import write_fronts
-    from ..report.front_table import as_dict, front_sheets, next_command, sentence
+    from ..report.front_table import as_dict, front_sheets, next_command
+    from ..report.front_words import sentence
     from ..report.groups import groups
     from ..report.results import read_runs
     from ..report.terminal import show

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, needs_memory
+from ..words import counted
 from . import option, signals
 from .console import (
     DataDir,
@@ -90,6 +91,7 @@ def profile_latency(
     wanted = one_of(layout, "--layout", ("auto", "channels_last", "contiguous"))
     executions = tuple(dict.fromkeys(("sparse", *choices(execution, "--execution", ("sparse", "masked")))))
     with stderr.status("loading torch"):
+        from ..contract import GatedModel
         from ..device import choose_device, default_threads
         from ..measure.exclusive import alone
         from ..measure.protocol import FEWEST_ROUNDS
@@ -109,10 +111,19 @@ def profile_latency(
         say(f"gatebench: {note}")
     for sentence in loader.left_out:
         say(f"gatebench: not timed: {sentence}")
+    if "masked" in executions and not any(isinstance(network.model, GatedModel) and network.model.units for network in entered):
+        raise UsageError("--execution masked is for networks with gates, and none of these has any. Leave it away.")
     plans = [
         session.Plan(
-            place, count or default_threads(), size, executions, inputs, repeats, max_seconds,
-            layout=None if wanted == "auto" else wanted, output=output,
+            place,
+            count or default_threads(),
+            size,
+            executions,
+            inputs,
+            repeats,
+            max_seconds,
+            layout=None if wanted == "auto" else wanted,
+            output=output,
         )
         for count in counts
         for size in sizes
@@ -164,13 +175,14 @@ def _warn(plan: "Plan", calls: int, seconds: float) -> None:
 def conclude(timings: "Together", scored: dict[str, dict]) -> None:
     """Below the tables: a sentence on each network, the files, what to do next; `scored` are rows of runs by network."""
     from ..report import bars
+    from ..report.results import is_masked
     from ..report.verdict import gain_of, timed
     from ..runs import RunFolder
 
     several = len({(row["batch_size"], row["threads"]) for row in timings.rows}) > 1
     for row in timings.rows:
-        if row["execution"] != "masked":
-            where = f"batch {row['batch_size']}, {row['threads']} thread{'s' * (row['threads'] != 1)}: " if several else ""
+        if not is_masked(row):
+            where = f"batch {row['batch_size']}, {counted(row['threads'], 'thread')}: " if several else ""
             line(where + timed({**gain_of(scored[row["network"]]), **row}))
     if timings.rows:
         line("")

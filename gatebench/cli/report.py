@@ -8,15 +8,16 @@ import typer
 from rich.progress import track
 
 from ..errors import UsageError
+from ..words import counted
 from .console import choices, handle_errors, line, next_step, say, stderr, tell
-
-EVERYTHING = "html,md,csv,tex"
 
 
 @handle_errors
 def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A folder of run folders.")],
-    format_: Annotated[str, typer.Option("--format", help="html, md, csv, tex, or several as html,csv.")] = EVERYTHING,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="html, md, csv, tex, or several as html,csv. Default: all.", show_default=False)
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder to write to, or a file such as page.html. Default: RESULTS/report.", show_default=False)
     ] = None,
@@ -24,18 +25,20 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the tables, or what --check found, as JSON.")] = False,
 ) -> None:
     """The papers' tables beside what was measured, claimed beside executed and realised, fronts and curves."""
-    if only_check and (out or format_ != EVERYTHING):
+    if only_check and (out or format_):
         raise UsageError("--check writes nothing. Leave --out and --format away.")
     if only_check:
         _check(results, as_json)
         return
-    from ..report.document import FORMATS, compose, written
+    from ..report.document import FORMATS, Report, written
     from ..report.results import read_runs
     from ..report.run_pictures import FOLDER, draw_all
     from ..runs import RunFolder
 
-    kinds, folder, renamed = choices(format_, "--format", FORMATS), out or results / "report", {}
+    kinds, folder, renamed = choices(format_, "--format", FORMATS) if format_ is not None else list(FORMATS), out or results / "report", {}
     if out and out.suffix[1:] in ("html", "md", "tex"):
+        if format_ is not None and kinds != [out.suffix[1:]]:
+            raise UsageError(f"--out {out} is one file, and --format {format_} is not its format. Leave --format away, or name a folder.")
         kinds, folder, renamed = [out.suffix[1:]], out.parent, {f"report{out.suffix}": out.name}
     runs, left_out = read_runs(results)
     if not runs:
@@ -50,7 +53,7 @@ def report(
             run_pictures, not_drawn = draw_all(drawing, folder)
     for each in (*left_out, *not_drawn):
         say(f"gatebench: left out: {each}")
-    made = compose(runs, run_pictures, [*left_out, *not_drawn])
+    made = Report(runs, run_pictures, [*left_out, *not_drawn])
     target = RunFolder(folder)
     names = []
     for name, fill in written(made, kinds).items():
@@ -63,16 +66,16 @@ def report(
                    "files": [str(folder / name) for name in (*names, *of_runs)]}  # fmt: skip
         typer.echo(json.dumps(content, indent=2, allow_nan=False))
         return
-    for sentence in (made.summary, *made.findings):
+    for sentence in (made.summary, *made.conclusions):
         line(sentence)
     for name in names:
         if not name.endswith(".csv"):
             line(f"written to {folder / name}")
     tables = sum(name.endswith(".csv") for name in names)
     if tables:
-        line(f"and {tables} tables as CSV beside: results.csv has every operating point, times.csv every timing")
+        line(f"and {counted(tables, 'table')} as CSV beside: results.csv has every operating point, times.csv every timing")
     if of_runs:
-        line(f"and {len(of_runs)} pictures of single runs in {folder / FOLDER}")
+        line(f"and {counted(len(of_runs), 'picture')} of single runs in {folder / FOLDER}")
     next_step("pareto", str(results))
 
 
@@ -87,7 +90,7 @@ def _check(results: Path, as_json: bool) -> None:
     else:
         for refusal in refusals:
             line(str(refusal))
-        runs = f"{checked} run{'s' * (checked != 1)}"
-        line(f"checked {runs}: {f'{broken} of them do not hold' if broken else 'all hold'}")
+        verdict = f"{counted(broken, 'does', 'do')} not hold" if broken else "all hold"
+        line(f"checked {counted(checked, 'run')}: {verdict}")
     if refusals:
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from ..words import counted
 from . import option, signals, training
 from .console import DataDir, finishing, handle_errors, line, next_step, say, stderr, stdout, tell, whole_numbers
 
@@ -133,7 +134,7 @@ def _timed(runs: list["Run"], prepared: training.Prepared, here: "Conditions") -
 
     plan, count = timing.one_by_one(here), len(runs) + sum(map(len, points))
     rounds = f"{FEWEST_ROUNDS} rounds where they take longer"
-    stderr.print(f"timing {count} network{'s' * (count > 1)}, for {plan.max_seconds:g} s at most, or {rounds}", highlight=False)
+    stderr.print(f"timing {counted(count, 'network')}, for {plan.max_seconds:g} s at most, or {rounds}", highlight=False)
     with rounds_bar(stderr, plan) as after_round:
         rows = timing.time(
             [run.folder for run in runs], plan, prepared.place["data_root"], after_round=after_round, points=points, finishing=finishing,

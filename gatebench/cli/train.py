@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import GatebenchError
+from ..errors import GatebenchError, UsageError
 from . import option, signals, training
 from .console import DataDir, handle_errors, line, next_step, say, stderr, stdout, whole_numbers
 
@@ -38,6 +38,10 @@ def train(
 
     Stopped at any moment and started again with the same command, it goes on after the last whole epoch.
     """
+    if fresh and take_over:
+        raise UsageError("--fresh starts over in a new folder, and --take-over goes on in an old one. Leave one of them away.")
+    if details and as_json:
+        raise UsageError("--details shows tables, and --json prints the rows instead. Leave one of them away.")
     seeds = whole_numbers(seed, "--seed", 0, 2**32 - 1)
     execute = training.choose_executor(executor, address, threads)
     prepared = training.prepare(model, config, dataset, data_dir, epochs, device, threads, set_)

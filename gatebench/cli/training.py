@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..errors import MissingData, UsageError
+from ..words import counted
 from . import option
 from .console import most_threads, one_of, say, stderr
 
@@ -92,7 +93,7 @@ def prepare(
         recipe = _instead(recipe, registered.recipes, changes, epochs)
         _find_data(recipe, root)
         count = recipe.training.epochs
-        length = [f"for {count} epoch{'s' * (count != 1)}"] if count else []
+        length = [f"for {counted(count, 'epoch')}"] if count else []
         instead = ", ".join([f"the procedural set `{recipe.data.name}`", *other, *length])
         say(f"NOT {wanted}: going on with {instead}. The numbers below say nothing about {wanted}.")
     precision = choose_precision("auto", computer)

@@ -113,11 +113,11 @@ class FixedChoices:
             cheap, dear = shares
             slope = (answers[dear].mean() - answers[cheap].mean()) / (self.macs[dear] - self.macs[cheap])
             influence = influence - slope * (spent - spent.mean())
-        error = NORMAL * _standard_error(influence, source)
+        error = NORMAL * standard_error(influence, source)
         return Estimate(100 * value, 100 * (value - error), 100 * (value + error))
 
 
-def _standard_error(values: np.ndarray, source: np.ndarray | None) -> float:
+def standard_error(values: np.ndarray, source: np.ndarray | None) -> float:
     """Of the mean of values [N]; those of one image stay together."""
     apart = values - values.mean()
     if source is not None:

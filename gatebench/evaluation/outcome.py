@@ -69,19 +69,22 @@ class Outcome:
 def collect(
     model: GatedModel, batches: Batches, precision: str, execution: Execution = "sparse", imposed: torch.Tensor | None = None
 ) -> Outcome:
-    """Run every image of a split through hard decisions: the network's own, or the `imposed` ones [S], the same for every image.
+    """Run every image of a split through hard decisions: the network's own, or `imposed` ones, [N, S] or [S] the same for every image.
 
     Where its parents' outputs are cached, they are replayed, not run.
     """
     model.eval()
     device = batches.labels.device
+    every = None if imposed is None else imposed.expand(len(batches.labels), -1)
+    done = 0
     columns: dict[str, list] = {name: [] for name in ("labels", "predictions", "confidence", "gates", "decisions", "executed_macs")}
     with torch.inference_mode(), autocast(device, precision):
         for batch in batches.in_order():
-            if batch.outputs is not None and imposed is None:
+            if batch.outputs is not None and every is None:
                 output: Output = model.replay(batch.x, batch.outputs)
             else:
-                output = model.infer(batch.x, execution, None if imposed is None else imposed.expand(len(batch.x), -1))
+                output = model.infer(batch.x, execution, None if every is None else every[done : done + len(batch.labels)])
+            done += len(batch.labels)
             confidence, predictions = torch.softmax(output.logits.float(), 1).max(1)
             for name, value in (
                 ("labels", batch.labels), ("predictions", predictions), ("confidence", confidence),

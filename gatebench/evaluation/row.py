@@ -6,7 +6,11 @@ from .scores import scores
 
 ADAPTIVITY = ("adaptivity_gain", "adaptivity_gain_low", "adaptivity_gain_high", "fixed_accuracy", "fixed_macs", "fixed_chosen_on")
 """Columns that say what deciding per input is worth."""
-OF_ALL_SEVERITIES = ("accuracy_peak", "peak_epoch", *ADAPTIVITY, "training_seconds", "peak_memory_mb", "audit")
+EXPLAINED = (
+    "patterns", "pattern_entropy", "matching_gain", "matching_gain_low", "matching_gain_high", "loss_correlation", "difficulty_correlation",
+)  # fmt: skip
+"""How much of the decisions the input explains."""
+OF_ALL_SEVERITIES = ("accuracy_peak", "peak_epoch", *ADAPTIVITY, *EXPLAINED, "training_seconds", "peak_memory_mb", "audit")
 """Columns that a row of one severity does not take from that of all; the network may measure them anew."""
 
 

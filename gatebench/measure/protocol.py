@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .clock import Clock
-from .waiting import Waits, waits
+from .waiting import CallWaits, call_waits
 
 NOISY = 1.10
 """A round is noisy where its times, in the median over inputs, are above those of all rounds by this factor, or above the time in which
@@ -61,7 +61,7 @@ class Times:
     """Rounds before the counted ones."""
     elapsed: float
     """Seconds from the first counted round to the end of the last."""
-    waits: Waits
+    waits: CallWaits
     """How much each call waited for a processor."""
     interrupted: bool = False
 
@@ -124,7 +124,7 @@ def measure(
     elapsed = time.perf_counter() - started
     seconds, wall, processor = np.stack(measured, axis=2)
     names = [subject.name for subject in subjects]
-    return Times(names, seconds, warm_up_rounds, elapsed, waits(wall, processor, threads), interrupted)
+    return Times(names, seconds, warm_up_rounds, elapsed, call_waits(wall, processor, threads), interrupted)
 
 
 def _warm_up(groups: list[Group], inputs: int, clock: Clock, order: np.random.Generator, max_seconds: float) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..words import counted
 from .surroundings import Surroundings
 
 BUSY = 0.05
@@ -15,7 +16,7 @@ BUSY = 0.05
 
 
 @dataclass(frozen=True)
-class Waits:
+class CallWaits:
     """How much each call of a session waited; not a number where that is unknown, or a call was not made."""
 
     seconds: np.ndarray
@@ -36,17 +37,17 @@ class Waits:
         return np.nansum(self.waited, axis=(0, 2)) / np.maximum(np.nansum(self.seconds, axis=(0, 2)), 1e-12)
 
 
-def waits(wall: np.ndarray, processor: np.ndarray, threads: int) -> Waits:
+def call_waits(wall: np.ndarray, processor: np.ndarray, threads: int) -> CallWaits:
     """From wall time and processor time, of all threads together, of each call, [S, R, N].
 
     One thread that does not wait has as much processor time as wall time. That of several says little: threads without work spin for a
     while or sleep, as the call before left them. So there it is unknown.
     """
-    return Waits(wall, wall - processor if threads == 1 else np.full_like(wall, np.nan))
+    return CallWaits(wall, wall - processor if threads == 1 else np.full_like(wall, np.nan))
 
 
 @dataclass(frozen=True)
-class Waiting:
+class SessionWaits:
     """How much the calls of a session waited, and for whom."""
 
     calls: float | None
@@ -78,16 +79,16 @@ class Waiting:
         """What to know of these times, and what to do; None where the calls hardly waited."""
         if self.share is None or self.share <= BUSY:
             return None
-        waits = f"calls waited {100 * self.share:.0f} % of the time"
+        said = f"calls waited {100 * self.share:.0f} % of the time"
         if not self.busy:
             return (
-                f"{waits}, but not for other processes: a network that sleeps or reads files, swapped memory, or a container's limit"
+                f"{said}, but not for other processes: a network that sleeps or reads files, swapped memory, or a container's limit"
                 " on processor time does this"
             )
         if self._by_host:
             cause = f"the host of this virtual machine took {100 * self.surroundings.stolen:.0f} % of a processor's time"
-            return f"the machine was busy: {waits}; {cause}. Time it at another hour, or on another machine; more repeats do not help"
-        return f"the machine was busy: {waits}{self._others}. {remedy(self.threads)}"
+            return f"the machine was busy: {said}; {cause}. Time it at another hour, or on another machine; more repeats do not help"
+        return f"the machine was busy: {said}{self._others}. {remedy(self.threads)}"
 
     @property
     def _by_host(self) -> bool:
@@ -98,7 +99,7 @@ class Waiting:
     @property
     def _others(self) -> str:
         count = self.surroundings.processes
-        return f"; {count} other process{'es are' if count > 1 else ' is'} busy" if count else ""
+        return f"; {counted(count, 'other process is', 'other processes are')} busy" if count else ""
 
     def record(self) -> dict:
         """For the conditions of the times: shares in percent; what is unknown is left out."""

@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Gating:
+    """A way of deciding per input, as the report explains it to people who have never seen it."""
+
+    name: str
+    text: str
+    """What is left out, and what that saves: two sentences or three."""
+
+
+@dataclass(frozen=True)
 class Entry:
     """A registered model: what builds it, where its recipes are, and what its family declares."""
 
@@ -61,6 +70,8 @@ class Entry:
     """"module:function" of what is known of an operating point once it was timed: run folder, its row, its times -> further columns."""
     pictures: str | None = None
     """"module:function" of what draws its own tables: a run folder -> figures by name."""
+    gating: Gating | None = None
+    """How it decides, where it does; models that decide alike share one."""
 
     @cached_property
     def factory(self) -> "Callable[..., nn.Module]":
@@ -142,6 +153,12 @@ def registered(name: str) -> Entry | None:
     """The entry of a model whose network need not be imported for it; None for all others."""
     _load_families()
     return _entries.get(name)
+
+
+def gatings() -> list[Gating]:
+    """The ways of deciding that models were registered with, each once."""
+    _load_families()
+    return list(dict.fromkeys(each.gating for each in _entries.values() if each.gating))
 
 
 def resolve(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from ..errors import GatebenchError, UsageError
 from ..measure.clock import clock_for
 from ..runtimes.fold import fold
+from ..words import counted
 from . import layouts, trace
 from .layouts import LAYOUTS, Layout, arranged, laid_out
 from .looks import Seen, look, refusal
@@ -219,7 +220,7 @@ class Elsewhere:
             )
         columns, classes = list(self._matrices.values()), len(self.network.data.classes)
         if columns and classes not in columns and (columns[-1], classes) != (1, 2) and not self.network.prepare:
-            numbers = f"{columns[-1]} number{'s' * (columns[-1] != 1)}"
+            numbers = counted(columns[-1], "number")
             yield f"{label} answers with {numbers}, {self.network.data.name} has {classes} classes. Its factory is given their number."
 
     @property

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import GatebenchError, UsageError, lacks_memory
 from ..measure.watching import uncompiled
+from ..words import counted
 from . import answers
 from .layouts import Layout
 from .networks import Network
@@ -127,7 +128,7 @@ def _mend(network: Network, x: Tensor, error: BaseException) -> str:
     if (channels := CHANNELS.search(said)) and int(channels[2]) == x.shape[1]:
         to = {"1": "x.mean(1, keepdim=True)", "3": "x.expand(-1, 3, -1, -1)"}.get(channels[1])
         other = f", or begin its forward with x = {to}" if to and x.shape[1] in (1, 3) else ""
-        takes = f"{channels[1]} channel{'s' * (channels[1] != '1')}"
+        takes = counted(int(channels[1]), "channel")
         return f" It takes {takes}, the images have {channels[2]}: name others with --dataset{other}."
     if x.device.type == "cpu" and CUDA.search(said):
         return " Its code asks for CUDA: let its factory replace what does, or run it where there is a GPU."

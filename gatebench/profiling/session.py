@@ -17,10 +17,11 @@ from ..measure.energy import counter_for, joules_per_call
 from ..measure.machine import describe, state
 from ..measure.protocol import Times, measure
 from ..measure.surroundings import Surroundings
-from ..measure.waiting import Waiting
+from ..measure.waiting import SessionWaits
+from ..words import counted
 from .contender import Contender
 from .elsewhere import Elsewhere, ready_together
-from .executed import Executed, counted_again, executed, findings
+from .executed import FIRST, Executed, counted_again, executed, findings
 from .layouts import Layout
 from .networks import Network
 from .outside import FAILURES, cause
@@ -64,7 +65,7 @@ class Session:
     state_before: dict
     """What the machine was doing besides (`measure.machine.state`)."""
     state_after: dict
-    waiting: Waiting
+    waiting: SessionWaits
     """How much the timed calls waited, and for whom."""
     notes: list[str]
     """Sentences on how networks were timed."""
@@ -130,7 +131,7 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
             rounds=plan.rounds, max_seconds=plan.max_seconds, seed=plan.seed, threads=plan.threads, after_round=after_round,
         )  # fmt: skip
         around = surroundings.between(accounts, surroundings.snapshot()) if plan.device.type == "cpu" else Surroundings()
-        waiting = Waiting(times.waits.share(), around, plan.threads)
+        waiting = SessionWaits(times.waits.share(), around, plan.threads)
         energies: list[np.ndarray | None] = [None] * len(contenders)
         try:
             if not times.interrupted:
@@ -143,7 +144,7 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
     if against and (against.ready.varying or against.ready.uses_numpy):
         notes += [f"{rival.label}: {finding}." for finding in findings(against, done[-1])]
     if waiting.sentence:
-        notes.append(f"batch {plan.batch_size}, {plan.threads} thread{'s' if plan.threads > 1 else ''}: {waiting.sentence}.")
+        notes.append(f"batch {plan.batch_size}, {counted(plan.threads, 'thread')}: {waiting.sentence}.")
     machine, after = describe(plan.device), state(plan.device)
     return Session(plan, started, contenders, times, machine, before, after, waiting, notes, compared, done[: len(contenders)], energies)
 
@@ -260,7 +261,8 @@ def _timings(session: Session, index: int) -> list[Timing]:
 def _executed(contender: Contender, done: Executed, execution: Execution = "sparse", rival: Rival | None = None) -> dict:
     """Arguments of a `Timing`; of masked execution, which computes everything, nothing is found."""
     found = tuple(findings(contender, done, rival)) if execution == "sparse" else ()
-    return {"macs": done.macs, "counts": done.counts, "macs_deviation": done.deviation, "findings": found}
+    seen_before = FIRST in contender.ready.uncounted
+    return {"macs": done.macs, "counts": done.counts, "macs_deviation": done.deviation, "findings": found, "seen_before": seen_before}
 
 
 def _gate(contender: Contender, of: Callable[[str], np.ndarray]) -> Gate:

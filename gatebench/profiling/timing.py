@@ -93,6 +93,8 @@ class Timing:
     """Of its weights and inputs."""
     findings: tuple[str, ...] = ()
     """What its executed MACs and answers give reason to say."""
+    seen_before: bool = False
+    """Whether it keeps what it computed for an input, so that its times are those of inputs that it has seen before."""
     noisy_rounds: int = 0
     waited: float | None = None
     """Share of its calls' time in which they did not compute; None where that is unknown."""
@@ -189,6 +191,7 @@ class Timing:
             "timed_macs_executed": None if self.uncounted else float(self.macs.mean()),
             **self._range(),
             "timed_audit": list(self.findings) or None,
+            "seen_before": self.seen_before or None,
             "uncounted": list(self.uncounted) or None,
             "rival_uncounted": (self.rival and list(self.rival.uncounted)) or None,
             "timed_saving_pct": None if self.saved is None else 100 * self.saved,

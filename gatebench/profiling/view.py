@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..measure.protocol import FEWEST_ROUNDS
+from ..words import counted
 from .session import FEWEST_CALLS, Plan
 
 
@@ -19,7 +20,7 @@ def rounds_bar(
 
     `after_first` hears how long the first one took.
     """
-    title = f"batch {plan.batch_size}, {plan.threads} thread{'s' * (plan.threads != 1)}"
+    title = f"batch {plan.batch_size}, {counted(plan.threads, 'thread')}"
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("rounds"),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),

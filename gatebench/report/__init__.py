@@ -9,7 +9,7 @@ declared.py        columns that a family declares, as tables show them
 claims.py          our networks' tables: claimed, executed, realised
 baseline.py        a method beside the training that it is to beat
 comparison.py      the papers' tables (published/) beside what was measured
-front.py           accuracy against cost: the front, and the best under a budget; drawn by front_figure.py
+front.py           accuracy against cost: the front, and the best under a budget; said by front_words.py, drawn by front_figure.py
 paper_figures.py   the papers' figures from our runs
 run_pictures.py    pictures of single runs; drawn by run_figures.py
 document.py        all of it as one report

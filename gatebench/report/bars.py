@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 
 from ..figures import CLAIMED, EXECUTED, REALISED, STYLE, save
 from ..runs import RunFolder
+from ..words import counted
 from .groups import Group, gather
 from .quantities import in_order, interval, mean, place, place_name
-from .results import Run
+from .results import Run, is_masked
 
 NAME = "savings.png"
 SERIES = (("claimed", "by the gates", CLAIMED), ("executed", "MACs", EXECUTED), ("realised", "time saved, 95 %", REALISED))
@@ -67,7 +68,7 @@ def _by_place(members: Sequence, row_of: Callable, made_of: Callable) -> dict[st
     places = defaultdict(list)
     for member in members:
         row = row_of(member)
-        if "speedup" in row and row["execution"] != "masked":
+        if "speedup" in row and not is_masked(row):
             places[place(row)].append(member)
     return {place_name(where): made_of(places[where]) for where in in_order(places)}
 
@@ -125,7 +126,7 @@ def message(members: Sequence[Savings]) -> str:
         if faster:
             return f"{named} {claim}saves {only.realised:.0f} % of the time"
         return f"{named} {claim}takes {max(1, round(-only.realised))} % more time" if slower else f"{named} {claim}may save time or not"
-    return f"{faster} of {len(members)} networks save time, {slower} take{'s' * (slower == 1)} more"
+    return f"{faster} of {len(members)} networks save time, {counted(slower, 'takes', 'take')} more"
 
 
 def _chosen(members: list[Savings]) -> list[Savings]:

@@ -9,18 +9,19 @@ from functools import cached_property
 from matplotlib.figure import Figure
 
 from .. import figures
+from ..words import counted
 from . import bars
 from .baseline import baseline_sheet
 from .claims import findings_sheet, point_sheets, realised_sheets
 from .comparison import audit_sheet, comparison_sheets
 from .flat import Flat, all_points, all_times
 from .formats import escaped, to_csv, to_latex, to_markdown
-from .front import AXES, Panel, panels
+from .front import AXES, Cost, Panel, panels
 from .front_figure import drawn, front
 from .groups import Group, every_way, groups
 from .page.board import Entry, entries
+from .page.conclusions import conclusions
 from .page.render import Chapter, page
-from .page.summary import sentences
 from .paper_figures import SHOWN, destinations, training_curves
 from .published import curves
 from .results import Run
@@ -61,14 +62,35 @@ class Section:
 class Report:
     """All that was measured, beside what was published."""
 
-    title: str
-    summary: str
     runs: list[Run]
-    members: list[Group]
-    sections: list[Section]
-    run_pictures: dict[str, dict[str, str]]
-    """Of each run that has some: their files by name, beside the report's own."""
-    left_out: list[str]
+    run_pictures: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Of each run that has some: their files by name, beside the report's own (`run_pictures.draw_all`)."""
+    left_out: list[str] = field(default_factory=list)
+    title = "gatebench report"
+
+    @property
+    def summary(self) -> str:
+        models, sets = {run.headline["model"] for run in self.runs}, {run.headline["dataset"] for run in self.runs}
+        return f"{counted(len(self.runs), 'run')} of {counted(len(models), 'model')} on {', '.join(sorted(sets)) or 'no data'}."
+
+    @cached_property
+    def members(self) -> list[Group]:
+        """The runs, those that differ in the seed alone together."""
+        return groups(self.runs)
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        return [
+            Section("claims", "Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
+                    [*_savings(self.runs), *_destinations(self.members)], _claims(self.runs, self.members)),
+            Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.",
+                    _fronts(self.fronts)),
+            Section("curves", "Over the epochs", pictures=_curves(self.runs)),
+            Section("published", "Published beside measured", "Differences are ours less theirs; what does not compare has its reason.",
+                    sheets=comparison_sheets(groups(with_twins(self.runs)))),
+            Section("audit", "Audit", "What each run's audit found; then the papers' figures, recomputed from each other.",
+                    sheets=[sheet for sheet in (findings_sheet(self.members), audit_sheet()) if sheet]),
+        ]  # fmt: skip
 
     @property
     def sheets(self) -> list[Sheet]:
@@ -80,38 +102,19 @@ class Report:
         return entries(self.members)
 
     @cached_property
-    def panels(self) -> list[Panel]:
-        """Accuracy against executed MACs and against time."""
-        return [panel for cost in ("macs_executed", "latency_ms") for panel in panels(self.runs, self.members, cost)]
+    def fronts(self) -> dict[Cost, list[Panel]]:
+        """Accuracy against each cost."""
+        return {cost: panels(self.runs, self.members, cost) for cost in AXES}
 
     @cached_property
-    def findings(self) -> list[str]:
+    def conclusions(self) -> list[str]:
         """What it comes to, in three sentences at most."""
-        return sentences(self.board, self.panels)
+        return conclusions(self.board, self.fronts["latency_ms"])
 
     @cached_property
     def flat(self) -> dict[str, Flat]:
         """All operating points and all times, for programs."""
         return {"results": all_points(self.runs), "times": all_times(self.runs)}
-
-
-def compose(runs: list[Run], run_pictures: dict[str, dict[str, str]], left_out: list[str]) -> Report:
-    """The report of these runs; their own pictures are drawn already (`run_pictures.draw_all`)."""
-    members = groups(runs)
-    models, sets = {run.headline["model"] for run in runs}, {run.headline["dataset"] for run in runs}
-    summary = f"{len(runs)} runs of {len(models)} models on {', '.join(sorted(sets)) or 'no data'}."
-    sections = [
-        Section("claims", "Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
-                [*_savings(runs), *_destinations(members)], _claims(runs, members)),
-        Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.",
-                _fronts(runs, members)),
-        Section("curves", "Over the epochs", pictures=_curves(runs)),
-        Section("published", "Published beside measured", "Differences are ours less theirs; where they do not compare, it is said why.",
-                sheets=comparison_sheets(groups(with_twins(runs)))),
-        Section("audit", "Audit", "What each run's audit found; then the papers' figures, recomputed from each other.",
-                sheets=[sheet for sheet in (findings_sheet(members), audit_sheet()) if sheet]),
-    ]  # fmt: skip
-    return Report("gatebench report", summary, runs, members, sections, run_pictures, left_out)
 
 
 def written(report: Report, kinds: list[str]) -> dict[str, Callable[[io.BufferedIOBase], object]]:
@@ -138,13 +141,14 @@ def _text(make: Callable[[], str]) -> Callable:
 
 def _html(report: Report) -> str:
     chapters = [Chapter(section.title, section.sheets) for section in report.sections]
+    panels = [*report.fronts["macs_executed"], *report.fronts["latency_ms"]]
     return page(
-        report.title, report.findings, report.runs, report.board, report.panels, chapters, report.run_pictures, report.left_out
+        report.title, report.conclusions, report.runs, report.board, panels, chapters, report.run_pictures, report.left_out
     )  # fmt: skip
 
 
 def _markdown(report: Report) -> str:
-    parts = [f"# {report.title}", escaped(report.summary), "\n".join(f"- {escaped(each)}" for each in report.findings)]
+    parts = [f"# {report.title}", escaped(report.summary), "\n".join(f"- {escaped(each)}" for each in report.conclusions)]
     for section in report.sections:
         parts += [f"## {section.title}", section.text] + [f"![{escaped(each.title)}]({each.name}.png)" for each in section.pictures]
         parts += [to_markdown(sheet) for sheet in section.sheets]
@@ -183,9 +187,8 @@ def _savings(runs: list[Run]) -> list[Picture]:
     ]
 
 
-def _fronts(runs: list[Run], members: list[Group]) -> list[Picture]:
-    made = {cost: panels(runs, members, cost) for cost in AXES}
-    return [Picture(f"pareto-{cost}", f"Accuracy against {AXES[cost].title}", front(each)) for cost, each in made.items() if drawn(each)]
+def _fronts(fronts: dict[Cost, list[Panel]]) -> list[Picture]:
+    return [Picture(f"pareto-{cost}", f"Accuracy against {AXES[cost].title}", front(each)) for cost, each in fronts.items() if drawn(each)]
 
 
 def _curves(runs: list[Run]) -> list[Picture]:

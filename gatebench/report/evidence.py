@@ -1,18 +1,27 @@
-"""What a run folder holds, every file that `check` compares with others, read without trusting it."""
+"""What a run folder holds, every file that `check` compares with others, read once and without trusting it.
+
+Shapes: N inputs, E examples, S switches, H x W pixels, C channels.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ..errors import GatebenchError
-from ..foreign import Missing, Unreadable, from_json, from_yaml, listed, plain, read_table, read_text
+from ..foreign import Missing, Unreadable, is_number, listed, plain, read_table, read_text, sha256_of
+from ..plain_data import from_json, mapping
 from ..row import Column, Row, TimeRow
-from ..rows import is_number, read_columns, read_row, read_rows
+from ..rows import read_columns, read_row, read_rows
 from ..runs import RunFolder
+from . import reading
 from .results import parted
 
 MOST_INPUTS = 10**9
+LARGEST_WEIGHTS, LARGEST_ARRAYS = 20_000_000_000, 500_000_000
+"""Bytes."""
 Made = TypeVar("Made")
 Found = tuple[str, str]
 """A file, and what is wrong with it."""
@@ -41,6 +50,14 @@ class Evidence:
     epochs: list[dict[str, str]] | None = None
     breakdown: list[dict[str, str]] = field(default_factory=list)
     times: list[Times] = field(default_factory=list)
+    weights: str = ""
+    """The beginning of the SHA-256 of model.safetensors."""
+    decisions: np.ndarray | None = None
+    """decisions.npz: which switches were on, uint8 [N, S]."""
+    scored: dict[str, np.ndarray] = field(default_factory=dict)
+    """inputs.parquet: label, prediction and macs_executed, [N] each."""
+    examples: dict[str, np.ndarray] = field(default_factory=dict)
+    """examples.npz: index and labels [E], pixels [E, H, W, C]."""
     unread: list[Found] = field(default_factory=list)
 
     @property
@@ -74,12 +91,7 @@ class Evidence:
 
     def groups(self, by: str) -> list[dict[str, Any]]:
         """The lines of breakdown.csv of a kind (class, severity, difficulty, unit), with what numbers they have."""
-        lines = [line for line in self.breakdown if line.get("by") == by]
-        cells = [{key: number(text) for key, text in line.items()} for line in lines]
-        return [
-            {"group": line.get("group", ""), **{key: value for key, value in each.items() if is_number(value)}}
-            for line, each in zip(lines, cells, strict=True)
-        ]
+        return [line for line in reading.groups(self.breakdown) if line["by"] == by]
 
     def inputs(self, row: dict) -> int | None:
         """How many inputs a row is scored on; None where that is not known."""
@@ -89,12 +101,13 @@ class Evidence:
             counted = self.data.get(row["split"]) if self.data.get("scored") == row["split"] else None
         return int(counted) if is_number(counted) and 0 < counted < MOST_INPUTS else None
 
-    def read(self, name: str, reader: Callable[[Path], Made], absent: Made) -> Made:
-        """What a reader makes of a file; `absent`, and a line in `unread`, where it cannot."""
+    def read(self, name: str, reader: Callable[[Path], Made], absent: Made, optional: bool = False) -> Made:
+        """What a reader makes of a file; `absent` where it cannot, and a line in `unread`, but for an `optional` one that is not there."""
         try:
             return reader(self.folder / name)
         except Missing:
-            self.unread.append((name, "it is missing" + ": the run is not finished" * (name == "summary.json")))
+            if not optional:
+                self.unread.append((name, "it is missing" + ": the run is not finished" * (name == "summary.json")))
         except GatebenchError as error:
             self.unread.append((name, plain(str(error))))
         return absent
@@ -106,24 +119,19 @@ def read_evidence(folder: RunFolder) -> Evidence:
     found.columns = found.read("columns.json", read_columns, ())
     found.rows = found.read("rows.jsonl", lambda path: _rows(path, Row, found.columns), [])
     found.summary = found.read("summary.json", lambda path: _row(path, found.columns), [])
-    found.recipe = found.read("recipe.yaml", lambda path: _mapping(from_yaml(read_text(path))), {})
-    found.machine = found.read("machine.json", _object, {})
-    found.data = found.read("data.json", _object, {})
+    found.recipe = found.read("recipe.yaml", reading.read_recipe, {})
+    found.machine = found.read("machine.json", reading.read_object, {})
+    found.data = found.read("data.json", reading.read_object, {})
     found.epochs = found.read("epochs.csv", lambda path: list(read_table(path)), None)
     found.breakdown = found.read("breakdown.csv", lambda path: list(read_table(path)), [])
     for name in _files_of_times(found):
         rows = found.read(name, lambda path: _rows(path, TimeRow, ()), [])
-        conditions = name.removesuffix("l")
-        found.times.append(Times(name, rows, found.read(conditions, _object, {}) if found.folder.has(conditions) else {}))
+        found.times.append(Times(name, rows, found.read(name.removesuffix("l"), reading.read_object, {}, optional=True)))
+    found.weights = found.read("model.safetensors", lambda path: sha256_of(path, LARGEST_WEIGHTS), "", optional=True)
+    found.decisions = found.read("decisions.npz", lambda path: reading.read_decisions(path, LARGEST_ARRAYS), None, optional=True)
+    found.scored = found.read("inputs.parquet", reading.read_inputs, {}, optional=True)
+    found.examples = found.read("examples.npz", lambda path: reading.read_examples(path, LARGEST_ARRAYS), {}, optional=True)
     return found
-
-
-def number(text: str) -> float | None:
-    """A cell of a table as a number; None where it is empty or no number."""
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
 
 
 def _files_of_times(found: Evidence) -> list[str]:
@@ -155,17 +163,6 @@ def _row(path: Path, columns: tuple[Column, ...]) -> list[dict]:
 
 def _check_columns(line: str, schema: type[Row] | type[TimeRow], columns: tuple[Column, ...]) -> None:
     declared = {*schema.model_fields, *(name for column in columns for name in (column.name, *column.interval))}
-    undeclared = sorted(_mapping(from_json(line)).keys() - declared)
+    undeclared = sorted(mapping(from_json(line)).keys() - declared)
     if undeclared:
         raise GatebenchError(f"it has {undeclared[0]!r}, a column that neither gatebench nor columns.json knows")
-
-
-def _object(path: Path) -> dict:
-    return _mapping(from_json(read_text(path)))
-
-
-def _mapping(content: Any) -> dict:
-    if not isinstance(content, dict):
-        raise Unreadable("it is no mapping of names to values")
-    return content
-

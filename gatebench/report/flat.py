@@ -11,6 +11,14 @@ from .results import Run
 from .sheet import slug
 
 WHERE = (*PLACE, "precision")
+EXTRA = {
+    "run": "name of its folder",
+    "tradeoff_is": "what the trade-off is, such as a budget or a weight",
+    **{f"timed_{key}": f"of the times in the same line: {TimeRow.model_fields[key].description}" for key in WHERE},
+    "session": "name of the timing's files in times/",
+    "scored_in": "precision in which the accuracy was scored, where the times are of another",
+}
+"""Columns that neither the schema nor a family has -> their meanings."""
 MOST_ENTRIES = 100
 """Of a list; of a longer one none."""
 Record = dict[str, float | str | bool]
@@ -77,7 +85,7 @@ def _units(columns: Iterable[Column]) -> dict[str, str]:
 
 def _table(records: list[Record], declared: dict[str, str]) -> Flat:
     """Columns in the order of the schema; those that families declare after those of operating points."""
-    order = ["run", "tradeoff_is", *Row.model_fields, *declared, *(f"timed_{key}" for key in WHERE), *TimeRow.model_fields]
+    order = ["run", "tradeoff_is", *Row.model_fields, *declared, *EXTRA, *TimeRow.model_fields]
     place = {name: index for index, name in reversed(list(enumerate(order)))}
     fields = {**TimeRow.model_fields, **Row.model_fields}
     units = {name: (field.json_schema_extra or {}).get("unit", "") for name, field in fields.items()} | declared

@@ -84,6 +84,11 @@ class Panel:
         where = f"; {place_name(self.where)}" if self.where else ""
         return f"{self.dataset} ({self.split}){where}"
 
+    @property
+    def place(self) -> dict:
+        """Where its times were taken, by the names in `PLACE`; empty for MACs."""
+        return dict(zip(PLACE, self.where or (), strict=False))
+
     def states(self) -> list[State]:
         """Of every point, by its place in `points`."""
         on_front = moocore.is_nondominated(_costs(self.points), keep_weakly=True)
@@ -133,22 +138,21 @@ def only(shown: dict[Cost, list[Panel]], dataset: str | None, batch_size: int | 
     if dataset is not None and dataset not in datasets:
         raise UsageError(f"--dataset {dataset}: no network was scored on it. There are {', '.join(datasets)}.")
     panels = [panel for panel in panels if dataset in (None, panel.dataset)]
-    places = [panel.where for panel in panels if panel.where]
-    machines, sizes = (sorted({where[PLACE.index(key)] for where in places}) for key in ("machine", "batch_size"))
-    if (machine is not None or batch_size is not None) and not places:
+    timed = [panel for panel in panels if panel.where]
+    if (machine is not None or batch_size is not None) and not timed:
         raise UsageError("--machine and --batch-size choose among times, and there are none. `gatebench profile-latency` measures them.")
-    if machine is not None and not any(machine.lower() in name.lower() for name in machines):
-        raise UsageError(f"--machine {machine}: no times are of such a machine. There are: {'; '.join(machines)}.")
-    if batch_size is not None and batch_size not in sizes:
-        raise UsageError(f"--batch-size {batch_size}: no times are of it. There are {', '.join(map(str, sizes))}.")
-
-    def fits(panel: Panel) -> bool:
-        if panel.where is None:
-            return True
-        where = dict(zip(PLACE, panel.where, strict=True))
-        return (machine or "").lower() in where["machine"].lower() and batch_size in (None, where["batch_size"])
-
-    chosen = {cost: [panel for panel in each if panel in panels and fits(panel)] for cost, each in shown.items()}
+    if machine is not None:
+        machines = sorted({panel.place["machine"] for panel in timed})
+        timed = [panel for panel in timed if machine.lower() in panel.place["machine"].lower()]
+        if not timed:
+            raise UsageError(f"--machine {machine}: no times are of such a machine. There are: {'; '.join(machines)}.")
+    if batch_size is not None:
+        sizes = sorted({panel.place["batch_size"] for panel in timed})
+        timed = [panel for panel in timed if panel.place["batch_size"] == batch_size]
+        if not timed:
+            raise UsageError(f"--batch-size {batch_size}: no times are of it. There are {', '.join(map(str, sizes))}.")
+    kept = [*(panel for panel in panels if not panel.where), *timed]
+    chosen = {cost: [panel for panel in each if panel in kept] for cost, each in shown.items()}
     return {cost: each for cost, each in chosen.items() if each}
 
 
@@ -167,8 +171,8 @@ def _plainest(panels: list[Panel]) -> list[Panel]:
     """Those of the test part, else of the part with the shortest name; of their places those with the smallest batches."""
     part = min({panel.split for panel in panels}, key=lambda split: (split != "test", len(split), split))
     panels = [panel for panel in panels if panel.split == part]
-    sizes = [panel.where[PLACE.index("batch_size")] for panel in panels if panel.where]
-    return [panel for panel in panels if not panel.where or panel.where[PLACE.index("batch_size")] == min(sizes)]
+    sizes = [panel.place["batch_size"] for panel in panels if panel.where]
+    return [panel for panel in panels if not panel.where or panel.place["batch_size"] == min(sizes)]
 
 
 @dataclass(frozen=True)
@@ -176,9 +180,9 @@ class Best:
     """The answer to a question such as: which is the most accurate under 2 ms here?"""
 
     panel: Panel
-    question: str
-    limit: str
-    """The budget, as a sentence begins: "Under 2 ms"."""
+    wanted: Literal["accuracy", "cost"]
+    """The highest accuracy at a cost of the limit at most, or the least cost at an accuracy of the limit at least."""
+    limit: float
     best: Point | None
     """None where nothing keeps to the budget."""
     tied: list[Point] = field(default_factory=list)
@@ -194,27 +198,22 @@ class Best:
 
 def most_accurate(panel: Panel, budget: float) -> Best:
     """Under a budget of cost."""
-    axis = AXES[panel.cost]
-    limit = f"Under {budget:g} {axis.unit}" + " MACs" * (panel.cost == "macs_executed")
-    question = f"most accurate under {budget:g} {axis.unit}"
     best, *others = sorted((each for each in panel.points if each.x <= budget), key=lambda each: (-each.y, each.x)) or [None]
     if not best:
-        return Best(panel, question, limit, None)
+        return Best(panel, "accuracy", budget, None)
     tied = [each for each in others if each.y_high >= best.y_low]
     perhaps = [each for each in panel.points if each.x_low <= budget < each.x and each.y_high >= best.y_low]
-    return Best(panel, question, limit, best, tied, perhaps)
+    return Best(panel, "accuracy", budget, best, tied, perhaps)
 
 
 def cheapest(panel: Panel, accuracy: float) -> Best:
     """At an accuracy (%) of at least so much."""
-    question = f"least {AXES[panel.cost].title} at {accuracy:g} %"
-    limit = f"At {accuracy:g} % or more, least {AXES[panel.cost].title}"
     best, *others = sorted((each for each in panel.points if each.y >= accuracy), key=lambda each: (each.x, -each.y)) or [None]
     if not best:
-        return Best(panel, question, limit, None)
+        return Best(panel, "cost", accuracy, None)
     tied = [each for each in others if each.x_low <= best.x_high]
     perhaps = [each for each in panel.points if each.y < accuracy <= each.y_high and each.x_low <= best.x_high]
-    return Best(panel, question, limit, best, tied, perhaps)
+    return Best(panel, "cost", accuracy, best, tied, perhaps)
 
 
 def _macs_panels(groups: list[Group]) -> list[Panel]:

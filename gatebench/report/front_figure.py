@@ -17,9 +17,11 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ..figures import GATED, LINE, RIVAL, STYLE, save
 from ..runs import RunFolder, slug
+from ..words import are
 from .formats import to_csv
 from .front import AXES, Panel, Point
 from .front_table import points_of
+from .front_words import SAME, message
 
 FORMATS = ("png", "svg")
 GREY = "#888888"
@@ -30,8 +32,6 @@ WINDOW = 8
 squeeze the others."""
 WIDE = 10
 """Times the least cost from which on the axis of costs is logarithmic."""
-SAME = 0.001
-"""Relative difference of costs that are the same."""
 BEATEN = "white", GREY, 0.6
 MARKS_OF = {"constant": BEATEN, "dominated": BEATEN, "tied": ("white", GATED, 1.0), "front": (GATED, GATED, 1.0)}
 """Face, edge and opacity by state, in the order of drawing."""
@@ -97,19 +97,6 @@ def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None,
         RunFolder(path.parent).write_text(path.name, to_csv(points_of(shown[cost])))
         written.append(path)
     return written
-
-
-def message(panel: Panel) -> str:
-    """What a panel shows, in a sentence."""
-    states, costs = panel.states(), [point.x for point in panel.points]
-    front, count = states.count("front"), len(states)
-    said = f"{f'{front} of' if front < count else 'All'} {count} networks {'is' if front == 1 else 'are'} on the front"
-    if max(costs) <= (1 + SAME) * min(costs):
-        return f"All {count} networks cost the same: accuracy alone tells them apart"
-    static = [point for point, state in zip(panel.points, states, strict=True) if state == "front" and point.static]
-    if 0 < len(static) < front:
-        return f"{said}, {len(static)} of them static"
-    return said + (", all of them static" if static else ", none of them static" if any(point.static for point in panel.points) else "")
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
@@ -240,7 +227,7 @@ def _legend(axes: Axes, panel: Panel, states: list[str], below: int) -> None:
         axes.plot([], [], color=GREY, linestyle="--", linewidth=0.8, label=f"reached by the best of {seeds} seeds")
         axes.plot([], [], color=GREY, linestyle="-.", linewidth=0.8, label=f"reached by each of {seeds} seeds")
     if below:
-        axes.plot([], [], alpha=0, label=f"{below} far below {'is' if below == 1 else 'are'} not drawn")
+        axes.plot([], [], alpha=0, label=f"{below} far below {are(below)} not drawn")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=7, borderaxespad=0)
 
 

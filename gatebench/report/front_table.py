@@ -1,11 +1,11 @@
-"""Fronts and answers to budgets: sentences and short tables for people, all points for programs."""
+"""Fronts and answers to budgets: short tables for people, all points for programs."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 
 from .flat import Flat
 from .front import AXES, Best, Cost, Panel, Point, answered
-from .quantities import PLACE
+from .front_words import question, sentence, summary
 from .sheet import Cell, Heading, Sheet, make_sheet
 
 POINT = (
@@ -47,46 +47,20 @@ def _front_sheet(dataset: str, panels: list[Panel]) -> Sheet:
         first = next(filter(None, line))
         on = [letter for letter, point, front in zip(LETTERS, line, fronts, strict=False) if any(point is each for each in front)]
         costs = [point and Cell(point.x, digits=3 if point.x < 10 else 2) for point in line]
-        rows.append((first.label, len(first.by_seed), first.y, Cell(low=first.y_low, high=first.y_high), *costs, " ".join(on)))
+        rows.append((first.label, _seeds(line), first.y, Cell(low=first.y_low, high=first.y_high), *costs, " ".join(on)))
     notes = [f"{letter}: {summary(panel)}" for letter, panel in zip(LETTERS, panels, strict=False)]
-    left = len(lines) - len(rows)
+    left, fewer = len(lines) - len(rows), any(seeds.text for _, seeds, *_ in rows)
+    notes += ["Accuracy is of all seeds. A front with fewer takes the accuracy of these alone."] if fewer else []
     notes += [f"{left} more on a front are in --json, and in the CSV beside the picture."] if left else []
     return make_sheet(f"front-{dataset}", f"{dataset}: nothing else is both cheaper and more accurate", headings, rows, "\n".join(notes))
 
 
-def summary(panel: Panel) -> str:
-    """ "Executed MACs per input: 3 of 21 networks are on the front, 2 are tied with it."."""
-    states = panel.states()
-    front, tied, count = states.count("front"), states.count("tied"), len(states)
-    said = "one network, and nothing to compare it with" if count == 1 else f"{front} of {count} networks {_are(front)} on the front"
-    beside = f", {tied} {_are(tied)} tied with it" if tied else ""
-    title = AXES[panel.cost].title
-    return f"{title[0].upper()}{title[1:]}{where(panel)}: {said}{beside}."
-
-
-def sentence(answer: Best) -> str:
-    """ "Under 2 ms on cifar10 (AMD EPYC, 1 thread, batch 1): resnet14, 87.45 % at 1.45 ms; resnet20 is as good within its interval."."""
-    panel, under = answer.panel, answer.limit.startswith("Under")
-    start = f"{answer.limit} on {panel.dataset}{'' if panel.split == 'test' else f' ({panel.split})'}{where(panel)}: "
-    if not answer.best:
-        nearest = min(panel.points, key=lambda point: point.x if under else -point.y)
-        return f"{start}none of {len(panel.points)}. The {'cheapest' if under else 'best'} is {_costing(nearest, panel)}."
-    parts = [_costing(answer.best, panel)]
-    if answer.tied:
-        parts.append(_among(answer.tied, f"as {'good' if under else 'cheap'} within"))
-    if answer.perhaps:
-        parts.append(f"{answer.perhaps[0].label} may keep to it, too")
-    return f"{start}{'; '.join(parts)}."
-
-
-def where(panel: Panel) -> str:
-    """ " (AMD EPYC, 2 cores, 1 thread, batch 1)"; nothing for MACs."""
-    if not panel.where:
-        return ""
-    place = dict(zip(PLACE, panel.where, strict=True))
-    special = [place[key] for key, usual in (("device", "cpu"), ("runtime", "torch")) if place[key] != usual]
-    threads = f"{place['threads']} thread{'s' * (place['threads'] != 1)}"
-    return f" ({', '.join([place['machine'], *special, threads])}, batch {place['batch_size']})"
+def _seeds(line: list[Point | None]) -> Cell:
+    """How many the accuracy is of, and where a cost is of others: "3, 1 in B"."""
+    counts = {letter: len(point.by_seed) for letter, point in zip(LETTERS, line, strict=False) if point}
+    count = next(iter(counts.values()))
+    others = [f"{other} in {letter}" for letter, other in counts.items() if other != count]
+    return Cell(count, text=", ".join([str(count), *others]) if others else "")
 
 
 def next_command(results: str, shown: dict[Cost, list[Panel]], budget: bool) -> list[str]:
@@ -115,7 +89,7 @@ def as_dict(shown: dict[Cost, list[Panel]], answers: list[Best]) -> dict:
             for panels in shown.values() for panel in panels
         ],
         "best": [
-            {**_panel(each.panel), "question": each.question, "answer": sentence(each), "networks": list(map(_point, each.points))}
+            {**_panel(each.panel), "question": question(each), "answer": sentence(each), "networks": list(map(_point, each.points))}
             for each in answers
         ],
     }  # fmt: skip
@@ -172,31 +146,12 @@ def _thinned(lines: list) -> Iterator[list]:
     yield from (lines[round(index * (len(lines) - 1) / max(1, most - 1))] for index in range(most))
 
 
-def _costing(point: Point, panel: Panel) -> str:
-    nothing = " (it executes nothing)" * point.runs_nothing
-    return f"{point.label}, {point.y:.2f} % at {point.x:.{3 if point.x < 1 else 2}f} {_unit(panel)}{nothing}"
-
-
-def _among(points: list[Point], said: str) -> str:
-    first = points[0].label
-    return f"{first} is {said} its interval" if len(points) == 1 else f"{len(points)} more are {said} their intervals, such as {first}"
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def _unit(panel: Panel) -> str:
-    return "M MACs" if panel.cost == "macs_executed" else AXES[panel.cost].unit
-
-
 def _heading(panel: Panel) -> str:
     return "MACs, M" if panel.cost == "macs_executed" else AXES[panel.cost].unit
 
 
 def _panel(panel: Panel) -> dict:
-    place = dict(zip(PLACE, panel.where or (), strict=False))
-    return {"cost": panel.cost, "unit": AXES[panel.cost].unit, "dataset": panel.dataset, "split": panel.split, **place}
+    return {"cost": panel.cost, "unit": AXES[panel.cost].unit, "dataset": panel.dataset, "split": panel.split, **panel.place}
 
 
 def _point(point: Point) -> dict:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..row import BUDGET, Column
-from .results import Run
+from ..words import counted
+from .results import Run, is_masked
 from .sheet import SHOWN_UNITS
 
 SETTING = ("dataset", "digest", "split", "device", "precision", "policy", "severity", "execution", "rival")
@@ -148,7 +149,7 @@ DIFFERENCES = {
     "device": lambda group: group.row.get("device", ""),
     "precision": lambda group: group.row.get("precision", ""),
     "machine": lambda group: group.row.get("machine", ""),
-    "threads": lambda group: f"{group.row.get('threads')} threads",
+    "threads": lambda group: counted(group.row["threads"], "thread") if "threads" in group.row else "",
     "rival": lambda group: f"over {group.row.get('rival')}",
 }
 """In what groups of one label may differ, and how that is said."""
@@ -185,5 +186,5 @@ def _label(group: Group) -> str:
     parts = [f"{row['model']} {row['recipe']}"]
     if group.tradeoffs and "policy" in row:
         parts.append(tradeoff_text(group.tradeoff, group.tradeoffs))
-    parts += ["masked"] if row.get("execution") == "masked" else []
+    parts += ["masked"] if is_masked(row) else []
     return ", ".join(parts)

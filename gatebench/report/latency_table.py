@@ -11,6 +11,7 @@ from rich.console import Console
 
 from . import terminal
 from .quantities import estimate, in_order, place, place_name
+from .results import is_masked
 from .sheet import Cell, Heading, Sheet, make_sheet
 
 TIMES = (
@@ -84,7 +85,7 @@ def _time_line(row: dict, name_rival: bool) -> tuple:
     saving = Cell(row.get("timed_saving_pct"), absent="not counted" if row.get("uncounted") or row.get("rival_uncounted") else "-")
     digits = 2 if row["latency_ms"] >= 1 else 3
     return (
-        row["network"] + " (masked)" * (row["execution"] == "masked") + " (interrupted)" * row.get("interrupted", False),
+        row["network"] + " (masked)" * is_masked(row) + " (interrupted)" * row.get("interrupted", False),
         row.get("timed_claimed_pct"), executed, _over_inputs(row), saving,
         estimate(row, "realised", absent="no saving" if no_saving else "-"), estimate(row, "dispatch_efficiency"),
         *(estimate(row, f"latency_p{rank}", digits=digits) for rank in (50, 90, 99)),

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from scipy.special import stdtrit
 
+from ..foreign import is_number
 from ..row import Row, TimeRow
-from ..rows import is_number
+from ..words import counted
 from .groups import Group
-from .results import Run, same_point
+from .results import Run, is_masked, same_point
 from .sheet import Cell
 
 PLACE = ("machine", "device", "runtime", "threads", "batch_size")
@@ -88,7 +89,7 @@ def value_of(run: Run, row: dict, key: str) -> float | None:
 
 def times_of(run: Run, row: dict) -> dict:
     """The times of one input at an operating point; nothing unless they were measured in one place alone."""
-    times = [each for each in run.times if each["batch_size"] == 1 and each["execution"] != "masked" and same_point(each, row)]
+    times = [each for each in run.times if each["batch_size"] == 1 and not is_masked(each) and same_point(each, row)]
     return times[0] if len({place(each) for each in times}) == 1 else {}
 
 
@@ -100,7 +101,6 @@ def place(row: dict) -> tuple:
 def in_order(places: Iterable[tuple]) -> list[tuple]:
     """Places, or other tuples of texts and numbers, by their entries: numbers by their size, what is absent first."""
 
-
     def key(where: tuple) -> list[tuple]:
         return [(each is not None, not is_number(each), each if is_number(each) else str(each)) for each in where]
 
@@ -108,9 +108,14 @@ def in_order(places: Iterable[tuple]) -> list[tuple]:
 
 
 def place_name(where: tuple) -> str:
-    """For a title."""
-    machine, device, runtime, threads, batch_size = where
-    return f"{machine}; {device}, {runtime}, {threads} thread{'s' * (threads != 1)}, batch {batch_size}"
+    """For a title: "desk, 2 cores; cpu, torch, 1 thread, batch 1"."""
+    return f"{machine_name(where)}, batch {where[PLACE.index('batch_size')]}"
+
+
+def machine_name(where: tuple) -> str:
+    """A place without its batch size."""
+    machine, device, runtime, threads, _ = where
+    return f"{machine}; {device}, {runtime}, {counted(threads, 'thread')}"
 
 
 def _entry(row: dict, name: str, number: int) -> float | None:

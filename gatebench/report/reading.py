@@ -1,34 +1,90 @@
-"""What of a run folder reports can do without: nothing where it is missing or damaged."""
+"""Files of a run folder beside its rows, each read in one way. What a reader refuses it refuses with GatebenchError, in half a sentence.
 
-import math
+Shapes: N inputs or examples, S switches, H x W pixels, C channels.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import GatebenchError
-from ..foreign import from_yaml, read_table, read_text
+import numpy as np
+
+from ..errors import first_line
+from ..foreign import LARGEST_TABLE, Unreadable, number, read_arrays, read_table, read_text, size_of
+from ..plain_data import from_json, from_yaml, mapping
+
+MOST_INPUTS = 10_000_000
+SCORED = ("label", "prediction", "macs_executed")
+"""Columns of inputs.parquet that are compared with rows."""
 
 
 def read_recipe(path: Path) -> dict:
-    """recipe.yaml; nothing where it is missing, damaged, or built to exhaust its reader."""
-    try:
-        content = from_yaml(read_text(path))
-    except GatebenchError:
-        return {}
-    return content if isinstance(content, dict) else {}
+    """recipe.yaml."""
+    return mapping(from_yaml(read_text(path)))
+
+
+def read_object(path: Path) -> dict:
+    """A file of a JSON object, such as data.json."""
+    return mapping(from_json(read_text(path)))
 
 
 def read_epochs(path: Path) -> list[dict]:
-    """epochs.csv, its finite numbers; nothing where it is missing or damaged."""
-    try:
-        lines = list(read_table(path))
-    except GatebenchError:
-        return []
-    numbers = [{key: value for key, text in line.items() if (value := _number(text)) is not None} for line in lines]
-    return [{**line, "epoch": int(line["epoch"])} for line in numbers if line.get("epoch", 0.5) == int(line.get("epoch", 0.5))]
+    """epochs.csv, of each epoch what are numbers."""
+    lines = [numbers(line) for line in read_table(path)]
+    return [{**line, "epoch": int(line["epoch"])} for line in lines if line.get("epoch", 0.5) == int(line.get("epoch", 0.5))]
 
 
-def _number(text: str) -> float | None:
+def read_breakdown(path: Path) -> list[dict]:
+    """breakdown.csv, as `groups` gives it."""
+    return groups(read_table(path))
+
+
+def groups(lines: Iterable[dict[str, str]]) -> list[dict]:
+    """Lines of breakdown.csv: `by` (class, severity, difficulty, unit) and `group` as texts, beside them what are numbers."""
+    return [{**numbers(line), "by": line.get("by", ""), "group": line.get("group", "")} for line in lines]
+
+
+def numbers(line: dict[str, str]) -> dict[str, float]:
+    """The cells of a line that are numbers."""
+    return {name: float(value) for name, text in line.items() if (value := number(text)) is not None}
+
+
+def read_decisions(path: Path, most: int = LARGEST_TABLE) -> np.ndarray:
+    """decisions.npz: whether a switch was on, uint8 [N, S]; of at most so many bytes."""
+    arrays = read_arrays(path, "decisions", "switches", most=most)
+    packed, switches = arrays["decisions"], arrays["switches"]
+    if switches.shape or switches.dtype.kind not in "iu" or switches < 0:
+        raise Unreadable("its 'switches' is no number of switches")
+    if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != -(-int(switches) // 8):
+        raise Unreadable(f"its 'decisions', {packed.dtype} {list(packed.shape)}, are no bits of {switches} switches")
+    return np.unpackbits(packed, axis=1, count=int(switches))
+
+
+def read_inputs(path: Path) -> dict[str, np.ndarray]:
+    """Of inputs.parquet the columns `SCORED`, [N] each."""
+    import pyarrow.parquet
+
+    size_of(path, LARGEST_TABLE)
     try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+        file = pyarrow.parquet.ParquetFile(path)
+        if file.metadata.num_rows > MOST_INPUTS:
+            raise Unreadable(f"it has {file.metadata.num_rows:,} inputs, more than the {MOST_INPUTS:,} that are read")
+        table = file.read(columns=list(SCORED))
+        columns = {name: table[name].to_numpy() for name in SCORED}
+    except Unreadable:
+        raise
+    except Exception as error:  # whatever pyarrow makes of a file that is something else
+        raise Unreadable(f"it cannot be read as Parquet: {first_line(error)}") from None
+    if any(column.dtype.kind not in kinds for column, kinds in zip(columns.values(), ("iu", "iu", "iuf"), strict=True)):
+        raise Unreadable(f"its {', '.join(SCORED)} are not all numbers")
+    return columns
+
+
+def read_examples(path: Path, most: int = LARGEST_TABLE) -> dict[str, np.ndarray]:
+    """examples.npz: `index` of each scored input [N], its label, `labels` [N], and `pixels` [N, H, W, C]; of at most so many bytes."""
+    arrays = read_arrays(path, "index", "labels", "pixels", most=most)
+    index, labels, pixels = arrays.values()
+    if not (index.ndim == labels.ndim == 1 and index.dtype.kind in "iu" and labels.dtype.kind in "iu"):
+        raise Unreadable("its 'index' and 'labels' are no lists of whole numbers")
+    if pixels.ndim != 4 or not len(index) == len(labels) == len(pixels):
+        raise Unreadable(f"its 'pixels', {list(pixels.shape)}, are no images of {len(index):,} inputs with {len(labels):,} labels")
+    return arrays

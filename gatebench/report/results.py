@@ -4,18 +4,18 @@ A folder that is half-written, damaged, of another version or made to mislead is
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import GatebenchError, UsageError
 from ..foreign import Missing, Unreadable, listed, plain
 from ..row import Column, Row, TimeRow
 from ..rows import read_columns, read_rows
 from ..runs import RunFolder, folders_in
-from .reading import read_epochs, read_recipe
+from .reading import read_breakdown, read_epochs, read_recipe
 
 NEEDED_OF_TIMES = ("machine", "device", "runtime", "threads", "batch_size", "execution")
 """Without which a time compares with no other."""
@@ -31,6 +31,7 @@ MARKS = ("summary.json", "rows.jsonl", "recipe.yaml", "machine.json")
 """One of which every folder of a run has."""
 MOST_TIMINGS = 200
 """Sessions of one run that are read, the newest by name."""
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Run:
     """That its family declares."""
     references: tuple[dict, ...] = ()
     """Rows of what the operating points are compared with, such as an expert alone; each is named by its `reference`."""
+    unread: dict[str, str] = field(default_factory=dict, compare=False)
+    """Files that were to be shown and cannot be read: by name, a sentence."""
 
     @property
     def headline(self) -> dict:
@@ -57,12 +60,17 @@ class Run:
     @cached_property
     def resolved(self) -> dict:
         """The resolved recipe; nothing where it cannot be read."""
-        return read_recipe(self.folder / "recipe.yaml")
+        return self.read("recipe.yaml", read_recipe, {})
 
     @cached_property
     def epochs(self) -> list[dict]:
         """epochs.csv; nothing where it is missing or damaged."""
-        return read_epochs(self.folder / "epochs.csv")
+        return self.read("epochs.csv", read_epochs, [])
+
+    @cached_property
+    def breakdown(self) -> list[dict]:
+        """breakdown.csv, as `reading.groups` gives it; nothing where it is missing or damaged."""
+        return self.read("breakdown.csv", read_breakdown, [])
 
     @cached_property
     def joined_times(self) -> list[dict]:
@@ -71,6 +79,16 @@ class Run:
         `scored_in` is the precision that it was scored in, where it was timed in another.
         """
         return [row | self._scores(row) for row in self.times]
+
+    def read(self, name: str, reader: Callable[[Path], Made], absent: Made) -> Made:
+        """What a reader makes of a file; `absent` where it is missing, or cannot be read, which `unread` then says."""
+        try:
+            return reader(self.folder / name)
+        except Missing:
+            return absent
+        except GatebenchError as error:
+            self.unread[name] = plain(f"{self.name}: {name} cannot be read: {error}")
+            return absent
 
     def setting(self, key: str) -> Any:
         """A setting of the resolved recipe, as a.b.c; None where there is none."""
@@ -160,6 +178,11 @@ def parted(rows: Iterable[dict]) -> tuple[list[dict], list[dict]]:
     """Operating points, and references."""
     rows = list(rows)
     return [row for row in rows if "reference" not in row], [row for row in rows if "reference" in row]
+
+
+def is_masked(row: dict) -> bool:
+    """Whether a row is of masked execution, which computes everything: its times are no savings."""
+    return row.get("execution") == "masked"
 
 
 def same_point(first: dict, second: dict) -> bool:

@@ -18,12 +18,13 @@ from matplotlib.figure import Figure
 
 from .. import figures
 from ..errors import GatebenchError
-from ..foreign import LARGEST_TABLE, naming, plain, read_table, size_of
+from ..foreign import LARGEST_TABLE, naming, plain, size_of
 from ..models import registry
 from ..runs import RunFolder
 from . import run_figures
 from .page.examples import read_examples
-from .results import Run
+from .reading import read_breakdown
+from .results import Run, is_masked
 from .run_figures import short
 from .sheet import slug
 
@@ -95,7 +96,7 @@ def _pictures(run: Run) -> Iterator[tuple[str, Figure]]:
     if run.folder.has("inputs.parquet") and run.folder.has("breakdown.csv"):
         yield from _decisions(run, label)
     for timed in run.times:
-        if timed["execution"] != "masked":
+        if not is_masked(timed):
             yield from _latency(run, timed)
 
 
@@ -104,8 +105,8 @@ def _decisions(run: Run, label: str) -> Iterator[tuple[str, Figure]]:
     import pyarrow.parquet
 
     with naming(Path("breakdown.csv")):
-        lines = list(read_table(run.folder / "breakdown.csv"))
-    units = [line["group"] for line in lines if line.get("by") == "unit" and "group" in line][:MOST_UNITS]
+        lines = read_breakdown(run.folder / "breakdown.csv")
+    units = [line["group"] for line in lines if line["by"] == "unit" and line["group"]][:MOST_UNITS]
     file = pyarrow.parquet.ParquetFile(_bounded(run.folder / "inputs.parquet"))
     if not units or file.metadata.num_rows > min(MOST_INPUTS, MOST_CELLS // len(units)):
         return

@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from ..row import Column
+from ..words import counted
 from . import terminal
 from .declared import cell_of_row, heading_of, shares_heading, shares_of_row, tradeoff_heading
 from .groups import shown_columns, tradeoff_of
@@ -108,7 +109,7 @@ def run_note(row: dict, columns: tuple[Column, ...]) -> str:
 def claims_sheet(rows: list[dict]) -> Sheet:
     """One line a seed of one model, recipe and data set: accuracy, what the gates claim, what is executed."""
     row = rows[0]
-    epochs = f"{row['epochs']} epoch" + "s" * (row["epochs"] != 1)
+    epochs = counted(row["epochs"], "epoch")
     recipe_epochs = row.get("recipe_epochs", row["epochs"])
     epochs += "" if row["epochs"] == recipe_epochs else f" (the recipe's: {recipe_epochs})"
     title = f"{row['model']} {row['recipe']} on {row['dataset']} ({row['split']}), {epochs}: claimed beside executed"

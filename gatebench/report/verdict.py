@@ -13,10 +13,8 @@ SURE = 2.0
 """Points of accuracy: an interval of a gain that is wider and holds 0 says nothing."""
 SMALLEST = 0.05
 """Percent that is more than nothing."""
-NEAR = 1.0
+AS_GOOD = 1.0
 """Points of accuracy within which an operating point of a sweep is as good as the best."""
-SEEN = "inputs that it has seen before"
-"""In the finding on a network that keeps what it computed for an input, whose times are not those of new ones."""
 FEWEST = 20
 """Inputs of a difficulty below which it is not compared with another."""
 
@@ -26,7 +24,7 @@ def timed(row: dict) -> str:
 
     With the adaptivity gain of its operating point in the row, also what deciding per input is worth.
     """
-    seen = f"on {SEEN} " if any(SEEN in finding for finding in row.get("timed_audit", ())) else ""
+    seen = "on inputs that it has seen before " * row.get("seen_before", False)
     said = [f"{row['network']} {_join([*_savings(row), seen + _speed(row)])}."]
     said += [_spread(row)] if "rival" in row else []
     said += ["The machine was busy, so time it again."] if row.get("busy") else []
@@ -53,8 +51,8 @@ def swept(points: Sequence[Group]) -> str:
     points = [group for group in points if "severity" not in group.row and "reference" not in group.row]
     cost = "latency_ms" if all(mean(group, "latency_ms") is not None for group in points) else "macs_executed"
     best = max(points, key=lambda group: (mean(group, "accuracy"), -mean(group, cost)))
-    near = [group for group in points if mean(group, "accuracy") >= mean(best, "accuracy") - NEAR]
-    chosen = min(near, key=lambda group: mean(group, cost))
+    as_good = [group for group in points if mean(group, "accuracy") >= mean(best, "accuracy") - AS_GOOD]
+    chosen = min(as_good, key=lambda group: mean(group, cost))
     saved, speedup, ends = mean(chosen, "saved_pct"), mean(chosen, "speedup"), interval(chosen, "speedup")
     parts = [f"reaches {mean(chosen, 'accuracy'):.2f} %"] + ([executed(saved)] if saved is not None else [])
     if speedup is not None and ends:

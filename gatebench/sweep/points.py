@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..errors import GatebenchError
 from ..measure.conditions import Conditions
 from ..report.groups import shows_all
-from ..report.results import Run, read_runs, same_point
+from ..report.results import Run, is_masked, read_runs, same_point
 from ..runs import RunFolder
 
 RUNTIME = "torch"
@@ -32,7 +32,7 @@ def read(folder: RunFolder, value: float | None, conditions: Conditions) -> Run:
 def counts(row: dict, conditions: Conditions, dataset: str) -> bool:
     """Whether a row of times is as a sweep takes it: under these conditions, on inputs of the run's own `dataset`, one at a time, by torch,
     beside the run's own reference and not a network that --vs named, and without interruption."""
-    as_a_sweep_does = row.get("dataset") == dataset and row["batch_size"] == 1 and row["execution"] != "masked"
+    as_a_sweep_does = row.get("dataset") == dataset and row["batch_size"] == 1 and not is_masked(row)
     by_torch = row["runtime"].partition(",")[0] == RUNTIME
     return conditions.match(row) and as_a_sweep_does and by_torch and not row.get("vs") and not row.get("interrupted")
 

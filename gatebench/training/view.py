@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ..words import counted
+
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -29,7 +31,7 @@ class View:
         if done:
             self.say(f"goes on after epoch {len(done)} of {epochs}")
         if not self.console.is_terminal and not done:
-            self.say(f"trains for {epochs} epoch{'s' * (epochs != 1)}, of {steps} batch{'es' * (steps != 1)} each")
+            self.say(f"trains for {counted(epochs, 'epoch')}, of {counted(steps, 'batch', 'batches')} each")
         if self.console.is_terminal and len(done) < epochs:
             self.numbers = Text(no_wrap=True, overflow="ellipsis")
             self.progress = Progress(

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import mmap
 import re
 import warnings
@@ -16,7 +15,7 @@ import torch
 from safetensors import safe_open
 
 from ..errors import GatebenchError, UsageError, first_line, needs_memory
-from ..foreign import Missing, Unreadable, beside, plain, size_of
+from ..foreign import Missing, Unreadable, beside, plain, sha256_of, size_of
 
 SAVE = "torch.save(model.state_dict(), FILE)"
 WANTED = f"Give .safetensors, or what {SAVE} writes"
@@ -143,11 +142,7 @@ def file_digest(path: Path) -> str:
 @functools.cache
 def _digest(path: Path, size: int, changed: int) -> str:
     """Of a file with a size in bytes, last changed at a time in nanoseconds: all jobs of a study ask for the same one."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()[:8]
+    return sha256_of(path)
 
 
 def _recognise(path: Path, head: bytes, size: int) -> Sign | None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..foreign import plain
+from ..words import counted
 from .fit import dtype, has_values
 from .readings import Entry, Reading, check, more, quoted, readings_of, why_not
 
@@ -45,7 +46,7 @@ def _report(reading: Reading) -> list[str]:
     names = ((entry.name if len(reading.paths) == 1 else _full(entry), name) for name, entry in reading.matches.items())
     changes = Counter(_change(given, name) for given, name in names if given != name)
     for change, count in changes.items():
-        done.append(change.format("all names" if count == len(reading.matches) else f"{count} name{'s' * (count > 1)}"))
+        done.append(change.format("all names" if count == len(reading.matches) else counted(count, "name")))
     weightless = "is no weight" if len(reading.not_weights) == 1 else "are no weights"
     for entries, what in ((reading.not_weights, weightless), (reading.outside_prefix, "the network has not")):
         if entries:

@@ -49,9 +49,9 @@ class Residual(nn.Module):
 class ResidualBlock(nn.Module):
     """relu(shortcut(x) + F(x)); the two paths are modules of their own, so that a gate can stand between them."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Shortcut = "zero-pad"):
+    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Shortcut = "zero-pad", residual: type[Residual] = Residual):
         super().__init__()
-        self.residual = Residual(in_channels, channels, stride)
+        self.residual = residual(in_channels, channels, stride)
         if stride == 1 and in_channels == channels:
             self.shortcut = nn.Identity()
         elif shortcut == "zero-pad":
@@ -75,6 +75,9 @@ class ResidualBlock(nn.Module):
 class ResidualTrunk(GatedModel):
     """A stem, stages of residual blocks, a linear head."""
 
+    residual_path: type[Residual] = Residual
+    """What F(x) of its blocks is."""
+
     def __init__(
         self,
         num_classes: int = 10,
@@ -93,7 +96,7 @@ class ResidualTrunk(GatedModel):
         blocks, in_channels = [], widths[0]
         for stage, (width, count) in enumerate(zip(widths, counts, strict=True)):
             for index in range(count):
-                blocks.append(ResidualBlock(in_channels, width, 2 if stage and not index else 1, shortcut))
+                blocks.append(ResidualBlock(in_channels, width, 2 if stage and not index else 1, shortcut, self.residual_path))
                 in_channels = width
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Linear(in_channels, num_classes)

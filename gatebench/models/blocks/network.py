@@ -35,10 +35,15 @@ class BlockGatedResNet(ResidualTrunk):
     """For all blocks at once from the stem's output; for each before F(x) is computed; or only from F(x), which saves nothing."""
     threshold: float = 0.5
     """A block runs where sigmoid(logit) is above this, unless the `policy` of an inference is another threshold."""
+    always_on: int = 0
+    """First blocks that have no gate; they become a part of the stem."""
 
     def __init__(self, *arguments, **options):
         """As `ResidualTrunk`."""
         super().__init__(*arguments, **options)
+        if self.always_on:
+            self.stem = nn.Sequential(*self.stem, *self.blocks[: self.always_on])
+            self.blocks = self.blocks[self.always_on :]
         self.units = [
             Unit(f"blocks.{index}", "block", 1, count_macs(block.residual, shape), count_params(block.residual))
             for index, (block, shape) in enumerate(zip(self.blocks, self.map_shapes()[:-1], strict=True))
@@ -72,9 +77,9 @@ class BlockGatedResNet(ResidualTrunk):
         return F.relu_(shortcut.add_(residual))
 
     def forward(self, x: Tensor) -> Output:
-        """Relaxed gates [N, B]; every block is computed."""
+        """Relaxed gates [N, B]; every block is computed. `details` hold the gate logits [N, B]."""
         x = self.stem(x)
-        state, gates = self.start(x), []
+        state, gates, seen = self.start(x), [], []
         up_front = self.up_front_logits(x) if self.when == "up-front" else None
         for index, block in enumerate(self.blocks):
             if up_front is not None:
@@ -84,9 +89,10 @@ class BlockGatedResNet(ResidualTrunk):
             shortcut, residual = block.shortcut(x), self.residual(index, x, state)
             if self.when == "after":
                 logits, state = self.logits(index, x, state, (shortcut, residual))
+            seen.append(logits)
             gates.append(self.relax(logits))
             x = self.combine(shortcut, residual * gates[-1].to(residual.dtype)[:, None, None, None])
-        return Output(self.classify(x), torch.stack(gates, 1))
+        return Output(self.classify(x), torch.stack(gates, 1), details={"gate_logits": torch.stack(seen, 1)})
 
     @cached_property
     def standard(self) -> bool:

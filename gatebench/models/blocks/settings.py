@@ -1,10 +1,9 @@
-"""Settings of block gates, and the losses of their own. Nothing here imports torch."""
+"""Settings of block gates. Nothing here imports torch."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
-from ...losses import Term
 from ...settings import Part
 
 
@@ -46,13 +45,69 @@ Gate = Annotated[CirGate | PredictiveGate, Field(discriminator="kind")]
 """CosineGate's, or ours that predicts it."""
 
 
-class Consistency(Term):
-    """How far gating turns a block's output from the ungated one (CosineGate, Eq. 20)."""
+class RecurrentGate(Part):
+    """SkipNet's recurrent gate: one LSTM for all blocks, and a linear layer on each block's pooled input before it."""
 
-    kind = "consistency"
+    kind: Literal["recurrent"] = "recurrent"
+    size: int = Field(10, ge=1, le=8192)
+    """Of the LSTM, and of what it is given."""
+    draws: bool = False
+    """Gates are drawn in training, for the loss `reinforce`; else they are hard, with the soft ones' gradient."""
 
 
-class Prediction(Term):
-    """Squared error of the predicted CIR (ours)."""
+class FeedForwardGate(Part):
+    """SkipNet's feed-forward gates, one a block: 2 convolutions on maxima (FFGate-I), or 1 with stride 2 (FFGate-II)."""
 
-    kind = "prediction"
+    kind: Literal["feed-forward"]
+    convolutions: Literal[1, 2] = 2
+    draws: bool = False
+    """As in `RecurrentGate`."""
+
+
+SkipNetGate = Annotated[RecurrentGate | FeedForwardGate, Field(discriminator="kind")]
+
+
+class AigGate(Part):
+    """ConvNet-AIG's gate: pooled features, one hidden layer with batch norm, two logits with Gumbel noise in training."""
+
+    hidden: int = Field(16, ge=1, le=8192)
+    temperature: PositiveFloat = 1.0
+
+
+class PolicyGate(Part):
+    """BlockDrop's policy network."""
+
+    shrink: int = Field(4, ge=1, le=32)
+    """It looks at the stem's output at so many times fewer pixels a side. 1, the published size, costs as much as a ResNet-8."""
+    sureness: float = Field(0.8, gt=0.5, lt=1)
+    """Probabilities p are bounded in training: sureness x p + (1 - sureness) x (1 - p)."""
+    curriculum: float = Field(0.0, ge=0, le=1)
+    """Share of the training over which one more block at a time, from the last on, is decided about; 0: all from the start."""
+
+
+class RandomGate(Part):
+    """Blocks left out by chance: what any gate has to beat."""
+
+    rate: float = Field(0.8, ge=0, le=1)
+    """Probability of a block to run."""
+
+
+class Decided(Part):
+    """The blocks that a network with gates has on for most training images: as many as cost its mean executed MACs, gates included.
+    Weights are drawn anew."""
+
+    kind: Literal["decisions"]
+
+
+class Searched(Part):
+    """The blocks with which a trained network without gates is right most often, on training images."""
+
+    kind: Literal["search"] = "search"
+    macs: float = Field(0.8, gt=0, le=1)
+    """Share of the network's MACs that they may cost."""
+    retrained: bool = False
+    """With weights of its own, drawn anew, instead of that network's."""
+
+
+Subset = Annotated[Decided | Searched, Field(discriminator="kind")]
+"""Which blocks of a network stay where the others are left out for good."""

@@ -1,7 +1,7 @@
 """Channel gates: channels of convolutions that are left out per input. Nothing here imports torch."""
 
 from ...row import Column
-from ..registry import register
+from ..registry import Gating, register
 from .settings import ChannelEvaluation, Saliency, Sparsity
 
 PARAMS = Column(
@@ -21,6 +21,11 @@ COLUMNS = (
     ),
     PARAMS,
 )  # fmt: skip
+CHANNELS = Gating(
+    "channels",
+    "Channels of a convolution are left out for an image. The fewer are on, the smaller the convolution, and the more of the time goes into"
+    " picking them.",
+)
 
 for kind, depths in (("vgg", (11, 13)), ("resnet", (18, 34))):
     for depth in depths:
@@ -35,9 +40,10 @@ for kind, depths in (("vgg", (11, 13)), ("resnet", (18, 34))):
             columns=COLUMNS,
             tradeoffs=TRADEOFFS,
             pictures="gatebench.models.channels.pictures:pictures",
+            gating=CHANNELS,
         )
 
-register("lag-compact", "gatebench.models.channels.compact:Compact", parents=("gated",))
+register("lag-compact", "gatebench.models.channels.compact:Compact", parents=("gated",), gating=CHANNELS)
 register(
     "pruned",
     "gatebench.models.channels.pruned:pruned",

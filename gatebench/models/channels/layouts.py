@@ -59,4 +59,3 @@ def best_split(seconds: Mapping[str, Sequence[float]]) -> list[str]:
     first, second = seconds[FIRST], seconds[SECOND]
     count = min(range(len(first) + 1), key=lambda count: sum(first[:count]) + sum(second[count:]))
     return [FIRST] * count + [SECOND] * (len(first) - count)
-

@@ -4,7 +4,6 @@ Which channels stay is learned once from the network in the role `network`. Then
 Shapes: N inputs, C channels of a layer, S channels of all gated layers.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.prune import LnStructured
 from torch.optim.swa_utils import update_bn
 
+from ...evaluation.most_used import most_used
 from ..backbones.resnet import WideTrunk
 from ..backbones.vgg import VggTrunk
 from .network import ChannelGated
@@ -91,7 +91,10 @@ class _Pruned:
         if keeps_weights:
             own = {name: each for name, each in self.source.state_dict().items() if not name.startswith("gates.")}
             self.load_state_dict(self.state_dict() | own)
-        kept = self._most_used(train) if by_decisions else self._largest(self.channels.density)
+        if by_decisions:
+            kept = most_used(self.source, train, lambda on: float(self.tally(on[None]).sum()))
+        else:
+            kept = self._largest(self.channels.density)
         for gate, each in zip(self.gates, self.by_layer(kept[None]), strict=True):
             gate.kept.copy_(each[0])
         if keeps_weights:
@@ -105,17 +108,6 @@ class _Pruned:
             largest = LnStructured(amount=conv.out_channels - count, n=1, dim=0)
             masks.append(largest.compute_mask(conv.weight, torch.ones_like(conv.weight))[:, 0, 0, 0] > 0)
         return torch.cat(masks)
-
-    def _most_used(self, train: Iterable["Batch"]) -> Tensor:
-        """Channels [S] that are on for most images, as many as cost no more than the source's mean MACs."""
-        used, macs, images = 0, 0.0, 0
-        with torch.inference_mode():
-            for batch in train:
-                on = self.source.infer(batch.x, "masked").decisions
-                used, macs, images = used + on.double().sum(0), macs + float(self.source.tally(on).sum()), images + len(on)
-        rank = used.argsort(descending=True, stable=True).argsort()
-        counts = range(len(rank) + 1)
-        return rank < bisect_right(counts, macs / images, key=lambda count: float(self.tally((rank < count)[None]).sum())) - 1
 
 
 class _PrunedVgg(_Pruned, GatedVgg):

@@ -64,4 +64,3 @@ class GatedResNet(ChannelGated, WideTrunk):
             shortcut = stream if block.shortcut_is_identity else engine.project(stream, block.shortcut)
             stream = engine.relu(engine.add(shortcut, outer))
         return engine.classify(stream, self.head)
-

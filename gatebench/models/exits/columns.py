@@ -4,7 +4,7 @@ from ...row import BUDGET, Column
 
 COLUMNS = (
     BUDGET,
-    Column(name="thresholds", kind="numbers", meaning="of every exit but the last; null: nothing leaves there"),
+    Column(name="thresholds", kind="numbers", meaning="of every exit but the last; null: its head is not asked, nothing leaves there"),
     Column(name="temperatures", kind="numbers", meaning="that each exit's logits are divided by before they are scored; absent: none"),
     Column(
         name="overthinking_pct", kind="number", unit="%", heading="overthinking", of_run=True,

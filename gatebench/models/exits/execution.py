@@ -4,6 +4,7 @@ Shapes: N inputs, E exits, C classes; decisions [N, 2 E]: each segment, then its
 and its head; of the heads before, any.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 def run_exits(net: "EarlyExit", x: Tensor, execution: Execution, imposed: Tensor | None, policy: ExitPolicy) -> Output:
     """Inference with the network's own decisions by `policy`, or the imposed ones.
 
-    Masked computes every segment and head, and picks; sparse goes on with those inputs alone that have not left. Raises ValueError
-    for imposed decisions that are not legal and for a policy of another number of exits.
+    Masked computes every segment and head, and picks; sparse goes on with those inputs alone that have not left, and runs no head at
+    which none can. Raises ValueError for imposed decisions that are not legal and for a policy of another number of exits.
     """
     policy.check(net.exits)
     if execution == "masked":
@@ -30,10 +31,12 @@ def run_exits(net: "EarlyExit", x: Tensor, execution: Execution, imposed: Tensor
     return (_run_one if len(x) == 1 else _run_leaving)(net, x, imposed, policy)
 
 
-def leave_at(taken: Tensor, exits: int) -> Tensor:
-    """Decisions [N, 2 E] of inputs that leave at these exits [N], having run every head on the way."""
-    reached = torch.arange(exits, device=taken.device) <= taken[:, None]
-    return reached.repeat_interleave(2, 1)
+def leave_at(taken: Tensor, exits: int, asked: Sequence[bool] | None = None) -> Tensor:
+    """Decisions [N, 2 E] of inputs that leave at these exits [N], having run the heads on the way that are `asked` [E]; None: every one."""
+    numbers = torch.arange(exits, device=taken.device)
+    reached, heads = numbers <= taken[:, None], numbers == taken[:, None]
+    on_the_way = reached if asked is None else reached & torch.tensor(asked, device=taken.device)
+    return torch.stack([reached, heads | on_the_way], 2).flatten(1)
 
 
 def _exit_of(imposed: list[bool]) -> int:
@@ -53,7 +56,7 @@ def _exits_of(imposed: Tensor) -> Tensor:
 def _run_all(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: ExitPolicy) -> Output:
     exits = net.all_exits(x)
     taken = first_sure(all_scores(exits, policy.rule, policy.temperatures), policy.thresholds) if imposed is None else _exits_of(imposed)
-    decisions = net.leaving[taken] if imposed is None else imposed
+    decisions = torch.cat(net.leaving(policy))[taken] if imposed is None else imposed
     logits = exits[torch.arange(len(x), device=x.device), taken]
     return Output(logits, decisions=decisions, details={"exits": exits}, count=net.counting_all(len(x)))
 
@@ -65,10 +68,12 @@ def _run_one(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: ExitPo
     scores, last = Scores(policy.rule, policy.temperatures), net.exits - 1
     for index, (segment, head) in enumerate(zip(net.segments, net.heads, strict=True)):
         x = segment(x)
+        if not policy.asked[index]:
+            continue
         logits = head(x)
-        if index == last or scores.of(logits).item() >= policy.thresholds[index]:
+        if index == last or scores.of(logits, index).item() >= policy.thresholds[index]:
             break
-    decisions = net.rows[index].clone()
+    decisions = net.leaving(policy)[index].clone()
     return Output(logits, decisions=decisions, count=net.counting(decisions))
 
 
@@ -89,13 +94,15 @@ def _run_leaving(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: Ex
     scores, logits = Scores(policy.rule, policy.temperatures), None
     for index, (segment, head) in enumerate(zip(net.segments, net.heads, strict=True)):
         x = segment(x)
+        if imposed is None and not policy.asked[index]:
+            continue
         answers = head(x) if imposed is None else _where(head, x, imposed[rows, 2 * index + 1])
         if logits is None:
             logits = answers.new_empty(inputs, answers.shape[1])
         if index == last:
             logits[rows] = answers
             break
-        leaves = scores.of(answers) >= policy.thresholds[index] if imposed is None else taken[rows] == index
+        leaves = scores.of(answers, index) >= policy.thresholds[index] if imposed is None else taken[rows] == index
         leaving, staying = leaves.nonzero().squeeze(1), (~leaves).nonzero().squeeze(1)
         if len(leaving):
             left = rows[leaving]
@@ -105,7 +112,7 @@ def _run_leaving(net: "EarlyExit", x: Tensor, imposed: Tensor | None, policy: Ex
                 break
             x, rows = take_rows(x, staying), rows[staying]
             scores.keep(staying)
-    decisions = net.leaving[taken] if imposed is None else imposed
+    decisions = torch.cat(net.leaving(policy))[taken] if imposed is None else imposed
     return Output(logits, decisions=decisions, count=net.counting(decisions))
 
 

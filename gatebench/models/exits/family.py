@@ -1,8 +1,10 @@
 """Early exits: networks that may answer before their end. Nothing here imports torch."""
 
-from ..registry import register
+from ..registry import Gating, register
 from .columns import COLUMNS
 from .settings import ExitChoice, ExitLoss
+
+EXITS = Gating("exits", "An image leaves at the first exit that is sure enough. What comes behind it is never computed.")
 
 register(
     "cgt",
@@ -12,4 +14,5 @@ register(
     study=ExitChoice,
     columns=COLUMNS,
     pictures="gatebench.models.exits.pictures:pictures",
+    gating=EXITS,
 )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...contract import Execution, GatedModel, Output, Unit
 from ...measure.macs import count_macs, count_params
 from .execution import leave_at, run_exits
-from .policy import NEVER, ExitPolicy
+from .policy import BEYOND, NEVER, ExitPolicy
 from .settings import Backbone, Cnn, Rule
 from .trunks import build
 
@@ -39,10 +39,7 @@ class EarlyExit(GatedModel):
         self.register_buffer("thresholds", torch.full((len(heads) - 1,), float(threshold)))
         self.register_buffer("temperatures", torch.ones(len(heads)))
         self.register_buffer("rule_number", torch.tensor(RULES.index(rule), dtype=torch.uint8))
-        self.register_buffer("leaving", leave_at(torch.arange(len(heads)), len(heads)), persistent=False)
-        """[E, 2 E]: the decisions of an input that leaves at each exit, having run every head on the way."""
-        self.rows = self.leaving.split(1)
-        """The same, [1, 2 E] for each exit: cut once, since a slice takes a hundredth of a small network's time."""
+        self._leaving: dict[tuple[bool, ...], tuple[Tensor, ...]] = {}
         self.register_load_state_dict_post_hook(_settle)
         _settle(self)
         self.units, shape = [], (1, *self.input_shape)
@@ -54,14 +51,26 @@ class EarlyExit(GatedModel):
         self.macs_static = sum(unit.macs for unit in self.units[::2]) + self.units[-1].macs
 
     def _apply(self, *args, **kwargs) -> "EarlyExit":
-        """Whatever moves the buffers to another device."""
+        """Whatever moves it to another device."""
         super()._apply(*args, **kwargs)
-        self.rows = self.leaving.split(1)
+        self._leaving = {}
         return self
+
+    def leaving(self, policy: ExitPolicy | None = None) -> tuple[Tensor, ...]:
+        """For each exit the decisions [1, 2 E] of an input that leaves there, with the heads on the way that the policy asks; None: all.
+
+        They are kept: a slice alone takes a hundredth of a small network's time.
+        """
+        asked = policy.asked if policy else (True,) * self.exits
+        if asked not in self._leaving:
+            with torch.inference_mode(False):  # outlives whatever is run now
+                numbers = torch.arange(self.exits, device=self.thresholds.device)
+                self._leaving[asked] = leave_at(numbers, self.exits, asked).split(1)
+        return self._leaving[asked]
 
     @property
     def fixed_policies(self) -> dict[str, ExitPolicy]:
-        return {"all on": self._always(NEVER), "all off": self._always(-NEVER)}
+        return {"all on": self._always(BEYOND), "all off": self._always(-NEVER)}
 
     @property
     def macs_outside(self) -> int:
@@ -114,13 +123,17 @@ class EarlyExit(GatedModel):
         return self.needed(leave_at(torch.from_numpy(draw.choice(self.exits, count, p=shares)), self.exits))
 
     def least(self) -> Tensor:
-        return self.leaving[0].cpu()
+        return leave_at(torch.zeros(1), self.exits)[0]
 
     def needed(self, decisions: Tensor) -> Tensor:
         """Without the heads that only said: go on."""
         reached = decisions[:, ::2]
         further = torch.cat([reached[:, 1:], torch.zeros_like(reached[:, :1])], 1)
         return torch.stack([reached, reached & ~further], 2).flatten(1)
+
+    def claimed(self, decisions: np.ndarray, gates: np.ndarray | None = None) -> float:
+        """The share of the segments that are not reached, in percent: a head that is not asked is no part of the claim."""
+        return super().claimed(decisions[:, ::2])
 
     def operate(self, row: Mapping[str, Any]) -> None:
         """By the rule, thresholds and temperatures of the row."""

@@ -10,6 +10,7 @@ reaches its threshold, and at the last one whatever its score.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import get_args
 
 import numpy as np
@@ -20,6 +21,9 @@ from ...gating import sureness
 from .settings import Rule
 
 NEVER = math.inf
+"""A threshold at which nothing leaves: its head need not be asked."""
+BEYOND = float(np.finfo(np.float32).max)
+"""A threshold that no score reaches, though the head is asked."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,14 @@ class ExitPolicy:
             temperatures = tuple(float(np.float32(each)) for each in self.temperatures)
             object.__setattr__(self, "temperatures", None if set(temperatures) == {1.0} else temperatures)
 
+    @cached_property
+    def asked(self) -> tuple[bool, ...]:
+        """Whether inputs that pass an exit run its head, [E]: where any may leave. Patience counts answers, so it also asks all before."""
+        leaves = [threshold < NEVER for threshold in self.thresholds]
+        if self.rule == "patience":
+            leaves = [any(leaves[number:]) for number in range(len(leaves))]
+        return (*leaves, True)
+
     def check(self, exits: int) -> None:
         """Raises ValueError where it is for another number of exits."""
         if len(self.thresholds) != exits - 1:
@@ -54,20 +66,18 @@ class ExitPolicy:
 
 
 class Scores:
-    """The scores of successive exits, for inputs of which some leave on the way."""
+    """The scores of exits in their order, for inputs of which some leave on the way."""
 
     def __init__(self, rule: Rule, temperatures: Sequence[float] | None = None):
         self.rule, self.temperatures = rule, temperatures
-        self.exit = 0
         self.answers: Tensor | None = None
         self.agreed: Tensor | None = None
 
-    def of(self, logits: Tensor) -> Tensor:
-        """Scores [N] of the next exit, from its logits [N, C]."""
+    def of(self, logits: Tensor, number: int) -> Tensor:
+        """Scores [N] of the exit of that number, from its logits [N, C]."""
         logits = logits.float()
         if self.temperatures:
-            logits = logits / self.temperatures[self.exit]
-        self.exit += 1
+            logits = logits / self.temperatures[number]
         if self.rule == "patience":
             answers = logits.argmax(1)
             if self.answers is None:
@@ -87,4 +97,4 @@ class Scores:
 def all_scores(exits: Tensor, rule: Rule, temperatures: Sequence[float] | None = None) -> Tensor:
     """Scores [N, E] of every exit, had every input gone to the end, from the logits [N, E, C]."""
     scores = Scores(rule, temperatures)
-    return torch.stack([scores.of(logits) for logits in exits.unbind(1)], 1)
+    return torch.stack([scores.of(logits, number) for number, logits in enumerate(exits.unbind(1))], 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 
 from ...data.batches import Batches
 from ...evaluation.fixed import FixedChoices
@@ -60,7 +61,8 @@ class ExitStudy:
             "oracle_macs": float(leaving_macs(self.model)[oracle(self.scored)].mean()),
             "calibration_error_pct": [calibration_error(self.scored, number, self.temperatures) for number in range(self.model.exits)],
         }
-        first, *others = (point(self.model, self.validation, self.scored, choice) for choice in self.choices)
+        fixed = fixed_exits(self.model, self.validation)
+        first, *others = (point(self.model, fixed, self.scored, choice) for choice in self.choices)
         measured = {key: value for key, value in first.items() if key not in headline}
         headline = {key: value for key, value in headline.items() if key not in BY_OTHER_THRESHOLDS}
         same = {key: value for key, value in headline.items() if key not in ("audit", "mean_gate_hard")}
@@ -74,9 +76,15 @@ class ExitStudy:
         folder.write_text("calibration.csv", reliability.to_csv(index=False, float_format="%.10g"))
 
 
-def leaving_macs(model: EarlyExit) -> np.ndarray:
-    """MACs [E] of an input that leaves at each exit, with the heads on the way."""
-    return model.tally(model.leaving.cpu()).sum(1).numpy()
+def leaving_macs(model: EarlyExit, policy: ExitPolicy | None = None) -> np.ndarray:
+    """MACs [E] of an input that leaves at each exit, with the heads on the way that the policy asks; None: with all."""
+    return model.tally(torch.cat(model.leaving(policy)).cpu()).sum(1).numpy()
+
+
+def leave(model: EarlyExit, answers: Answers, policy: ExitPolicy) -> tuple[np.ndarray, np.ndarray]:
+    """Exits [N] at which inputs leave by a policy, and the MACs [N] of each."""
+    taken = thresholds.leave(answers.scores(policy.rule, policy.temperatures).numpy(), policy.thresholds)
+    return taken, leaving_macs(model, policy)[taken]
 
 
 def choose(model: EarlyExit, validation: Answers, settings: ExitChoice, temperatures: tuple[float, ...] | None) -> list[Choice]:
@@ -95,12 +103,11 @@ def choose(model: EarlyExit, validation: Answers, settings: ExitChoice, temperat
     return choices
 
 
-def point(model: EarlyExit, validation: Answers, scored: Answers, choice: Choice) -> dict:
-    """The columns of a row for one policy, scored on `scored`."""
-    taken = thresholds.leave(scored.scores(choice.policy.rule, choice.policy.temperatures).numpy(), choice.policy.thresholds)
+def point(model: EarlyExit, fixed: FixedChoices, scored: Answers, choice: Choice) -> dict:
+    """The columns of a row for one policy, scored on `scored`, beside leaving at `fixed` exits."""
+    taken, spent = leave(model, scored, choice.policy)
     predictions = scored.logits.argmax(2).numpy()[np.arange(len(taken)), taken]
-    decisions = model.leaving.cpu().numpy()[taken]
-    spent = leaving_macs(model)[taken]
+    decisions = torch.cat(model.leaving(choice.policy)).cpu().numpy()[taken]
     macs, right = float(spent.mean()), scored.right
     return {
         "policy": choice.name,
@@ -114,13 +121,13 @@ def point(model: EarlyExit, validation: Answers, scored: Answers, choice: Choice
         "macs_decided": macs,
         "macs_executed": macs,
         "macs_ratio": macs / model.macs_static,
-        **fixed_exits(model, validation).columns(predictions == scored.labels, spent, lambda number: right[:, number], scored.source),
+        **fixed.columns(predictions == scored.labels, spent, lambda number: right[:, number], scored.source),
     }
 
 
 def fixed_exits(model: EarlyExit, validation: Answers) -> FixedChoices:
     """Leaving at the same exit whatever the input: a network that is cut off there, and runs no head before."""
-    macs = model.tally(model.needed(model.leaving).cpu()).sum(1).numpy()
+    macs = model.tally(model.needed(torch.cat(model.leaving())).cpu()).sum(1).numpy()
     return FixedChoices(validation.right.mean(0), macs, "validation")
 
 
@@ -147,20 +154,21 @@ def curves(
     everyone = np.arange(len(right))
     rows = []
 
-    def add(curve: str, setting: float, taken: np.ndarray) -> None:
-        rows.append({"curve": curve, "setting": setting, "accuracy": 100 * right[everyone, taken].mean(), "macs": costs[taken].mean()})
+    def add(curve: str, setting: float, taken: np.ndarray, macs: np.ndarray) -> None:
+        rows.append({"curve": curve, "setting": setting, "accuracy": 100 * right[everyone, taken].mean(), "macs": macs.mean()})
 
     for number in range(model.exits):
-        add("anytime", number, np.full(len(right), number))
-    add("oracle", np.nan, oracle(test))
+        add("anytime", number, np.full(len(right), number), costs[number])
+    add("oracle", np.nan, oracle(test), costs[oracle(test)])
     for rule in settings.rules:
-        validation_scores, scores = (split.scores(rule, temperatures).numpy() for split in (validation, test))
-        early = validation_scores[:, :-1]
+        scores = validation.scores(rule, temperatures).numpy()
+        early = scores[:, :-1]
         values = np.unique(early) if rule == "patience" else np.unique(np.quantile(early, np.linspace(0, 1, 41)))
-        for threshold in [*values, NEVER]:
-            add(rule, float(threshold), thresholds.leave(scores, (float(threshold),) * early.shape[1]))
+        for threshold in map(float, [*values, NEVER]):
+            chosen = thresholds.closed(scores, (threshold,) * early.shape[1])
+            add(rule, threshold, *leave(model, test, ExitPolicy(rule, chosen, temperatures)))
         if rule != "patience":
-            for budget in np.linspace(costs[0], costs[-1], 21)[1:-1] / model.macs_static:
-                taken = thresholds.leave(scores, thresholds.by_shares(validation_scores, costs / model.macs_static, budget))
-                add(f"{rule}, budgeted batch", float(budget), taken)
+            for budget in map(float, np.linspace(costs[0], costs[-1], 21)[1:-1] / model.macs_static):
+                chosen = thresholds.by_shares(scores, costs / model.macs_static, budget)
+                add(f"{rule}, budgeted batch", budget, *leave(model, test, ExitPolicy(rule, chosen, temperatures)))
     return pd.DataFrame(rows)

@@ -1,7 +1,8 @@
 """Thresholds for a budget, chosen on validation: one for all exits, one for each, or by MSDNet's shares.
 
-Shapes: N inputs, E exits. `scores` [N, E] are those of a rule, `right` [N, E] whether each exit is, `costs` [E] of leaving at each,
-as shares of the static twin's MACs, as the budget is.
+An exit at which no validation input leaves is closed: its threshold is NEVER, and its head is not asked.
+Shapes: N inputs, E exits. `scores` [N, E] are those of a rule, `right` [N, E] whether each exit is, `costs` [E] of leaving at each
+with every head on the way, as shares of the static twin's MACs, as the budget is.
 """
 
 import itertools
@@ -28,6 +29,12 @@ Thresholds = tuple[float, ...]
 def leave(scores: np.ndarray, thresholds: Thresholds) -> np.ndarray:
     """Numbers [N] of the exits at which inputs leave."""
     return first_sure(torch.from_numpy(scores), thresholds).numpy()
+
+
+def closed(scores: np.ndarray, thresholds: Thresholds) -> Thresholds:
+    """The same thresholds, and NEVER at the exits where none of these inputs leaves."""
+    used = set(leave(scores, thresholds).tolist())
+    return tuple(each if number in used else NEVER for number, each in enumerate(thresholds))
 
 
 def one_for_all(scores: np.ndarray, right: np.ndarray, costs: np.ndarray, budgets: Sequence[float]) -> list[Thresholds]:
@@ -87,7 +94,7 @@ def _best(tried: list[Thresholds], scores: np.ndarray, right: np.ndarray, costs:
         accuracies = np.where(worth[:, 1] <= budget * (1 + 1e-9), worth[:, 0], -1.0)  # a mean of equal costs is rounded
         best = len(tried) - 1 - int(accuracies[::-1].argmax())
         chosen.append(tried[best] if accuracies[best] >= 0 else (-NEVER,) * (scores.shape[1] - 1))
-    return chosen
+    return [closed(scores, each) for each in chosen]
 
 
 def _series(costs: np.ndarray, budget: float) -> np.ndarray:

@@ -14,6 +14,7 @@ from ...contract import Execution, GatedModel, Output, Prepare
 from ...errors import UsageError, first_line
 from ...measure.macs import count_macs
 from ...settings import Side
+from ...words import counted
 from ..backbones.libraries import LIBRARIES, classifier
 
 
@@ -87,7 +88,7 @@ def expert(
     """
     channels, *shape = input_shape
     if pretrained and channels != 3:
-        many = f"{channels} channel{'s' * (channels != 1)}"
+        many = counted(channels, "channel")
         raise UsageError(f"Pretrained weights are for RGB images; these have {many}. Add --set model.pretrained=false.")
     library, name = split(network)
     built, statistics, usual = classifier(library, name, num_classes, channels)

@@ -1,8 +1,10 @@
 """Experts, networks of timm and torchvision, and what routes between them. Nothing here imports torch."""
 
-from ..registry import register
+from ..registry import Gating, register
 from .columns import COLUMNS
 from .settings import RoutingLoss, RoutingStudy
+
+EXPERTS = Gating("experts", "A small network sends each image to one of several networks. Only that one runs.")
 
 register(
     "expert",
@@ -22,4 +24,5 @@ register(
     columns=COLUMNS,
     with_times="gatebench.models.experts.paid:with_gater",
     pictures="gatebench.models.experts.pictures:pictures",
+    gating=EXPERTS,
 )

@@ -1,27 +1,19 @@
-"""Rules of `report --check` on what lies beside the rows: epochs, recipe, data, machine, weights, decisions."""
+"""Rules of `report --check` on what lies beside the rows: epochs, recipe, data, machine, weights, decisions, inputs, images, the name."""
 
-import hashlib
-import math
 import re
-import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from ...errors import first_line
-from ...foreign import LARGEST_TABLE, Unreadable, fits, size_of
-from ..evidence import Evidence, Found, number
+from ...foreign import number, plain
+from ...plain_data import fits
+from ..evidence import Evidence, Found
 from .numbers import near
 
 POINTS = 1.0
 """Points of accuracy by which the last epoch may differ from the row: it may be scored in another precision."""
-LARGEST_WEIGHTS, PART = 20_000_000_000, 1_000_000
-"""Bytes, and how many are read at a time."""
-LARGEST_ARRAY = 500_000_000
-"""Bytes, unpacked."""
-SEED = re.compile(r"-s(\d+)-[0-9a-f]{8}(-\d+)?$")
-"""End of a folder's name."""
+NAME = re.compile(r"(.+)-s(\d+)-[0-9a-f]{8}(-\d+)?")
+"""Of a folder that gatebench names: model, recipe and data, then the seed, the beginning of its digest, and which of several it is."""
 
 
 def epochs_are_all_there(found: Evidence) -> Iterator[Found]:
@@ -55,10 +47,14 @@ def recipe_is_the_row_s(found: Evidence) -> Iterator[Found]:
             yield "recipe.yaml", f"{key} is {found.setting(key)!r}, and the row has {value!r}"
 
 
-def name_has_the_seed(found: Evidence) -> Iterator[Found]:
-    said = SEED.search(found.folder.path.resolve().name)
-    if found.headline["seed"] < 0 or (said and int(said[1]) != found.headline["seed"]):
-        yield "rows.jsonl", f"the seed is {found.headline['seed']}, and the folder's name says {said[1] if said else '0 or more'}"
+def name_is_the_row_s(found: Evidence) -> Iterator[Found]:
+    """A name of another form is the user's own."""
+    row, said = found.headline, NAME.fullmatch(found.folder.path.resolve().name)
+    own = f"{row['model']}-{row['recipe']}-{row['dataset']}"
+    if row["seed"] < 0 or (said and int(said[2]) != row["seed"]):
+        yield "rows.jsonl", f"the seed is {row['seed']}, and the folder's name says {said[2] if said else '0 or more'}"
+    elif said and plain(said[1]) != own:
+        yield "rows.jsonl", f"it is of {own}, and the folder's name says {said[1]}"
 
 
 def data_are_described(found: Evidence) -> Iterator[Found]:
@@ -89,83 +85,85 @@ def machine_is_the_row_s(found: Evidence) -> Iterator[Found]:
 
 
 def weights_are_the_row_s(found: Evidence) -> Iterator[Found]:
-    if not found.folder.has("model.safetensors") or "weights" not in found.headline:
-        return
-    try:
-        size_of(found.folder / "model.safetensors", LARGEST_WEIGHTS)
-        with open(found.folder / "model.safetensors", "rb") as stream:
-            digest = hashlib.sha256()
-            while part := stream.read(PART):
-                digest.update(part)
-    except (OSError, Unreadable) as error:
-        yield "model.safetensors", f"it cannot be read: {error}"
-        return
-    begins = digest.hexdigest()[:8]
-    if begins != found.headline["weights"]:
-        yield "model.safetensors", f"its SHA-256 begins with {begins}, and the row's weights are {found.headline['weights']}"
+    wanted = found.headline.get("weights", "")
+    if found.weights and wanted and found.weights != wanted:
+        yield "model.safetensors", f"its SHA-256 begins with {found.weights}, and the row's weights are {wanted}"
 
 
 def decisions_are_the_row_s(found: Evidence) -> Iterator[Found]:
-    if not found.folder.has("decisions.npz"):
+    on, inputs, hard = found.decisions, found.inputs(found.headline), found.headline.get("mean_gate_hard")
+    if on is None:
         return
-    try:
-        arrays = _arrays(found.folder / "decisions.npz", "decisions", "switches")
-        packed, switches = arrays["decisions"], int(arrays["switches"])
-        if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != math.ceil(switches / 8):
-            raise ValueError(f"{packed.dtype} {list(packed.shape)} are no bits of {switches} switches")
-    except (OSError, Unreadable, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        yield "decisions.npz", f"it cannot be read: {first_line(error)}"
+    if inputs and len(on) != inputs:
+        yield "decisions.npz", f"it has {len(on):,} inputs, and data.json {inputs:,}"
+    elif on.size and hard is not None and not near(on.mean(), hard, 1e-5):
+        yield "decisions.npz", f"of its switches {on.mean():g} are on, and mean_gate_hard is {hard:g}"
+
+
+def decisions_are_the_inputs_own(found: Evidence) -> Iterator[Found]:
+    """Of rows that changed places, the means of classes tell."""
+    on, labels, names = found.decisions, found.scored.get("label"), found.data.get("classes")
+    if on is None or labels is None or not on.size or len(on) != len(labels) or not fits(names, list[str]):
         return
-    inputs, hard = found.inputs(found.headline), found.headline.get("mean_gate_hard")
-    if inputs and len(packed) != inputs:
-        yield "decisions.npz", f"it has {len(packed):,} inputs, and data.json {inputs:,}"
-    elif switches and hard is not None:
-        on = np.unpackbits(packed, axis=1)[:, :switches].mean()
-        if not near(on, hard, 1e-5):
-            yield "decisions.npz", f"of its switches {on:g} are on, and mean_gate_hard is {hard:g}"
+    means = {group["group"]: group["mean_gate_hard"] for group in found.groups("class") if "mean_gate_hard" in group}
+    shares = on.mean(1)
+    for name, wanted in means.items():
+        own = shares[labels == names.index(name)] if names.count(name) == 1 else shares[:0]
+        if len(own) and not near(own.mean(), wanted, 1e-5):
+            yield "decisions.npz", f"of the switches for {name} {own.mean():g} are on, and breakdown.csv has {wanted:g}"
+
+
+def decisions_differ_where_the_row_is_adaptive(found: Evidence) -> Iterator[Found]:
+    on = found.decisions
+    if on is not None and len(on) and not found.headline["adaptive"]:
+        others = int((on != on[0]).any(1).sum())
+        if others:
+            yield "decisions.npz", f"{others:,} of its {len(on):,} inputs get other decisions than the first, and adaptive is false"
 
 
 def inputs_are_the_row_s(found: Evidence) -> Iterator[Found]:
-    if not found.folder.has("inputs.parquet"):
+    if not found.scored or not len(found.scored["label"]):
         return
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        size_of(found.folder / "inputs.parquet", LARGEST_TABLE)
-        file, inputs = pyarrow.parquet.ParquetFile(found.folder / "inputs.parquet"), found.inputs(found.headline)
-        if inputs and file.metadata.num_rows != inputs:
-            yield "inputs.parquet", f"it has {file.metadata.num_rows:,} inputs, and data.json {inputs:,}"
-            return
-        table = file.read(columns=["label", "prediction", "macs_executed"])
-        label, prediction, macs = (table[name].to_numpy() for name in table.column_names)
-    except (OSError, Unreadable, KeyError, ValueError, pyarrow.ArrowException) as error:
-        yield "inputs.parquet", f"it cannot be read: {first_line(error)}"
+    label, prediction, macs = found.scored.values()
+    inputs = found.inputs(found.headline)
+    if inputs and len(label) != inputs:
+        yield "inputs.parquet", f"it has {len(label):,} inputs, and data.json {inputs:,}"
         return
     for key, own in (("accuracy", 100 * float((label == prediction).mean())), ("macs_executed", float(macs.mean()))):
         if not near(own, found.headline[key], 1e-5):
             yield "inputs.parquet", f"its inputs give {key} = {own:g}, and the row has {found.headline[key]:g}"
 
 
-def _arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
-    """Arrays of an .npz file. Raises ValueError where one would take more than `LARGEST_ARRAY`, OSError and others as numpy does."""
-    size_of(path, LARGEST_TABLE)
-    with zipfile.ZipFile(path) as packed:
-        if any(each.file_size > LARGEST_ARRAY for each in packed.infolist()):
-            raise ValueError("an array is too large")
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in names}
+def examples_are_of_the_inputs(found: Evidence) -> Iterator[Found]:
+    if not found.examples:
+        return
+    index, labels, pixels = found.examples.values()
+    scored = found.scored.get("label", labels[:0])
+    inputs, shape = found.inputs(found.headline) or len(scored), found.data.get("input_shape")
+    outside = index[(index < 0) | (index >= inputs)]
+    if inputs and len(outside):
+        yield "examples.npz", f"it shows input {outside[0]:,}, and there are {inputs:,} from 0 on"
+    elif inputs == len(scored) > 0:
+        wrong = np.flatnonzero(labels != scored[index])
+        if len(wrong):
+            first = wrong[0]
+            yield "examples.npz", f"input {index[first]:,} has the label {labels[first]}, and {scored[index[first]]} in inputs.parquet"
+    if fits(shape, list[int]) and [*shape[1:], *shape[:1]] != list(pixels.shape[1:]):
+        yield "examples.npz", f"its images are {list(pixels.shape[1:])}, and data.json has channels, height and width {shape}"
 
 
 RULES = (
     epochs_are_all_there,
     scores_of_epochs_are_the_row_s,
     recipe_is_the_row_s,
-    name_has_the_seed,
+    name_is_the_row_s,
     data_are_described,
     machine_is_the_row_s,
     weights_are_the_row_s,
     decisions_are_the_row_s,
+    decisions_are_the_inputs_own,
+    decisions_differ_where_the_row_is_adaptive,
     inputs_are_the_row_s,
+    examples_are_of_the_inputs,
 )
 """In the order in which they are applied."""

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...foreign import plain
+from ...foreign import is_number, number, plain
 from ...measure.statistics import wilson
-from ...rows import is_number
-from ..evidence import Evidence, Found, number
+from ..evidence import Evidence, Found
 from .numbers import OF_RUN, at_most, near
 
 HEADS = 0.5

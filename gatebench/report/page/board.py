@@ -6,8 +6,8 @@ from functools import cached_property
 
 from ...foreign import plain
 from ..groups import Group
-from ..quantities import in_order, place
-from ..results import Run, same_point
+from ..quantities import in_order, machine_name, place
+from ..results import Run, is_masked, same_point
 from .numbers import average, measured, rounded
 
 NOTHING = 1.0
@@ -39,6 +39,8 @@ class Timing:
     """p50, p90, p99, ms."""
     over: str
     badge: str
+    seeds: int
+    """That were timed."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class Entry:
         """The first timing that compares it with something."""
         return next((each for each in self.times if each.speedup), None)
 
+    def seeds_timed(self, timing: Timing) -> str:
+        """ "1 of 3 seeds timed"; nothing where all were."""
+        seeds = len(self.group.seeds)
+        return f"{timing.seeds} of {seeds} seeds timed" if timing.seeds < seeds else ""
+
     @property
     def untimed(self) -> str:
         if not self.group.row["adaptive"]:
@@ -86,7 +93,7 @@ class Entry:
 
 
 def entries(groups: list[Group]) -> list[Entry]:
-    """Of every group that has a run's headline on images of all severities; those that save most time first."""
+    """Of every group that has a run's headline on images of all severities: by speed-up, then by data set and accuracy."""
     made = []
     for group in groups:
         headline = any(row is run.headline for run, row in zip(group.runs, group.rows, strict=True))
@@ -101,8 +108,7 @@ def entries(groups: list[Group]) -> list[Entry]:
 
 def machine_of(row: dict) -> str:
     """Where a time was taken, without the batch size."""
-    machine, device, runtime, threads, _ = place(row)
-    return plain(f"{machine}; {device}, {runtime}, {threads} thread{'s' * (threads != 1)}")
+    return plain(machine_name(place(row)))
 
 
 def _entry(group: Group, label: str, kind: str) -> Entry:
@@ -110,8 +116,8 @@ def _entry(group: Group, label: str, kind: str) -> Entry:
 
 
 def _order(entry: Entry) -> tuple:
-    speeds = [each.speedup[1] for each in entry.times if each.speedup]
-    return not speeds, -max(speeds, default=0), -(entry.executed or 0), -entry.accuracy[0], entry.label
+    speedup = entry.compared.speedup[0] if entry.compared else 0.0
+    return -speedup, entry.dataset, -entry.accuracy[0], entry.label
 
 
 def _timings(group: Group) -> list[Timing]:
@@ -119,7 +125,7 @@ def _timings(group: Group) -> list[Timing]:
     places: dict[tuple, dict[str, tuple[Run, dict]]] = defaultdict(dict)
     for run, point in zip(group.runs, group.rows, strict=True):
         for row in sorted(run.joined_times, key=lambda row: ("speedup" in row, not row.get("vs"))):
-            if row["execution"] != "masked" and row["dataset"] == point["dataset"] and same_point(row, point):
+            if not is_masked(row) and row["dataset"] == point["dataset"] and same_point(row, point):
                 places[place(row)][run.name] = run, row
     return [_timing(list(places[where].values())) for where in in_order(places)]
 
@@ -130,7 +136,7 @@ def _timing(members: list[tuple[Run, dict]]) -> Timing:
     return Timing(
         machine_of(group.row), group.row["batch_size"], measured(group, "latency_ms"), speedup,
         average(group, "timed_claimed_pct"), average(group, "timed_saving_pct"),
-        [average(group, f"latency_p{rank}") for rank in (50, 90, 99)], plain(group.row.get("rival", "")), _badge(speedup),
+        [average(group, f"latency_p{rank}") for rank in (50, 90, 99)], plain(group.row.get("rival", "")), _badge(speedup), len(group.seeds),
     )  # fmt: skip
 
 

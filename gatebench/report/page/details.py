@@ -4,10 +4,9 @@ import contextlib
 import shlex
 from collections.abc import Sequence
 
-from ...errors import GatebenchError
-from ...foreign import plain, read_table, read_text
+from ...foreign import plain, read_text
 from .. import verdict
-from ..results import Run, same_point
+from ..results import Run, is_masked, same_point
 from .board import Entry, machine_of
 from .examples import read_examples
 from .numbers import rounded
@@ -61,7 +60,7 @@ def command(row: dict) -> str:
 
 
 def _content(run: Run) -> dict:
-    lines = _breakdown(run)
+    lines = run.breakdown
     classes = [line for line in map(_group, lines) if line and line[0] == "class"]
     if len(classes) > MOST_GROUPS:
         classes.sort(key=lambda line: -line[4])
@@ -71,10 +70,10 @@ def _content(run: Run) -> dict:
         "facts": _facts(run),
         "classes": [line[1:] for line in classes],
         "difficulty": [line[1:] for line in map(_group, lines) if line and line[0] in ("difficulty", "severity")],
-        "by": next((line["by"] for line in lines if line.get("by") in ("difficulty", "severity")), ""),
-        "units": [[plain(line["group"]), rounded(float(line["mean_gate_hard"]))]
-                  for line in lines if line.get("by") == "unit" and _number(line.get("mean_gate_hard")) is not None][:MOST_UNITS],
-        "times": [_times(row) for row in sorted(run.joined_times, key=lambda row: row["batch_size"]) if row["execution"] != "masked"],
+        "by": next((line["by"] for line in lines if line["by"] in ("difficulty", "severity")), ""),
+        "units": [[plain(line["group"]), rounded(line["mean_gate_hard"])]
+                  for line in lines if line["by"] == "unit" and "mean_gate_hard" in line][:MOST_UNITS],
+        "times": [_times(row) for row in sorted(run.joined_times, key=lambda row: row["batch_size"]) if not is_masked(row)],
         "audit": [plain(finding) for finding in run.headline.get("audit", ())],
         "shares": [[plain(name), rounded(share)] for name, share in
                    zip(run.headline.get("share_names", ()), run.headline.get("shares", ()), strict=False)],
@@ -83,22 +82,14 @@ def _content(run: Run) -> dict:
 
 def _sentences(run: Run) -> list[str]:
     """Of its times, one input at a time; of a run without times, of its training."""
-    rows = [row for row in run.joined_times if row["batch_size"] == 1 and row["execution"] != "masked"]
+    rows = [row for row in run.joined_times if row["batch_size"] == 1 and not is_masked(row)]
     made = [lambda row=row: verdict.timed({**_gain(run, row), **row}) for row in rows]
-    made = made or [lambda: verdict.trained(run.headline, _numbers(run))]
+    made = made or [lambda: verdict.trained(run.headline, run.breakdown)]
     said = []
     for make in made:
         with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):  # columns that no row has to have
             said.append(plain(make()))
     return said
-
-
-def _numbers(run: Run) -> list[dict]:
-    """The lines of breakdown.csv with numbers as numbers."""
-    try:
-        return run.folder.read_csv("breakdown.csv")
-    except GatebenchError:
-        return []
 
 
 def _gain(run: Run, row: dict) -> dict:
@@ -131,33 +122,14 @@ def _times(row: dict) -> dict:
     return made | {"over": plain(row["rival"])} if "rival" in row else made
 
 
-def _breakdown(run: Run) -> list[dict]:
-    try:
-        return list(read_table(run.folder / "breakdown.csv"))
-    except GatebenchError:
-        return []
-
-
 def _group(line: dict) -> list | None:
     """What kind of group, its name, inputs, accuracy, executed MACs in millions; None where a number is missing."""
-    numbers = [_number(line.get(key)) for key in ("inputs", "accuracy", "macs_executed")]
-    if line.get("by") not in ("class", "difficulty", "severity") or None in numbers:
+    numbers = [line.get(key) for key in ("inputs", "accuracy", "macs_executed")]
+    if line["by"] not in ("class", "difficulty", "severity") or None in numbers:
         return None
     inputs, accuracy, macs = numbers
-    return [line["by"], plain(line.get("group", "")), rounded(inputs), rounded(accuracy), rounded(macs / 1e6)]
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return value if abs(value) < 1e30 else None
+    return [line["by"], plain(line["group"]), rounded(inputs), rounded(accuracy), rounded(macs / 1e6)]
 
 
 def _recipe(run: Run) -> str:
-    try:
-        lines = read_text(run.folder / "recipe.yaml").splitlines()
-    except GatebenchError:
-        return ""
-    return "\n".join(map(plain, lines[:MOST_LINES]))
+    return "\n".join(map(plain, run.read("recipe.yaml", read_text, "").splitlines()[:MOST_LINES]))

@@ -5,15 +5,14 @@ Shapes: N examples, H x W pixels, C channels.
 
 import base64
 import io
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ...errors import GatebenchError
-from ...foreign import LARGEST_TABLE, Unreadable, plain, size_of
+from ...foreign import plain
+from ...plain_data import fits
+from .. import reading
 from ..results import Run
 
 SHOWN = 8
@@ -44,49 +43,23 @@ class Examples:
 
 
 def read_examples(run: Run) -> Examples | None:
-    """The easiest and hardest; None where the run kept none, or what it kept cannot be shown."""
-    path = run.folder / "examples.npz"
-    try:
-        arrays = read_arrays(path)
-        index, labels, pixels = arrays["index"], arrays["labels"], arrays["pixels"]
-        if not (index.ndim == labels.ndim == 1 and index.dtype.kind == labels.dtype.kind == "i"):
-            return None
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or not 0 < len(pixels) == len(index) == len(labels) <= MOST_EXAMPLES:
-            return None
-        if pixels.shape[3] not in (1, 3) or not min(pixels.shape):
-            return None
-    except (GatebenchError, KeyError):
+    """The easiest and hardest; None where the run kept none, or what it kept cannot be read or is no picture."""
+    arrays = run.read("examples.npz", reading.read_examples, None)
+    if arrays is None:
         return None
+    index, labels, pixels = arrays["index"], arrays["labels"], arrays["pixels"]
     half = min(SHOWN, len(index) // 2)
-    if not half:
+    if not half or len(index) > MOST_EXAMPLES or pixels.dtype != np.uint8 or pixels.shape[3] not in (1, 3) or not min(pixels.shape):
         return None
     chosen = [*range(half), *range(len(index) - half, len(index))]
     names = class_names(run)
     return Examples(index[chosen], [names.get(int(label), str(label)) for label in labels[chosen]], _thumbnails(pixels[chosen]))
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file of moderate size. Raises GatebenchError for another file."""
-    size_of(path, LARGEST_TABLE)
-    try:
-        with zipfile.ZipFile(path) as packed:
-            unpacked = sum(member.file_size for member in packed.infolist())
-        if unpacked > LARGEST_TABLE:
-            raise Unreadable(f"it holds {unpacked:,} bytes, more than the {LARGEST_TABLE:,} that are read")
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays}
-    except GatebenchError:
-        raise
-    except Exception as error:  # whatever zipfile and numpy make of a file that is something else
-        raise Unreadable(f"it is no .npz file: {type(error).__name__}") from None
-
-
 def class_names(run: Run) -> dict[int, str]:
     """By label; nothing where they are not kept."""
-    try:
-        return dict(enumerate(map(plain, run.folder.read_json("data.json", classes=list[str])["classes"])))
-    except GatebenchError:
-        return {}
+    classes = run.read("data.json", reading.read_object, {}).get("classes")
+    return dict(enumerate(map(plain, classes))) if fits(classes, list[str]) else {}
 
 
 def _thumbnails(pixels: np.ndarray) -> np.ndarray:

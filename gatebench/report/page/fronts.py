@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from ...foreign import plain
 from ..front import Panel
-from ..quantities import PLACE
-from .board import machine_of
+from ..front_words import message
+from ..quantities import machine_name
 from .numbers import rounded
 
 MOST_POINTS = 400
@@ -21,23 +21,11 @@ def drawn(fronts: Sequence[Panel]) -> list[dict]:
         states = panel.states()
         order = sorted(range(len(states)), key=lambda index: (states[index] != "front", panel.points[index].x))[:MOST_POINTS]
         made.append({
-            "cost": panel.cost, "dataset": plain(panel.dataset), "batch": panel.where[-1] if panel.where else None,
-            "machine": _machine(panel), "message": _message(panel, states),
+            "cost": panel.cost, "dataset": plain(panel.dataset), "batch": panel.place.get("batch_size"),
+            "machine": plain(machine_name(panel.where)) if panel.where else None, "message": message(panel),
             "points": [_point(panel, index, states[index]) for index in order],
         })  # fmt: skip
     return made
-
-
-def _machine(panel: Panel) -> str | None:
-    if panel.where is None:
-        return None
-    return machine_of(dict(zip(PLACE, panel.where, strict=True)))
-
-
-def _message(panel: Panel, states: list[str]) -> str:
-    on_front = [point for point, state in zip(panel.points, states, strict=True) if state == "front"]
-    gated = sum(not point.static for point in on_front)
-    return f"{len(on_front)} of {len(states)} networks are on the front, {gated} of them gated"
 
 
 def _point(panel: Panel, index: int, state: str) -> list:

@@ -3,9 +3,9 @@
 (() => {
 const data = JSON.parse(document.getElementById("data").textContent);
 for (const entry of data.board)
-  entry.times = entry.times.map(([machine, over, badge, batch, ms, speedup, claimed, executed, ranks]) => ({machine: data.texts[machine], over: data.texts[over], badge: data.texts[badge], batch, ms, speedup, claimed, executed, ranks}));
+  entry.times = entry.times.map(([machine, over, badge, batch, ms, speedup, claimed, executed, ranks, seeds]) => ({machine: data.texts[machine], over: data.texts[over], badge: data.texts[badge], batch, ms, speedup, claimed, executed, ranks, seeds}));
 const $ = id => document.getElementById(id);
-const state = {dataset: "", machine: "", batch: Number($("batch").value || 1), seeds: "merged", search: "", budget: null, sort: null, rising: false, all: false, bars: false, cost: "macs_executed"};
+const state = {dataset: "", machine: "", batch: Number($("batch").value || 1), seeds: "merged", search: "", budget: null, sort: "speedup", rising: false, all: false, bars: false, cost: "macs_executed"};
 const SHOWN = 30, BARS = 14, TIMES = 16, PANELS = 9, LABELS = 5, NARROW = 520, WIDEST = 880;
 const COLOUR = {claimed: "var(--claimed)", executed: "var(--executed)", realised: "var(--realised)", front: "var(--realised)", tied: "var(--executed)", other: "var(--other)"};
 const CONFIG = {
@@ -61,7 +61,7 @@ function bars() {
   const cut = !state.bars && rows.length > BARS;
   const shown = cut ? [...rows.slice(0, BARS / 2), ...rows.slice(-BARS / 2)] : rows;
   const faster = rows.filter(row => row.time.badge === "faster").length, slower = rows.filter(row => row.time.badge === "slower").length;
-  $("bars-message").textContent = rows.length ? `${faster} of ${rows.length} networks save time, ${slower} take more` + (cut ? `; the ${BARS / 2} that save most and the ${BARS / 2} that save least` : "") : "Nothing was timed here.";
+  $("bars-message").textContent = rows.length ? `${faster} of ${rows.length} networks save time, ${slower} ${slower === 1 ? "takes" : "take"} more` + (cut ? `; the ${BARS / 2} that save most and the ${BARS / 2} that save least` : "") : "Nothing was timed here.";
   $("bars-more").hidden = rows.length <= BARS;
   $("bars-more").textContent = state.bars ? `Show ${BARS}` : `Show all ${rows.length}`;
   const values = [];
@@ -217,23 +217,24 @@ const COLUMNS = {
   label: row => row.entry.label, dataset: row => row.entry.dataset, accuracy: row => row.entry.accuracy[0], claimed: row => row.entry.claimed,
   executed: row => row.entry.executed, speedup: row => row.time?.speedup?.[0] ?? null, badge: row => badge(row.entry, row.time),
 };
+const collator = new Intl.Collator(undefined, {numeric: true});
+const inOrder = (x, y) => typeof x === "string" ? collator.compare(x, y) : x - y;
+const bySetAndAccuracy = (a, b) => inOrder(a.entry.dataset, b.entry.dataset) || b.entry.accuracy[0] - a.entry.accuracy[0] || inOrder(a.entry.label, b.entry.label);
+const seedsTimed = ({entry, time}) => time && time.seeds < entry.seeds.length ? `${time.seeds} of ${entry.seeds.length} seeds timed` : "";
 const TITLES = ["network", "data", "accuracy %", "claimed %", "executed %", "speed-up", "verdict"];
 function boardRows() {
   const wanted = state.search.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = left().filter(row => wanted.every(word => `${row.entry.label} ${row.entry.dataset} ${badge(row.entry, row.time)}`.toLowerCase().includes(word)));
-  if (state.sort) {
-    const value = COLUMNS[state.sort], sign = state.rising ? 1 : -1;
-    rows.sort((a, b) => {
-      const [x, y] = [value(a), value(b)];
-      if (x === null || y === null) return (x === null) - (y === null);
-      return sign * (typeof x === "string" ? x.localeCompare(y, undefined, {numeric: true}) : x - y);
-    });
-  }
-  return rows;
+  const value = COLUMNS[state.sort], sign = state.rising ? 1 : -1;
+  return rows.sort((a, b) => {
+    const [x, y] = [value(a), value(b)];
+    const own = x === null || y === null ? (x === null) - (y === null) : sign * inOrder(x, y);
+    return own || bySetAndAccuracy(a, b);
+  });
 }
-function cells({entry, time}) {
-  const speed = time?.speedup;
-  return [entry.label, entry.dataset, number(entry.accuracy[0], 2), number(entry.claimed, 1), number(entry.executed, 1), speed ? `${number(speed[0], 2)} (${between(speed, 2)})` : "-", badge(entry, time)];
+function cells(row) {
+  const {entry, time} = row, speed = time?.speedup;
+  return [entry.label, entry.dataset, number(entry.accuracy[0], 2), number(entry.claimed, 1), number(entry.executed, 1), speed ? [`${number(speed[0], 2)} (${between(speed, 2)})`, seedsTimed(row)].filter(Boolean).join(", ") : "-", badge(entry, time)];
 }
 function board() {
   const rows = boardRows(), body = $("board").tBodies[0], shown = state.all ? rows : rows.slice(0, SHOWN);
@@ -243,8 +244,8 @@ function board() {
     const beyond = state.budget !== null && time && time.ms[0] > state.budget;
     return make("tr", {tabindex: 0, "aria-haspopup": "dialog", class: beyond ? "beyond" : false, onclick: open, onkeydown: event => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(); } }},
       make("td", {}, label), make("td", {}, dataset),
-      make("td", {class: "number", "data-name": "accuracy", title: between(entry.accuracy, 2)}, accuracy), make("td", {class: "number", "data-name": "claimed"}, claimed), make("td", {class: "number", "data-name": "executed"}, executed),
-      make("td", {class: "number", "data-name": "speed-up", title: time ? `${ms(time.ms[0])}; ${time.machine}, batch ${time.batch}${time.over ? `; over ${time.over}` : ""}` : "not timed here"}, speed ? `${number(speed[0], 2)} ` : "-", speed ? make("span", {class: "range"}, between(speed, 2)) : null),
+      make("td", {class: "number", "data-name": `accuracy${mark("accuracy")}`, title: between(entry.accuracy, 2)}, accuracy), make("td", {class: "number", "data-name": `claimed${mark("claimed")}`}, claimed), make("td", {class: "number", "data-name": `executed${mark("executed")}`}, executed),
+      make("td", {class: "number", "data-name": `speed-up${mark("speedup")}`, title: time ? `${ms(time.ms[0])}; ${time.machine}, batch ${time.batch}${time.over ? `; over ${time.over}` : ""}` : "not timed here"}, speed ? `${number(speed[0], 2)} ` : "-", speed ? make("span", {class: "range"}, between(speed, 2)) : null, speed && seedsTimed(row) ? make("span", {class: "seeds"}, seedsTimed(row)) : null),
       make("td", {}, make("span", {class: `badge ${verdict.replace(" ", "-")}`, title: data.badges[verdict]}, verdict)));
   }));
   $("board-more").hidden = rows.length <= SHOWN;
@@ -273,13 +274,14 @@ function answers() {
     if (time.ms[0] <= state.budget && (!kept || entry.accuracy[0] > kept.entry.accuracy[0])) best.set(key, {entry, time});
   }
   $("answers").replaceChildren(...[...best].map(([key, row]) => make("li", {}, make("span", {class: "muted"}, `${key}: `),
-    row ? `${row.entry.label}, ${number(row.entry.accuracy[0], 2)} % in ${ms(row.time.ms[0])}` : `nothing takes less than ${ms(state.budget)}`)));
+    row ? `${row.entry.label}, ${number(row.entry.accuracy[0], 2)} % in ${ms(row.time.ms[0])}${seedsTimed(row) && ` (${seedsTimed(row)})`}` : `nothing takes less than ${ms(state.budget)}`)));
 }
+const mark = key => key !== state.sort ? "" : state.rising ? " \u2191" : " \u2193"; // on a phone, where there are no headings
 const flat = text => text.replace(/\s+/g, " ");
 const markdown = () => [TITLES, TITLES.map(() => "---"), ...boardRows().map(cells)].map(line => `| ${line.map(cell => flat(cell).replace(/[\\|<>[\]*_`]/g, "\\$&")).join(" | ")} |`).join("\n");
-const csv = () => [[...TITLES.slice(0, 6), "speed-up low", "speed-up high", "verdict"], ...boardRows().map(row => {
+const csv = () => [[...TITLES.slice(0, 6), "speed-up low", "speed-up high", "verdict", "seeds", "seeds timed"], ...boardRows().map(row => {
   const line = cells(row), speed = row.time?.speedup || ["", "", ""];
-  return [...line.slice(0, 5).map(cell => cell === "-" ? "" : cell), ...speed, line[6]];
+  return [...line.slice(0, 5).map(cell => cell === "-" ? "" : cell), ...speed, line[6], row.entry.seeds.length, row.time?.seeds ?? 0];
 })].map(line => line.map(cell => {
   const text = typeof cell === "string" && /^[=+@\t\r-]/.test(cell) && isNaN(cell) ? `'${cell}` : String(cell);
   return /[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
@@ -361,7 +363,7 @@ function quantiles(time, width) {
     stroke: {field: "network", scale: {domain: [own, over], range: [COLOUR.realised, COLOUR.other]}, legend: time.rival_quantiles_ms ? {title: null, orient: "top", labelColor: "var(--ink)"} : null}}};
 }
 
-// The four ways of gating
+// The ways of gating
 
 function ways() {
   const tabs = document.querySelector("#ways .tabs"), panel = document.querySelector("#ways .way");
@@ -380,7 +382,7 @@ function ways() {
         return box;
       }));
       const running = on.filter(share => share > 0).length, part = on.some(share => share > 0 && share < 1);
-      said.textContent = `${way.labels[index]}: ${running} of ${on.length} units run` + (part ? `, with ${number(100 * on.reduce((sum, share) => sum + share, 0) / on.length, 0)} % of their channels on average` : "") + `. Decided by ${way.run}.`;
+      said.textContent = `${way.labels[index]}: ${running} of ${on.length} units ${running === 1 ? "runs" : "run"}` + (part ? `, with ${number(100 * on.reduce((sum, share) => sum + share, 0) / on.length, 0)} % of their channels on average` : "") + `. Decided by ${way.run}.`;
       [...thumbs.children].forEach((each, number) => each.setAttribute("aria-pressed", String(number === index)));
     };
     const thumbs = make("div", {class: "thumbs"}, ...way.labels.map((label, index) => make("button", {type: "button", title: label, "aria-label": label, onclick: () => choose(index)}, way.strip ? thumb(way.strip, way.labels.length, index, 48) : String(index + 1))));

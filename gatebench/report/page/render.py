@@ -15,11 +15,13 @@ from typing import Any
 
 import jinja2
 
+from ...words import counted
 from ..front import Panel
 from ..results import Run
 from ..sheet import Sheet
-from . import findings, fronts, papers, summary, vega
+from . import cards, fronts, papers, vega
 from .board import BADGES, Entry
+from .conclusions import where_made
 from .details import details
 from .meanings import meanings
 from .ways import ways
@@ -40,7 +42,7 @@ class Chapter:
 
 def page(
     title: str,
-    sentences: Sequence[str],
+    conclusions: Sequence[str],
     runs: list[Run],
     board: list[Entry],
     panels: Sequence[Panel],
@@ -48,7 +50,7 @@ def page(
     run_pictures: dict[str, dict[str, str]],
     left_out: list[str],
 ) -> str:
-    """The whole page, with the sentences on top; the pictures of single runs lie beside it."""
+    """The whole page, the conclusions on top; the pictures of single runs lie beside it."""
     opened, recipes, numbers = details(board, run_pictures)
     published = [sheet for chapter in chapters for sheet in chapter.sheets if sheet.headings and sheet.headings[0].name == "row"]
     drawn_papers = papers.drawn(published)
@@ -59,12 +61,13 @@ def page(
         "runs": opened, "recipes": recipes, "ways": ways(runs),
     }  # fmt: skip
     return _template().render(
-        title=title, summary=sentences, machines=summary.machines(runs), count=len(runs),
-        networks=sum(entry.kind != "seed" for entry in board), board=[entry for entry in board if entry.kind != "seed"],
+        title=title, conclusions=conclusions, where_made=where_made(runs), count=len(runs), counted=counted,
+        board=[entry for entry in board if entry.kind != "seed"],
         badges=BADGES, datasets=sorted({entry.dataset for entry in board}), batches=_batches(board),
         places=sorted({each.machine for entry in board for each in entry.times}),
-        cards=findings.cards(board), contradictions=findings.contradictions(), papers=drawn_papers, chapters=chapters,
-        run_pictures=run_pictures, left_out=left_out, meanings=meanings(runs), most=MOST_STATIC,
+        cards=cards.of_runs(board), contradictions=cards.of_papers(), papers=drawn_papers, chapters=chapters,
+        run_pictures=run_pictures, left_out=[*left_out, *(line for run in runs for line in run.unread.values())],
+        meanings=meanings(runs), most=MOST_STATIC,
         style=_file("page.css"), data=embedded(data), scripts=[vega.script(), _file("page.js")], policy=_policy(),
     )  # fmt: skip
 
@@ -79,7 +82,7 @@ def _entry(entry: Entry, numbers: dict[str, int], texts: list[str]) -> dict:
     """As plain data; the texts of a timing are numbers of those in `texts`, which grows."""
     times = [
         [*(_number(text, texts) for text in (each.machine, each.over, each.badge)),
-         each.batch, each.ms, each.speedup, each.claimed, each.executed, each.ranks]
+         each.batch, each.ms, each.speedup, each.claimed, each.executed, each.ranks, each.seeds]
         for each in entry.times
     ]  # fmt: skip
     return {

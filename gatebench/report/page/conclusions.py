@@ -1,30 +1,35 @@
-"""The three sentences on top of the page, made from the leaderboard and the fronts."""
+"""What stands on top of the page: three sentences made from the leaderboard and the fronts, and where runs were made."""
 
 import statistics
 from collections.abc import Sequence
 
+from ...words import are, counted
 from ..front import Panel, most_accurate
+from ..front_words import sentence
 from ..results import Run
 from ..verdict import executed as executed_words
 from .board import NOTHING, Entry, Timing
 
-NEAR = 2.0
-"""Points of accuracy below the best network of a data set."""
+AS_ACCURATE = 2.0
+"""Points of accuracy below the best network of a data set within which another is about as accurate."""
 
 
-def sentences(board: Sequence[Entry], fronts: Sequence[Panel]) -> list[str]:
+def conclusions(board: Sequence[Entry], timed_panels: Sequence[Panel]) -> list[str]:
     """The best saving realised, what claims a saving and does not realise it, and the most accurate under a budget of time."""
     timed = [(entry, each) for entry in board if entry.kind != "seed" for each in entry.times if each.speedup]
     if not timed:
         what = "Nothing with gates" if any(entry.times for entry in board) else "Nothing"
         return [*_claims(board), f"{what} was timed yet: `gatebench profile-latency` says what is realised in time."]
-    return [_best(board, timed), *_unrealised(timed), *_under_a_budget(fronts)]
+    return [_best(board, timed), *_unrealised(timed), *_under_a_budget(timed_panels)]
 
 
-def machines(runs: Sequence[Run]) -> list[str]:
-    """Where something was timed, else where it was trained."""
-    timed = {row["machine"] for run in runs for row in run.times}
-    return sorted(timed or {run.headline["machine"] for run in runs if "machine" in run.headline})
+def where_made(runs: Sequence[Run]) -> str:
+    """A sentence on the machines: "Timed on desk, 2 cores."."""
+    timed = sorted({row["machine"] for run in runs for row in run.times})
+    if timed:
+        return f"Timed on {'; '.join(timed)}."
+    trained = sorted({run.headline["machine"] for run in runs if "machine" in run.headline})
+    return f"Trained on {'; '.join(trained)}; nothing was timed." if trained else "Nothing was timed."
 
 
 def _best(board: Sequence[Entry], timed: list[tuple[Entry, Timing]]) -> str:
@@ -33,17 +38,19 @@ def _best(board: Sequence[Entry], timed: list[tuple[Entry, Timing]]) -> str:
     for entry in board:
         most[entry.dataset] = max(most.get(entry.dataset, 0.0), entry.accuracy[0])
     single = [(entry, each) for entry, each in timed if each.batch == 1] or timed
-    near = [(entry, each) for entry, each in single if entry.accuracy[0] >= most[entry.dataset] - NEAR and each.speedup[1] > 1]
+    near = [(entry, each) for entry, each in single if entry.accuracy[0] >= most[entry.dataset] - AS_ACCURATE and each.speedup[1] > 1]
     entry, best = max(near or single, key=lambda item: item[1].speedup[1])
     value, low, high = best.speedup
     if low <= 1:
         range_ = f"{low:.2f} to {high:.2f}"
         return f"No network saves time yet: {entry.label} comes closest, {value:.2f} times as fast as {best.over} ({range_})."
+    seeds = entry.seeds_timed(best)
     there = f", where the best one reaches {most[entry.dataset]:.1f} %" if most[entry.dataset] > entry.accuracy[0] else ""
     return (
-        f"Best saving of time within {NEAR:g} points of the most accurate: {entry.label} takes "
+        f"Best saving of time within {AS_ACCURATE:g} points of the most accurate: {entry.label} takes "
         f"{100 * (1 - 1 / value):.0f} % less time than {best.over} "
-        f"({100 * (1 - 1 / low):.0f} to {100 * (1 - 1 / high):.0f} %), at {entry.accuracy[0]:.1f} % on {entry.dataset}{there}."
+        f"({100 * (1 - 1 / low):.0f} to {100 * (1 - 1 / high):.0f} %{f'; {seeds}' if seeds else ''}), at {entry.accuracy[0]:.1f} % on "
+        f"{entry.dataset}{there}."
     )
 
 
@@ -56,30 +63,24 @@ def _unrealised(timed: list[tuple[Entry, Timing]]) -> list[str]:
     if not claiming:
         return []
     if not idle:
-        return [f"All {len(claiming)} timed networks that claim a saving are faster than what they are compared with."]
+        count = len(claiming)
+        return [f"{count} of {count} timed networks that claim a saving {are(count)} faster than what they are compared with."]
     entry, worst = max(idle, key=lambda item: item[1].claimed / 100 + 1 / item[1].speedup[0])
     executed = "" if worst.executed is None else f", {executed_words(worst.executed)}"
     return [
-        f"{len(idle)} of {len(claiming)} timed networks that claim a saving are not faster: {entry.label} ({entry.dataset}) claims "
-        f"{worst.claimed:.0f} %{executed}, and takes {1 / worst.speedup[0]:.1f} times the time of {worst.over}."
+        f"{len(idle)} of {len(claiming)} timed networks that claim a saving {are(len(idle))} not faster: {entry.label} ({entry.dataset}) "
+        f"claims {worst.claimed:.0f} %{executed}, and takes {1 / worst.speedup[0]:.1f} times the time of {worst.over}."
     ]
 
 
-def _under_a_budget(fronts: Sequence[Panel]) -> list[str]:
+def _under_a_budget(panels: Sequence[Panel]) -> list[str]:
     """In the place with most networks, one input at a time, under the median of their times."""
-    panels = [panel for panel in fronts if panel.cost == "latency_ms" and panel.where[-1] == 1 and len(panel.points) > 1]
+    panels = [panel for panel in panels if panel.place["batch_size"] == 1 and len(panel.points) > 1]
     if not panels:
         return []
     panel = max(panels, key=lambda each: len(each.points))
-    budget = float(f"{statistics.median(point.x for point in panel.points):.2g}")
-    first, *others = most_accurate(panel, budget).points or [None]
-    if first is None:
-        return []
-    tied = f"; {len(others)} more cannot be told from it" if others else ""
-    return [
-        f"Most accurate under {budget:g} ms on {panel.dataset} ({panel.where[0]}, one input at a time): {first.label}, "
-        f"{first.y:.1f} % in {first.x:.3g} ms{tied}."
-    ]
+    answer = most_accurate(panel, float(f"{statistics.median(point.x for point in panel.points):.2g}"))
+    return [sentence(answer)] if answer.best else []
 
 
 def _claims(board: Sequence[Entry]) -> list[str]:
@@ -90,4 +91,4 @@ def _claims(board: Sequence[Entry]) -> list[str]:
     idle = sum(entry.untimed == "claims only" for entry in gated)
     saved = f"{best.executed:.0f} % fewer MACs than its static twin; it claims {best.claimed:.0f} %"
     most = f"Least work executed: {best.label} on {best.dataset}, {saved}."
-    return [most, f"{idle} of {len(gated)} networks with gates claim a saving and execute none."]
+    return [most, f"A saving is claimed and none executed by {idle} of {counted(len(gated), 'network')} with gates."]

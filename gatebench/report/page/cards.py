@@ -1,4 +1,4 @@
-"""Findings of the audit as cards, one a kind."""
+"""What audits found, as cards: in our runs, one a kind of finding; in the papers, one a paper."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ MOST_SHOWN = 12
 
 @dataclass(frozen=True)
 class Card:
-    """One kind of finding, and where it was found."""
+    """A kind of finding, or a paper, and where something was found."""
 
-    kind: str
+    title: str
     items: list[tuple[str, str]]
     """Network or place in a paper, and particulars."""
     more: int
@@ -26,8 +26,8 @@ class Card:
         return len(self.items) + self.more
 
 
-def cards(board: list[Entry]) -> list[Card]:
-    """Of our networks, most frequent first."""
+def of_runs(board: list[Entry]) -> list[Card]:
+    """Most frequent kinds first."""
     kinds: dict[str, dict[tuple[str, str], None]] = defaultdict(dict)
     for entry in board:
         for row in entry.group.rows if entry.kind != "seed" else ():
@@ -37,13 +37,13 @@ def cards(board: list[Entry]) -> list[Card]:
     return [_card(kind, list(items)) for kind, items in sorted(kinds.items(), key=lambda item: -len(item[1]))]
 
 
-def contradictions() -> list[Card]:
-    """Of the papers: figures that do not come out when they are computed from their others."""
+def of_papers() -> list[Card]:
+    """Figures that do not come out when they are computed from their others."""
     papers = defaultdict(list)
     for each in audit():
         papers[each.paper].append((each.where, f"{each.what}: printed {each.printed:g}, recomputed {each.recomputed:.4g} ({each.how})"))
     return [_card(paper, items) for paper, items in papers.items()]
 
 
-def _card(kind: str, items: list[tuple[str, str]]) -> Card:
-    return Card(kind, items[:MOST_SHOWN], max(0, len(items) - MOST_SHOWN))
+def _card(title: str, items: list[tuple[str, str]]) -> Card:
+    return Card(title, items[:MOST_SHOWN], max(0, len(items) - MOST_SHOWN))

@@ -1,0 +1,103 @@
+"""Losses of block gates. Nothing here imports torch when it is imported.
+
+Shapes: N inputs, B blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import Field, NonNegativeFloat
+
+from ...errors import UsageError
+from ...losses import Batch, Bound, Clock, Loss, Term
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ...contract import GatedModel, Output
+
+
+class Consistency(Term):
+    """How far gating turns a block's output from the ungated one (CosineGate, Eq. 20)."""
+
+    kind = "consistency"
+
+
+class Prediction(Term):
+    """Squared error of the predicted CIR (ours)."""
+
+    kind = "prediction"
+
+
+class TargetRate(Loss):
+    """weight x mean over blocks of (target - the batch's mean gate)^2 (ConvNet-AIG, Eq. 4): each block is on for that share of the inputs,
+    whichever they are."""
+
+    kind = "target_rate"
+    weight: NonNegativeFloat = 2.0
+    target: float = Field(0.6, ge=0, le=1)
+
+    def check(self, model: GatedModel) -> None:
+        if not (model.units and model.soft_gates):
+            raise UsageError("losses.target_rate: the model has no gates that a target could hold; leave it out.")
+
+    def bind(self, model: GatedModel, parents: Mapping[str, nn.Module]) -> Bound:
+        return lambda output, batch, clock: self.weight * (self.target - output.gates.float().mean(0)).square().mean()
+
+
+class Reinforce(Loss):
+    """-weight x sum over blocks of log p(gate) R (SkipNet, Eq. 4-6): R is minus the input's cross-entropy, and `reward` / B for every block
+    from this one on that is left out. For gates that are drawn: nothing else moves them."""
+
+    kind = "reinforce"
+    weight: NonNegativeFloat = 0.01
+    reward: NonNegativeFloat = 0.1
+
+    def check(self, model: GatedModel) -> None:
+        if not getattr(model, "draws", False):
+            raise UsageError("losses.reinforce: the model's gates are not drawn in training; leave it out, or --set model.gate.draws=true.")
+
+    def bind(self, model: GatedModel, parents: Mapping[str, nn.Module]) -> Bound:
+        from .skipnet import log_probability
+
+        def loss(output: Output, batch: Batch, clock: Clock) -> Tensor:
+            likely = log_probability(output.details["gate_logits"].float(), output.gates.float())
+            return -self.weight * (likely * self.returns(output, batch)).sum(1).mean()
+
+        return loss
+
+    def returns(self, output: Output, batch: Batch) -> Tensor:
+        """R [N, B], without a gradient."""
+        from torch.nn.functional import cross_entropy
+
+        wrong = cross_entropy(output.logits.detach().float(), batch.labels, reduction="none")
+        saved = self.reward / output.gates.shape[1] * (1 - output.gates.detach().float())
+        return saved.flip(1).cumsum(1).flip(1) - wrong[:, None]
+
+
+class PolicyGradient(Loss):
+    """-weight x log p(drawn gates) x (their reward - that of the surest gates) (BlockDrop, Eq. 3-7): the reward is 1 - (share of blocks
+    that run)^2 for a right answer, and `-penalty` for a wrong one."""
+
+    kind = "policy_gradient"
+    weight: NonNegativeFloat = 1.0
+    penalty: NonNegativeFloat = 10.0
+
+    def check(self, model: GatedModel) -> None:
+        if not hasattr(model, "decider"):
+            raise UsageError("losses.policy_gradient: only blockdrop draws all its gates up front; leave it out.")
+
+    def bind(self, model: GatedModel, parents: Mapping[str, nn.Module]) -> Bound:
+        def loss(output: Output, batch: Batch, clock: Clock) -> Tensor:
+            found = output.details
+            drawn = self.rewards(output.logits.detach(), output.gates, batch.labels)
+            gain = drawn - self.rewards(found["greedy_logits"], found["greedy"], batch.labels)
+            return -self.weight * (found["log_probability"].float().sum(1) * gain).mean()
+
+        return loss
+
+    def rewards(self, logits: Tensor, gates: Tensor, labels: Tensor) -> Tensor:
+        """[N]."""
+        return (1 - gates.float().mean(1).square()).where(logits.argmax(1) == labels, -self.penalty)

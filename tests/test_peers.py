@@ -1,0 +1,303 @@
+"""The block-skipping peers, and the baselines that every gate has to beat: equations against independently written arithmetic."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from test_models import images, settle_norms
+from torch import nn
+
+from gatebench import recipe
+from gatebench.contract import Output
+from gatebench.errors import UsageError
+from gatebench.evaluation.most_used import most_used
+from gatebench.losses import Batch, Clock
+from gatebench.models.blocks.chance import drawn
+from gatebench.models.blocks.losses import PolicyGradient, Reinforce, TargetRate
+from gatebench.models.blocks.search import best_subset
+from gatebench.models.registry import create
+from gatebench.runtimes.fold import folded
+
+SIZE = 16
+CLOCK = Clock(0.0, 1)
+
+
+def make(name, depth=8, **options):
+    torch.manual_seed(1)
+    return create(name, 10, (3, SIZE, SIZE), depth=depth, **options).to(memory_format=torch.channels_last)
+
+
+def trained_by(recipe_of, name, net, steps=1):
+    """The network after some steps on random images with the losses of a recipe; the gradients of the last are kept."""
+    losses = recipe.load(recipe_of, recipe_of, name).losses
+    bound = [loss.bind(net, {}) for loss in losses.values()]
+    x, labels = images(32, size=SIZE), torch.arange(32) % 10
+    net.train()
+    for _ in range(steps):
+        net.zero_grad()
+        output = net(x)
+        sum(loss(output, Batch(x, labels), CLOCK) for loss in bound).backward()
+    return output
+
+
+PEERS = {
+    "recurrent": ("skipnet", "default", {}, "gates"),
+    "feed-forward": ("skipnet", "default", {"gate": {"kind": "feed-forward"}}, "gates"),
+    "one convolution": ("skipnet", "default", {"gate": {"kind": "feed-forward", "convolutions": 1}}, "gates"),
+    "drawn": ("skipnet", "hrl", {"gate": {"kind": "recurrent", "draws": True}}, "gates"),
+    "convnet-aig": ("convnet-aig", "default", {}, "gates"),
+    "blockdrop": ("blockdrop", "default", {}, "decider"),
+    "slat": ("slat", "default", {}, "look"),
+}
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_every_gate_is_moved_by_its_recipe_s_losses(peer):
+    name, config, options, part = PEERS[peer]
+    net = make(name, 14, **options)
+    trained_by(name, config, net)
+    gradients = {key: each.grad for key, each in net.named_parameters() if part in key and "bias" not in key}
+    moved = {key for key, each in gradients.items() if each is not None and each.abs().max() > 0}
+    assert gradients and moved == gradients.keys()
+
+
+def test_skipnet_s_first_block_has_no_gate_and_belongs_to_no_unit():
+    net, plain = make("skipnet", 14), create("resnet14", 10, (3, SIZE, SIZE))
+    assert len(net.units) == 5 and net.macs_static == plain.macs_static
+    first = 2 * SIZE * SIZE * 16 * 16 * 9
+    assert net.macs_outside == net.macs_static - sum(unit.macs for unit in net.units) >= first
+
+
+def test_skipnet_s_recurrent_gate_is_torch_s_lstm_over_the_blocks():
+    net = make("skipnet", 14).eval()
+    x = net.stem(images(4, size=SIZE))
+    lstm = nn.LSTM(10, 10)
+    lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, lstm.bias_hh_l0 = (
+        getattr(net.gates.cell, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    with torch.no_grad():
+        state, seen, logits = net.start(x), [], []
+        for index, block in enumerate(net.blocks):
+            logit, state = net.logits(index, x, state, None)
+            seen.append(net.gates.looks[index](x.mean((2, 3))))
+            logits.append(logit)
+            x = block(x)
+        wanted = net.gates.answer(lstm(torch.stack(seen))[0]).squeeze(2)
+    torch.testing.assert_close(torch.stack(logits), wanted)
+
+
+@pytest.mark.parametrize(("convolutions", "pixels"), [(2, 64 + 16), (1, 64)])
+def test_what_a_feed_forward_gate_costs(convolutions, pixels):
+    """On 16 channels of 16 x 16: maxima of 8 x 8, convolved, and again to 4 x 4; or convolved to 8 x 8 alone. The second gate looks at the
+    same, the third at 32 channels of 8 x 8: a quarter of the pixels, four times the weights."""
+    net = make("skipnet", 14, gate={"kind": "feed-forward", "convolutions": convolutions})
+    gates = [16 * 16 * 9 * pixels + 2 * 16] * 2 + [32 * 32 * 9 * pixels // 4 + 2 * 32] * 2 + [64 * 64 * 9 * pixels // 16 + 2 * 64]
+    assert net.macs_gate == sum(gates)
+
+
+def test_reinforce_is_the_sum_over_blocks_of_log_probability_times_what_follows():
+    draw = np.random.default_rng(0)
+    logits, gates, scores = draw.normal(size=(3, 4)), (draw.random((3, 4)) < 0.5).astype(float), draw.normal(size=(3, 5))
+    labels, weight, reward = [0, 3, 4], 0.01, 0.1
+    total = 0.0
+    for n in range(3):
+        wrong = math.log(sum(math.exp(s) for s in scores[n])) - scores[n][labels[n]]
+        for b in range(4):
+            on = 1 / (1 + math.exp(-logits[n, b]))
+            likely = math.log(on if gates[n, b] else 1 - on)
+            total += likely * (-wrong + sum(reward / 4 * (1 - gates[n, later]) for later in range(b, 4)))
+    output = Output(torch.tensor(scores), torch.tensor(gates), details={"gate_logits": torch.tensor(logits)})
+    net = make("skipnet", gate={"kind": "recurrent", "draws": True})
+    loss = Reinforce(weight=weight, reward=reward).bind(net, {})(output, Batch(None, torch.tensor(labels)), CLOCK)
+    assert float(loss) == pytest.approx(-weight * total / 3, rel=1e-5)
+
+
+def test_reinforce_is_for_gates_that_are_drawn():
+    with pytest.raises(UsageError, match="model.gate.draws=true"):
+        Reinforce().check(make("skipnet"))
+
+
+def test_the_target_rate_is_held_block_by_block():
+    """Two blocks at 0 and 1 are as far from their target as two at 0.5 are near."""
+    loss = TargetRate(weight=2.0, target=0.5).bind(make("convnet-aig"), {})
+
+    def of(gates):
+        return float(loss(Output(torch.zeros(2, 2), torch.tensor(gates)), Batch(None, torch.zeros(2)), CLOCK))
+
+    assert of([[0.0, 1.0], [0.0, 1.0]]) == pytest.approx(2 * 0.25)
+    assert of([[0.0, 1.0], [1.0, 0.0]]) == 0
+
+
+def test_convnet_aig_starts_with_87_percent_of_the_gates_on():
+    net = make("convnet-aig", 20)
+    for gate in net.gates:
+        nn.init.zeros_(gate.answer.weight)
+    on = torch.stack([net.train()(images(64, seed, SIZE)).gates.detach() for seed in range(8)]).mean()
+    assert float(on) == pytest.approx(1 / (1 + math.exp(-1.9)), abs=0.02)
+
+
+def test_convnet_aig_decides_without_noise_and_folded_as_before():
+    net = make("convnet-aig", 14)
+    settle_norms(net, [images(32, seed, SIZE) for seed in range(2)])
+    x = images(16, 5, SIZE)
+    with torch.no_grad():
+        first, second, other = (each.eval().infer(x) for each in (net, net, folded(net)))
+    assert torch.equal(first.gates, second.gates)
+    torch.testing.assert_close(other.gates, first.gates, rtol=1e-4, atol=1e-5)
+
+
+def test_blockdrop_s_gradient_is_that_of_the_reward_over_the_surest_decisions():
+    draw = np.random.default_rng(1)
+    drawn_gates, greedy = (draw.random((2, 4, 3)) < 0.5).astype(float)
+    scores, greedy_scores, labels = draw.normal(size=(4, 5)), draw.normal(size=(4, 5)), [0, 1, 2, 3]
+    likely = -draw.random((4, 3))
+
+    def reward(gates, answer, label):
+        return 1 - (sum(gates) / 3) ** 2 if answer == label else -10
+
+    total = 0.0
+    for n in range(4):
+        gain = reward(drawn_gates[n], scores[n].argmax(), labels[n]) - reward(greedy[n], greedy_scores[n].argmax(), labels[n])
+        total -= sum(likely[n]) * gain / 4
+    details = {"greedy": greedy, "greedy_logits": greedy_scores, "log_probability": likely}
+    output = Output(torch.tensor(scores), torch.tensor(drawn_gates), details={key: torch.tensor(each) for key, each in details.items()})
+    loss = PolicyGradient(penalty=10).bind(make("blockdrop"), {})(output, Batch(None, torch.tensor(labels)), CLOCK)
+    assert float(loss) == pytest.approx(total, rel=1e-5)
+
+
+def test_blockdrop_s_curriculum_goes_from_the_last_block_to_all():
+    net = make("blockdrop", 20, gate={"curriculum": 0.5})
+    undecided = []
+    for progress in np.linspace(0, 1, 21):
+        net.begin_epoch(progress)
+        undecided.append(net.undecided)
+    assert undecided[0] == 8 and undecided[10:] == [0] * 11 and undecided == sorted(undecided, reverse=True)
+    net.begin_epoch(0.0)
+    output = net.train()(images(32, size=SIZE))
+    assert (output.gates[:, :8] == 1).all() and (output.details["log_probability"][:, :8] == 0).all()
+    assert (output.details["log_probability"][:, 8] < 0).all()
+
+
+def test_blockdrop_draws_within_its_bounds():
+    net = make("blockdrop", 14)
+    nn.init.zeros_(net.decider.answer.weight)
+    nn.init.constant_(net.decider.answer.bias, 9.0)  # as sure as can be, and bounded to 0.8
+    on = torch.stack([net.train()(images(64, seed, SIZE)).gates for seed in range(8)]).mean()
+    assert float(on) == pytest.approx(0.8, abs=0.03)
+
+
+def test_blockdrop_starts_from_a_plain_network_or_its_own():
+    net, plain = make("blockdrop", 14), create("resnet14", 10, (3, SIZE, SIZE))
+    own = net.decider.answer.weight.clone()
+    net.start_from(plain.state_dict())
+    assert torch.equal(net.blocks[0].residual.conv1.weight, plain.blocks[0].residual.conv1.weight)
+    assert torch.equal(net.decider.answer.weight, own)
+    make("blockdrop", 14).start_from(net.state_dict())
+    with pytest.raises(ValueError, match="lack"):
+        net.start_from(create("resnet8", 10, (3, SIZE, SIZE)).state_dict())
+
+
+def test_slat_is_the_sum_of_the_shortcut_and_the_attended_path():
+    net = make("slat", 8).eval()
+    settle_norms(net, [images(32, seed, SIZE) for seed in range(2)])
+    x = images(3, 7, SIZE)
+    with torch.no_grad():
+        wanted, means = net.eval().stem(x), []
+        for block in net.blocks:
+            path = block.residual
+            look = torch.einsum("oc,nchw->nohw", path.look.weight[:, :, 0, 0], wanted[:, :, :: path.look.stride[0], :: path.look.stride[1]])
+            attention = 1 / (1 + torch.exp(-(look + path.look.bias)))
+            means.append(attention.mean((1, 2, 3)))
+            plain = path.bn2(path.conv2(torch.relu(path.bn1(path.conv1(wanted)))))
+            wanted = torch.relu(block.shortcut(wanted) + attention * plain)
+        output = net.infer(x, "masked")
+    torch.testing.assert_close(output.logits, net.classify(wanted), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(output.gates, torch.stack(means, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_stochastic_depth_survives_linearly_and_keeps_the_expected_sum():
+    net = make("stochastic-depth", 20, survival=0.5).train()
+    assert net.survival[-1] == 0.5 and net.survival[0] == pytest.approx(1 - 1 / 18)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        on = torch.stack([net(images(2, size=SIZE)).gates[0] for _ in range(300)])
+    np.testing.assert_allclose(on.mean(0), net.survival, atol=0.1)
+    assert bool((net(images(4, size=SIZE)).gates.std(0) == 0).all())  # one draw a batch
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.8])
+def test_random_skipping_is_the_same_alone_and_in_a_batch_and_even_over_inputs(rate):
+    net, x = make("random-skip", 20, gate={"rate": rate}).eval(), images(2000, 3, SIZE)
+    numbers = drawn(x, 9)
+    together = torch.cat([net.infer(part).decisions for part in x[:64].split(16)])
+    alone = torch.cat([net.infer(each[None]).decisions for each in x[:64]])
+    assert torch.equal(together, alone) and torch.equal(together, numbers[:64] < rate)
+    np.testing.assert_allclose((numbers < rate).double().mean(0), rate, atol=0.04)
+    apart = np.corrcoef(numbers.numpy().T) - np.eye(9)
+    assert np.abs(apart).max() < 0.1
+
+
+def labelled(net, batches):
+    """Batches whose labels are the network's own answers, so that it is right on all of them."""
+    with torch.inference_mode():
+        return [Batch(x, net.eval().static_logits(x).argmax(1)) for x in batches]
+
+
+@pytest.mark.parametrize("budget", [0.85, 0.7, 0.5])
+def test_the_best_subset_is_that_of_trying_all(budget):
+    net = create("resnet14", 10, (3, SIZE, SIZE)).to(memory_format=torch.channels_last)
+    settle_norms(net, [images(64, seed, SIZE) for seed in range(2)])
+    batches = labelled(net, [images(64, seed, SIZE) for seed in range(2, 5)])
+    blocks = [2 * SIZE * SIZE * 16 * 16 * 9] * 2 + [SIZE * SIZE // 4 * 9 * (16 * 32 + 32 * 32), SIZE * SIZE // 4 * 9 * 2 * 32 * 32]
+    blocks += [SIZE * SIZE // 16 * 9 * (32 * 64 + 64 * 64), SIZE * SIZE // 16 * 9 * 2 * 64 * 64]
+
+    def cost(on):
+        return net.macs_static - sum(macs for macs, runs in zip(blocks, on.tolist(), strict=True) if not runs)
+
+    def right(on):
+        with torch.inference_mode():
+            return sum(int((net.run(net.stem(batch.x), on).argmax(1) == batch.labels).sum()) for batch in batches)
+
+    def pays(on):
+        return cost(torch.tensor(on)) <= budget * net.macs_static
+
+    def one_more(on):
+        return [on[:index] + (True,) + on[index + 1 :] for index in range(6) if not on[index]]
+
+    every = [on for on in itertools.product([True, False], repeat=6) if pays(on) and not any(map(pays, one_more(on)))]
+    found = best_subset(net, batches, budget * net.macs_static, cost)
+    assert pays(tuple(found.tolist()))
+    assert right(found.tolist()) == max(map(right, every))
+
+
+def test_a_budget_that_no_subset_keeps_to_is_refused():
+    net = create("resnet8", 10, (3, SIZE, SIZE))
+    with pytest.raises(ValueError, match="model.subset.macs"):
+        best_subset(net, labelled(net, [images(4, size=SIZE)]), 1.0, lambda on: 2.0)
+
+
+class Given(nn.Module):
+    """Decisions as they are given."""
+
+    def __init__(self, decisions):
+        super().__init__()
+        self.decisions = decisions
+
+    def infer(self, x, execution):
+        return Output(x, decisions=self.decisions)
+
+    def tally(self, on):
+        return on.double() * torch.tensor([3.0, 2.0, 1.0])
+
+
+def test_most_used_takes_as_many_switches_as_the_mean_pays_for():
+    gated = Given(torch.tensor([[True, False, True], [True, True, False], [True, True, False], [False, True, False]]))
+    mean = (3 * 3 + 2 * 3 + 1 * 1) / 4  # the first and the second are on for three each
+
+    def cost(on):
+        return float((on.double() * torch.tensor([3.0, 2.0, 1.0])).sum())
+
+    kept = most_used(gated, [Batch(torch.zeros(4, 1), None)], cost)
+    assert kept.tolist() == [True, False, False] and cost(kept) <= mean
