@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from conftest import GATED, STATIC
 
@@ -15,6 +17,7 @@ from gatebench.contract import GatedModel, Output, Unit
 from gatebench.data.batches import Batches
 from gatebench.data.images import Dataset, Images
 from gatebench.evaluation.adaptivity import adaptivity, contenders, images_to_choose_on, leaves_out, patterns
+from gatebench.evaluation.explained import explained
 from gatebench.evaluation.fixed import FixedChoices, Mix
 from gatebench.evaluation.outcome import collect
 from gatebench.evaluation.row import ADAPTIVITY
@@ -111,6 +114,39 @@ def test_patterns_are_the_commonest_and_those_on_the_way_from_all_on():
 @contextlib.contextmanager
 def counting(what, total, unit):
     yield lambda done: None
+
+
+class BesideATwin(Signs):
+    """Its twin is the surer the brighter the second pixel is, and says that everything is of class 1."""
+
+    def references(self):
+        class Twin(torch.nn.Module):
+            def forward(self, x):
+                return torch.stack([torch.zeros(len(x)), x[:, 1, 0, 0]], 1)
+
+        return {"its static twin": Twin()}
+
+
+def test_how_much_of_the_decisions_the_input_explains():
+    bright, labels = [[255, 200, 0], [255, 100, 0], [0, 0, 255], [0, 30, 0], [255, 90, 0], [0, 80, 0]] * 5, [1, 1, 0, 0, 1, 0] * 5
+    net, scored = BesideATwin(), parts(bright, labels)
+    outcome = collect(net, scored, "fp32")
+    row = explained(net, scored, outcome, outcome.decided_macs(net), "fp32")
+    on = np.array(bright) > 127.5
+    kinds = [5, 10, 5, 10]  # first and second; first; third; none
+    assert row["patterns"] == 4 and row["pattern_entropy"] == pytest.approx(-sum(n / 30 * math.log2(n / 30) for n in kinds))
+    other = on[np.random.default_rng(0).permutation(30)]
+    gained = 100 * (1 - np.mean(np.where(other[:, 0], [pixels[0] > 127.5 for pixels in bright], False) == np.array(labels)))
+    assert row["matching_gain"] == pytest.approx(gained) and row["matching_gain_low"] < gained < row["matching_gain_high"]
+    assert row["difficulty_correlation"] == pytest.approx(1)
+    signal = np.array(bright)[:, 1] / 127.5 - 1
+    losses = np.log(1 + np.exp(np.where(np.array(labels) == 1, -signal, signal)))
+    assert row["loss_correlation"] == pytest.approx(scipy.stats.spearmanr(on @ [30, 20, 10], losses).statistic)
+
+
+def test_decisions_that_are_always_the_same_explain_nothing():
+    net, scored = Signs(), parts([[255, 0, 0], [200, 0, 0]], [1, 0])
+    assert explained(net, scored, collect(net, scored, "fp32"), np.arange(2), "fp32") == {"patterns": 1, "pattern_entropy": 0.0}
 
 
 def test_fixed_decisions_are_chosen_on_one_part_and_scored_on_another():

@@ -53,9 +53,21 @@ def test_how_far_the_profiler_can_be_trusted(monkeypatch):
 
     monkeypatch.setattr(trust, "ROUNDS", 5)
     with torch.inference_mode():
-        assert trust.against_itself(1).startswith("A/A: ") and trust.planted(1).startswith("planted 5 %")
+        assert [line[:5] for line in trust.against_itself(1)] == ["A/A: ", "A/A: "]
+        monkeypatch.setattr(trust, "PREFIXES", (5, 6))
+        ours, pigeonhole = trust.planted(2, 0.5)  # half as slow again: told at once, by both
+        assert all("told in nine of ten after 5 rounds" in line for line in (ours, pigeonhole)) and "pigeonhole" in pigeonhole
         assert "attributed to the inputs" in trust.by_input()
         assert trust.copies(2).startswith("copies: two copies differ by ")
+
+
+def test_the_pigeonhole_bootstrap_is_as_good_and_wider_where_calls_are_noisy():
+    pytest.importorskip("pyperf")
+    import trust
+
+    slow, fast = np.exp(0.05 * np.random.default_rng(0).standard_normal((2, 25, 32)))
+    ours, theirs = trust.statistics.speedup(slow, fast), trust.pigeonhole(slow, fast)
+    assert theirs.value == pytest.approx(ours.value) and 1.5 < theirs.half_width / ours.half_width < 2
 
 
 @pytest.mark.parametrize("differ", ["inputs", "rounds", "calls", "all alike"])

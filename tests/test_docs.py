@@ -214,7 +214,7 @@ def test_the_page_of_columns_is_what_the_schema_says():
 def test_columns_of_families_and_of_tables_for_programs_are_listed(there, home):
     listed, page = there("list", "columns").stdout, PAGES["docs/columns.md"]
     titles = {name: title for title in re.findall(r"^## Columns of (.*)$", page, re.M) for name in title.split(", ")}
-    declaring = [each for each in map(registry.registered, registry.list_models()) if each and each.columns]
+    declaring = [each for each in map(registry.registered, registry.list_models()) if each and (each.columns or each.tradeoffs)]
     assert {"cosinegate", "cgt", "lag-vgg11", "pruned", "router"} <= {each.name for each in declaring}
     for entry in declaring:
         text = section("docs/columns.md", f"Columns of {titles[entry.name]}")
@@ -222,7 +222,7 @@ def test_columns_of_families_and_of_tables_for_programs_are_listed(there, home):
         for column in (*entry.columns, *entry.tradeoffs.values()):
             assert escaped(column.meaning) in text and (escaped(column.name) in text or column.name.endswith(("_low", "_high")))
     names = {name.replace("\\", "") for name in first_cells(page)}
-    lists = "shares", "thresholds", "calibration_error_pct", "latency_quantiles_ms", "rival_quantiles_ms", "cost_units_ms"
+    lists = "shares", "thresholds", "temperatures", "calibration_error_pct", "latency_quantiles_ms", "rival_quantiles_ms", "cost_units_ms"
     answer = there.json("report", "results", "--format", "csv")
     for name in {*answer["results"]["units"], *answer["times"]["units"]}:
         assert name.removesuffix("_low").removesuffix("_high") in names or name.startswith(tuple(f"{each}_" for each in lists)), name
