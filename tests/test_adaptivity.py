@@ -144,6 +144,12 @@ def test_how_much_of_the_decisions_the_input_explains():
     assert row["loss_correlation"] == pytest.approx(scipy.stats.spearmanr(on @ [30, 20, 10], losses).statistic)
 
 
+def test_decisions_that_cost_the_same_are_related_to_nothing():
+    net, scored = BesideATwin(), parts([[255, 0, 0], [0, 255, 200]], [1, 0])  # 30, and 20 and 10
+    row = explained(net, scored, collect(net, scored, "fp32"), np.arange(2), "fp32")
+    assert row["patterns"] == 2 and "matching_gain" in row and not {"loss_correlation", "difficulty_correlation"} & set(row)
+
+
 def test_decisions_that_are_always_the_same_explain_nothing():
     net, scored = Signs(), parts([[255, 0, 0], [200, 0, 0]], [1, 0])
     assert explained(net, scored, collect(net, scored, "fp32"), np.arange(2), "fp32") == {"patterns": 1, "pattern_entropy": 0.0}

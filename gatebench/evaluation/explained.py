@@ -38,6 +38,8 @@ def explained(
         f"matching_gain{end}": 100 * (float(gain.mean()) + sign * error) for end, sign in (("", 0), ("_low", -1), ("_high", 1))
     }
     spent = outcome.decided_macs(model)
+    if not np.ptp(spent):  # as where the same number of channels is on for every input
+        return columns
     twin = next(iter(model.references().values()), None)
     beside = {"loss_correlation": None if twin is None else losses(twin, scored, precision), "difficulty_correlation": difficulty}
     return columns | {name: rank_correlation(spent, values) for name, values in beside.items() if values is not None and np.ptp(values)}
