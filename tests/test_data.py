@@ -495,6 +495,21 @@ def test_indian_pines_patches_of_training_hold_no_test_pixel(scene, tmp_path, en
     assert x.shape[1:] == (20, 9, 9) and abs(float(x.mean())) < 0.2 and 0.7 < float(x.std()) < 1.3
 
 
+def test_indian_pines_by_pixels_differs_in_the_split_alone(scene, tmp_path):
+    folder, cube, labels = scene
+    for name, array in (("Indian_pines_corrected", cube), ("Indian_pines_gt", labels)):
+        np.save(folder / f"{name}.npy", array)
+    squares, pixels = (load(Data(name=name), tmp_path) for name in ("indian-pines", "indian-pines-random"))
+    assert pixels.name == "indian-pines-random" and pixels.classes == squares.classes
+    for part in ("train", "validation", "test"):
+        own, other = (np.bincount(getattr(each, part).labels) for each in (pixels, squares))
+        assert np.array_equal(own, other), part
+    centres = [{tuple(patch[4, 4]) for patch in part.pixels} for part in (pixels.train, pixels.validation, pixels.test)]
+    assert not centres[0] & centres[1] and not centres[0] & centres[2] and not centres[1] & centres[2]
+    inside = {tuple(pixel) for patch in pixels.train.pixels for pixel in patch.reshape(-1, 20)}
+    assert len(centres[2] & inside) > 0.9 * len(centres[2]), "nearly all that is tested was seen in training"
+
+
 def test_a_class_of_one_field_is_left_out(scene, tmp_path):
     folder, cube, labels = scene
     labels = labels.copy()

@@ -39,6 +39,7 @@ def list_(kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="Wha
 
 def _datasets(data_dir: Path | None) -> Listed:
     from ..data.catalogue import CATALOGUE, data_root, is_on_disk
+    from ..data.indian_pines import FOLDER, RANDOM
 
     root = data_root(data_dir)
 
@@ -51,7 +52,8 @@ def _datasets(data_dir: Path | None) -> Listed:
     ]
     lines += [
         ("intel-scenes", "6", "128x128x3", "up to 14,034", "up to 3,000", here(is_on_disk("intel-scenes", root))),
-        ("indian-pines", "16", "9x9x200", "patches", "patches", here((root / "indian-pines").is_dir())),
+        (FOLDER, "16", "9x9x200", "by squares", "by squares", here((root / FOLDER).is_dir())),
+        (RANDOM, "16", "9x9x200", "by pixels", "by pixels", here((root / FOLDER).is_dir())),
         ("shapes", "any", "any", "any", "any", "procedural, known difficulty"),
     ]
     return ("name", "classes", "image", "train", "test", f"below {root}"), lines

@@ -14,7 +14,7 @@ from ..errors import GatebenchError, MissingData, UsageError, first_line, needs_
 from ..foreign import beside, typed_path
 from .folders import UNSPLIT, find_parts, list_part
 from .images import Dataset, Images, channel_statistics
-from .indian_pines import load_indian_pines
+from .indian_pines import FOLDER, RANDOM, load_indian_pines
 from .intel_scenes import find_splits, load_intel_scenes
 from .settings import Data, Shapes
 from .severities import check_severities, in_severities, numbered
@@ -50,7 +50,7 @@ CATALOGUE = {
     "svhn": Named("SVHN", 10, (32, 32, 3), 73_257, 26_032, "train_32x32.mat", mirrors=False, further=("test_32x32.mat",)),
 }
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-NAMES = [*CATALOGUE, "intel-scenes", "indian-pines", "shapes"]
+NAMES = [*CATALOGUE, "intel-scenes", FOLDER, RANDOM, "shapes"]
 
 
 def data_root(data_dir: Path | None) -> Path:
@@ -97,8 +97,8 @@ def files(name: str, root: Path) -> list[Path]:
         return []
     if name == "intel-scenes":
         return [root / name / split for split in find_splits(root) or ()]
-    if name == "indian-pines":
-        return [root / name]
+    if name in (FOLDER, RANDOM):
+        return [root / FOLDER]
     if name in CATALOGUE:
         named = CATALOGUE[name]
         return [root / each for each in (named.folder, *named.further, f"{name}.npz")]
@@ -126,8 +126,8 @@ def original(name: str, image_size: int | None, shapes: Shapes, root: Path) -> D
         dataset = Dataset("shapes", class_names(shapes.classes), train, test, *channel_statistics(train.pixels))
     elif name == "intel-scenes":
         dataset = load_intel_scenes(root, image_size)
-    elif name == "indian-pines":
-        dataset = load_indian_pines(root)
+    elif name in (FOLDER, RANDOM):
+        dataset = load_indian_pines(root, name)
     elif name in CATALOGUE:
         dataset = _load_named(name, root)
     else:

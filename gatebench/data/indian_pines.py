@@ -11,6 +11,8 @@ import numpy as np
 from ..errors import GatebenchError, MissingData, UsageError, first_line
 from .images import Dataset, Images, channel_statistics
 
+FOLDER, RANDOM = "indian-pines", "indian-pines-random"
+"""The data set that is split by squares of the scene, whose name its folder has, and that by single pixels."""
 CUBE, LABELS = "Indian_pines_corrected", "Indian_pines_gt"
 CLASSES = (
     "alfalfa", "corn-notill", "corn-mintill", "corn", "grass-pasture", "grass-trees", "grass-pasture-mowed", "hay-windrowed", "oats",
@@ -24,15 +26,16 @@ TEST_SHARE, VALIDATION_SHARE = 0.35, 0.2
 ATTEMPTS = 300
 
 
-def load_indian_pines(root: Path) -> Dataset:
+def load_indian_pines(root: Path, name: str = FOLDER) -> Dataset:
     """Patches int16 [N, 9, 9, bands] around the labelled pixels of `root/indian-pines/`, as .mat or .npy.
 
-    Neighbouring pixels share most of their patches, so a split by pixels would test on what was trained on. Here squares of the scene
-    go to train, validation or test as a whole, and no patch holds a pixel that is scored in a later part. What lies between two parts,
-    left out of both, may still be seen from both: their patches can share up to four of nine columns. Raises MissingData where the
-    files are not there, UsageError where they are something else.
+    Neighbouring pixels share most of their patches, so a split by pixels tests on what was trained on. By default squares of the scene go
+    to train, validation or test as a whole, and no patch holds a pixel that is scored in a later part. What lies between two parts, left
+    out of both, may still be seen from both: their patches can share up to four of nine columns. With the name `RANDOM`, pixels are drawn
+    one by one, as is usual in the field: as many of each class for each part as the squares give, so that the split alone differs. Raises
+    MissingData where the files are not there, UsageError where they are something else.
     """
-    folder = root / "indian-pines"
+    folder = root / FOLDER
     cube, labels = _read(folder, CUBE), _read(folder, LABELS)
     if cube.ndim != 3 or labels.shape != cube.shape[:2]:
         shapes = f"the cube is {list(cube.shape)} and the labels {list(labels.shape)}"
@@ -49,14 +52,16 @@ def load_indian_pines(root: Path) -> Dataset:
     if len(kept) < 2:
         raise UsageError(f"{folder}: fewer than two classes lie in several squares of the scene, so there is nothing to tell apart.")
 
+    if name == RANDOM:
+        parts = split_pixels(labels, kept, parts)
+
     def cut(chosen: np.ndarray) -> Images:
         rows, columns = np.nonzero(chosen)
         return Images(np.ascontiguousarray(windows[rows, columns]), np.searchsorted(kept, labels[rows, columns]))
 
     train, validation, test = map(cut, parts)
-    return Dataset(
-        "indian-pines", [CLASSES[label - 1] for label in kept], train, test, *channel_statistics(train.pixels), validation=validation
-    )
+    names = [CLASSES[label - 1] for label in kept]
+    return Dataset(name, names, train, test, *channel_statistics(train.pixels), validation=validation)
 
 
 def split_squares(labels: np.ndarray, seed: int = 0) -> tuple[list[int], list[np.ndarray]]:
@@ -77,6 +82,17 @@ def split_squares(labels: np.ndarray, seed: int = 0) -> tuple[list[int], list[np
         if len(kept) > len(best[0]):
             best = kept, [part & np.isin(labels, kept) for part in parts]
     return best
+
+
+def split_pixels(labels: np.ndarray, kept: list[int], parts: list[np.ndarray], seed: int = 0) -> list[np.ndarray]:
+    """Other parts [H, W] with as many pixels of each label that is kept as the given ones have, drawn from all pixels of that label."""
+    draw, drawn = np.random.default_rng(seed), [np.zeros_like(part) for part in parts]
+    for label in kept:
+        where = draw.permutation(np.flatnonzero(labels == label))
+        ends = np.cumsum([np.count_nonzero(part & (labels == label)) for part in parts])
+        for part, places in zip(drawn, np.split(where, ends), strict=False):
+            part.flat[places] = True
+    return drawn
 
 
 def _whole(array: np.ndarray, most: int) -> bool:
