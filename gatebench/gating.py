@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -41,6 +42,11 @@ def gumbel_like(like: Tensor) -> Tensor:
 def logistic_like(like: Tensor) -> Tensor:
     """Standard logistic noise, the difference of two Gumbel variables."""
     return gumbel_like(like) - gumbel_like(like)
+
+
+def log_probability(logits: Tensor, gates: Tensor) -> Tensor:
+    """Of gates that were drawn, 0 or 1, where sigmoid(logit) is the probability of 1; any shape."""
+    return -F.binary_cross_entropy_with_logits(logits, gates, reduction="none")
 
 
 def decide(logits: Tensor, threshold: float) -> tuple[Tensor, Tensor]:

@@ -310,6 +310,18 @@ def assert_same(first, second):
     assert (first - second).abs().max() <= 1e-4 * second.abs().max()
 
 
+def test_recorded_pieces_decide_as_the_network_does(net):
+    """With pieces that are run instead of replayed; on a GPU they are CUDA graphs."""
+    x = inputs(8)
+    with torch.inference_mode():
+        pieces = net.recorded(x[:1], lambda work, example, share_memory=False: work)
+        for each in x[:, None] if pieces else ():
+            for execution in ("sparse", "masked"):
+                own, replayed = net.infer(each, execution), pieces.infer(each, execution)
+                assert torch.equal(own.decisions, replayed.decisions)
+                assert_same(replayed.logits, own.logits)
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 64, 101])
 @pytest.mark.parametrize("fold", [False, True])
 def test_masked_equals_sparse_in_batches_of_every_size(net, lean, count, fold):

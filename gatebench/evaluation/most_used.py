@@ -14,7 +14,7 @@ from ..losses import Batch
 
 
 def most_used(network: GatedModel, batches: Iterable[Batch], cost: Callable[[Tensor], float]) -> Tensor:
-    """Switches [S] that are on for most inputs, as many as cost no more than the network's own mean MACs, its gates included.
+    """Switches [S] that are on for most inputs, as many as cost no more than the network's own decisions in the mean, its gates included.
 
     `cost` gives the MACs of an input under decisions [S].
     """

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...contract import Output
+from ...gating import log_probability
 from ...measure.macs import count_macs
 from ..backbones.feature_maps import global_average
 from ..backbones.resnet import ResidualBlock
 from ..backbones.settings import Depth, Shortcut, Widths
 from .network import BlockGatedResNet
 from .settings import PolicyGate
-from .skipnet import log_probability
 
 DECIDER = "decider."
 """Where the names of its own weights begin; all others are the trunk's."""
@@ -50,6 +50,7 @@ class BlockDrop(BlockGatedResNet):
     """All gates from the stem's output."""
 
     when = "up-front"
+    soft_gates = False
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 Shapes: N inputs, B blocks.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ class RandomSkip(BlockGatedResNet):
     bits, so that one input always gets the same blocks, alone or in a batch."""
 
     when = "up-front"
+    soft_gates = False
 
     def __init__(
         self,
@@ -41,6 +43,9 @@ class RandomSkip(BlockGatedResNet):
 
     def relax(self, logits: Tensor) -> Tensor:
         return torch.bernoulli(torch.sigmoid(logits))
+
+    def recorded(self, example: Tensor, record: Callable[..., Callable[[Tensor], Any]]) -> None:
+        """What is drawn is not among what a recorded piece gives."""
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
         if decisions is None and policy is None:

@@ -27,6 +27,7 @@ class PooledGate(nn.Module):
         super().__init__()
         self.hidden, self.norm, self.relu = nn.Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)
         self.answer = nn.Linear(hidden, 2)
+        nn.init.normal_(self.answer.weight, std=0.001)
         with torch.no_grad():
             self.answer.bias.copy_(torch.tensor(START))
 
@@ -46,9 +47,9 @@ class MergedPooledGate(nn.Module):
     def __init__(self, hidden: nn.Linear, answer: nn.Linear):
         super().__init__()
         self.hidden = hidden
-        (left_out, runs), (less, more) = answer.weight, answer.bias
+        (left_out, runs), (bias_out, bias_runs) = answer.weight, answer.bias
         self.weight = nn.Parameter((runs - left_out)[:, None], requires_grad=False)
-        self.bias = nn.Parameter((more - less)[None], requires_grad=False)
+        self.bias = nn.Parameter((bias_runs - bias_out)[None], requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.addmm(self.bias, self.hidden(x.mean((2, 3))).relu_(), self.weight).squeeze(1)

@@ -19,7 +19,7 @@ from ..backbones.resnet import ResidualTrunk, WideTrunk
 from ..backbones.settings import Depth, Shortcut, Widths
 from .network import BlockGatedResNet
 from .search import best_subset
-from .settings import Decided, Searched, Subset
+from .settings import Decided, Searched, Subset, Survival
 
 if TYPE_CHECKING:
     from ...losses import Batch
@@ -32,7 +32,7 @@ class FixedBlocks(BlockGatedResNet):
     """The blocks that are `kept`, for every input."""
 
     when = "up-front"
-    adaptive = False
+    adaptive, soft_gates = False, False
     fixed_policies: Mapping[str, float] = {}
 
     def __init__(self, *arguments, **options):
@@ -41,7 +41,7 @@ class FixedBlocks(BlockGatedResNet):
         self.register_buffer("kept", torch.ones(len(self.blocks), dtype=torch.bool))
 
     def up_front_logits(self, x: Tensor) -> Tensor:
-        return (2 * self.kept.to(torch.float32) - 1).expand(len(x), -1)
+        return torch.where(self.kept, math.inf, -math.inf).expand(len(x), -1)
 
     def forward(self, x: Tensor) -> Output:
         """Gates [N, B], 0 or 1; what is not kept is not computed."""
@@ -61,8 +61,8 @@ class SubsetOfBlocks(FixedBlocks):
         step = max(1, math.ceil(sum(len(batch.labels) for batch in train) / IMAGES))
         some = list(islice(train, 0, None, step))  # from all over the set, which may be sorted by class
         if isinstance(self.subset, Decided):
-            gated = most_used(self.source, some, self._cost)
-            self.kept.copy_(gated)
+            first = torch.ones(self.source.always_on, dtype=torch.bool)
+            self.kept.copy_(torch.cat([first, most_used(self.source, some, lambda on: self._cost(torch.cat([first, on.cpu()]))).cpu()]))
             return
         self.kept.copy_(best_subset(self.source, some, self.subset.macs * self.macs_static, self._cost))
         if not self.subset.retrained:
@@ -70,7 +70,7 @@ class SubsetOfBlocks(FixedBlocks):
             update_bn((batch.x for batch in train), self)
 
     def _cost(self, on: Tensor) -> float:
-        return float(self.tally(on[None], deciding=False).sum())
+        return float(self.tally(on[None].cpu(), deciding=False).sum())
 
 
 class StochasticDepth(FixedBlocks):
@@ -85,7 +85,7 @@ class StochasticDepth(FixedBlocks):
         depth: Depth = 20,
         widths: Widths = (16, 32, 64),
         shortcut: Shortcut = "zero-pad",
-        survival: float = 0.5,
+        survival: Survival = 0.5,
     ):
         super().__init__(num_classes, input_shape, depth, widths, shortcut)
         blocks = len(self.blocks)

@@ -48,8 +48,9 @@ class TargetRate(Loss):
 
 
 class Reinforce(Loss):
-    """-weight x sum over blocks of log p(gate) R (SkipNet, Eq. 4-6): R is minus the input's cross-entropy, and `reward` / B for every block
-    from this one on that is left out. For gates that are drawn: nothing else moves them."""
+    """-weight x sum over batch and blocks of log p(gate) R (SkipNet, Eq. 4-6): R is minus the input's cross-entropy, and `reward` / B for
+    every block from this one on that is left out. A sum over the batch, beside a mean cross-entropy, as in the released code. For gates that
+    are drawn: nothing else moves them."""
 
     kind = "reinforce"
     weight: NonNegativeFloat = 0.01
@@ -60,11 +61,11 @@ class Reinforce(Loss):
             raise UsageError("losses.reinforce: the model's gates are not drawn in training; leave it out, or --set model.gate.draws=true.")
 
     def bind(self, model: GatedModel, parents: Mapping[str, nn.Module]) -> Bound:
-        from .skipnet import log_probability
+        from ...gating import log_probability
 
         def loss(output: Output, batch: Batch, clock: Clock) -> Tensor:
             likely = log_probability(output.details["gate_logits"].float(), output.gates.float())
-            return -self.weight * (likely * self.returns(output, batch)).sum(1).mean()
+            return -self.weight * (likely * self.returns(output, batch)).sum()
 
         return loss
 

@@ -34,9 +34,7 @@ def best_subset(network: ResidualTrunk, batches: Sequence[Batch], budget: float,
         while level:
             found |= {blocks: score for blocks, score in level.items() if cost(torch.tensor(blocks)) <= budget}
             going_on = sorted((blocks for blocks in level if blocks not in found), key=level.get, reverse=True)[:BEAM]
-            smaller = {
-                blocks[:index] + (False,) + blocks[index + 1 :] for blocks in going_on for index in range(len(blocks)) if blocks[index]
-            }
+            smaller = {without(blocks, index) for blocks in going_on for index, runs in enumerate(blocks) if runs}
             level = {blocks: right(blocks) for blocks in sorted(smaller)}
     if not found:
         raise ValueError(f"even without a block it costs more than {budget:,.0f} MACs; give a larger --set model.subset.macs")

@@ -92,9 +92,13 @@ class RandomGate(Part):
     """Probability of a block to run."""
 
 
+Survival = Annotated[float, Field(gt=0, le=1)]
+"""Probability of the last block to run in a batch of stochastic depth."""
+
+
 class Decided(Part):
-    """The blocks that a network with gates has on for most training images: as many as cost its mean executed MACs, gates included.
-    Weights are drawn anew."""
+    """The blocks that a network with gates has on for most training images: as many as cost the MACs that its decisions ask for in the
+    mean, gates included. Weights are drawn anew."""
 
     kind: Literal["decisions"]
 

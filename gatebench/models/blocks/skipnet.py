@@ -6,7 +6,6 @@ Shapes: N inputs, C channels, H x W pixels, B gated blocks.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...measure.macs import count_macs
@@ -88,6 +87,7 @@ class SkipNet(BlockGatedResNet):
         kind = {"recurrent": RecurrentGates, "feed-forward": ConvolutionalGates}[gate.kind]
         self.gates = kind(self.map_shapes()[:-1], gate)
         self.draws, self.macs_gate = gate.draws, self.gates.macs
+        self.soft_gates = not self.draws
 
     def start(self, x: Tensor) -> State:
         return self.gates.start(x)
@@ -98,8 +98,3 @@ class SkipNet(BlockGatedResNet):
     def relax(self, logits: Tensor) -> Tensor:
         """Hard gates [N] with the sigmoid's gradient; or drawn ones, whose gradient is for a loss to estimate."""
         return torch.bernoulli(torch.sigmoid(logits.detach())) if self.draws else super().relax(logits)
-
-
-def log_probability(logits: Tensor, gates: Tensor) -> Tensor:
-    """Of drawn gates (0 or 1) whose probability to be on is sigmoid(logit); any shape."""
-    return -F.binary_cross_entropy_with_logits(logits, gates, reduction="none")
