@@ -10,9 +10,16 @@ TRAIN = $(BIN)/gatebench train
 SHORT = --epochs 15 --set training.schedule=one-cycle --set training.learning_rate=0.2 --threads 1
 PRINTED = aggressive balanced conservative sign-corrected
 EXITS = deepest exit-wise joint annealed hard soft soft-printed
+# Gates of others, and what any gate has to beat, on the same network and schedule
+PEERS = skipnet convnet-aig slat random-skip stochastic-depth
+ONE_CYCLE = training.schedule=one-cycle, training.learning_rate=0.2
+OF_SHORT = --set parents.network.epochs=15 --set 'parents.network.changes=[$(ONE_CYCLE)]'
+DEPTHS = 8 26 32 44
+PINES = indian-pines indian-pines-hard indian-pines-soft-printed indian-pines-joint
 RULES = neighbours entropy complexity cascade cascade-entropy cascade-margin
 LAMBDAS = 0.5,0.6,0.7,0.8,0.9,0.95,1.0
 RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
+	$(PEERS:%=cifar10-%) cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
 	$(EXITS:%=fashion-mnist-%) cifar100-exits intel-routers $(RULES:%=intel-%) cifar100-channels cifar10-channels
 # LAG's networks, at a quarter of the width
 QUARTER = --set model.width=0.25
@@ -73,6 +80,30 @@ cifar10-predictive: $(VENV)/installed
 
 $(PRINTED:%=cifar10-%): cifar10-%: $(VENV)/installed
 	$(TRAIN) cosinegate --config $* $(SHORT)
+
+$(PEERS:%=cifar10-%): cifar10-%: $(VENV)/installed
+	$(TRAIN) $* $(SHORT)
+
+$(DEPTHS:%=cifar10-resnet%): cifar10-%: $(VENV)/installed
+	$(TRAIN) $* $(SHORT)
+
+cifar10-skipnet-hrl: cifar10-skipnet  # whose weights it starts from
+	$(TRAIN) skipnet --config hrl --epochs 3 --threads 1 --set parents.weights.epochs=15 --set 'parents.weights.changes=[$(ONE_CYCLE)]'
+
+cifar10-blockdrop: cifar10-resnet20
+	$(TRAIN) blockdrop --epochs 5 --threads 1 --set parents.weights.epochs=10 \
+		--set 'parents.weights.changes=["parents.weights.epochs=15", "parents.weights.changes=[$(ONE_CYCLE)]"]'
+
+cifar10-fixed: cifar10-resnet20 cifar10-predictive  # whose blocks they take
+	$(TRAIN) fixed-blocks --threads 1 $(OF_SHORT)
+	$(TRAIN) fixed-blocks --config retrained $(SHORT) $(OF_SHORT)
+	$(TRAIN) fixed-blocks --config decided $(SHORT) $(OF_SHORT)
+
+$(PINES): $(VENV)/installed
+	$(TRAIN) cgt --config $@ --seed 0,1,2 --threads 1
+
+$(PINES:%=%-by-pixels): %-by-pixels: $(VENV)/installed
+	$(TRAIN) cgt --config $* --dataset indian-pines-random --seed 0,1,2 --threads 1
 
 cifar10-released: $(VENV)/installed
 	$(TRAIN) cosinegate --config released --epochs 5 --threads 1

@@ -8,6 +8,9 @@ from typing import get_args, get_origin
 
 LONGEST = 200
 """Characters of a value that a sentence repeats."""
+DIGITS = "0123456789"
+MOST_SIZES = 4
+"""Of one network that a sentence names one by one."""
 TYPES = frozenset((
     "chain", "dict", "function-after", "function-before", "function-plain", "function-wrap", "is-instance", "json-or-python",
     "lax-or-strict", "list", "literal", "nullable", "set", "tuple",
@@ -76,19 +79,40 @@ def with_article(noun: str) -> str:
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """ " Did you mean 'x'?" for the closest allowed name, or the one with these initials (lr); nothing where there is none."""
+    match = _closest(name, allowed)
+    return f" Did you mean {match!r}?" if match else ""
+
+
+def _closest(name: str, allowed: Iterable[str]) -> str | None:
     spelled = {str(candidate).casefold(): str(candidate) for candidate in allowed}
     wanted = str(name).casefold()
     matches = difflib.get_close_matches(wanted, spelled, n=8, cutoff=0.6)
-    # resnet21 is as close to resnet92 as to resnet20 by its letters; what people get right is the beginning.
-    match = min(matches, key=lambda candidate: (-len(os.path.commonprefix([candidate, wanted])), candidate), default=None)
-    match = match or next((each for each in spelled if wanted == "".join(word[:1] for word in each.split("_"))), None)
-    return f" Did you mean {spelled[match]!r}?" if match else ""
+
+    def rank(candidate: str) -> tuple:
+        """resnet21 is as close to resnet92 as to resnet20 by its letters; what people get right is the beginning, and the length."""
+        return -len(os.path.commonprefix([candidate, wanted])), abs(len(candidate) - len(wanted)), candidate
+
+    initials = (each for each in spelled if wanted == "".join(word[:1] for word in each.split("_")))
+    return spelled.get(min(matches, key=rank, default=next(initials, None)))
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is not one of `allowed`."""
     allowed = list(allowed)
-    return UsageError(f"No {kind} is named {quoted(name)}.{nearest(name, allowed)} Known: {', '.join(allowed)}.")
+    return UsageError(f"No {kind} is named {quoted(name)}.{nearest(name, allowed)} Known: {', '.join(_in_short(allowed))}.")
+
+
+def _in_short(names: list[str]) -> list[str]:
+    """The names; of more than `MOST_SIZES` in a row that differ in a rising number at their end "resnet8 ... resnet110"."""
+    rows: list[list[str]] = []
+    for name in names:
+        before = rows[-1][-1] if rows else ""
+        same = name.rstrip(DIGITS) == before.rstrip(DIGITS)
+        if same and (len(name), name) > (len(before), before):  # no number begins with a 0
+            rows[-1].append(name)
+        else:
+            rows.append([name])
+    return [each for row in rows for each in ([f"{row[0]} ... {row[-1]}"] if len(row) > MOST_SIZES else row)]
 
 
 def explain(error, schema, where: str, prefix: str = "") -> UsageError:
@@ -118,7 +142,8 @@ def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
         path.append(problem["ctx"]["discriminator"].strip("'"))
     key = prefix + (".".join(path) or ".".join(map(str, problem["loc"])))
     if problem["type"] == "extra_forbidden":
-        return f"In {where}: unknown key {quoted(key)}.{nearest(problem['loc'][-1], fields)} Allowed here: {', '.join(fields) or 'none'}."
+        hint = nearest(problem["loc"][-1], fields) or _deeper(problem["loc"], fields, schema)
+        return f"In {where}: unknown key {quoted(key)}.{hint} Allowed here: {', '.join(fields) or 'none'}."
     if problem["type"] == "union_tag_not_found":
         return f"In {where}: {key} does not say which kind it is; give {key}.{problem['ctx']['discriminator'].strip(chr(39))} too."
     if problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
@@ -134,6 +159,13 @@ def _sentence(problem: dict, schema, where: str, prefix: str) -> str:
     said = problem["msg"].removeprefix("Value error, ")
     message = said[0].lower() + said[1:]
     return f"In {where}: {key} = {quoted(value)} is not allowed: {message}.{hint}"
+
+
+def _deeper(location: tuple, fields: list[str], schema) -> str:
+    """As `nearest`, for the last key of a location among those one level deeper: " Did you mean 'training.learning_rate'?"."""
+    inside = {key: f"{field}.{key}" for field in reversed(fields) for key in _walk(schema, (*location[:-1], field, ""))[1]}
+    match = _closest(location[-1], inside)
+    return f" Did you mean {inside[match]!r}?" if match else ""
 
 
 def _walk(schema, location: tuple) -> tuple[list[str], list[str]]:

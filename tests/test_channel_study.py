@@ -255,7 +255,7 @@ def test_curves_are_of_the_runs_that_change_least_and_say_what_they_change(tmp_p
     ):  # fmt: skip
         write_run(tmp_path / f"{number}", **gated, recipe=name, changes=changes, digest=str(number))
     sections = Report(read_runs(tmp_path)[0]).sections
-    (picture,) = (each for section in sections if section.anchor == "curves" for each in section.pictures)
+    (picture,) = (each for section in sections if section.title == "Over the epochs" for each in section.pictures)
     labels = [text.get_text() for text in picture.figure.legends[0].get_texts()]
     assert labels == ["lag-vgg11 input s0, model.width=0.25", "lag-vgg11 released s0"]
 

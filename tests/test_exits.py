@@ -513,7 +513,7 @@ def test_budgets_of_one_operating_point_share_a_line_of_the_report(hard):
     exits = groups(read_runs(hard)[0])
     assert sorted(budget for each in exits for budget in each.tradeoffs) == [0.35, 0.5, 0.65, 0.8]
     (sheet,) = point_sheets(exits)
-    (half,) = [record for record in sheet.records if record.get("tradeoff", record.get("tradeoff_low")) <= 0.5 <= upper(record)]
+    (half,) = [record for record in sheet.records if record.get("tradeoff", record.get("tradeoff_from")) <= 0.5 <= upper(record)]
     assert half["run"].startswith("cgt hard (recipe: 30 epochs") and half["accuracy"] == row["accuracy"]
     assert half.get("audit") != "not audited"
     assert [half[f"shares_exit_{number}"] for number in (1, 2, 3)] == pytest.approx(row["shares"])
@@ -523,7 +523,7 @@ def test_budgets_of_one_operating_point_share_a_line_of_the_report(hard):
 
 def upper(record):
     """The largest budget of a line."""
-    return record.get("tradeoff", record.get("tradeoff_high"))
+    return record.get("tradeoff", record.get("tradeoff_to"))
 
 
 def test_exits_are_trained_on_the_frozen_trunk_of_a_parent(gatebench, hard, tmp_path):

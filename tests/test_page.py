@@ -119,7 +119,8 @@ def test_the_leaderboard_holds_what_the_rows_say(results):
     [
         ([{}], {}, "faster"),
         ([SLOWER], {}, "slower"),
-        ([{"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1}], {}, "no difference"),
+        ([{"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1}], {}, "inconclusive"),
+        ([{"speedup": None, "speedup_low": None, "speedup_high": None}], {}, "not compared"),
         ([], {}, "not timed"),
         ([], {"macs_ratio": 1.004}, "claims only"),
         ([], {"adaptive": False}, "static"),
@@ -136,11 +137,38 @@ def test_three_sentences_say_the_best_the_idle_and_the_best_under_a_budget(resul
     assert conclusions_of(rendered(results)) == [
         "Best saving of time within 2 points of the most accurate: cosinegate balanced takes 9 % less time than its static twin "
         "(5 to 13 %), at 91.2 % on cifar10, where the best one reaches 92.0 %.",
-        "1 of 2 timed networks that claim a saving is not faster: cosinegate aggressive (cifar10) claims 40 %, executes as much, and "
+        "Of 2 timed networks that claim a saving 1 is slower: cosinegate aggressive (cifar10) claims 40 %, executes as much, and "
         "takes 2.0 times the time of its static twin.",
         "Under 2.5 ms on cifar10 (desk, 2 cores, 1 thread, batch 1): resnet20 default, 92.00 % at 2.50 ms; cosinegate balanced is as good "
         "within its interval.",
     ]
+
+
+INCONCLUSIVE = {"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1}
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ([{}], ["The one timed network that claims a saving is faster than what it is compared with."]),
+        ([{}, {}], ["All 2 timed networks that claim a saving are faster than what they are compared with."]),
+        ([INCONCLUSIVE], ["Of 1 timed network that claims a saving 1 is inconclusive: ", "takes 0.91 to 1.11 times the time of its"]),
+        ([SLOWER, INCONCLUSIVE, {}], ["Of 3 timed networks that claim a saving 1 is slower and 1 is inconclusive: ", "takes 2.0 times"]),
+    ],
+)
+def test_an_interval_that_holds_1_is_neither_slower_nor_faster(tmp_path, times, said):
+    for number, each in enumerate(times):
+        claim = {"timed_claimed_pct": 25.0, "timed_saving_pct": 24.0, "latency_ms": 2.0, "latency_ms_low": 1.9, "latency_ms_high": 2.1}
+        write_run(tmp_path / str(number), [{**claim, **each}], recipe=f"recipe-{number}", digest=str(number))
+    _, sentence, *_ = conclusions_of(rendered(tmp_path))
+    assert sentence.startswith(said[0]) and said[-1] in sentence
+
+
+def test_where_only_a_poor_network_saves_time_it_is_called_the_best_of_all(tmp_path):
+    write_run(tmp_path / "good", [SLOWER], recipe="good", digest="0b", accuracy=92.0)
+    write_run(tmp_path / "poor", [{}], recipe="poor", digest="0c", accuracy=70.0)
+    best, *_ = conclusions_of(rendered(tmp_path))
+    assert best.startswith("Best saving of time of all networks (none within 2 points of the most accurate saves time): cosinegate poor takes")
 
 
 def test_without_times_the_sentences_say_what_to_do(tmp_path):

@@ -47,7 +47,7 @@ PEERS = {
     "recurrent": ("skipnet", "default", {}, "gates"),
     "feed-forward": ("skipnet", "default", {"gate": {"kind": "feed-forward"}}, "gates"),
     "one convolution": ("skipnet", "default", {"gate": {"kind": "feed-forward", "convolutions": 1}}, "gates"),
-    "drawn": ("skipnet", "hrl", {"gate": {"kind": "recurrent", "draws": True}}, "gates"),
+    "drawn": ("skipnet", "hrl", {}, "gates"),
     "convnet-aig": ("convnet-aig", "default", {}, "gates"),
     "blockdrop": ("blockdrop", "default", {}, "decider"),
     "slat": ("slat", "default", {}, "look"),
@@ -110,14 +110,18 @@ def test_reinforce_is_the_sum_over_blocks_of_log_probability_times_what_follows(
             likely = math.log(on if gates[n, b] else 1 - on)
             total += likely * (-wrong + sum(reward / 4 * (1 - gates[n, later]) for later in range(b, 4)))
     output = Output(torch.tensor(scores), torch.tensor(gates), details={"gate_logits": torch.tensor(logits)})
-    net = make("skipnet", gate={"kind": "recurrent", "draws": True})
+    net = make("skipnet")
     loss = Reinforce(weight=weight, reward=reward).bind(net, {})(output, Batch(None, torch.tensor(labels)), CLOCK)
     assert float(loss) == pytest.approx(-weight * total, rel=1e-5)
 
 
-def test_reinforce_is_for_gates_that_are_drawn():
-    with pytest.raises(UsageError, match="model.gate.draws=true"):
-        Reinforce().check(make("skipnet"))
+def test_reinforce_draws_the_gates_and_no_others_do():
+    net, x = make("skipnet", 14).train(), images(64, size=SIZE)
+    assert not net.draws and torch.equal(net(x).gates, net(x).gates)
+    Reinforce().bind(net, {})
+    assert not torch.equal(net(x).gates, net(x).gates) and not net(x).gates.requires_grad
+    with pytest.raises(UsageError, match="only skipnet's gates can be drawn"):
+        Reinforce().check(make("slat"))
 
 
 def test_the_target_rate_is_held_block_by_block():
@@ -167,8 +171,9 @@ def test_blockdrop_s_gradient_is_that_of_the_reward_over_the_surest_decisions():
 
 
 def test_blockdrop_s_curriculum_goes_from_the_last_block_to_all():
-    net = make("blockdrop", 20, gate={"curriculum": 0.5})
-    undecided = []
+    net, undecided = make("blockdrop", 20), []
+    assert net.undecided == 0
+    PolicyGradient(curriculum=0.5).bind(net, {})
     for progress in np.linspace(0, 1, 21):
         net.begin_epoch(progress)
         undecided.append(net.undecided)

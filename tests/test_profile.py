@@ -142,6 +142,7 @@ def test_batches_and_out(run, tmp_path):
     assert "realised" in done.stdout and "break-even" in done.stdout and "batch 8" in done.stdout
     ((file,), (rows,)) = timings(tmp_path / "out" / "run")
     assert f"written to {file}" in done.stdout and not (folder / "times").exists()
+    assert done.stdout.splitlines()[-1] == "next: gatebench list columns", "there is no run below --out to report"
     assert [(row["threads"], row["batch_size"]) for row in rows] == [(1, 1), (1, 8)]
     assert set(pd.read_csv(file.with_suffix(".csv"))["batch_size"]) == {1, 8}
     sessions = json.loads(file.with_suffix(".json").read_text())["sessions"]
@@ -338,6 +339,8 @@ def test_what_is_wrong_is_said_in_one_sentence(trained, images, tmp_path):
     assert "gave an int. Let it return the network, a torch.nn.Module." in refusal(f"{own}:number", *images, code=1)
     assert "own:gray does not take one 3x24x24 input of images" in refusal(f"{own}:gray", *images, code=2)
     assert "There is no file" in refusal("--model-file", f"{tmp_path}/none.py", *images, code=2)
+    assert "plain is not a Python file. Name one whose function" in refusal("--model-file", tmp_path / "plain", *images, code=2)
+    assert "Did you mean 'resnet14'?" in refusal("resnet20", "--vs", "resnet15", "--data-dir", tmp_path, code=2), "before data are read"
     assert "There are no weights at" in refusal("resnet20", "--weights", tmp_path / "w.safetensors", *images, code=2)
     assert "is not a file of weights" in refusal("resnet20", "--weights", own, *images, code=1)
     assert "--batch-size wants whole numbers from 1" in refusal(trained, "--batch-size", "0", code=2)

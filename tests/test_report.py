@@ -28,6 +28,7 @@ from gatebench.report.flat import all_points, all_times
 from gatebench.report.formats import to_csv, to_markdown
 from gatebench.report.front import AXES, Panel, Point, cheapest, most_accurate, panels
 from gatebench.report.front_figure import front, write_fronts
+from gatebench.report.front_limits import answers
 from gatebench.report.front_table import front_sheets, points_of
 from gatebench.report.front_words import sentence
 from gatebench.report.groups import every_way, groups
@@ -270,8 +271,8 @@ def test_budgets_that_lead_to_one_operating_point_with_every_seed_are_one(tmp_pa
         ("cgt soft", "50"),
         ("cgt soft", "65 to 80"),
     ]
-    (merged,) = [record for record in sheet.records if "tradeoff_high" in record]
-    assert (merged["tradeoff_low"], merged["tradeoff_high"]) == (0.65, 0.8) and "tradeoff" not in merged
+    (merged,) = [record for record in sheet.records if "tradeoff_to" in record]
+    assert (merged["tradeoff_from"], merged["tradeoff_to"]) == (0.65, 0.8) and "tradeoff" not in merged
     beside = [(line["tradeoff"], line["accuracy"], line["baseline_accuracy"]) for line in lines_of(baseline_sheet(members))]
     assert [line[0] for line in beside] == ["50", "65", "80"]
     assert beside[2][1:] == ("89.95", "92.45")
@@ -896,6 +897,57 @@ def test_an_answer_names_what_is_as_good_and_what_may_keep_to_the_budget():
     assert sentence(cheapest(macs, 99)).endswith("none of 3. The best is 0, 98.00 % at 10.00 M MACs.")
 
 
+def test_networks_that_may_keep_to_a_budget_are_counted():
+    best, *over = Point("best", 1.5, 1.4, 1.6, 88, 87, 89), Point("over", 2.1, 1.9, 2.3, 90, 89, 91), Point("dear", 2.2, 2.0, 2.4, 90, 89, 91)
+    panel = Panel("latency_ms", "cifar10", "test", ("desk", "cpu", "torch", 1, 1), [best, *over], [])
+    assert sentence(most_accurate(panel, 2.0)).endswith("88.00 % at 1.50 ms; 2 more may keep to it, such as over.")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ["--max-ms", "2.6", "--min-accuracy", "90"],
+            "Under 2.6 ms, at 90 % or more on cifar10 (desk, 2 cores, 1 thread, batch 1): 2 of 2 do. The most accurate is resnet20 default, "
+            "92.00 % at 2.50 ms; the cheapest is cosinegate balanced, 91.20 % at 2.00 ms.",
+        ),
+        (["--max-ms", "2.2", "--min-accuracy", "90"], "1 of 2 does: cosinegate balanced, 91.20 % at 2.00 ms."),
+        (
+            ["--max-ms", "2.2", "--min-accuracy", "91.5"],
+            "none of 2 does. The nearest are resnet20 default, 92.00 % at 2.50 ms and cosinegate balanced, 91.20 % at 2.00 ms.",
+        ),
+        (
+            ["--max-ms", "2.6", "--max-macs", "35"],
+            "Under 2.6 ms and 35 M MACs on cifar10 (desk, 2 cores, 1 thread, batch 1): 1 of 2 does: cosinegate balanced, 91.20 % at 2.00 ms "
+            "and 30.00 M MACs.",
+        ),
+        (
+            ["--max-ms", "1", "--max-macs", "20", "--min-accuracy", "95"],
+            "none of 2 does. The nearest are cosinegate balanced, 91.20 % at 2.00 ms and 30.00 M MACs and resnet20 default, 92.00 %",
+        ),
+        (["--max-macs", "35", "--min-accuracy", "91.5"], "Under 35 M MACs, at 91.5 % or more on cifar10: none of 2 does. The nearest are"),
+    ],
+)
+def test_limits_are_answered_together(results, gatebench, options, said):
+    command = ["pareto", str(results), "--dataset", "cifar10", *options]
+    assert said in gatebench(*command).stdout.replace("\n", " ")
+    answer = gatebench.json(*command)["best"][0]
+    assert said in answer["answer"] and len(answer["networks"]) == ("none" not in said) + ("2 of 2" in said)
+
+
+def test_an_answer_says_where_fewer_seeds_were_timed_and_names_networks_as_the_table_does(tmp_path):
+    for epochs, digest in ((15, "0a"), (20, "0b")):
+        for seed in range(3):
+            times = [{}] * (seed == 0 and epochs == 15)
+            write_run(tmp_path / f"{epochs}-{seed}", times, seed=seed, epochs=epochs, digest=digest)
+    runs, _ = read_runs(tmp_path)
+    shown = {cost: panels(runs, groups(runs), cost) for cost in ("macs_executed", "latency_ms")}
+    (answer,) = answers({"latency_ms": 3.0}, shown)
+    assert sentence(answer).endswith(": cosinegate balanced, 15 epochs, 91.00 % at 2.00 ms (1 of 3 seeds timed).")
+    (sheet,) = front_sheets(shown)
+    assert answer.best.label in {line["network"] for line in lines_of(sheet)}
+
+
 def test_a_table_of_a_front_says_where_fewer_seeds_were_timed(tmp_path):
     for seed in range(3):
         write_run(tmp_path / f"gated-{seed}", [{}] * (seed == 0), seed=seed)
@@ -925,7 +977,10 @@ def test_a_table_of_a_front_is_short():
         (["report", "."], "there is no finished run"),
         (["report", ".", "--format", "csv", "--out", "page.html"], "--format csv is not its format. Leave --format away, or name"),
         (["report", ".", "--check", "--format", "html"], "--check writes nothing. Leave --out and --format away."),
-        (["pareto", ".", "--max-ms", "nan"], "--max-ms wants a number above 0, not nan"),
+        (["report", ".", "--format", "csv,md", "--out", "x.csv"], "--out x.csv is one file, and CSV is one file for each table. Name a"),
+        (["pareto", ".", "--max-ms", "nan"], "gatebench: --max-ms wants a number above 0, not nan."),
+        (["pareto", ".", "--max-macs", "two"], "gatebench: --max-macs wants a number above 0, not two."),
+        (["pareto", ".", "--min-accuracy", "120"], "gatebench: --min-accuracy wants a number above 0, and 100 at most, not 120."),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(gatebench, arguments, said, tmp_path, monkeypatch):
@@ -968,6 +1023,10 @@ def test_csv_and_json_hold_one_number_or_text_a_cell(results, gatebench, tmp_pat
     assert gated["accuracy"] == pytest.approx(91.2) and gated["accuracy_sd"] == pytest.approx(0.2828, abs=1e-4)
     assert gated["macs_executed"] == 30e6 and points["units"]["macs_executed"] == "MACs"
     assert gated["seeds"] == 2, "people see 0, 1"
+    realised = [table for name, table in tables.items() if name.startswith("realised-")]
+    assert {(row["machine"], row["batch_size"]) for table in realised for row in table["rows"]} == {
+        ("desk, 2 cores", 1), ("rack, 64 cores", 1),
+    }  # fmt: skip
 
 
 def test_every_operating_point_and_every_timing_is_a_line_for_programs(tmp_path):
@@ -1014,7 +1073,7 @@ def test_people_see_units_signs_and_ranges():
     sheet = make_sheet("n", "t", headings, [(2.5e6, Cell(low=0.5, high=0.8), Cell(-0.01, -0.2, 0.2)), (None, 0.65, 1.0)])
     assert [heading.shown for heading in sheet.headings] == ["executed (M MACs)", "share %", "gain (points)"]
     assert sheet.texts == [("2.50", "50 to 80", "-0.0 (-0.2 to +0.2)"), ("-", "65", "+1.0")]
-    assert sheet.columns == {"m": "MACs", "s": "share", "s_low": "share", "s_high": "share",
+    assert sheet.columns == {"m": "MACs", "s": "share", "s_from": "share", "s_to": "share",
                              "g": "points", "g_low": "points", "g_high": "points"}  # fmt: skip
     assert isinstance(sheet, Sheet) and "m" not in sheet.records[1]
 

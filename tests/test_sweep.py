@@ -149,6 +149,8 @@ def test_a_sweep_over_a_number_trains_times_and_shows_each_value(gatebench, gate
     assert all(float(line["latency_ms"]) > 0 and line["accuracy_sd"] for line in table)
     assert (tmp_path / "sweep-cosinegate-balanced-shapes.png").read_bytes()[:4] == b"\x89PNG"
     files = {path: path.stat().st_mtime_ns for path in (*tmp_path.glob("*-s[01]-*/**/*"), *tmp_path.glob("sweep-*"))}
+    again = gatebench(*command)
+    assert "4 of 4 done; the sweep was finished and timed before" in again.stderr and "next" not in again.stderr
     rows = gatebench.json(*command)
     assert {path: path.stat().st_mtime_ns for path in files} == files, "nothing is made or written again"
     assert not heavy(gatebench_process, command)

@@ -69,6 +69,12 @@ def test_a_network_that_is_compared_with_nothing_has_a_time_alone():
     assert verdict.timed(row) == "cosinegate predictive takes 1.63 ms (1.58 to 1.75)."
 
 
+def test_what_deciding_is_worth_follows_the_speed_up_and_a_busy_machine_comes_last():
+    gain = {"adaptivity_gain": 0.05, "adaptivity_gain_low": -0.3, "adaptivity_gain_high": 0.4}
+    said = verdict.timed({**TIMED, **gain, "busy": True})
+    assert "1.17 to 1.21). Yet fixed decisions" in said and said.endswith("The machine was busy, so time it again.")
+
+
 @pytest.mark.parametrize(
     ("gain", "said"),
     [
@@ -155,3 +161,6 @@ def test_a_sweep_names_the_cheapest_point_that_is_as_good_as_the_best():
     for row in timed:
         row |= {"speedup": 1.016, "speedup_low": 0.91, "speedup_high": 1.12}
     assert "may be faster or slower than lite2 alone (0.91 to 1.12)" in verdict.swept(points(*timed))
+    gain = {"adaptivity_gain": 2.0, "adaptivity_gain_low": 1.5, "adaptivity_gain_high": 2.5}
+    said = verdict.swept(points({**timed[0], **gain, "rival_ms": 15.2}))
+    assert "lite2 alone (15.2 -> 15.0 ms; 0.91 to 1.12). Deciding per input gains accuracy over fixed decisions" in said

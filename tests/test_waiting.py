@@ -209,6 +209,7 @@ def test_a_busy_machine_makes_no_answer_of_more_repeats():
            "busy": True}  # fmt: skip
     said = inconclusive(row, 120)
     assert "its calls waited 38 % of the time. End the other processes, or give --threads 1; more repeats do not help." in said
+    assert "its own less than 1 %. End" in inconclusive(row | {"waited_pct": 0.3}, 120)
     assert "--repeats" not in said and "--repeats 90" in inconclusive(row | {"busy": False}, 120)
 
 

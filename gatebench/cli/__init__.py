@@ -30,7 +30,14 @@ COMMANDS = {
     "list": (list_, ["list models", "list recipes"]),
 }
 """Functions, and examples of their use."""
-EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 times too noisy to tell, 130 interrupted (143 and 129: by SIGTERM and SIGHUP)."
+NOISY = "profile-latency"
+"""The command that can end with 3."""
+
+
+def _exit_codes(noisy: str) -> str:
+    return f"Exit codes: 0 done, 1 failed, 2 wrong use, {noisy}130 interrupted (143 and 129: by SIGTERM and SIGHUP)."
+
+
 app = typer.Typer(
     name="gatebench",
     no_args_is_help=True,
@@ -39,7 +46,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _name, (_command, _examples) in COMMANDS.items():
-    app.command(_name, epilog="\n\n".join(["Examples:", *(f"gatebench {each}" for each in _examples), EXIT_CODES]))(_command)
+    _codes = _exit_codes("3 times too noisy to tell, " * (_name == NOISY))
+    app.command(_name, epilog="\n\n".join(["Examples:", *(f"gatebench {each}" for each in _examples), _codes]))(_command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -48,7 +56,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog=EXIT_CODES)
+@app.callback(epilog=_exit_codes(f"3 times too noisy to tell ({NOISY}), "))
 @console.handle_errors
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,

@@ -96,12 +96,14 @@ def profile_latency(
         from ..measure.exclusive import alone
         from ..measure.protocol import FEWEST_ROUNDS
         from ..profiling import session
-        from ..profiling.networks import Loader
+        from ..profiling.networks import Loader, check
         from ..profiling.outside import output_to_stderr
         from ..profiling.together import Together
         from ..profiling.view import rounds_bar
         from ..report.latency_table import show
 
+    if vs:
+        check(vs)
     place = choose_device(device)
     loader = Loader(data_root(data_dir), dataset and storable(dataset), max(inputs, session.FEWEST_CALLS * max(sizes)))
     with stderr.status("loading networks and data"), output_to_stderr():
@@ -195,20 +197,24 @@ def conclude(timings: "Together", scored: dict[str, dict]) -> None:
         picture = bars.write(timings.rows, folders[0].parent)
     if picture:
         line(f"written to {picture}")
-    next_step("report", str(folders[0].parent))
+    runs = [destination.folder for destination in timings.written if destination.folder.finished]
+    next_step(*(["report", str(runs[0].path.parent)] if runs else ["list", "columns"]))  # with --out there may be no run to report
 
 
 def inconclusive(row: dict, max_seconds: float) -> str:
     """The speed-up that the times leave open, and what would settle it."""
     from ..measure.statistics import FEWEST_INPUTS
-    from ..measure.waiting import remedy
+    from ..measure.waiting import BUSY, remedy
 
     result = (
         f"inconclusive: the speed-up of {row['network']} at batch {row['batch_size']} is between {row['speedup_low']:.3f} and"
         f" {row['speedup_high']:.3f}."
     )
     if row.get("busy"):
-        return f"{result} The machine was busy: its calls waited {row['waited_pct']:.0f} % of the time. {remedy(row['threads'])}."
+        share = f"{row['waited_pct']:.0f} % of the time"
+        others = f"calls of this timing waited more than {100 * BUSY:g} % of the time, its own less than 1 %"
+        waited = f"its calls waited {share}" if row["waited_pct"] >= 1 else others
+        return f"{result} The machine was busy: {waited}. {remedy(row['threads'])}."
     if row["inputs_needed"] > row["inputs_available"]:
         return (
             f"{result} Inputs differ so much that {row['inputs_needed']:,} of them would be needed; there are {row['inputs_available']:,}."

@@ -9,6 +9,7 @@ from rich.progress import track
 
 from ..errors import UsageError
 from ..words import counted
+from . import option
 from .console import choices, handle_errors, line, next_step, say, stderr, tell
 
 
@@ -16,13 +17,14 @@ from .console import choices, handle_errors, line, next_step, say, stderr, tell
 def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A folder of run folders.")],
     format_: Annotated[
-        str | None, typer.Option("--format", help="html, md, csv, tex, or several as html,csv. Default: all.", show_default=False)
+        str | None, option.results("--format", help="html, md, csv, tex, or several as html,csv. Default: all.", show_default=False)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The folder to write to, or a file such as page.html. Default: RESULTS/report.", show_default=False)
+        Path | None,
+        option.results(help="The folder to write to, or a file such as page.html. Default: RESULTS/report.", show_default=False),
     ] = None,
-    only_check: Annotated[bool, typer.Option("--check", help="Only say whether the folders' numbers hold together; 1 if not.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the tables, or what --check found, as JSON.")] = False,
+    only_check: Annotated[bool, option.chosen("--check", help="Only say whether the folders' numbers hold together; 1 if not.")] = False,
+    as_json: Annotated[bool, option.results("--json", help="Print the tables, or what --check found, as JSON.")] = False,
 ) -> None:
     """The papers' tables beside what was measured, claimed beside executed and realised, fronts and curves."""
     if only_check and (out or format_):
@@ -35,6 +37,8 @@ def report(
     from ..report.run_pictures import FOLDER, draw_all
     from ..runs import RunFolder
 
+    if out and out.suffix == ".csv" and not out.is_dir():
+        raise UsageError(f"--out {out} is one file, and CSV is one file for each table. Name a folder.")
     kinds, folder, renamed = choices(format_, "--format", FORMATS) if format_ is not None else list(FORMATS), out or results / "report", {}
     if out and out.suffix[1:] in ("html", "md", "tex"):
         if format_ is not None and kinds != [out.suffix[1:]]:

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import os
+import time
 from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,21 +60,26 @@ def sweep_lambda(
     from ..training.view import View
 
     planned = plan_all(prepared.recipes, seeds, **prepared.place)
-    wanted, made = [job for job in planned if job.wanted], {}
+    wanted, made, started = [job for job in planned if job.wanted], {}, time.time()
     here = conditions(prepared.place["device"], prepared.place["threads"])
     try:
         begun = functools.cache(lambda: _say_progress(wanted, made))
 
         def view(title: str) -> View:
-            begun()  # once the plan is found to be sound
-            return View(stderr, title)
+            return View(stderr, title, begun)  # what was done before is no progress
 
+        anew = False
         for job, folder in execute(planned, Place(out, fresh), view):
             if job.wanted:
                 made[job.key] = read(folder, job.parsed.tradeoff_value(), here)
-                _say_progress(wanted, made)
-        runs, interrupted = _timed(_in_order(wanted, made), prepared, here)
+                if (folder / "summary.json").stat().st_mtime >= started:
+                    _say_progress(wanted, made)
+                    anew = True
+        done = _in_order(wanted, made)
+        runs, interrupted = _timed(done, prepared, here)
         made = dict(zip((job.key for job in wanted if job.key in made), runs, strict=True))
+        if not anew and runs is done:
+            _print(f"{len(done)} of {len(done)} done; the sweep was finished and timed before, and nothing was made anew")
     except KeyboardInterrupt:
         interrupted = True
     finally:  # whatever went wrong, what was measured is shown
@@ -118,7 +124,11 @@ def _say_progress(wanted: list, made: Container[str]) -> None:
         column = tradeoff_of(registry.entry(recipe.model.name).columns_of(recipe.tradeoff))
         what = tradeoff_text(column, setting if isinstance(setting, list) else [setting])
         said += f"; {what}, seed {left[0].seed} next"
-    stderr.print(said, markup=False, highlight=False, soft_wrap=True)
+    _print(said)
+
+
+def _print(sentence: str) -> None:
+    stderr.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _timed(runs: list["Run"], prepared: training.Prepared, here: "Conditions") -> tuple[list["Run"], bool]:

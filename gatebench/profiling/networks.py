@@ -102,6 +102,8 @@ class Loader:
         """
         runs = [name for name in names if os.path.isdir(name)]
         others = [name for name in names if name not in runs]
+        for name in others:
+            check(name)
         if weights and len(others) != 1:
             raise UsageError(f"--weights {weights} is for one network that is no run; {len(others)} were named.")
         networks = [network for name in runs for network in self._runs(Path(name))]
@@ -110,7 +112,10 @@ class Loader:
         return with_distinct_labels(networks)
 
     def rival(self, name: str, entered: list[Network]) -> Network:
-        """The one network that all `entered` ones are compared with, on their data. Raises UsageError where that is not possible."""
+        """The one network that all `entered` ones are compared with, on their data; `check` comes before.
+
+        Raises UsageError where that is not possible.
+        """
         named = self._runs(Path(name)) if os.path.isdir(name) else [self._other(name, None, entered[0].data)]
         if len(named) != 1:
             raise UsageError(f"--vs {name} stands for {len(named)} networks; name one.")
@@ -179,20 +184,13 @@ class Loader:
 
     def _other(self, name: str, weights: Path | None, data: Dataset | None = None, fallback: Dataset | None = None) -> Network:
         """A network that is no run: on `data`, else on its own, else on `fallback`."""
-        file, _, factory = (name, "", "") if name.endswith(".py") else name.rpartition(":")
+        file, factory = _file_and_factory(name)
         if name.partition(":")[0] in LIBRARIES:
             network = self._library(name, data or fallback)
-        elif file.endswith(".py"):
-            existing(Path(file))  # before it is asked for data
-            network = self._outside(Path(file), factory or "build", self._given(data or fallback, name))
-        elif name in registry.list_models():
-            network = self._model(name, data, fallback)
+        elif file:
+            network = self._outside(Path(file), factory, self._given(data or fallback, name))
         else:
-            close = beside(Path(name), registry.list_models())
-            raise UsageError(
-                f"{name} is neither a run folder, nor a FILE.py[:FACTORY], nor timm:NAME or torchvision:NAME, nor a registered"
-                f" model.{close}"
-            )
+            network = self._model(name, data, fallback)
         if weights:
             self.notes += fill_from(network.model, weights)
             self.weights = weights, network.label
@@ -262,6 +260,25 @@ class Loader:
             self.loaded[data] = dataset = load(data, self.root)
             self.notes += [f"{dataset.name}: {note}" for note in dataset.notes]
         return self.loaded[data]
+
+
+def check(name: str) -> None:
+    """Raises UsageError where a name stands for no run, network or file: known before data are read."""
+    file, _ = _file_and_factory(name)
+    if file:
+        existing(Path(file))
+    elif os.path.isfile(name):
+        raise UsageError(f"{name} is not a Python file. Name one whose function makes the network, as FILE.py:FACTORY.")
+    elif not (os.path.isdir(name) or name.partition(":")[0] in LIBRARIES or name in registry.list_models()):
+        close = beside(Path(name), registry.list_models())
+        kinds = "a run folder, nor a FILE.py[:FACTORY], nor timm:NAME or torchvision:NAME, nor a registered model"
+        raise UsageError(f"{name} is neither {kinds}.{close}")
+
+
+def _file_and_factory(name: str) -> tuple[str, str]:
+    """Of FILE.py[:FACTORY]; an empty file's name where it is none."""
+    file, _, factory = (name, "", "") if name.endswith(".py") else name.rpartition(":")
+    return (file, factory or "build") if file.endswith(".py") else ("", "")
 
 
 def _takes(model: nn.Module, shape: tuple[int, int, int]) -> bool:

@@ -53,4 +53,3 @@ def too_long(plan: Plan, calls: int, seconds: float) -> str:
     mend = f"; --inputs {fewer} takes less" if fewer < calls * plan.batch_size else ""
     inputs = f"{FEWEST_ROUNDS} rounds of {calls * plan.batch_size} inputs"
     return f"{inputs}, the fewest that are timed, take about {takes}, more than --max-seconds {plan.max_seconds:g}{mend}."
-

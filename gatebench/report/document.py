@@ -51,7 +51,6 @@ class Picture:
 class Section:
     """A chapter: pictures, then tables."""
 
-    anchor: str
     title: str
     text: str = ""
     pictures: list[Picture] = field(default_factory=list)
@@ -81,14 +80,14 @@ class Report:
     @cached_property
     def sections(self) -> list[Section]:
         return [
-            Section("claims", "Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
+            Section("Claimed, executed, realised", "What gates say, what was computed, and what that is worth in time.",
                     [*_savings(self.runs), *_destinations(self.members)], _claims(self.runs, self.members)),
-            Section("fronts", "Accuracy against cost", "Filled: on the front. Times are compared within one machine only.",
+            Section("Accuracy against cost", "Filled: on the front. Times are compared within one machine only.",
                     _fronts(self.fronts)),
-            Section("curves", "Over the epochs", pictures=_curves(self.runs)),
-            Section("published", "Published beside measured", "Differences are ours less theirs; what does not compare has its reason.",
+            Section("Over the epochs", pictures=_curves(self.runs)),
+            Section("Published beside measured", "Differences are ours less theirs; what does not compare has its reason.",
                     sheets=comparison_sheets(groups(with_twins(self.runs)))),
-            Section("audit", "Audit", "What each run's audit found; then the papers' figures, recomputed from each other.",
+            Section("Audit", "What each run's audit found; then the papers' figures, recomputed from each other.",
                     sheets=[sheet for sheet in (findings_sheet(self.members), audit_sheet()) if sheet]),
         ]  # fmt: skip
 

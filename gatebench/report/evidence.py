@@ -20,10 +20,12 @@ from . import reading
 from .results import parted
 
 MOST_INPUTS = 10**9
+SCORED = {"label": "iu", "prediction": "iu", "confidence": "f", "macs_decided": "iuf", "macs_executed": "iuf"}
+"""Columns that every per-input table has, and the kinds of their numbers."""
 LARGEST_WEIGHTS, LARGEST_ARRAYS = 20_000_000_000, 500_000_000
 """Bytes."""
 Made = TypeVar("Made")
-Found = tuple[str, str]
+Problem = tuple[str, str]
 """A file, and what is wrong with it."""
 
 
@@ -47,6 +49,7 @@ class Evidence:
     recipe: dict = field(default_factory=dict)
     machine: dict = field(default_factory=dict)
     data: dict = field(default_factory=dict)
+    identity: dict = field(default_factory=dict)
     epochs: list[dict[str, str]] | None = None
     breakdown: list[dict[str, str]] = field(default_factory=list)
     times: list[Times] = field(default_factory=list)
@@ -55,10 +58,10 @@ class Evidence:
     decisions: np.ndarray | None = None
     """decisions.npz: which switches were on, uint8 [N, S]."""
     scored: dict[str, np.ndarray] = field(default_factory=dict)
-    """inputs.parquet: label, prediction and macs_executed, [N] each."""
+    """inputs.parquet: its columns of numbers, [N] each."""
     examples: dict[str, np.ndarray] = field(default_factory=dict)
     """examples.npz: index and labels [E], pixels [E, H, W, C]."""
-    unread: list[Found] = field(default_factory=list)
+    unread: list[Problem] = field(default_factory=list)
 
     @property
     def headline(self) -> dict:
@@ -115,32 +118,54 @@ class Evidence:
 
 def read_evidence(folder: RunFolder) -> Evidence:
     """Everything of a run folder that rules compare."""
-    found = Evidence(folder)
-    found.columns = found.read("columns.json", read_columns, ())
-    found.rows = found.read("rows.jsonl", lambda path: _rows(path, Row, found.columns), [])
-    found.summary = found.read("summary.json", lambda path: _row(path, found.columns), [])
-    found.recipe = found.read("recipe.yaml", reading.read_recipe, {})
-    found.machine = found.read("machine.json", reading.read_object, {})
-    found.data = found.read("data.json", reading.read_object, {})
-    found.epochs = found.read("epochs.csv", lambda path: list(read_table(path)), None)
-    found.breakdown = found.read("breakdown.csv", lambda path: list(read_table(path)), [])
-    for name in _files_of_times(found):
-        rows = found.read(name, lambda path: _rows(path, TimeRow, ()), [])
-        found.times.append(Times(name, rows, found.read(name.removesuffix("l"), reading.read_object, {}, optional=True)))
-    found.weights = found.read("model.safetensors", lambda path: sha256_of(path, LARGEST_WEIGHTS), "", optional=True)
-    found.decisions = found.read("decisions.npz", lambda path: reading.read_decisions(path, LARGEST_ARRAYS), None, optional=True)
-    found.scored = found.read("inputs.parquet", reading.read_inputs, {}, optional=True)
-    found.examples = found.read("examples.npz", lambda path: reading.read_examples(path, LARGEST_ARRAYS), {}, optional=True)
-    return found
+    evidence = Evidence(folder)
+    evidence.columns = evidence.read("columns.json", read_columns, ())
+    evidence.rows = evidence.read("rows.jsonl", lambda path: _rows(path, Row, evidence.columns), [])
+    evidence.summary = evidence.read("summary.json", lambda path: _row(path, evidence.columns), [])
+    evidence.recipe = evidence.read("recipe.yaml", _filled(reading.read_recipe), {})
+    evidence.machine = evidence.read("machine.json", _filled(reading.read_object), {})
+    evidence.data = evidence.read("data.json", _filled(reading.read_object), {})
+    evidence.epochs = evidence.read("epochs.csv", lambda path: list(read_table(path)), None)
+    evidence.breakdown = evidence.read("breakdown.csv", _filled(lambda path: list(read_table(path))), [])
+    for name in _files_of_times(evidence):
+        rows = evidence.read(name, lambda path: _rows(path, TimeRow, ()), [])
+        evidence.times.append(Times(name, rows, evidence.read(name.removesuffix("l"), reading.read_object, {}, optional=True)))
+    evidence.weights = evidence.read("model.safetensors", lambda path: sha256_of(path, LARGEST_WEIGHTS), "", optional=True)
+    evidence.decisions = evidence.read("decisions.npz", lambda path: reading.read_decisions(path, LARGEST_ARRAYS), None, optional=True)
+    evidence.identity = evidence.read("identity.json", reading.read_object, {}, optional=True)
+    evidence.scored = evidence.read("inputs.parquet", _scored, {}, optional=True)
+    evidence.examples = evidence.read("examples.npz", lambda path: reading.read_examples(path, LARGEST_ARRAYS), {}, optional=True)
+    return evidence
 
 
-def _files_of_times(found: Evidence) -> list[str]:
+def _filled(reader: Callable[[Path], Made]) -> Callable[[Path], Made]:
+    """A reader that refuses what is empty."""
+
+    def read(path: Path) -> Made:
+        content = reader(path)
+        if not content:
+            raise Unreadable("it is empty")
+        return content
+
+    return read
+
+
+def _scored(path: Path) -> dict[str, np.ndarray]:
+    """inputs.parquet. Raises Unreadable where it lacks what every per-input table has."""
+    columns = reading.read_inputs(path)
+    lacking = [name for name, kinds in SCORED.items() if name not in columns or columns[name].dtype.kind not in kinds]
+    if lacking:
+        raise Unreadable(f"its {', '.join(lacking)} are missing, or not numbers")
+    return columns | {name: columns[name].astype(np.int64) for name in ("label", "prediction")}
+
+
+def _files_of_times(evidence: Evidence) -> list[str]:
     try:
-        return [f"times/{name}" for name in listed(found.folder / "times") if name.endswith(".jsonl")]
+        return [f"times/{name}" for name in listed(evidence.folder / "times") if name.endswith(".jsonl")]
     except Missing:
         return []
     except Unreadable as error:
-        found.unread.append(("times/", str(error)))
+        evidence.unread.append(("times/", str(error)))
         return []
 
 

@@ -4,8 +4,8 @@ Panels keep apart what does not compare: data sets, and for times machines, runt
 """
 
 import math
-from collections import defaultdict
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import moocore
@@ -62,6 +62,8 @@ class Point:
     """Whether it executes no MACs."""
     members: frozenset[tuple] = frozenset()
     """Runs and their operating points that it stands for, by which it is found again in another panel."""
+    trained: int = 0
+    """Seeds that were trained and scored; 0 where that is unknown."""
 
     def is_same(self, other: "Point") -> bool:
         """Whether both stand for an operating point of one run."""
@@ -85,9 +87,23 @@ class Panel:
         return f"{self.dataset} ({self.split}){where}"
 
     @property
+    def images(self) -> tuple[str, str]:
+        """Data set and part, whose accuracy it is of."""
+        return self.dataset, self.split
+
+    @property
     def place(self) -> dict:
         """Where its times were taken, by the names in `PLACE`; empty for MACs."""
         return dict(zip(PLACE, self.where or (), strict=False))
+
+    def again(self, point: Point) -> Point | None:
+        """The same network, where it has a point here."""
+        return next((each for each in self.points if each is point or each.is_same(point)), None)
+
+    def listed(self) -> list[Point]:
+        """The front, without what has less than half of the best accuracy."""
+        least = max(point.y for point in self.points) / 2
+        return [point for point, state in zip(self.points, self.states(), strict=True) if state == "front" and point.y >= least]
 
     def states(self) -> list[State]:
         """Of every point, by its place in `points`."""
@@ -125,7 +141,7 @@ class Panel:
 
 def panels(runs: list[Run], groups: list[Group], cost: Cost) -> list[Panel]:
     """One for each data set and split, and for times each place, that has a point."""
-    return _macs_panels(groups) if cost == "macs_executed" else _timed_panels(runs, cost)
+    return _macs_panels(groups) if cost == "macs_executed" else _timed_panels(runs, _macs_panels(groups), cost)
 
 
 def only(shown: dict[Cost, list[Panel]], dataset: str | None, batch_size: int | None, machine: str | None) -> dict[Cost, list[Panel]]:
@@ -227,7 +243,9 @@ def _macs_panels(groups: list[Group]) -> list[Panel]:
     return made
 
 
-def _timed_panels(runs: list[Run], cost: Cost) -> list[Panel]:
+def _timed_panels(runs: list[Run], scored: list[Panel], cost: Cost) -> list[Panel]:
+    """Networks have the names that they have in the panels of all that were `scored`."""
+    known = {member: point for panel in scored for point in panel.points for member in point.members}
     places = defaultdict(list)
     for run in runs:
         for row in run.joined_times:
@@ -236,8 +254,21 @@ def _timed_panels(runs: list[Run], cost: Cost) -> list[Panel]:
     made = []
     for dataset, split, *where in in_order((dataset, split, *where) for dataset, split, where in places):
         members = places[dataset, split, tuple(where)]
-        made.append(Panel(cost, dataset, split, tuple(where), _points(gather(members), cost), []))
+        made.append(Panel(cost, dataset, split, tuple(where), _as_scored(_points(gather(members), cost), known), []))
     return made
+
+
+def _as_scored(points: list[Point], known: dict[tuple, Point]) -> list[Point]:
+    """Points of times with the name of the same network among all scored ones, and how many seeds of it were trained.
+
+    Where several of them are of one network, as over two rivals, each keeps its own name.
+    """
+    own = [next((known[member] for member in point.members if member in known), None) for point in points]
+    times = Counter(map(id, own))
+    return [
+        replace(point, trained=len(same.by_seed), label=same.label if times[id(same)] == 1 else point.label) if same else point
+        for point, same in zip(points, own, strict=True)
+    ]
 
 
 def _part(row: dict) -> str:

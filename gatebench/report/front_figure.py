@@ -102,8 +102,7 @@ def write_fronts(shown: dict[str, list[Panel]], results: Path, out: Path | None,
 def _draw(axes: Axes, panel: Panel) -> None:
     title = message(panel)
     best = max(point.y for point in panel.points)
-    on_front = [point.y for point, state in zip(panel.points, panel.states(), strict=True) if state == "front" and point.y >= best / 2]
-    least = min([best - WINDOW, *on_front])
+    least = min([best - WINDOW, *(point.y for point in panel.listed())])
     below = sum(each.y < least for each in (*panel.points, *panel.published))
     states = [state for each, state in zip(panel.points, panel.states(), strict=True) if each.y >= least]
     points, published = ([each for each in members if each.y >= least] for members in (panel.points, panel.published))

@@ -1,10 +1,11 @@
 """Fronts and answers to budgets: short tables for people, all points for programs."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .flat import Flat
 from .front import AXES, Best, Cost, Panel, Point, answered
+from .front_limits import Kept
 from .front_words import question, sentence, summary
 from .sheet import Cell, Heading, Sheet, make_sheet
 
@@ -34,7 +35,7 @@ def front_sheets(shown: dict[Cost, list[Panel]]) -> list[Sheet]:
 
 def _front_sheet(dataset: str, panels: list[Panel]) -> Sheet:
     panels = [panel for panel in panels if len(panel.points) > 1] or panels[:1]
-    fronts = [_listed(panel) for panel in panels]
+    fronts = [panel.listed() for panel in panels]
     lines = _lines(panels, fronts)
     headings = (
         Heading("network", "network"), Heading("seeds", "seeds", digits=0), Heading("accuracy", "accuracy %", digits=2),
@@ -75,7 +76,7 @@ def next_command(results: str, shown: dict[Cost, list[Panel]], budget: bool) -> 
     return ["pareto", results, "--dataset", panel.dataset, "--max-ms", f"{costs[len(costs) // 2]:.2g}"]
 
 
-def as_dict(shown: dict[Cost, list[Panel]], answers: list[Best]) -> dict:
+def as_dict(shown: dict[Cost, list[Panel]], answers: Sequence[Best | Kept]) -> dict:
     """All for programs."""
     return {
         "panels": [
@@ -117,7 +118,7 @@ def _lines(panels: list[Panel], fronts: list[list[Point]]) -> list[list[Point | 
     lines: list[list[Point | None]] = []
     for front in fronts:
         for point in front:
-            line = [_again(point, panel) for panel in panels]
+            line = [panel.again(point) for panel in panels]
             if not any(_says_more(other, line) for other in lines):
                 lines.append(line)
     return sorted(lines, key=lambda line: [each.x if each else float("inf") for each in line])
@@ -127,17 +128,6 @@ def _says_more(line: list[Point | None], other: list[Point | None]) -> bool:
     """Whether a line has the accuracy and every cost that another has."""
     pairs = list(zip(line, other, strict=True))
     return all(theirs is None or (own is not None and (own.x, own.y) == (theirs.x, theirs.y)) for own, theirs in pairs)
-
-
-def _again(point: Point, panel: Panel) -> Point | None:
-    """The same network in another panel."""
-    return next((each for each in panel.points if each is point or each.is_same(point)), None)
-
-
-def _listed(panel: Panel) -> list[Point]:
-    """The front, without what has less than half of the best accuracy."""
-    best = max(point.y for point in panel.points)
-    return [point for point, state in zip(panel.points, panel.states(), strict=True) if state == "front" and point.y >= best / 2]
 
 
 def _thinned(lines: list) -> Iterator[list]:

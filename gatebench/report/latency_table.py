@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from . import terminal
-from .quantities import estimate, in_order, place, place_name
+from .quantities import PLACE, estimate, in_order, place, place_name
 from .results import is_masked
 from .sheet import Cell, Heading, Sheet, make_sheet
 
@@ -75,7 +75,8 @@ def _times(name: str, title: str, rows: list[dict], name_rivals: bool = True) ->
     if all("recipe" in row for row in rows):  # gatebench's own are channels_last
         rows = [{**row, "layout": None} for row in rows]
     findings = [f"{row['network']}: {finding}." for row in rows for finding in row.get("timed_audit", ())]
-    return make_sheet(name, title, TIMES, (_time_line(row, name_rivals) for row in rows), "\n".join(filter(None, [note, *findings])))
+    note = "\n".join(filter(None, [note, *findings]))
+    return make_sheet(name, title, TIMES, (_time_line(row, name_rivals) for row in rows), note, **_where(rows))
 
 
 def _time_line(row: dict, name_rival: bool) -> tuple:
@@ -103,7 +104,12 @@ def _over_inputs(row: dict) -> Cell:
 
 
 def _gates(name: str, title: str, rows: list[dict]) -> Sheet:
-    return make_sheet(name, title, GATES, map(_gate_line, rows))
+    return make_sheet(name, title, GATES, map(_gate_line, rows), **_where(rows))
+
+
+def _where(rows: list[dict]) -> dict[str, float | str]:
+    """The place of rows that share it."""
+    return {key: rows[0][key] for key in PLACE if key in rows[0]}
 
 
 def _gate_line(row: dict) -> tuple:

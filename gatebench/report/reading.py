@@ -12,9 +12,8 @@ from ..errors import first_line
 from ..foreign import LARGEST_TABLE, Unreadable, number, read_arrays, read_table, read_text, size_of
 from ..plain_data import from_json, from_yaml, mapping
 
-MOST_INPUTS = 10_000_000
-SCORED = ("label", "prediction", "macs_executed")
-"""Columns of inputs.parquet that are compared with rows."""
+MOST_CELLS = 20_000_000
+"""Of a table of inputs: a few bytes stand for any number of equal ones."""
 
 
 def read_recipe(path: Path) -> dict:
@@ -59,24 +58,23 @@ def read_decisions(path: Path, most: int = LARGEST_TABLE) -> np.ndarray:
     return np.unpackbits(packed, axis=1, count=int(switches))
 
 
-def read_inputs(path: Path) -> dict[str, np.ndarray]:
-    """Of inputs.parquet the columns `SCORED`, [N] each."""
+def read_inputs(path: Path, most: int = MOST_CELLS) -> dict[str, np.ndarray]:
+    """The columns of inputs.parquet that hold numbers, [N] each, by name; of at most so many cells."""
     import pyarrow.parquet
+    from pyarrow.types import is_floating, is_integer
 
     size_of(path, LARGEST_TABLE)
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        if file.metadata.num_rows > MOST_INPUTS:
-            raise Unreadable(f"it has {file.metadata.num_rows:,} inputs, more than the {MOST_INPUTS:,} that are read")
-        table = file.read(columns=list(SCORED))
-        columns = {name: table[name].to_numpy() for name in SCORED}
+        cells = file.metadata.num_rows * file.metadata.num_columns
+        if cells > most:
+            raise Unreadable(f"it has {cells:,} cells, more than the {most:,} that are read")
+        numbers = [each.name for each in file.schema_arrow if is_integer(each.type) or is_floating(each.type)]
+        return {name: column.to_numpy() for name, column in zip(numbers, file.read(columns=numbers).columns, strict=True)}
     except Unreadable:
         raise
     except Exception as error:  # whatever pyarrow makes of a file that is something else
         raise Unreadable(f"it cannot be read as Parquet: {first_line(error)}") from None
-    if any(column.dtype.kind not in kinds for column, kinds in zip(columns.values(), ("iu", "iu", "iuf"), strict=True)):
-        raise Unreadable(f"its {', '.join(SCORED)} are not all numbers")
-    return columns
 
 
 def read_examples(path: Path, most: int = LARGEST_TABLE) -> dict[str, np.ndarray]:

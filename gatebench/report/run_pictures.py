@@ -23,16 +23,13 @@ from ..models import registry
 from ..runs import RunFolder
 from . import run_figures
 from .page.examples import read_examples
-from .reading import read_breakdown
+from .reading import read_breakdown, read_inputs
 from .results import Run, is_masked
 from .run_figures import short
 from .sheet import slug
 
 FOLDER = "runs"
 """Below that of the report."""
-MOST_INPUTS = 2_000_000
-MOST_CELLS = 20_000_000
-"""Of a table of inputs: a few bytes stand for any number of equal ones."""
 MOST_UNITS = 200
 MOST_CLASSES = 2_000
 DIFFICULTY_BINS = 5
@@ -102,23 +99,20 @@ def _pictures(run: Run) -> Iterator[tuple[str, Figure]]:
 
 def _decisions(run: Run, label: str) -> Iterator[tuple[str, Figure]]:
     """How often each unit runs by class, and by difficulty where that is known."""
-    import pyarrow.parquet
-
     with naming(Path("breakdown.csv")):
         lines = read_breakdown(run.folder / "breakdown.csv")
     units = [line["group"] for line in lines if line["by"] == "unit" and line["group"]][:MOST_UNITS]
-    file = pyarrow.parquet.ParquetFile(_bounded(run.folder / "inputs.parquet"))
-    if not units or file.metadata.num_rows > min(MOST_INPUTS, MOST_CELLS // len(units)):
+    if not units:
         return
-    extra = ["difficulty"] if "difficulty" in file.schema_arrow.names else []
-    table = file.read(columns=["label", *units, *extra])
-    shares = np.stack([table[unit].to_numpy().astype(np.float64) for unit in units], 1)
+    with naming(Path("inputs.parquet")):
+        table = read_inputs(run.folder / "inputs.parquet")
+    shares = np.stack([table[unit].astype(np.float64) for unit in units], 1)
     classes = run.folder.read_json("data.json", classes=list[str])["classes"][:MOST_CLASSES]
-    groups = {"class": (table["label"].to_numpy(), [plain(name)[:20] for name in classes])}
-    if extra:
+    groups = {"class": (table["label"], [plain(name)[:20] for name in classes])}
+    if "difficulty" in table:
         edges = np.linspace(0, 1, DIFFICULTY_BINS + 1).round(1)
         names = [f"{low}-{high}" for low, high in zip(edges, edges[1:], strict=False)]
-        groups["difficulty"] = (np.digitize(table["difficulty"].to_numpy(), edges[1:-1], right=True), names)
+        groups["difficulty"] = (np.digitize(table["difficulty"], edges[1:-1], right=True), names)
     yield "decisions", run_figures.decisions(label, [plain(unit)[:20] for unit in units], shares, groups)
 
 

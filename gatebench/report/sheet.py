@@ -1,11 +1,12 @@
 """A table: typed columns and typed cells. Terminal, CSV, JSON, Markdown, LaTeX and HTML are exports of it (`formats`, `terminal`).
 
 For people a cell is one text, with its interval in parentheses. For programs every number has a column of its own: an interval stands
-under NAME_low and NAME_high, a standard deviation under NAME_sd, the entries of a list under NAME_ENTRY.
+under NAME_low and NAME_high, a range without a value under NAME_from and NAME_to, a standard deviation under NAME_sd, the entries of a
+list under NAME_ENTRY.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..runs import slug
@@ -74,6 +75,8 @@ class Sheet:
     headings: tuple[Heading, ...]
     lines: list[tuple[Cell, ...]]
     note: str = ""
+    shared: dict[str, float | str] = field(default_factory=dict)
+    """For programs: columns that hold the same in every line, and that people see in the title."""
 
     @cached_property
     def texts(self) -> list[tuple[str, ...]]:
@@ -84,7 +87,8 @@ class Sheet:
     def columns(self) -> dict[str, str]:
         """For programs: the name of every column that holds anything, and its unit."""
         used = {name for record in self.records for name in record}
-        return {name: heading.unit for heading in self.headings for name in _names(heading) if name in used}
+        own = {name: heading.unit for heading in self.headings for name in _names(heading) if name in used}
+        return dict.fromkeys(self.shared, "") | own
 
     @cached_property
     def records(self) -> list[dict[str, float | str]]:
@@ -99,19 +103,23 @@ class Sheet:
         return zip(line, self.headings, strict=True)
 
     def _record(self, line: tuple[Cell, ...]) -> dict[str, float | str]:
-        values = {}
+        values = dict(self.shared)
         for cell, heading in self._cells(line):
-            numbers = cell.parts if heading.parts else (cell.value, cell.deviation, cell.low, cell.high)
+            ends = (cell.low, cell.high)
+            intervals = (None, None, *ends) if cell.value is None else (*ends, None, None)
+            numbers = cell.parts if heading.parts else (cell.value, cell.deviation, *intervals)
             values |= dict(zip(_names(heading), numbers, strict=False))
         return {name: value for name, value in values.items() if value not in (None, "")}
 
 
-def make_sheet(name: str, title: str, headings: Iterable[Heading], lines: Iterable[Iterable], note: str = "") -> Sheet:
+def make_sheet(
+    name: str, title: str, headings: Iterable[Heading], lines: Iterable[Iterable], note: str = "", **shared: float | str
+) -> Sheet:
     """A sheet of plain numbers, texts, None and Cells, without the columns in which nothing stands."""
     headings = tuple(headings)
     rows = [tuple(each if isinstance(each, Cell) else Cell(each) for each in line) for line in lines]
     used = [index for index in range(len(headings)) if any(not row[index].empty or row[index].absent not in ("-", "") for row in rows)]
-    return Sheet(name, title, tuple(headings[index] for index in used), [tuple(row[index] for index in used) for row in rows], note)
+    return Sheet(name, title, tuple(headings[index] for index in used), [tuple(row[index] for index in used) for row in rows], note, shared)
 
 
 def shown(cell: Cell, heading: Heading) -> tuple[str, tuple[str, ...]]:
@@ -147,9 +155,9 @@ def text_of(cell: Cell, heading: Heading) -> str:
 
 
 def _names(heading: Heading) -> tuple[str, ...]:
-    """For programs; of a value its own, deviation, low and high end."""
+    """For programs; of a value its own, deviation, both ends of its interval, and both of a range."""
     if not heading.parts:
-        return tuple(heading.name + end for end in ("", "_sd", "_low", "_high"))
+        return tuple(heading.name + end for end in ("", "_sd", "_low", "_high", "_from", "_to"))
     names = [slug(part).replace("-", "_") for part in heading.parts]
     if not all(names) or len(set(names)) < len(names):
         names = [str(number) for number in range(1, len(names) + 1)]

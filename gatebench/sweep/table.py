@@ -31,7 +31,7 @@ MEASURED = (
     Heading("speedup", "speed-up (95 %)", digits=2), Heading("skip_pct", "claimed skip", "%", 1),
     Heading("saved_pct", "executed saving", "%", 1),
 )  # fmt: skip
-TIMES = ("latency_ms", "latency_ms_low", "latency_ms_high", "speedup", "speedup_low", "speedup_high", "rival")
+TIMES = ("latency_ms", "latency_ms_low", "latency_ms_high", "speedup", "speedup_low", "speedup_high", "rival", "rival_ms")
 """What an operating point's row takes from its times."""
 
 

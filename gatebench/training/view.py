@@ -20,13 +20,15 @@ BARS = "▁▂▃▄▅▆▇█"
 class View:
     """Progress of one run on `console` (stderr)."""
 
-    def __init__(self, console: Console, title: str):
-        self.console, self.title = console, title
+    def __init__(self, console: Console, title: str, at_work: Callable[[], object] = lambda: None):
+        """`at_work` is called where training or counted work begins."""
+        self.console, self.title, self.at_work = console, title, at_work
         self.live: Live | None = None
         self.next_update = 0.0
 
     def begin(self, epochs: int, steps: int, scored: str, done: list[dict]) -> None:
         """Start after the epochs `done` (rows of epochs.csv) of `epochs`, each of `steps` batches; `scored` names the scored split."""
+        self.at_work()
         self.epochs, self.steps, self.scored, self.last = epochs, steps, scored, done[-1] if done else {}
         if done:
             self.say(f"goes on after epoch {len(done)} of {epochs}")
@@ -56,6 +58,7 @@ class View:
     @contextmanager
     def counting(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         """Work besides training: yields what is called with the number of units that are done; bar, rate and time left on a terminal."""
+        self.at_work()
         if not self.console.is_terminal:
             self.say(f"{what}: {total:,} {unit}")
             yield lambda done: None

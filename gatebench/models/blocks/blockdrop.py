@@ -51,6 +51,8 @@ class BlockDrop(BlockGatedResNet):
 
     when = "up-front"
     soft_gates = False
+    curriculum = 0.0
+    """Share of the training over which one more block at a time, from the last on, is decided about; the loss says it."""
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class BlockDrop(BlockGatedResNet):
         gate: PolicyGate = PolicyGate(),
     ):
         super().__init__(num_classes, input_shape, depth, widths, shortcut)
-        self.sureness, self.curriculum = gate.sureness, gate.curriculum
+        self.sureness = gate.sureness
         self.decider = PolicyNetwork(tuple(widths), len(self.blocks), gate.shrink)
         self.macs_gate = count_macs(self.decider, self.map_shapes()[0])
         self.begin_epoch(0.0)

@@ -48,20 +48,24 @@ class TargetRate(Loss):
 
 
 class Reinforce(Loss):
-    """-weight x sum over batch and blocks of log p(gate) R (SkipNet, Eq. 4-6): R is minus the input's cross-entropy, and `reward` / B for
-    every block from this one on that is left out. A sum over the batch, beside a mean cross-entropy, as in the released code. For gates that
-    are drawn: nothing else moves them."""
+    """-weight x sum over batch and blocks of log p(gate) R (SkipNet, Eq. 4-6), for gates that are drawn: nothing else moves them.
+
+    R is minus the input's cross-entropy, and `reward` / B for every block from this one on that is left out. As released, it is a sum over
+    the batch, beside a mean cross-entropy.
+    """
 
     kind = "reinforce"
     weight: NonNegativeFloat = 0.01
     reward: NonNegativeFloat = 0.1
 
     def check(self, model: GatedModel) -> None:
-        if not getattr(model, "draws", False):
-            raise UsageError("losses.reinforce: the model's gates are not drawn in training; leave it out, or --set model.gate.draws=true.")
+        if not hasattr(model, "draws"):
+            raise UsageError("losses.reinforce: only skipnet's gates can be drawn; leave it out.")
 
     def bind(self, model: GatedModel, parents: Mapping[str, nn.Module]) -> Bound:
         from ...gating import log_probability
+
+        model.draws = True
 
         def loss(output: Output, batch: Batch, clock: Clock) -> Tensor:
             likely = log_probability(output.details["gate_logits"].float(), output.gates.float())
@@ -85,17 +89,21 @@ class PolicyGradient(Loss):
     kind = "policy_gradient"
     weight: NonNegativeFloat = 1.0
     penalty: NonNegativeFloat = 10.0
+    curriculum: float = Field(0.0, ge=0, le=1)
+    """Share of the training over which one more block at a time, from the last on, is decided about; 0: all from the start."""
 
     def check(self, model: GatedModel) -> None:
         if not hasattr(model, "decider"):
             raise UsageError("losses.policy_gradient: only blockdrop draws all its gates up front; leave it out.")
 
     def bind(self, model: GatedModel, parents: Mapping[str, nn.Module]) -> Bound:
+        model.curriculum = self.curriculum
+
         def loss(output: Output, batch: Batch, clock: Clock) -> Tensor:
-            found = output.details
+            details = output.details
             drawn = self.rewards(output.logits.detach(), output.gates, batch.labels)
-            gain = drawn - self.rewards(found["greedy_logits"], found["greedy"], batch.labels)
-            return -self.weight * (found["log_probability"].float().sum(1) * gain).mean()
+            gain = drawn - self.rewards(details["greedy_logits"], details["greedy"], batch.labels)
+            return -self.weight * (details["log_probability"].float().sum(1) * gain).mean()
 
         return loss
 

@@ -51,8 +51,6 @@ class RecurrentGate(Part):
     kind: Literal["recurrent"] = "recurrent"
     size: int = Field(10, ge=1, le=8192)
     """Of the LSTM, and of what it is given."""
-    draws: bool = False
-    """Gates are drawn in training, for the loss `reinforce`; else they are hard, with the soft ones' gradient."""
 
 
 class FeedForwardGate(Part):
@@ -60,8 +58,6 @@ class FeedForwardGate(Part):
 
     kind: Literal["feed-forward"]
     convolutions: Literal[1, 2] = 2
-    draws: bool = False
-    """As in `RecurrentGate`."""
 
 
 SkipNetGate = Annotated[RecurrentGate | FeedForwardGate, Field(discriminator="kind")]
@@ -81,8 +77,6 @@ class PolicyGate(Part):
     """It looks at the stem's output at so many times fewer pixels a side. 1, the published size, costs as much as a ResNet-8."""
     sureness: float = Field(0.8, gt=0.5, lt=1)
     """Probabilities p are bounded in training: sureness x p + (1 - sureness) x (1 - p)."""
-    curriculum: float = Field(0.0, ge=0, le=1)
-    """Share of the training over which one more block at a time, from the last on, is decided about; 0: all from the start."""
 
 
 class RandomGate(Part):

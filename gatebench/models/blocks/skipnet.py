@@ -73,6 +73,8 @@ class SkipNet(BlockGatedResNet):
 
     when = "before"
     always_on = 1
+    draws = False
+    """Whether gates are drawn in training, as the loss `reinforce` wants them; else they are hard, with the soft ones' gradient."""
 
     def __init__(
         self,
@@ -86,8 +88,7 @@ class SkipNet(BlockGatedResNet):
         super().__init__(num_classes, input_shape, depth, widths, shortcut)
         kind = {"recurrent": RecurrentGates, "feed-forward": ConvolutionalGates}[gate.kind]
         self.gates = kind(self.map_shapes()[:-1], gate)
-        self.draws, self.macs_gate = gate.draws, self.gates.macs
-        self.soft_gates = not self.draws
+        self.macs_gate = self.gates.macs
 
     def start(self, x: Tensor) -> State:
         return self.gates.start(x)

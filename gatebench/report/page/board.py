@@ -14,10 +14,11 @@ NOTHING = 1.0
 """Percent of the MACs below which a network executes as much as its reference."""
 BADGES = {
     "faster": "The interval of its speed-up lies above 1.",
-    "no difference": "The interval of its speed-up holds 1.",
+    "inconclusive": "The interval of its speed-up holds 1.",
     "slower": "The interval of its speed-up lies below 1.",
     "claims only": "It claims a saving and executes none; it was not timed.",
     "not timed": "`gatebench profile-latency` times it.",
+    "not compared": "It was timed, beside nothing that it could be faster than.",
     "static": "It has no gates: nothing is decided per input.",
 }
 """Verdicts, and what each means."""
@@ -72,7 +73,8 @@ class Entry:
     @property
     def badge(self) -> str:
         """Of the first timing that compares it with something; else why there is none."""
-        return self.compared.badge if self.compared else self.untimed
+        timing = self.compared or next(iter(self.times), None)
+        return timing.badge if timing else self.untimed
 
     @property
     def compared(self) -> Timing | None:
@@ -127,21 +129,22 @@ def _timings(group: Group) -> list[Timing]:
         for row in sorted(run.joined_times, key=lambda row: ("speedup" in row, not row.get("vs"))):
             if not is_masked(row) and row["dataset"] == point["dataset"] and same_point(row, point):
                 places[place(row)][run.name] = run, row
-    return [_timing(list(places[where].values())) for where in in_order(places)]
+    return [_timing(list(places[where].values()), group.row["adaptive"]) for where in in_order(places)]
 
 
-def _timing(members: list[tuple[Run, dict]]) -> Timing:
+def _timing(members: list[tuple[Run, dict]], gated: bool) -> Timing:
     group = Group([run for run, _ in members], [row for _, row in members])
     speedup = measured(group, "speedup")
     return Timing(
         machine_of(group.row), group.row["batch_size"], measured(group, "latency_ms"), speedup,
         average(group, "timed_claimed_pct"), average(group, "timed_saving_pct"),
-        [average(group, f"latency_p{rank}") for rank in (50, 90, 99)], plain(group.row.get("rival", "")), _badge(speedup), len(group.seeds),
+        [average(group, f"latency_p{rank}") for rank in (50, 90, 99)], plain(group.row.get("rival", "")), _badge(speedup, gated),
+        len(group.seeds),
     )  # fmt: skip
 
 
-def _badge(speedup: list[float] | None) -> str:
+def _badge(speedup: list[float] | None, gated: bool) -> str:
     if speedup is None:
-        return "static"
+        return "not compared" if gated else "static"
     _, low, high = speedup
-    return "faster" if low > 1 else "slower" if high < 1 else "no difference"
+    return "faster" if low > 1 else "slower" if high < 1 else "inconclusive"

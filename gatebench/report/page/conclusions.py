@@ -45,9 +45,11 @@ def _best(board: Sequence[Entry], timed: list[tuple[Entry, Timing]]) -> str:
         range_ = f"{low:.2f} to {high:.2f}"
         return f"No network saves time yet: {entry.label} comes closest, {value:.2f} times as fast as {best.over} ({range_})."
     seeds = entry.seeds_timed(best)
+    none_near = f"of all networks (none within {AS_ACCURATE:g} points of the most accurate saves time)"
+    among = f"within {AS_ACCURATE:g} points of the most accurate" if near else none_near
     there = f", where the best one reaches {most[entry.dataset]:.1f} %" if most[entry.dataset] > entry.accuracy[0] else ""
     return (
-        f"Best saving of time within {AS_ACCURATE:g} points of the most accurate: {entry.label} takes "
+        f"Best saving of time {among}: {entry.label} takes "
         f"{100 * (1 - 1 / value):.0f} % less time than {best.over} "
         f"({100 * (1 - 1 / low):.0f} to {100 * (1 - 1 / high):.0f} %{f'; {seeds}' if seeds else ''}), at {entry.accuracy[0]:.1f} % on "
         f"{entry.dataset}{there}."
@@ -55,21 +57,26 @@ def _best(board: Sequence[Entry], timed: list[tuple[Entry, Timing]]) -> str:
 
 
 def _unrealised(timed: list[tuple[Entry, Timing]]) -> list[str]:
+    """How many of the networks that claim a saving are slower, how many are neither faster nor slower beyond chance, and the worst."""
     claiming: dict[int, tuple[Entry, Timing]] = {}
     for entry, each in timed:
         if (each.claimed or 0) >= NOTHING and each.batch == 1:
             claiming.setdefault(id(entry), (entry, each))  # the first, as the badge has it
-    idle = [(entry, each) for entry, each in claiming.values() if each.speedup[1] <= 1]
     if not claiming:
         return []
-    if not idle:
-        count = len(claiming)
-        return [f"{count} of {count} timed networks that claim a saving {are(count)} faster than what they are compared with."]
-    entry, worst = max(idle, key=lambda item: item[1].claimed / 100 + 1 / item[1].speedup[0])
+    slower, inconclusive = ([item for item in claiming.values() if item[1].badge == badge] for badge in ("slower", "inconclusive"))
+    claim = f"timed {'networks that claim' if len(claiming) > 1 else 'network that claims'} a saving"
+    if not slower and not inconclusive:
+        count = f"All {len(claiming)}" if len(claiming) > 1 else "The one"
+        return [f"{count} {claim} {are(len(claiming))} faster than what {'they are' if len(claiming) > 1 else 'it is'} compared with."]
+    entry, worst = max(slower or inconclusive, key=lambda item: item[1].claimed / 100 + 1 / item[1].speedup[0])
+    value, low, high = worst.speedup
     executed = "" if worst.executed is None else f", {executed_words(worst.executed)}"
+    verdicts = [f"{len(items)} {are(len(items))} {items[0][1].badge}" for items in (slower, inconclusive) if items]
+    takes = f"{1 / value:.1f}" if slower else f"{1 / high:.2f} to {1 / low:.2f}"
     return [
-        f"{len(idle)} of {len(claiming)} timed networks that claim a saving {are(len(idle))} not faster: {entry.label} ({entry.dataset}) "
-        f"claims {worst.claimed:.0f} %{executed}, and takes {1 / worst.speedup[0]:.1f} times the time of {worst.over}."
+        f"Of {len(claiming)} {claim} {' and '.join(verdicts)}: {entry.label} ({entry.dataset}) claims {worst.claimed:.0f} %{executed}, and "
+        f"takes {takes} times the time of {worst.over}."
     ]
 
 

@@ -19,15 +19,15 @@ def drawn(sheets: list[Sheet]) -> list[dict]:
     for sheet in sheets:
         paper, _, table = sheet.title.partition(", ")
         papers[paper] += _pairs(sheet, table.partition(":")[0])
-    return [_paper(name, pairs) for name, pairs in papers.items() if any("ours" in pair for pair in pairs)]
+    return [_paper(name, pairs) for name, pairs in papers.items() if pairs]
 
 
 def _paper(name: str, pairs: list[dict]) -> dict:
-    reasons = Counter(pair["reason"] for pair in pairs if pair.get("reason"))
-    compare = sum("ours" in pair and not pair.get("reason") for pair in pairs)
-    close = sum("ours" in pair and not pair.get("reason") and pair["low"] <= pair["published"] <= pair["high"] for pair in pairs)
-    if compare:
-        message = f"{compare} of {len(pairs)} pairs compare; in {close} the published value lies within our interval"
+    reasons = Counter(pair["reason"] for pair in pairs if "reason" in pair)
+    compared = [pair for pair in pairs if "reason" not in pair]
+    close = sum(pair["low"] <= pair["published"] <= pair["high"] for pair in compared)
+    if compared:
+        message = f"{len(compared)} of {len(pairs)} pairs compare; in {close} the published value lies within our interval"
     else:
         message = "nothing compares yet; all pairs are grey"
     return {"name": name, "message": message, "pairs": pairs, "reasons": [[text, count] for text, count in reasons.most_common()]}

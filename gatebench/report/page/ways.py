@@ -6,15 +6,14 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from ...errors import GatebenchError
-from ...foreign import LARGEST_TABLE, plain, size_of
+from ...foreign import plain
 from ...models import registry
 from ...models.registry import Gating
-from ..reading import read_decisions
+from ..reading import read_decisions, read_inputs
 from ..results import Run
 from .examples import read_examples
 
 MOST_UNITS = 30
-MOST_INPUTS = 2_000_000
 WITHOUT_IMAGES = 16
 """Inputs of a run that kept no images."""
 
@@ -71,22 +70,11 @@ def _decisions(run: Run, index: np.ndarray | None) -> tuple[list[str], np.ndarra
     lines = [line for line in run.breakdown if line["by"] == "unit" and "mean_gate_hard" in line]
     units = [line["group"] for line in lines][:MOST_UNITS]
     if run.folder.has("inputs.parquet"):
-        return units, _from_inputs(run, units, index)
-    decisions = read_decisions(run.folder / "decisions.npz")
+        table = read_inputs(run.folder / "inputs.parquet")
+        decisions = np.stack([table[unit] for unit in units], 1)
+    else:
+        decisions = read_decisions(run.folder / "decisions.npz")
     if decisions.shape[1] != len(units):
         raise GatebenchError("a unit has several switches")
     chosen = index if index is not None else np.linspace(0, len(decisions) - 1, WITHOUT_IMAGES).astype(int)
     return units, decisions[chosen]
-
-
-def _from_inputs(run: Run, units: list[str], index: np.ndarray | None) -> np.ndarray:
-    import pyarrow.parquet
-
-    path = run.folder / "inputs.parquet"
-    size_of(path, LARGEST_TABLE)
-    file = pyarrow.parquet.ParquetFile(path)
-    if file.metadata.num_rows > MOST_INPUTS:
-        raise GatebenchError("too many inputs")
-    table = file.read(columns=units)
-    chosen = index if index is not None else np.linspace(0, file.metadata.num_rows - 1, WITHOUT_IMAGES).astype(int)
-    return np.stack([table[unit].to_numpy()[chosen] for unit in units], 1)
