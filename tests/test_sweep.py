@@ -105,7 +105,7 @@ def test_a_recipe_whose_study_is_left_out_has_no_trade_off():
     assert left_out.tradeoff_setting() is None
     with pytest.raises(UsageError, match="Recipe hard of cgt names no trade-off .*--config annealed or") as refusal:
         grid(left_out, [0.5])
-    assert "hard or" not in str(refusal.value) and "router" not in str(refusal.value), "other recipes of this model alone"
+    assert " hard or" not in str(refusal.value) and "router" not in str(refusal.value), "other recipes of this model alone"
 
 
 def test_an_empty_list_of_values_is_for_its_study_to_refuse_and_a_sweep_to_fill():

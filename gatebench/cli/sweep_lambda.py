@@ -78,7 +78,7 @@ def sweep_lambda(
         done = _in_order(wanted, made)
         runs, interrupted = _timed(done, prepared, here)
         made = dict(zip((job.key for job in wanted if job.key in made), runs, strict=True))
-        if not anew and runs is done:
+        if done and not anew and runs is done:
             _print(f"{len(done)} of {len(done)} done; the sweep was finished and timed before, and nothing was made anew")
     except KeyboardInterrupt:
         interrupted = True

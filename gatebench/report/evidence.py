@@ -31,7 +31,7 @@ Problem = tuple[str, str]
 
 @dataclass
 class Times:
-    """A file of times and its conditions, none where they were not kept."""
+    """A file of times, and the conditions from the .json beside it."""
 
     name: str
     rows: list[dict]
@@ -129,7 +129,7 @@ def read_evidence(folder: RunFolder) -> Evidence:
     evidence.breakdown = evidence.read("breakdown.csv", _filled(lambda path: list(read_table(path))), [])
     for name in _files_of_times(evidence):
         rows = evidence.read(name, lambda path: _rows(path, TimeRow, ()), [])
-        evidence.times.append(Times(name, rows, evidence.read(name.removesuffix("l"), reading.read_object, {}, optional=True)))
+        evidence.times.append(Times(name, rows, evidence.read(name.removesuffix("l"), _filled(reading.read_object), {})))
     evidence.weights = evidence.read("model.safetensors", lambda path: sha256_of(path, LARGEST_WEIGHTS), "", optional=True)
     evidence.decisions = evidence.read("decisions.npz", lambda path: reading.read_decisions(path, LARGEST_ARRAYS), None, optional=True)
     evidence.identity = evidence.read("identity.json", reading.read_object, {}, optional=True)
@@ -155,7 +155,7 @@ def _scored(path: Path) -> dict[str, np.ndarray]:
     columns = reading.read_inputs(path)
     lacking = [name for name, kinds in SCORED.items() if name not in columns or columns[name].dtype.kind not in kinds]
     if lacking:
-        raise Unreadable(f"its {', '.join(lacking)} are missing, or not numbers")
+        raise Unreadable(f"its {lacking[0]!r} is missing, or not what it should be")
     return columns | {name: columns[name].astype(np.int64) for name in ("label", "prediction")}
 
 

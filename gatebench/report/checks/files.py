@@ -28,9 +28,10 @@ def scores_of_epochs_are_the_row_s(evidence: Evidence) -> Iterator[Problem]:
     row, column = evidence.headline, f"{evidence.headline['split']}_accuracy"
     numbers = [(number(line.get("epoch", "")), number(line.get(column, ""))) for line in evidence.epochs or []]
     scored = {epoch: accuracy for epoch, accuracy in numbers if None not in (epoch, accuracy)}
-    if not scored or "accuracy_peak" not in row:
-        if "accuracy_peak" in row:
-            yield "epochs.csv", f"it has no {column}, and the row has accuracy_peak"
+    if "accuracy_peak" not in row:
+        return
+    if not scored:
+        yield "epochs.csv", f"it has no {column}, and the row has accuracy_peak"
         return
     best, last = max(scored.values()), list(scored.values())[-1]
     if not near(best, row["accuracy_peak"]):
@@ -49,15 +50,16 @@ def recipe_is_the_row_s(evidence: Evidence) -> Iterator[Problem]:
     said = {key: setting(key) for key in ("model.name", "name", "data.name", "training.epochs")} | {"changes": setting("changes") or []}
     wanted = {"model.name": row["model"], "name": row["recipe"], "data.name": row["dataset"], "training.epochs": row["epochs"],
               "changes": row.get("changes", [])}  # fmt: skip
-    if said["data.name"] not in NAMES and row["dataset"] not in NAMES:
+    if said["data.name"] not in (*NAMES, None):
         del said["data.name"]
     if "schedule" in row:
         rate = setting("training.learning_rate")
         said["schedule"], wanted["schedule"] = f"{setting('training.schedule')} {rate if is_number(rate) else 0:g}", row["schedule"]
     if "recipe_epochs" in row:
         said["its own epochs"], wanted["its own epochs"] = setting("scaled_from_epochs") or said["training.epochs"], row["recipe_epochs"]
-    if setting("tradeoff") and "tradeoff" in row and "policy" not in row:
-        said["tradeoff"], wanted["tradeoff"] = setting(str(setting("tradeoff"))), row["tradeoff"]
+    tradeoff = setting(str(setting("tradeoff")))
+    if is_number(tradeoff) and "tradeoff" in row and "policy" not in row:
+        said["tradeoff"], wanted["tradeoff"] = tradeoff, row["tradeoff"]
     for key, value in said.items():
         if value != wanted[key]:
             yield "recipe.yaml", f"{key} is {value!r}, and the row has {wanted[key]!r}"
@@ -85,10 +87,10 @@ def data_are_described(evidence: Evidence) -> Iterator[Problem]:
             return
     if data["name"] != row["dataset"] or data["digest"] != row.get("data_digest", data["digest"]):
         yield "data.json", f"it describes {data['name']} {data['digest']}, and the row has {row['dataset']} {row.get('data_digest')}"
-    elif data["digest"] != digest(data):
-        yield "data.json", f"its digest is {data['digest']}, and what it describes makes {digest(data)}"
     if not all(each > 0 for each in data["std"]) or not [len(data["mean"])] == [len(data["std"])] == data["input_shape"][:1]:
         yield "data.json", "mean and std are not one for each channel, above 0"
+    if data["digest"] != digest(data):
+        yield "data.json", f"its digest is {data['digest']}, and what it describes makes {digest(data)}"
     unknown = {group["group"] for group in evidence.groups("class")} - set(data["classes"])
     yield from (("breakdown.csv", f"{name} is no class of data.json") for name in sorted(unknown))
 

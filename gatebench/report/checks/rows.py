@@ -9,6 +9,7 @@ import numpy as np
 from ...foreign import is_number, number, plain
 from ...measure.statistics import wilson
 from ...models import registry
+from ...plain_data import fits
 from ..evidence import Evidence, Problem
 from .numbers import NEAR, OF_RUN, PERCENTILES, at_most, near
 
@@ -107,9 +108,10 @@ def shares_are_of_the_units(evidence: Evidence) -> Iterator[Problem]:
 
 
 def claims_are_of_the_switches(evidence: Evidence) -> Iterator[Problem]:
-    """In gatebench's own networks that claim no time, as routers do: the share of switches off, 1 - the mean soft gate (LAG), or the share
-    of segments that are not reached."""
-    if not registry.registered(evidence.headline["model"]) or evidence.references:
+    """In gatebench's own networks, but for routers, which claim time: the share of switches off, 1 - the mean soft gate (LAG), or the
+    share of segments that are not reached."""
+    entry = registry.registered(evidence.headline["model"])
+    if entry is None or entry.measured:
         return
     for file, row in evidence.all_rows():
         for key in ("skip_pct", "timed_claimed_pct"):
@@ -127,7 +129,8 @@ def claims_are_of_the_switches(evidence: Evidence) -> Iterator[Problem]:
 def scores_are_those_of_the_classes(evidence: Evidence) -> Iterator[Problem]:
     row, lines = evidence.headline, evidence.groups("class")
     inputs, accuracies = ([line[key] for line in lines if key in line] for key in ("inputs", "accuracy"))
-    if "severity" in row or len(lines) != len(evidence.data.get("classes", ())) or not len(inputs) == len(accuracies) == len(lines) > 0:
+    names = evidence.data.get("classes")
+    if "severity" in row or not fits(names, list[str]) or not len(inputs) == len(accuracies) == len(lines) == len(names) > 0:
         return
     for key, own in (("recall_macro", np.mean(accuracies)), ("majority_pct", 100 * max(inputs) / max(1, sum(inputs)))):
         if not near(own, row.get(key, own), 1e-5):
@@ -162,7 +165,7 @@ def ratio_is_executed_over_dense(evidence: Evidence) -> Iterator[Problem]:
 def parts_are_at_most_the_whole(evidence: Evidence) -> Iterator[Problem]:
     for row in evidence.rows:
         for part, whole in PARTS.items():
-            if part in row and whole in row and not at_most(row[part], row[whole]):
+            if is_number(row.get(part)) and is_number(row.get(whole)) and not at_most(row[part], row[whole]):
                 yield "rows.jsonl", f"{part} = {row[part]:g} is more than {whole} = {row[whole]:g}"
 
 

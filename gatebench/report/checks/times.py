@@ -113,16 +113,19 @@ def conditions_are_of_the_times(evidence: Evidence) -> Iterator[Problem]:
             continue
         for row in times.rows if times.conditions else ():
             own = [each for each in sessions if all(each.get(key) == row.get(key) for key in ("threads", "batch_size"))]
-            told = [problem for problem in (_other_conditions(each, row) for each in own) if problem]
+            scored = evidence.inputs(evidence.headline) if row.get("scored_inputs") else None
+            told = [problem for problem in (_other_conditions(each, row, scored) for each in own) if problem]
             if len(told) == len(own):
                 yield name, told[0] if told else "it has no session of a row of times, by threads and batch size"
 
 
-def _other_conditions(session: dict[str, Any], row: dict) -> str:
-    """In what a session is none of a row of times; empty where it may be its own."""
+def _other_conditions(session: dict[str, Any], row: dict, scored: int | None) -> str:
+    """In what a session is none of a row of times, whose inputs are of so many scored ones; empty where it may be its own."""
     place, inputs, noisy = session.get("measured_on"), session.get("inputs"), session.get("noisy_rounds")
     if isinstance(inputs, list) and len(inputs) != row["calls"]:
         return f"it lists other inputs than the {row['calls']} calls that were timed"
+    if scored and fits(inputs, list[list[int]]) and not all(0 <= number < scored for call in inputs for number in call):
+        return f"it lists inputs beyond the {scored:,} that are scored"
     if isinstance(noisy, list) and len(noisy) != row["noisy_rounds"]:
         return f"it lists {len(noisy)} noisy rounds, and the row has {row['noisy_rounds']}"
     if bool(session.get("interrupted")) != bool(row.get("interrupted")):
