@@ -1168,7 +1168,7 @@ def test_prints_go_on_where_they_went(capfd):
         (["loud.py:forgets"], 1, "loud.py:forgets(5) gave nothing: is a return missing? Let it return the network, a torch.nn.Module."),
         (["loud.py:wide"], 1, f"argument: 'width'. {RULE}"),
         (["loud.py:nothing"], 1, f"nothing() takes 0 positional arguments but 1 was given. {RULE}"),
-        (["timm:resnet1"], 2, "timm has no network named 'resnet1'. Did you mean 'resnet101'? python -c \"import timm as m; print(*m.l"),
+        (["timm:resnet1"], 2, "timm has no network named 'resnet1'. Did you mean 'resnet18'? python -c \"import timm as m; print(*m.l"),
         (["torchvision:resnet19"], 2, "torchvision has no network named 'resnet19'. Did you mean"),
         (["timm:"], 2, "timm has no network named ''"),
         (["torchvision:raft_small"], 1, "torchvision:raft_small cannot be built for these images and classes (TypeError"),
