@@ -191,7 +191,7 @@ def test_a_wrong_setting_of_a_severity_is_named():
 def test_a_data_set_of_more_than_8_bits_has_no_severities(tmp_path, monkeypatch):
     pixels = np.ones((4, 9, 9, 5), np.int16)
     scene = Dataset("scene", ["a", "b"], Images(pixels, np.arange(4) % 2), Images(pixels, np.arange(4) % 2), (0.5,) * 5, (0.25,) * 5)
-    monkeypatch.setattr(catalogue, "load_indian_pines", lambda root: scene)
+    monkeypatch.setattr(catalogue, "load_indian_pines", lambda root, name: scene)
     with pytest.raises(UsageError, match="for images of 8 bits a channel, not for the int16 of scene"):
         shapes(tmp_path, name="indian-pines")
 
