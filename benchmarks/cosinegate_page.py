@@ -9,9 +9,9 @@ from gatebench.report.quantities import estimate
 from gatebench.report.results import Run
 from gatebench.report.sheet import Heading, Sheet, make_sheet
 
-MODELS = "cosinegate", "resnet20", "resnet14"
+MODELS = "cosinegate", "slat", "resnet20", "resnet14"
 ORDER = ("resnet20", "resnet14", "cosinegate aggressive", "cosinegate balanced", "cosinegate conservative", "cosinegate sign-corrected",
-         "cosinegate predictive", "resnet20 mnist", "cosinegate mnist", "cosinegate mnist-scaled")  # fmt: skip
+         "cosinegate predictive", "slat", "resnet20 mnist", "cosinegate mnist", "cosinegate mnist-scaled")  # fmt: skip
 """Of networks; `released`, which was trained for 5 epochs and not timed, is in the full tables."""
 PRINTED = "cosinegate-table-2", "cosinegate-section-4-4"
 WORTH = (
@@ -44,12 +44,16 @@ def worth(runs: list[Run]) -> Sheet:
     rows = [run.headline for run in runs if "fixed_accuracy" in run.headline]
     lines = [
         (
-            f"{row['model']} {row['recipe']}", row["seed"], row["accuracy"], 100 * row["macs_ratio"],
+            _name(row), row["seed"], row["accuracy"], 100 * row["macs_ratio"],
             row["fixed_accuracy"], 100 * row["fixed_macs"] / row["macs_dense"], estimate(row, verdict.GAIN),
         )
-        for row in sorted(rows, key=lambda row: ORDER.index(f"{row['model']} {row['recipe']}"))
+        for row in sorted(rows, key=lambda row: ORDER.index(_name(row)))
     ]  # fmt: skip
     return make_sheet("worth", "Deciding for each image", WORTH, lines)
+
+
+def _name(row: dict) -> str:
+    return f"{row['model']} {row['recipe']}".removesuffix(" default")
 
 
 def _own(runs: list[Run]) -> list[Run]:

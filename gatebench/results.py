@@ -49,7 +49,8 @@ def write_results(
     folder.write("inputs.parquet", lambda stream: inputs.to_parquet(stream, index=False, use_byte_stream_split=floats, **SMALL))
     packed = {"decisions": np.packbits(outcome.decisions, axis=1), "switches": outcome.decisions.shape[1]}
     folder.write("decisions.npz", lambda stream: np.savez_compressed(stream, **packed))
-    folder.write("examples.npz", lambda stream: np.savez_compressed(stream, **_examples(dataset, inputs, outcome)))
+    if dataset.test.pixels.dtype == np.uint8 and dataset.test.pixels.shape[3] in (1, 3):  # others are no pictures
+        folder.write("examples.npz", lambda stream: np.savez_compressed(stream, **_examples(dataset, inputs, outcome)))
     weights = write_weights(folder, model)
     outdated = remove_outdated_times(folder, weights)
     if outdated:
