@@ -184,6 +184,13 @@ def test_blockdrop_s_curriculum_goes_from_the_last_block_to_all():
     assert (output.details["log_probability"][:, 8] < 0).all()
 
 
+@pytest.mark.parametrize(("shrink", "percent"), [(4, 2), (1, 29)])
+def test_what_the_policy_network_costs_beside_a_resnet20(shrink, percent):
+    """As docs/blocks.md says."""
+    net = create("blockdrop", gate={"shrink": shrink})
+    assert round(100 * net.macs_gate / net.macs_static) == percent
+
+
 def test_blockdrop_draws_within_its_bounds():
     net = make("blockdrop", 14)
     nn.init.zeros_(net.decider.answer.weight)
