@@ -363,3 +363,15 @@ def test_most_used_takes_as_many_switches_as_the_mean_pays_for():
 
     kept = most_used(gated, [Batch(torch.zeros(4, 1), None)], cost)
     assert kept.tolist() == [True, False, False] and cost(kept) <= mean
+
+
+def test_skipnet_s_gates_begin_with_the_released_spread():
+    """Nothing else opens a gate that closed for all inputs: with torch's own spread all of them do within some steps."""
+    gates = make("skipnet", 56).gates
+    looks = torch.cat([layer.weight.flatten() for layer in gates.looks])
+    answers = torch.stack([make("skipnet", 8).gates.answer.weight.flatten(), gates.answer.weight.flatten()])
+    assert looks.std().item() == pytest.approx(math.sqrt(2 / 10), rel=0.05)
+    assert answers.std().item() == pytest.approx(math.sqrt(2 / 10), rel=0.5)
+    convolutional = make("skipnet", 56, gate={"kind": "feed-forward"}).gates.gates
+    last = torch.stack([gate.answer.weight for gate in convolutional if gate.answer.in_features == 64])
+    assert last.std().item() == pytest.approx(math.sqrt(2 / (2 * 64)), rel=0.1)

@@ -5,6 +5,9 @@ The first block always runs. Trained in two steps: hard gates with the soft ones
 Shapes: N inputs, C channels, H x W pixels, B gated blocks.
 """
 
+import math
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +16,18 @@ from ..backbones.feature_maps import global_average, max_pool
 from ..backbones.settings import Depth, Shortcut, Widths
 from .network import BlockGatedResNet, Paths, State
 from .settings import FeedForwardGate, RecurrentGate, SkipNetGate
+
+
+def draw(convolutions: Iterable[nn.Module], answers: Iterable[nn.Linear]) -> None:
+    """Weights of gates as the released code draws them, with a wider spread than torch's.
+
+    With torch's, gates that hardly differ all close within some steps, and a block that is off for every input learns nothing and stays
+    off.
+    """
+    for layer in convolutions:
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    for layer in answers:
+        nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.weight.numel()))
 
 
 class ConvolutionalGate(nn.Module):
@@ -26,6 +41,7 @@ class ConvolutionalGate(nn.Module):
             layers += [nn.Conv2d(channels, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.answer = nn.Linear(channels, 2)
+        draw([layer for layer in layers if isinstance(layer, nn.Conv2d)], [self.answer])
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N]: of running the block, over leaving it out."""
@@ -58,6 +74,7 @@ class RecurrentGates(nn.Module):
         size = gate.size
         self.looks = nn.ModuleList(nn.Linear(shape[1], size) for shape in shapes)
         self.cell, self.answer = nn.LSTMCell(size, size), nn.Linear(size, 1)
+        draw(self.looks, [self.answer])  # 1x1 convolutions there
         self.macs = sum(shape[1] * size for shape in shapes) + len(shapes) * (8 * size * size + size)  # four gates, from two vectors
 
     def start(self, x: Tensor) -> State:
