@@ -153,6 +153,8 @@ REGISTERED = {
     "cir, projections": ("cosinegate", {"depth": 14, "shortcut": "projection"}),
     "up-front": ("cosinegate", {"gate": {"kind": "predictive"}}),
     "before": ("cosinegate", {"gate": {"kind": "predictive", "decides": "before"}, "shortcut": "projection"}),
+    "when unsure": ("cosinegate", {"gate": {"kind": "predictive", "decides": "when-unsure"}, "depth": 14}),
+    "when unsure, projections": ("cosinegate", {"gate": {"kind": "predictive", "decides": "when-unsure"}, "shortcut": "projection"}),
     "exits": ("cgt", {"backbone": {"kind": "resnet18", "widths": [8, 16, 32]}, "threshold": 0.3}),
     "exits, margin": ("cgt", {"backbone": {"kind": "cnn"}, "rule": "margin"}),
     "router": ("router", {"gater": {"kind": "learned", "size": SIZE, "pretrained": False}}),

@@ -12,7 +12,7 @@ from gatebench.contract import GatedModel, Unit
 from gatebench.errors import UsageError
 from gatebench.losses import macs_share
 from gatebench.measure.macs import count_params
-from gatebench.models.blocks.predictive import interior
+from gatebench.models.blocks.forecast import interior
 from gatebench.models.registry import create, entry, list_models
 
 PREDICTIVE = {"kind": "predictive"}

@@ -41,6 +41,7 @@ class BlockGatedResNet(ResidualTrunk):
     def __init__(self, *arguments, **options):
         """As `ResidualTrunk`."""
         super().__init__(*arguments, **options)
+        self.shapes = super().map_shapes()[self.always_on :]
         if self.always_on:
             self.stem = nn.Sequential(*self.stem, *self.blocks[: self.always_on])
             self.blocks = self.blocks[self.always_on :]
@@ -48,6 +49,10 @@ class BlockGatedResNet(ResidualTrunk):
             Unit(f"blocks.{index}", "block", 1, count_macs(block.residual, shape), count_params(block.residual))
             for index, (block, shape) in enumerate(zip(self.blocks, self.map_shapes()[:-1], strict=True))
         ]
+
+    def map_shapes(self) -> list[tuple[int, int, int, int]]:
+        """As `ResidualTrunk.map_shapes`, of the blocks that have a gate."""
+        return self.shapes
 
     def start(self, x: Tensor) -> State:
         """The gates' state before the first block, from the stem's output [N, C, H, W]."""

@@ -28,8 +28,9 @@ class PredictiveGate(Part):
     """Ours: logit = gain (predicted CIR + c), decided before F(x) is computed."""
 
     kind: Literal["predictive"]
-    decides: Literal["up-front", "before"] = "up-front"
-    """All blocks at once from the stem's output, or each block from its own input."""
+    decides: Literal["up-front", "before", "when-unsure"] = "up-front"
+    """All blocks at once from the stem's output; each block from its own input; or each block of the last stage from how sure the
+    answer is without it, where all others run."""
     gain: PositiveFloat = 2.5
     """Of predicted CIR; what c adds for an input has its own scale, one."""
     hidden: int = Field(32, ge=1, le=8192)
