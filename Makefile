@@ -18,7 +18,7 @@ DEPTHS = 8 26 32 44
 PINES = indian-pines indian-pines-hard indian-pines-soft-printed indian-pines-joint
 RULES = neighbours entropy complexity cascade cascade-entropy cascade-margin
 LAMBDAS = 0.5,0.6,0.7,0.8,0.9,0.95,1.0
-RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
+RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive cifar10-when-unsure $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
 	$(PEERS:%=cifar10-%) cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
 	$(EXITS:%=fashion-mnist-%) cifar100-exits intel-routers $(RULES:%=intel-%) cifar100-channels cifar10-channels
 # LAG's networks, at a quarter of the width
@@ -75,8 +75,8 @@ cifar10-resnet20: $(VENV)/installed
 cifar10-resnet14: $(VENV)/installed
 	$(TRAIN) resnet14 $(SHORT)
 
-cifar10-predictive: $(VENV)/installed
-	$(TRAIN) cosinegate --config predictive --seed 0,1,2 $(SHORT)
+cifar10-predictive cifar10-when-unsure: cifar10-%: $(VENV)/installed
+	$(TRAIN) cosinegate --config $* --seed 0,1,2 $(SHORT)
 
 $(PRINTED:%=cifar10-%): cifar10-%: $(VENV)/installed
 	$(TRAIN) cosinegate --config $* $(SHORT)

@@ -107,9 +107,7 @@ class AskingCosineGate(PredictiveCosineGate):
 
     def look(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """What is left of a block's input [N, C] when the network ends before it, and the answer to that [N, classes]."""
-        for block in self.blocks[index:]:
-            x = block.skip(x)
-        pooled = global_average(x)
+        pooled = global_average(x if index else self.blocks[0].skip(x))  # later blocks of a stage hand on what they are given
         return pooled, self.head(pooled)
 
     def details(self, looks: list[tuple[Tensor, ...]]) -> dict[str, Tensor]:
