@@ -9,9 +9,10 @@ from gatebench.report.quantities import estimate
 from gatebench.report.results import Run
 from gatebench.report.sheet import Heading, Sheet, make_sheet
 
-MODELS = "cosinegate", "slat", "resnet20", "resnet14"
+MODELS = "cosinegate", "skipnet", "slat", "resnet20", "resnet14"
 ORDER = ("resnet20", "resnet14", "cosinegate aggressive", "cosinegate balanced", "cosinegate conservative", "cosinegate sign-corrected",
-         "cosinegate predictive", "cosinegate when-unsure", "slat", "resnet20 mnist", "cosinegate mnist", "cosinegate mnist-scaled")  # fmt: skip
+         "cosinegate predictive", "cosinegate when-unsure", "skipnet", "slat",
+         "resnet20 mnist", "cosinegate mnist", "cosinegate mnist-scaled")  # fmt: skip
 """Of networks; `released`, which was trained for 5 epochs and not timed, is in the full tables."""
 PRINTED = "cosinegate-table-2", "cosinegate-section-4-4"
 WORTH = (

@@ -3,9 +3,9 @@
     python benchmarks/publish.py RESULTS [TO=results] [--with-inputs RUN ...]
 
 Of a run stay behind: what only going on needs, raw times and locks; for every seed but 0, and where the weights take 1.5 MB and more,
-weights, decisions, thumbnails and the table of inputs (`gatebench.results.publish`); of runs named with --with-inputs only such weights.
-Of experts in a pool, and of what routes between them, also all weights, thumbnails and tables of inputs: the pool has what the experts
-answer. Sweeps' tables and pictures are copied too. Runs that are not finished are named and left out.
+weights, decisions of more than 20 KB, thumbnails and the table of inputs (`gatebench.results.publish`); of runs named with --with-inputs
+only such weights. Of experts in a pool, and of what routes between them, also all weights, thumbnails and tables of inputs: the pool has
+what the experts answer. Sweeps' tables and pictures are copied too. Runs that are not finished are named and left out.
 """
 
 import argparse

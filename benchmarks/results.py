@@ -4,8 +4,8 @@
 
 Each table stands on its page between `<!-- table: NAME -->` and `<!-- end -->`: benchmarks/cosinegate_page.py makes those of
 cosinegate.md, and so on. All operating points and times go to RESULTS/tables/ as CSV, with what the pages leave out. In
-RESULTS/pictures/, savings.png shows claimed, executed and realised savings of the networks in `SHOWN`, the others those of each page and
-the curves of the runs in `CURVES`.
+RESULTS/pictures/, savings.png shows claimed, executed and realised savings of the networks in `SHOWN`, the others those of each page,
+gates on blocks beside static networks, and the curves of the runs in `CURVES`.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import io
 from pathlib import Path
 from types import ModuleType
 
+import blocks_page
 import cgt_page
 import channels_page
 import cosinegate_page
@@ -31,8 +32,11 @@ from gatebench.report.sheet import Sheet
 from gatebench.report.twins import with_twins
 
 RESULTS = Path(__file__).parents[1] / "results"
-PAGES = {"cosinegate": cosinegate_page, "cgt": cgt_page, "channels": channels_page, "routing": routing_page}
-DRAWN = {"cosinegate": ("cosinegate",), "cgt": ("cgt",), "channels": ("lag-vgg11", "lag-resnet18"), "routing": ("router",)}
+PAGES = {"cosinegate": cosinegate_page, "blocks": blocks_page, "cgt": cgt_page, "channels": channels_page, "routing": routing_page}
+DRAWN = {
+    "cosinegate": ("cosinegate",), "blocks": ("slat", "skipnet", "convnet-aig", "blockdrop", "random-skip"), "cgt": ("cgt",),
+    "channels": ("lag-vgg11", "lag-resnet18"), "routing": ("router",),
+}  # fmt: skip
 """Models in the picture of each page."""
 SHOWN = {
     "cosinegate aggressive": (), "cosinegate balanced": (), "cosinegate conservative": (), "cosinegate predictive": (),
@@ -64,6 +68,7 @@ def draw(runs: list[Run], results: Path) -> None:
     _savings([run for run in runs if _is_shown(run)], folder / bars.NAME)
     for name, models in DRAWN.items():
         _savings([run for run in runs if run.headline["model"] in models], folder / f"savings-{name}.png")
+    _save(blocks_page.picture(runs), folder / blocks_page.PICTURE)
     for name, network in CURVES.items():
         run = next(run for run in runs if _name(run) == network and run.headline["seed"] == 0)
         _save(pictures(run.folder)["exits"], folder / name)

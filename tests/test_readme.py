@@ -45,6 +45,7 @@ SAID = {
         **dict.fromkeys(("1.071", "1.075"), ("cosinegate-times", "cosinegate predictive", "all_on")),
         "62.5": ("cosinegate-points", "cosinegate released", "skip_pct"),
     },
+    "blocks": {},
     "cgt": {
         "0.80": ("cgt-times", "cgt joint", "realised"), "0.88": ("cgt-times", "cgt soft-printed", "realised"),
         "2.8": ("cgt-points", "cgt joint", "overthinking_pct"), "4.5": ("cgt-points", "cgt hard", "overthinking_pct"),

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -662,6 +663,52 @@ def test_networks_are_told_apart_by_the_wider_of_seeds_and_each_run_s_own_interv
     (panel,) = panels([], groups(read_runs(tmp_path)[0]), "macs_executed")
     assert panel.states() == ["front", "tied"]
     assert panel.points[1].y_low == pytest.approx(87.4) and panel.points[1].y_high == pytest.approx(88.6)
+
+
+def keep_inputs(path, macs):
+    """A table of what each input was decided to cost, as inputs.parquet."""
+    pd.DataFrame({"label": 0, "macs_decided": macs}).to_parquet(path / "inputs.parquet")
+
+
+def keep_decisions(path, on, costs):
+    """Decisions about units of one switch each, and what each unit costs on average, as breakdown.csv has it."""
+    np.savez(path / "decisions.npz", decisions=np.packbits(np.array(on, dtype=bool), axis=1), switches=len(costs))
+    shares = np.mean(on, axis=0)
+    lines = [f"unit,u{unit},{share:.10g},{share * cost:.10g}" for unit, (share, cost) in enumerate(zip(shares, costs, strict=True))]
+    (path / "breakdown.csv").write_text("\n".join(["by,group,mean_gate_hard,macs_decided", "class,cat,1,77", *lines]))
+
+
+@pytest.mark.parametrize(
+    ("keep", "seeds", "agreement"),
+    [
+        # 1 - 6 sum(d^2) / (n (n^2 - 1)) of the three pairs: 0.8, -1, -0.8
+        (keep_inputs, [([10, 20, 30, 40],), ([1, 2, 8, 3],), ([9, 8, 7, 0],)], -1 / 3),
+        (keep_inputs, [([5, 5, 6, 7],), ([20, 40, 10, 30],)], -1 / 22.5**0.5),  # ranks 1.5, 1.5, 3, 4 and 2, 4, 1, 3
+        # 10, 40, 50 and 10, 50, 40 MACs, where as many units are on as for another input
+        (keep_decisions, [([[1, 0], [0, 1], [1, 1]], (10, 40)), ([[1, 0], [1, 1], [0, 1]], (10, 40))], 0.5),
+        # two of three inputs run the one block, one the other: on average 666667.3333 and 333333.6667 MACs
+        (keep_decisions, [([[1, 0], [0, 1], [1, 0]], (1000001, 1000001)), ([[1, 0], [1, 1], [0, 1]], (1000001, 1000001))], None),
+        (keep_decisions, [([[1, 0, 0], [0, 1, 0], [1, 1, 0]], (10, 40, 50)), ([[1, 1, 1], [1, 1, 0], [0, 1, 1]], (10, 40, 50))], -0.5),
+        (keep_inputs, [([10, 20, 30],), ([5, 5, 5],)], None),
+        (keep_inputs, [([10, 20, 30],), ([5, 6],)], None),
+        (keep_inputs, [([10, 20, 30],), ([5, 6, float("nan")],)], None),
+        (keep_inputs, [([10, 20, 30],), ()], None),
+        (keep_inputs, [([10, 20, 30],)], None),
+    ],
+    ids=["three seeds", "ties", "decisions", "blocks of one cost", "a unit never on", "the same for all", "fewer", "no number", "no file",
+         "one seed"],
+)  # fmt: skip
+def test_seeds_agree_as_far_as_they_spend_on_the_same_inputs(tmp_path, keep, seeds, agreement):
+    """At the headline, of which alone there are tables of inputs; nothing stands where nothing can be said."""
+    for seed, kept in enumerate(seeds):
+        path = write_run(tmp_path / str(seed), others=[{"policy": "p", "tradeoff": 0.9, "macs_executed": 1.0}],
+                         policy="p", tradeoff=0.8, seed=seed)  # fmt: skip
+        if kept:
+            keep(path, *kept)
+    (sheet,) = point_sheets(groups(read_runs(tmp_path)[0]))
+    shown = {record["tradeoff"]: record.get("seed_agreement") for record in sheet.records}
+    assert shown == {0.8: None if agreement is None else pytest.approx(agreement), 0.9: None}
+    assert ("seed_agreement" in sheet.columns) == (agreement is not None)
 
 
 EXTRA = (

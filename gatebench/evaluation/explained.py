@@ -3,8 +3,6 @@
 Shapes: N inputs, S switches.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import nn
@@ -13,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from ..contract import GatedModel
 from ..data.batches import Batches
 from ..device import autocast
+from ..ranks import rank_correlation
 from .fixed import NORMAL, standard_error
 from .outcome import Outcome, collect
 
@@ -34,9 +33,7 @@ def explained(
     given = model.needed(torch.from_numpy(outcome.decisions[other]).to(scored.labels.device))
     gain = outcome.correct.astype(float) - collect(model, scored, precision, model.scoring, imposed=given).correct
     error = NORMAL * standard_error(gain, scored.source)
-    columns |= {
-        f"matching_gain{end}": 100 * (float(gain.mean()) + sign * error) for end, sign in (("", 0), ("_low", -1), ("_high", 1))
-    }
+    columns |= {f"matching_gain{end}": 100 * (float(gain.mean()) + sign * error) for end, sign in (("", 0), ("_low", -1), ("_high", 1))}
     spent = outcome.decided_macs(model)
     if not np.ptp(spent):  # as where the same number of channels is on for every input
         return columns
@@ -57,10 +54,3 @@ def losses(network: nn.Module, batches: Batches, precision: str) -> np.ndarray:
         for batch in batches.in_order():
             parts.append(cross_entropy(network(batch.x).float(), batch.labels, reduction="none").cpu())
     return torch.cat(parts).numpy()
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's, in [-1, 1]."""
-    from scipy.stats import spearmanr  # takes its time
-
-    return float(spearmanr(first, second).statistic)

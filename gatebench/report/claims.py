@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 
 from . import latency_table
+from .agreement import seed_agreement
 from .declared import cell_of_group, cell_of_row, heading_of, shares_heading, shares_of_group, tradeoff_cell, tradeoff_heading
 from .groups import BEHAVIOUR, Group, gather
 from .quantities import mean, place, spread
@@ -25,6 +26,7 @@ HEADINGS = (
     Heading("skip_pct", "claimed skip", "%", 1), Heading("macs_executed", "executed", "MACs", 2),
     Heading("macs_pct", "executed MACs", "%", 1), Heading("saved_pct", "executed saving", "%", 1),
     Heading("adaptivity_gain", "adaptivity gain", "points", 2, signed=True),
+    Heading("seed_agreement", "seed agreement", digits=2),
 )  # fmt: skip
 AUDIT = Heading("audit", "audit")
 NAMED = {"model", "recipe", "seed"}
@@ -158,5 +160,5 @@ def _common(group: Group) -> tuple:
         mean(group, "f1"), mean(group, "precision_macro"), mean(group, "recall_macro"), *_mean_gates(group),
         mean(group, "skip_pct"), mean(group, "macs_executed"),
         spread(group, "macs_pct") if group.tradeoffs and group.tradeoff.unit == "share" else None,  # beside a budget in the same unit
-        mean(group, "saved_pct"), spread(group, "adaptivity_gain"),
+        mean(group, "saved_pct"), spread(group, "adaptivity_gain"), seed_agreement(group),
     )  # fmt: skip

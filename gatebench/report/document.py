@@ -12,6 +12,7 @@ from .. import figures
 from ..words import counted
 from . import bars
 from .baseline import baseline_sheet
+from .beside_static import beside_static_sheet
 from .claims import findings_sheet, point_sheets, realised_sheets
 from .comparison import audit_sheet, comparison_sheets
 from .flat import Flat, all_points, all_times
@@ -174,7 +175,7 @@ def _latex(report: Report) -> str:
 
 
 def _claims(runs: list[Run], members: list[Group]) -> list[Sheet]:
-    sheets = [*point_sheets(members), baseline_sheet(every_way(runs)), *realised_sheets(runs)]
+    sheets = [*point_sheets(members), baseline_sheet(every_way(runs)), beside_static_sheet(runs, members), *realised_sheets(runs)]
     return [sheet for sheet in sheets if sheet]
 
 

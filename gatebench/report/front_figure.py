@@ -125,7 +125,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, fontsize=7.5, loc="left", color="#444444")
     axes.annotate(title, (0, 1), (0, 17), "axes fraction", "offset points", fontsize=9.5, weight="bold")
     on_front = sorted((each for each, state in zip(panel.points, states, strict=True) if state == "front"), key=lambda each: -each.y)
-    _label(axes, panel, [*((point, LINE) for point in on_front), *((point, RIVAL) for point in panel.published)])
+    marked = [*((point, LINE) for point in on_front), *((point, RIVAL) for point in panel.published)]
+    label(axes, panel, marked[:MOST_NAMES])
     _legend(axes, panel, states, below)
 
 
@@ -148,7 +149,7 @@ def _axes(axes: Axes, panel: Panel) -> None:
     axes.set_ylim(*_reach([end for each in shown for end in (each.y_low, each.y_high)], 0.08))
 
 
-def _label(axes: Axes, panel: Panel, marked: list[tuple[Point, str]]) -> None:
+def label(axes: Axes, panel: Panel, marked: list[tuple[Point, str]]) -> None:
     """Names (with their colour) beside their points, each at the first place within the axes that covers no mark, name or line to one.
 
     A name for which there is none is left out, and so is that of a point beside one that has its own.
@@ -158,7 +159,7 @@ def _label(axes: Axes, panel: Panel, marked: list[tuple[Point, str]]) -> None:
     marks = np.array([_box(spot, MARK * scale, MARK * scale) for spot in spots.values()])
     outline = [matplotlib.patheffects.withStroke(linewidth=2, foreground="white")]
     taken, named = np.empty((0, 4)), []
-    for point, colour in marked[:MOST_NAMES]:
+    for point, colour in marked:
         spot, text = spots[id(point)], _wrapped(point.label)
         if any(np.hypot(*(spot - other)) < CLOSE * scale for other in named):
             continue

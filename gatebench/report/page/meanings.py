@@ -14,6 +14,12 @@ DERIVED = {
     "comparable": "whether data, epochs and settings are those of the paper",
     "rival": "what speed-up, realised and executed saving are over",
     "seeds": "of weights, batches and noise",
+    "seed_agreement": "mean rank correlation, over pairs of seeds, of MACs by input; 0: chance of the training, 1: the input decides",
+    "static_gain": "accuracy over a random mix of static networks that were trained as long, at equal executed MACs",
+    "static_gain_latency": "the same at equal time of one input, in one place",
+    "static_mix": "the static networks at its executed MACs, and the share of the inputs of each",
+    "retrained_gain": "accuracy over that of its most used blocks or channels for every input, trained as long as a static network",
+    "retrained_macs": "of an input through that network",
 }
 """Of columns that only tables have."""
 

@@ -1,0 +1,235 @@
+"""What gates are worth beside static networks: at equal MACs, at equal latency, and beside their own most used blocks, retrained.
+
+A static network decides nothing per input: it has no gates, or its blocks were chosen once and for all. Between two of them stands a random
+mix of both, which anyone can run.
+"""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..evaluation.fixed import Mix
+from ..foreign import Unreadable
+from ..measure.statistics import Estimate
+from ..plain_data import fits
+from .claims import COMPARABLE, seeds_cell
+from .groups import Group
+from .quantities import in_order, interval, machine_name, mean, over_seeds, place
+from .reading import read_object
+from .results import Run, is_masked, same_point
+from .sheet import Cell, Heading, Sheet, make_sheet
+
+HEADINGS = (
+    Heading("data", "data"), Heading("epochs", "epochs", digits=0), Heading("network", "network"), Heading("seeds", "seeds"),
+    Heading("accuracy", "accuracy", "%", 2), Heading("macs_executed", "executed", "MACs", 2),
+    Heading("static_gain", "over static networks at equal MACs", "points", 2, signed=True), Heading("static_mix", "which are"),
+    Heading("latency_ms", "ms, batch 1", digits=2),
+    Heading("static_gain_latency", "over static networks at equal latency", "points", 2, signed=True), Heading("timed_on", "timed on"),
+    Heading("retrained_gain", "over its most used blocks, retrained", "points", 2, signed=True),
+    Heading("retrained_macs", "retrained: executed", "MACs", 2),
+)  # fmt: skip
+NOTE = (
+    "Static networks: all without gates that were trained as long on the same data; where there are none, there is no line. Between two of "
+    "them stands a random mix of both, beyond the dearest the most accurate; what is cheaper than all of them is compared with nothing. "
+    "Which are mixed is chosen by the scored accuracies, which favours the mix slightly. Intervals take the networks as independent; "
+    "those of one seed leave out the spread between seeds. Epochs as a sum: it went on from other weights, and was trained for longer "
+    "than the static networks. Retrained: its most used blocks, or channels, for every input, as a static network trained as long."
+)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A network's accuracy (%) and cost."""
+
+    label: str
+    accuracy: Estimate
+    cost: Estimate
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """The best that static networks, one at least, and random mixes of two of them reach at each cost: their upper concave hull."""
+
+    members: Sequence[Spot]
+
+    @cached_property
+    def costs(self) -> np.ndarray:
+        return np.array([each.cost.value for each in self.members])
+
+    @cached_property
+    def mix(self) -> Mix:
+        return Mix.chosen_on(np.array([each.accuracy.value for each in self.members]), self.costs)
+
+    @property
+    def corners(self) -> list[Spot]:
+        """The members on it, the cheapest first."""
+        return [self.members[number] for number in self.mix.corners]
+
+    def mixed(self, cost: float) -> list[tuple[float, Spot]]:
+        """Which one or two stand at a cost, the cheaper first, with the share of the inputs of each; none below the cheapest."""
+        if cost < self.costs.min():
+            return []
+        return [(share, self.members[number]) for number, share in self.mix.shares(self.costs, cost).items()]
+
+    def gain(self, spot: Spot) -> Estimate | None:
+        """Points of accuracy over it at equal cost; None below the cheapest. An error in a cost moves along the chord."""
+        mixed, slope = self.mixed(spot.cost.value), 0.0
+        if not mixed:
+            return None
+        if len(mixed) == 2:
+            (_, cheap), (_, dear) = mixed
+            slope = (dear.accuracy.value - cheap.accuracy.value) / (dear.cost.value - cheap.cost.value)
+        terms = [(1.0, spot.accuracy), (-slope, spot.cost)]
+        for share, each in mixed:
+            terms += [(-share, each.accuracy), (slope * share, each.cost)]
+        return combined(terms)
+
+
+def combined(terms: Sequence[tuple[float, Estimate]]) -> Estimate:
+    """The sum of factors times independent estimates, with its 95 % interval from theirs (Zou and Donner 2008, doi 10.1002/sim.3095)."""
+    value = sum(factor * each.value for factor, each in terms)
+    reaches = [sorted((factor * (each.low - each.value), factor * (each.high - each.value))) for factor, each in terms]
+    down, up = (math.hypot(*ends) for ends in zip(*reaches, strict=True))
+    return Estimate(value, value - down, value + up)
+
+
+@dataclass(frozen=True)
+class Member:
+    """An operating point, and how its network was trained."""
+
+    group: Group
+    chain: list[Run]
+    """Its run, after those from whose weights it went on, the first of them first."""
+
+    @property
+    def trained(self) -> tuple:
+        """Data and schedule of the first of the chain: only members that agree in it compare."""
+        return tuple(str(self.chain[0].headline.get(key, "")) for key in COMPARABLE)
+
+    @property
+    def static(self) -> bool:
+        """Whether it has no gates, and no longer training than its first."""
+        return not self.group.row["adaptive"] and len(self.chain) == 1
+
+    @property
+    def gated(self) -> bool:
+        """Whether it leaves something out, by its own count."""
+        return self.group.row["adaptive"] and any(row.get("skip_pct") != 0 for row in self.group.rows)
+
+    @property
+    def epochs(self) -> Cell:
+        each = [run.headline["epochs"] for run in self.chain]
+        return Cell(sum(each), text=" + ".join(map(str, each)) if len(each) > 1 else "")
+
+    @cached_property
+    def spot(self) -> Spot:
+        """At its executed MACs."""
+        return Spot(self.group.label, _estimate(self.group, "accuracy"), _estimate(self.group, "macs_executed"))
+
+    @cached_property
+    def timed(self) -> dict[tuple, Spot]:
+        """At its time of one input, by place: of the seeds that were timed there on inputs that were scored; accuracy is of all seeds."""
+        places: dict[tuple, dict[str, tuple[Run, dict]]] = defaultdict(dict)
+        for run, row in zip(self.group.runs, self.group.rows, strict=True):
+            for times in run.joined_times:
+                if times["batch_size"] == 1 and "accuracy" in times and not is_masked(times) and same_point(times, row):
+                    places[place(times)][run.name] = run, times
+        groups = {where: Group(*map(list, zip(*pairs.values(), strict=True))) for where, pairs in places.items()}
+        return {where: Spot(self.spot.label, self.spot.accuracy, _estimate(group, "latency_ms")) for where, group in groups.items()}
+
+
+def members(runs: Iterable[Run], groups: Iterable[Group]) -> list[list[Member]]:
+    """The operating points of runs in their headline's policy, those that compare together."""
+    by_name, settings = {run.name: run for run in runs}, defaultdict(list)
+    for group in groups:
+        first = group.runs[0]
+        if "severity" not in group.row and group.row.get("policy") == first.headline.get("policy"):
+            member = Member(group, _chain(first, by_name))
+            settings[member.trained].append(member)
+    return [settings[trained] for trained in sorted(settings)]
+
+
+def beside_static_sheet(runs: Iterable[Run], groups: Iterable[Group]) -> Sheet | None:
+    """A line for each operating point with static networks beside it, and each place where it was timed beside them; None without any.
+
+    `groups` are the operating points of the runs. Of those that compare, the one with the largest gain at equal MACs comes first.
+    """
+    lines = [line for each in members(runs, groups) for line in _lines(each)]
+    return make_sheet("beside-static", "Beside static networks that were trained as long", HEADINGS, lines, NOTE) if lines else None
+
+
+def _lines(comparable: list[Member]) -> list[tuple]:
+    static = [each for each in comparable if each.static]
+    if not static:
+        return []
+    by_macs, by_time = Frontier([each.spot for each in static]), defaultdict(list)
+    for each in static:
+        for where, spot in each.timed.items():
+            by_time[where].append(spot)
+    retrained = {name: run for each in static for run in each.group.runs for name in run.headline.get("parents", ())}
+    made = []
+    for each in comparable:
+        if not each.gated:
+            continue
+        group, gain = each.group, by_macs.gain(each.spot)
+        start = (group.row["dataset"], each.epochs, group.label, seeds_cell(group.seeds), _cell(each.spot.accuracy), each.spot.cost.value)
+        start = (*start, _cell(gain), _mix_text(by_macs.mixed(each.spot.cost.value)))
+        for where in in_order(each.timed.keys() & by_time.keys()) or [None]:
+            spot = each.timed.get(where)
+            timed = (spot.cost.value, _cell(Frontier(by_time[where]).gain(spot)), machine_name(where)) if spot else (None, None, None)
+            made.append((-gain.value if gain else math.inf, (*start, *timed, *_beside_retrained(group, retrained))))
+    return [line for _, line in sorted(made, key=lambda each: each[0])]
+
+
+def _beside_retrained(group: Group, retrained: Mapping[str, Run]) -> tuple[Cell, float | None]:
+    """The gain of the headline over static runs that were made from its own, seed by seed, and their MACs."""
+    pairs = [(row, retrained[run.name].headline) for run, row in zip(group.runs, group.rows, strict=True)
+             if run.name in retrained and row is run.headline]  # fmt: skip
+    if not pairs:
+        return Cell(), None
+    macs = statistics.mean(static["macs_executed"] for _, static in pairs)
+    if len(pairs) == 1:
+        own, static = (Estimate(row["accuracy"], row["accuracy_low"], row["accuracy_high"]) for row in pairs[0])
+        return _cell(combined([(1.0, own), (-1.0, static)])), macs
+    apart = [row["accuracy"] - static["accuracy"] for row, static in pairs]
+    return Cell(statistics.mean(apart), *over_seeds(apart)), macs
+
+
+def _mix_text(mixed: list[tuple[float, Spot]]) -> str | None:
+    """ "40 % resnet14 default, 60 % resnet20 default"; of one, its name."""
+    shown = [(share, each.label) for share, each in mixed if share >= 0.005]
+    return ", ".join(f"{100 * share:.0f} % {label}" if len(shown) > 1 else label for share, label in shown) or None
+
+
+def _estimate(group: Group, key: str) -> Estimate:
+    """Mean over seeds, with the interval by which networks are compared."""
+    value = mean(group, key)
+    return Estimate(value, *(interval(group, key) or (value, value)))
+
+
+def _cell(estimate: Estimate | None) -> Cell:
+    return Cell(estimate.value, estimate.low, estimate.high) if estimate else Cell()
+
+
+def _chain(run: Run, runs: Mapping[str, Run]) -> list[Run]:
+    chain = [run]
+    while "parents" in chain[0].headline:
+        before = runs.get(chain[0].read("identity.json", _parents, {}).get("weights", ""))
+        if before is None or any(before is each for each in chain):
+            break
+        chain.insert(0, before)
+    return chain
+
+
+def _parents(path: Path) -> dict[str, str]:
+    """Names of a run's parents by role, from identity.json. Raises Unreadable where there are none."""
+    parents = read_object(path).get("parents")
+    if not fits(parents, dict[str, str]):
+        raise Unreadable("it names no parents")
+    return parents
