@@ -131,42 +131,22 @@ class BlockHead(nn.Module):
 
 
 class AskingHead(nn.Module):
-    """The same for one block, from what the classifier would see if the network ended before it, and from its answer to that.
+    """The same for one block, from the classifier's answer to what is left of the block's input when the network ends there.
 
-    One feature is how far the two best classes are apart: the surer the answer is, the less there is to gain from going on.
+    All it looks at is how far the two best classes are apart: the surer the answer is, the less there is to gain from going on.
     """
 
-    def __init__(self, channels: int, hidden: int, gain: float):
+    def __init__(self, gain: float):
         super().__init__()
-        self.linear = nn.Linear(channels, hidden)
-        self.forecast = Forecast(hidden + 1, 1, gain)
+        self.forecast = Forecast(1, 1, gain)
         with torch.no_grad():
-            self.forecast.linear.weight[1, -1] = -1.0
+            self.forecast.linear.weight[1] = -1.0
 
-    def forward(self, pooled: Tensor, answer: Tensor) -> Tensor:
-        """[N, D] from pooled maps [N, C] and logits [N, classes], which get no gradient: the classifier learns from labels alone."""
+    def forward(self, answer: Tensor) -> Tensor:
+        """[N, 1] from logits [N, classes], which get no gradient: the classifier learns from labels alone."""
         first, second = answer.detach().topk(2, 1).values.unbind(1)
-        return torch.cat([F.leaky_relu(self.linear(pooled), 0.1, inplace=True), (first - second)[:, None]], 1)
+        return (first - second)[:, None]
 
-    def logits(self, pooled: Tensor, answer: Tensor) -> Tensor:
+    def logits(self, answer: Tensor) -> Tensor:
         """Gate logits [N, 1]."""
-        return self.forecast.logits(self(pooled, answer))
-
-    def merged(self) -> "MergedAskingHead":
-        """The same logits for inference; the norms before it must be folded."""
-        return MergedAskingHead(self.linear, self.forecast.merged())
-
-
-class MergedAskingHead(nn.Module):
-    """Gate logits [N, 1] of an `AskingHead` in few calls."""
-
-    def __init__(self, linear: nn.Linear, forecast: MergedForecast):
-        super().__init__()
-        self.kernel, self.shift, self.bias = linear.weight, linear.bias, forecast.bias
-        self.weight = nn.Parameter(forecast.weight[:, :-1].contiguous(), requires_grad=False)
-        self.slope = nn.Parameter(forecast.weight[:, -1].contiguous(), requires_grad=False)
-
-    def logits(self, pooled: Tensor, answer: Tensor) -> Tensor:
-        best = answer.topk(2, 1).values
-        hidden = F.leaky_relu_(F.linear(pooled, self.kernel, self.shift), 0.1)
-        return torch.addcmul(F.linear(hidden, self.weight, self.bias), best[:, :1] - best[:, 1:], self.slope)
+        return self.forecast.logits(self(answer))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...contract import Output
 from ...gating import incompatibility, logistic_like, straight_through
 from ...measure.macs import count_macs
-from ..backbones.feature_maps import gated_sum, global_average, inner_products
+from ..backbones.feature_maps import gated_sum, inner_products
 from ..backbones.resnet import blocks_of_stages
 from ..backbones.settings import Depth, Widths
 from .forecast import AskingHead, BlockHead, UpFrontHead
@@ -52,13 +52,13 @@ class PredictiveCosineGate(BlockGatedResNet):
         return self.up_front_head.logits(x)
 
     def logits(self, index: int, x: Tensor, state: State, paths: Paths | None) -> tuple[Tensor, State]:
-        return self.block_heads[index].logits(*self.look(index, x)).squeeze(1), state
+        return self.block_heads[index].logits(self.look(index, x)).squeeze(1), state
 
-    def look(self, index: int, x: Tensor) -> tuple[Tensor, ...]:
+    def look(self, index: int, x: Tensor) -> Tensor:
         """What the head before a block is given, from the block's input."""
-        return (x,)
+        return x
 
-    def details(self, looks: list[tuple[Tensor, ...]]) -> dict[str, Tensor]:
+    def details(self, looks: list[Tensor]) -> dict[str, Tensor]:
         """What the output says of what the heads of all blocks were given."""
         return {}
 
@@ -72,7 +72,7 @@ class PredictiveCosineGate(BlockGatedResNet):
             if self.when == "before":
                 head = self.block_heads[index]
                 looks.append(self.look(index, x))
-                forecast = head.forecast(head(*looks[-1]))
+                forecast = head.forecast(head(looks[-1]))
             else:
                 forecast = forecasts[:, :, index : index + 1]
             logits = (self.gain * forecast.sum(1)).squeeze(1)
@@ -103,15 +103,14 @@ class AskingCosineGate(PredictiveCosineGate):
 
     def add_heads(self, gate: PredictiveGate) -> None:
         self.when = "before"
-        self.block_heads = nn.ModuleList(AskingHead(self.head.in_features, gate.hidden, gate.gain) for _ in self.blocks)
+        self.block_heads = nn.ModuleList(AskingHead(gate.gain) for _ in self.blocks)
 
-    def look(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What is left of a block's input [N, C] when the network ends before it, and the answer to that [N, classes]."""
-        pooled = global_average(x if index else self.blocks[0].skip(x))  # later blocks of a stage hand on what they are given
-        return pooled, self.head(pooled)
+    def look(self, index: int, x: Tensor) -> Tensor:
+        """The answer [N, classes] from a block's input when the network ends before it."""
+        return self.classify(x if index else self.blocks[0].skip(x))  # later blocks of a stage hand on what they are given
 
-    def details(self, looks: list[tuple[Tensor, ...]]) -> dict[str, Tensor]:
-        return {"early_answers": torch.stack([answer for _, answer in looks], 1)}
+    def details(self, looks: list[Tensor]) -> dict[str, Tensor]:
+        return {"early_answers": torch.stack(looks, 1)}
 
 
 class DecidingPath(nn.Module):

@@ -34,6 +34,7 @@ class PredictiveGate(Part):
     gain: PositiveFloat = 2.5
     """Of predicted CIR; what c adds for an input has its own scale, one."""
     hidden: int = Field(32, ge=1, le=8192)
+    """Features of what looks at maps; `when-unsure` looks at answers alone."""
     threshold: float = Field(0.5, gt=0, lt=1)
     watch: float = Field(0.1, ge=0, lt=1)
     """Share of the training in which every block runs and the gates only learn to predict. Gates that act from the first step
