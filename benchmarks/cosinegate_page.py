@@ -30,7 +30,7 @@ def tables(runs: list[Run]) -> Parts:
     printed = [sheet for sheet in comparison_sheets(own) if sheet.name in PRINTED]
     return {
         "beside": beside(printed, {"accuracy": "accuracy %", "skip_soft_pct": "gates off (soft) %"}),
-        "savings": savings(shown[name] for name in ORDER),
+        "savings": savings(shown[name] for name in ORDER if name in shown),
         "worth": worth(_own(runs)),
     }
 

@@ -11,7 +11,7 @@ from ..backbones.feature_maps import global_average
 
 START = 1.3
 """Gate logit of every block, in the mean over inputs, before anything is learned: with the noise three of four decisions are on, about
-what the recipe's budget allows, so that which ones is for the answers to say and not for the penalty."""
+the budget of the recipe `predictive`, so that which ones is for the labels to say and not for the penalty."""
 
 
 def interior(x: Tensor) -> Tensor:

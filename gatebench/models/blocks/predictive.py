@@ -95,6 +95,7 @@ class AskingCosineGate(PredictiveCosineGate):
     """
 
     asks = True
+    """What the loss `early_answers` looks for."""
 
     def __init__(self, gate: PredictiveGate, depth: Depth, widths: Widths, **backbone):
         """As `PredictiveCosineGate`."""

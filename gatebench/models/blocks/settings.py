@@ -30,7 +30,8 @@ class PredictiveGate(Part):
     kind: Literal["predictive"]
     decides: Literal["up-front", "before", "when-unsure"] = "up-front"
     """All blocks at once from the stem's output; each block from its own input; or each block of the last stage from how sure the
-    answer is without it, where all others run."""
+    answer is without it, where all others run: take the recipe `when-unsure`, whose loss `early_answers` trains those answers and whose
+    budget is of the last stage."""
     gain: PositiveFloat = 2.5
     """Of predicted CIR; what c adds for an input has its own scale, one."""
     hidden: int = Field(32, ge=1, le=8192)
