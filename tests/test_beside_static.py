@@ -83,6 +83,7 @@ COUNTS = {
     "another part": ({"split": "validation"}, False),
     "images of one severity": ({"severity": "noise 3"}, False),
     "went on from other weights": ({"parents": {"weights": "resnet14-0"}}, False),
+    "went on from weights that are gone": ({"parents": {"weights": "gone-0"}}, False),
 }
 
 

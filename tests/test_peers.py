@@ -366,7 +366,7 @@ def test_most_used_takes_as_many_switches_as_the_mean_pays_for():
 
 
 def test_skipnet_s_gates_begin_with_the_released_spread():
-    """Nothing else opens a gate that closed for all inputs: with torch's own spread all of them do within some steps."""
+    """Nothing opens a gate that has closed for all inputs, as all of them do with torch's own spread."""
     gates = make("skipnet", 56).gates
     looks = torch.cat([layer.weight.flatten() for layer in gates.looks])
     answers = torch.stack([make("skipnet", 8).gates.answer.weight.flatten(), gates.answer.weight.flatten()])

@@ -39,7 +39,8 @@ NOTE = (
     "them stands a random mix of both, beyond the dearest the most accurate; what is cheaper than all of them is compared with nothing. "
     "Which are mixed is chosen by the scored accuracies, which favours the mix slightly. Intervals take the networks as independent; "
     "those of one seed leave out the spread between seeds. Epochs as a sum: it went on from other weights, and was trained for longer "
-    "than the static networks. Retrained: its most used blocks, or channels, for every input, as a static network trained as long."
+    "than the static networks; without a line where those weights are missing. Retrained: its most used blocks, or channels, for every "
+    "input, as a static network trained as long."
 )
 
 
@@ -150,8 +151,10 @@ def members(runs: Iterable[Run], groups: Iterable[Group]) -> list[list[Member]]:
     for group in groups:
         first = group.runs[0]
         if "severity" not in group.row and group.row.get("policy") == first.headline.get("policy"):
-            member = Member(group, _chain(first, by_name))
-            settings[member.trained].append(member)
+            chain = _chain(first, by_name)
+            if chain:
+                member = Member(group, chain)
+                settings[member.trained].append(member)
     return [settings[trained] for trained in sorted(settings)]
 
 
@@ -217,13 +220,16 @@ def _cell(estimate: Estimate | None) -> Cell:
     return Cell(estimate.value, estimate.low, estimate.high) if estimate else Cell()
 
 
-def _chain(run: Run, runs: Mapping[str, Run]) -> list[Run]:
+def _chain(run: Run, runs: Mapping[str, Run]) -> list[Run] | None:
+    """The run after those from whose weights it went on; None where one of them is missing, and with it how long it was trained."""
     chain = [run]
     while "parents" in chain[0].headline:
-        before = runs.get(chain[0].read("identity.json", _parents, {}).get("weights", ""))
-        if before is None or any(before is each for each in chain):
+        before = chain[0].read("identity.json", _parents, {}).get("weights")
+        if before is None:
             break
-        chain.insert(0, before)
+        if before not in runs or any(runs[before] is each for each in chain):
+            return None
+        chain.insert(0, runs[before])
     return chain
 
 

@@ -115,7 +115,7 @@ def shrunk(x: Tensor) -> Tensor:
 
 
 class BlockHead(nn.Module):
-    """The same for one block from its own input."""
+    """Decides about one block from its own input."""
 
     def __init__(self, channels: int, hidden: int, gain: float):
         super().__init__()
@@ -131,7 +131,7 @@ class BlockHead(nn.Module):
 
 
 class AskingHead(nn.Module):
-    """The same for one block, from the classifier's answer to what is left of the block's input when the network ends there.
+    """Decides about one block from the classifier's answer to what is left of the block's input when the network ends there.
 
     All it looks at is how far the two best classes are apart: the surer the answer is, the less there is to gain from going on.
     """

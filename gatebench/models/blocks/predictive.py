@@ -33,8 +33,7 @@ class PredictiveCosineGate(BlockGatedResNet):
         self.register_buffer("noise", torch.ones(()), persistent=False)  # a tensor: torch.compile would build anew for every number
         self.begin_epoch(0.0)
         self.add_heads(gate)
-        looked_at = self.map_shapes()[: 1 if self.when == "up-front" else -1]
-        self.macs_gate = sum(count_macs(DecidingPath(self, index), shape) for index, shape in enumerate(looked_at))
+        self.macs_gate = count_macs(DecidingPath(self), *self.map_shapes()[: 1 if self.when == "up-front" else -1])
 
     def add_heads(self, gate: PredictiveGate) -> None:
         """What forecasts, and when."""
@@ -115,11 +114,14 @@ class AskingCosineGate(PredictiveCosineGate):
 
 
 class DecidingPath(nn.Module):
-    """All that is computed in order to decide about a block from its input, or about all, in one call, so that its MACs can be counted."""
+    """All that is computed in order to decide, in one call, so that its MACs can be counted."""
 
-    def __init__(self, net: PredictiveCosineGate, index: int):
+    def __init__(self, net: PredictiveCosineGate):
         super().__init__()
-        self.net, self.index = net, index
+        self.net = net
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net.up_front_logits(x) if self.net.when == "up-front" else self.net.logits(self.index, x, (), None)[0]
+    def forward(self, *inputs: Tensor) -> list[Tensor]:
+        """Gate logits from the input of every block, or up front from the first one's alone."""
+        if self.net.when == "up-front":
+            return [self.net.up_front_logits(*inputs)]
+        return [self.net.logits(index, x, (), None)[0] for index, x in enumerate(inputs)]

@@ -21,8 +21,7 @@ from .settings import FeedForwardGate, RecurrentGate, SkipNetGate
 def draw(convolutions: Iterable[nn.Module], answers: Iterable[nn.Linear]) -> None:
     """Weights of gates as the released code draws them, with a wider spread than torch's.
 
-    With torch's, gates that hardly differ all close within some steps, and a block that is off for every input learns nothing and stays
-    off.
+    With torch's, gates that hardly differ close together, and a block that is off for every input learns nothing and stays off.
     """
     for layer in convolutions:
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
