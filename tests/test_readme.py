@@ -43,7 +43,6 @@ SAID = {
     "cosinegate": {
         **dict.fromkeys(("0.75", "0.78", "0.79"), ("cosinegate-times", "cosinegate predictive", "realised")),
         **dict.fromkeys(("1.071", "1.075"), ("cosinegate-times", "cosinegate predictive", "all_on")),
-        "62.5": ("cosinegate-points", "cosinegate released", "skip_pct"),
     },
     "blocks": {},
     "cgt": {
