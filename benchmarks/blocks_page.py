@@ -3,6 +3,8 @@
 `Frontier` of gatebench.report.beside_static is what static networks reach; only those that were trained as long count.
 """
 
+from collections import Counter
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -166,10 +168,11 @@ def _point(spot: Spot, scale: float) -> Point:
 
 
 def _gains(runs: list[Run]) -> dict[str, dict[str, Cell]]:
-    """Cells of the sheet by network and column."""
+    """Cells of the sheet by network and column; of a network that was timed in several places, where most were."""
     sheet = beside_static_sheet(runs, groups(runs))
-    lines = (dict(zip((heading.name for heading in sheet.headings), line, strict=True)) for line in sheet.lines)
-    return {line["network"].value: line for line in lines}
+    lines = [dict(zip((heading.name for heading in sheet.headings), line, strict=True)) for line in sheet.lines]
+    places = Counter(line["timed_on"].value for line in lines)
+    return {line["network"].value: line for line in sorted(lines, key=lambda line: places[line["timed_on"].value])}
 
 
 def _epochs(group: Group, gains: dict[str, dict[str, Cell]]) -> Cell:

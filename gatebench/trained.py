@@ -46,9 +46,7 @@ def create(recipe: Recipe, described: Mapping | None = None, parents: Mapping[st
     sized = {"num_classes": len(described["classes"]), "input_shape": tuple(described["input_shape"])} if described else {}
     model = registry.create(recipe.model.name, **sized, parents=parents, **recipe.resolved().model.options)
     if not isinstance(model, GatedModel):
-        raise UsageError(
-            f"{recipe.model.name} is no GatedModel (gatebench.contract): profile-latency can time it, train cannot train it."
-        )
+        raise UsageError(f"{recipe.model.name} is no GatedModel (gatebench.contract): profile-latency can time it, train cannot train it.")
     if described and model.prepare is None:
         model.prepare = prepare(described)
     if recipe.training.epochs and not model.trainable:
@@ -80,9 +78,7 @@ def load_run(folder: RunFolder, chosen: bool = True, above: tuple[str, ...] = ()
     if not folder.has("model.safetensors"):
         raise GatebenchError(f"{folder.path} has no model.safetensors: its weights were not kept. Train it again to profile it.")
     parents = {role: load_run(parent, above=(*above, name))[0] for role, parent in contained(folder).items()}
-    model = registry.create(
-        recipe.model.name, len(described["classes"]), tuple(described["input_shape"]), parents, **recipe.model.options
-    )
+    model = registry.create(recipe.model.name, len(described["classes"]), tuple(described["input_shape"]), parents, **recipe.model.options)
     policy = model.policy
     model.begin_epoch(1.0)
     fill(model, folder / "model.safetensors", "Put back those of this run, or train it again")

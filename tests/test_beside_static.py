@@ -144,6 +144,8 @@ def test_a_network_that_went_on_from_other_weights_stands_beside_those_trained_a
     }  # fmt: skip
     assert lines["hrl default"]["static_gain"].startswith("+6.50")
     assert sheet_of(results).records[0]["epochs"] == 163
+    network(results, "moved", 87.0, 25, epochs=5, schedule="constant 1e-3", parents={"weights": "hrl-0"}, dataset="cifar100")
+    assert "moved default" not in [line["network"] for line in lines_of(sheet_of(results))]  # first weights or not, its data are others
 
 
 def test_its_own_blocks_retrained_are_found_by_their_parent(results):
@@ -160,7 +162,9 @@ def test_its_own_blocks_retrained_are_found_by_their_parent(results):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"parents": {"network": "skipnet-0-of-another-digest"}}, {"epochs": 0}], ids=["absent", "same weights"]
+    "changes",
+    [{"parents": {"network": "skipnet-0-of-another-digest"}}, {"parents": {"teacher": "skipnet-0"}}, {"epochs": 0}],
+    ids=["absent", "taught by it", "same weights"],
 )
 def test_blocks_of_another_network_and_such_that_were_not_retrained_are_no_rivals_of_its_own(results, changes):
     static(results, "fixed-blocks", 86.5, 24, **{"parents": {"network": "skipnet-0"}, **changes})

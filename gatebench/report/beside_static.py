@@ -110,8 +110,9 @@ class Member:
 
     @property
     def trained(self) -> tuple:
-        """Data and schedule of the first of the chain: only members that agree in it compare."""
-        return tuple(str(self.chain[0].headline.get(key, "")) for key in COMPARABLE)
+        """Epochs and schedule of the first of the chain, all else its own: only members that agree in it compare."""
+        rows = {key: (self.chain[0] if key in ("epochs", "schedule") else self.chain[-1]).headline for key in COMPARABLE}
+        return tuple(str(row.get(key, "")) for key, row in rows.items())
 
     @property
     def static(self) -> bool:
@@ -175,7 +176,7 @@ def _lines(comparable: list[Member]) -> list[tuple]:
     for each in static:
         for where, spot in each.timed.items():
             by_time[where].append(spot)
-    retrained = {name: run for each in static for run in each.group.runs for name in run.headline.get("parents", ())}
+    retrained = {_parents_of(run).get("network"): run for each in static for run in each.group.runs}
     made = []
     for each in comparable:
         if not each.gated:
@@ -224,7 +225,7 @@ def _chain(run: Run, runs: Mapping[str, Run]) -> list[Run] | None:
     """The run after those from whose weights it went on; None where one of them is missing, and with it how long it was trained."""
     chain = [run]
     while "parents" in chain[0].headline:
-        before = chain[0].read("identity.json", _parents, {}).get("weights")
+        before = _parents_of(chain[0]).get("weights")
         if before is None:
             break
         if before not in runs or any(runs[before] is each for each in chain):
@@ -233,8 +234,13 @@ def _chain(run: Run, runs: Mapping[str, Run]) -> list[Run] | None:
     return chain
 
 
+def _parents_of(run: Run) -> dict[str, str]:
+    """Names of a run's parents by role."""
+    return run.read("identity.json", _parents, {})
+
+
 def _parents(path: Path) -> dict[str, str]:
-    """Names of a run's parents by role, from identity.json. Raises Unreadable where there are none."""
+    """From identity.json. Raises Unreadable where there are none."""
     parents = read_object(path).get("parents")
     if not fits(parents, dict[str, str]):
         raise Unreadable("it names no parents")
