@@ -1,12 +1,12 @@
-"""Say of finished runs what deciding per input is worth, from the weights that were kept: columns `adaptivity_gain` to `fixed_chosen_on`.
+"""Say of finished runs what deciding per input is worth, and how much of it the input explains, from the weights that were kept.
 
     python benchmarks/rescore.py RESULTS --data-dir DATA [--weights-from FOLDER ...] [--only RUN ...] [--device cuda]
 
-For finished runs that `gatebench train` given again leaves as they are: those of earlier versions, whose rows lack these columns, and
-those of another machine, as in results/. Nothing else of their rows changes; new runs have the columns from the start. Weights are those
-in the run's folder, or in a folder of the same name below one of `--weights-from`, where recipe.yaml and the row's digest of the weights
-are the same. A row is left as it is where the weights do not give its accuracy here, up to `POINTS` (another processor rounds otherwise),
-or its executed MACs, up to `MACS`.
+The columns are `adaptivity_gain` to `difficulty_correlation`. For finished runs that `gatebench train` given again leaves as they are:
+those of earlier versions, whose rows lack some of them, and those of another machine, as in results/. Nothing else of their rows changes.
+Weights are those in the run's folder, or in a folder of the same name below one of `--weights-from`, where recipe.yaml and the row's digest
+of the weights are the same. A row is left as it is where the weights do not give its accuracy here, up to `POINTS` (other processors round
+otherwise), or its executed MACs, up to `MACS`.
 """
 
 import argparse
@@ -21,13 +21,14 @@ from rich.console import Console
 from gatebench.data.catalogue import load
 from gatebench.device import choose_device
 from gatebench.evaluation.outcome import collect
-from gatebench.evaluation.row import ADAPTIVITY
+from gatebench.evaluation.row import ADAPTIVITY, EXPLAINED
 from gatebench.outputs import scoring_batches
 from gatebench.runs import RunFolder
 from gatebench.stages import add_adaptivity
 from gatebench.trained import load_run
 from gatebench.training.view import View
 
+WORTH = ADAPTIVITY + EXPLAINED
 POINTS = 0.1
 """Of accuracy."""
 MACS = 0.002
@@ -53,7 +54,7 @@ def with_weights(folder: RunFolder, others: list[Path]) -> RunFolder | None:
 def scored_today(folder: RunFolder, rows: list[dict], root: Path, device: torch.device) -> list[dict]:
     """The run's operating points, not by severity, as they are scored here and now."""
     model, recipe, _ = load_run(folder, chosen=False)
-    dataset, headline = load(recipe.data, root), {key: value for key, value in rows[0].items() if key not in ADAPTIVITY}
+    dataset, headline = load(recipe.data, root), {key: value for key, value in rows[0].items() if key not in WORTH}
     model.to(device, memory_format=torch.channels_last)
     scored = scoring_batches(model, dataset.test, device)
     validation = scoring_batches(model, dataset.validation, device) if dataset.validation else None
@@ -82,7 +83,7 @@ def rescore(folder: RunFolder, others: list[Path], root: Path, device: torch.dev
         return "no weights"
     added, refused = 0, []
     for new in scored_today(kept, rows, root, device):
-        columns = {name: new[name] for name in ADAPTIVITY if name in new}
+        columns = {name: new[name] for name in WORTH if name in new}
         for old in rows:
             if not columns or not same_point(old, new):
                 continue

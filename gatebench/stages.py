@@ -16,7 +16,7 @@ from .errors import GatebenchError, first_line, needs_memory
 from .evaluation.adaptivity import adaptivity, images_to_choose_on, leaves_out
 from .evaluation.audit import audit
 from .evaluation.breakdown import by_severity
-from .evaluation.explained import explained
+from .evaluation.explained import explained_by_running
 from .evaluation.outcome import Outcome, collect
 from .evaluation.row import make_row, severity_row
 from .foreign import Unreadable, read_table
@@ -194,7 +194,7 @@ def add_adaptivity(model: GatedModel, dataset: Dataset, scored: Batches, rows: l
         if number:  # without, it decides as the headline says
             model.operate(row)
         row |= adaptivity(model, part, to_choose, scored, outcome, row["precision"], view.counting)
-        row |= explained(model, scored, outcome, dataset.test.difficulty, row["precision"])
+        row |= explained_by_running(model, scored, outcome, row["precision"])
         if number:
             model.policy = policy
 

@@ -17,7 +17,7 @@ from gatebench.contract import GatedModel, Output, Unit
 from gatebench.data.batches import Batches
 from gatebench.data.images import Dataset, Images
 from gatebench.evaluation.adaptivity import adaptivity, contenders, images_to_choose_on, leaves_out, patterns
-from gatebench.evaluation.explained import explained
+from gatebench.evaluation.explained import explained_by_running
 from gatebench.evaluation.fixed import FixedChoices, Mix
 from gatebench.evaluation.outcome import collect
 from gatebench.evaluation.row import ADAPTIVITY
@@ -99,8 +99,8 @@ class Signs(GatedModel):
         return Output(torch.stack([-score, score], 1), None, on, count=self.counting(on, decisions is None))
 
 
-def parts(pixels, labels):
-    images = Images(np.asarray(pixels, np.uint8)[:, None, None, :], np.asarray(labels))
+def parts(pixels, labels, difficulty=None):
+    images = Images(np.asarray(pixels, np.uint8)[:, None, None, :], np.asarray(labels), difficulty)
     return Batches(images, (0.5,) * 3, (0.5,) * 3, batch_size=100, device=torch.device("cpu"))
 
 
@@ -129,10 +129,9 @@ class BesideATwin(Signs):
 
 def test_how_much_of_the_decisions_the_input_explains():
     bright, labels = [[255, 200, 0], [255, 100, 0], [0, 0, 255], [0, 30, 0], [255, 90, 0], [0, 80, 0]] * 5, [1, 1, 0, 0, 1, 0] * 5
-    net, scored = BesideATwin(), parts(bright, labels)
-    outcome = collect(net, scored, "fp32")
-    row = explained(net, scored, outcome, outcome.decided_macs(net), "fp32")
     on = np.array(bright) > 127.5
+    net, scored = BesideATwin(), parts(bright, labels, difficulty=on @ [3, 2, 1])
+    row = explained_by_running(net, scored, collect(net, scored, "fp32"), "fp32")
     kinds = [5, 10, 5, 10]  # first and second; first; third; none
     assert row["patterns"] == 4 and row["pattern_entropy"] == pytest.approx(-sum(n / 30 * math.log2(n / 30) for n in kinds))
     other = on[np.random.default_rng(0).permutation(30)]
@@ -145,14 +144,14 @@ def test_how_much_of_the_decisions_the_input_explains():
 
 
 def test_decisions_that_cost_the_same_are_related_to_nothing():
-    net, scored = BesideATwin(), parts([[255, 0, 0], [0, 255, 200]], [1, 0])  # 30, and 20 and 10
-    row = explained(net, scored, collect(net, scored, "fp32"), np.arange(2), "fp32")
+    net, scored = BesideATwin(), parts([[255, 0, 0], [0, 255, 200]], [1, 0], np.arange(2))  # 30, and 20 and 10
+    row = explained_by_running(net, scored, collect(net, scored, "fp32"), "fp32")
     assert row["patterns"] == 2 and "matching_gain" in row and not {"loss_correlation", "difficulty_correlation"} & set(row)
 
 
 def test_decisions_that_are_always_the_same_explain_nothing():
-    net, scored = Signs(), parts([[255, 0, 0], [200, 0, 0]], [1, 0])
-    assert explained(net, scored, collect(net, scored, "fp32"), np.arange(2), "fp32") == {"patterns": 1, "pattern_entropy": 0.0}
+    net, scored = Signs(), parts([[255, 0, 0], [200, 0, 0]], [1, 0], np.arange(2))
+    assert explained_by_running(net, scored, collect(net, scored, "fp32"), "fp32") == {"patterns": 1, "pattern_entropy": 0.0}
 
 
 def test_fixed_decisions_are_chosen_on_one_part_and_scored_on_another():

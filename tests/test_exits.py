@@ -19,6 +19,9 @@ from gatebench import trained
 from gatebench.data.batches import Batches
 from gatebench.data.catalogue import load
 from gatebench.errors import UsageError
+from gatebench.evaluation.explained import explained_by_running
+from gatebench.evaluation.outcome import collect
+from gatebench.evaluation.row import EXPLAINED
 from gatebench.gating import first_sure
 from gatebench.losses import Batch, Clock
 from gatebench.models.exits import calibration as reliability
@@ -391,6 +394,16 @@ def test_thresholds_are_chosen_on_validation_scored_on_test_and_kept_with_the_we
     best = max((number for number in range(3) if fixed.macs[number] <= row["macs_executed"]), key=lambda each: fixed.accuracies[each])
     assert row["fixed_accuracy"] == pytest.approx(100 * test.right[:, best].mean()) and row["fixed_macs"] == fixed.macs[best]
     assert row["fixed_chosen_on"] == "validation"
+
+
+def test_what_the_input_explains_is_the_same_from_kept_answers_as_from_running_the_network(hard, on_disk):
+    model, _, _, row = on_disk
+    dataset = load(trained.load_run(RunFolder(hard))[1].data, hard)
+    scored = Batches(dataset.test, dataset.mean, dataset.std, batch_size=250, device=torch.device("cpu"))
+    columns = explained_by_running(model, scored, collect(model, scored, row["precision"]), row["precision"])
+    assert columns.keys() == set(EXPLAINED) and columns["patterns"] > 1
+    assert {name: row[name] for name in columns} == pytest.approx(columns, rel=1e-4)
+    assert all(each["patterns"] <= 3 for each in rows_of(hard))
 
 
 def test_the_tables_of_a_run_say_what_its_row_says(hard, on_disk):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 import torch
 
 from gatebench.contract import Prepare
@@ -385,6 +386,20 @@ def test_a_learned_router_is_set_beside_mix_and_oracle(gatebench, home):
     outputs = pd.read_parquet(next(folder.path.parent.glob("pool-*/test.parquet")))
     right = np.stack(outputs["resnet14"]).argmax(1) == outputs["label"]
     assert experts["resnet14"] == pytest.approx(100 * right.mean())
+
+
+def test_how_much_of_the_routing_the_image_explains(gatebench, home):
+    folder, rows = finished(gatebench, home, {**GATERS["neighbours"], "neighbours": 7}, {"values": [0.95]})
+    inputs, roles = pd.read_parquet(folder / "inputs.parquet"), ["resnet8", "resnet14", "resnet20"]
+    outputs = pd.read_parquet(next(folder.path.parent.glob("pool-*/test.parquet")))
+    logits, labels = np.stack([np.stack(outputs[role]) for role in roles], 1), outputs["label"].to_numpy()
+    taken, right = inputs[roles].to_numpy().argmax(1), logits.argmax(2) == labels[:, None]
+    assert 1 < rows[0]["patterns"] == len(set(taken))
+    other = taken[np.random.default_rng(0).permutation(len(taken))]
+    everyone = np.arange(len(taken))
+    assert rows[0]["matching_gain"] == pytest.approx(100 * (right[everyone, taken].mean() - right[everyone, other].mean()))
+    losses = scipy.special.logsumexp(logits[:, 2], axis=1) - logits[everyone, 2, labels]
+    assert rows[0]["loss_correlation"] == pytest.approx(scipy.stats.spearmanr(inputs["macs_executed"], losses).statistic, abs=1e-3)
 
 
 def test_each_expert_alone_and_the_oracle_are_rows_of_their_own(gatebench, home):

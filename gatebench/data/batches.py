@@ -55,7 +55,7 @@ class Batches:
         self.pixels = padded.flatten(0, 2)
         self.labels = torch.from_numpy(images.labels).to(device)
         self.outputs = None if outputs is None else outputs.to(device)
-        self.source, self.severity = images.source, images.severity
+        self.source, self.severity, self.difficulty = images.source, images.severity, images.difficulty
         scale = 1 / (torch.iinfo(pixels.dtype).max * torch.tensor(std, device=device))
         shift = torch.tensor(mean, device=device) / torch.tensor(std, device=device)
         self.scale, self.shift = (each.repeat(self.height * self.width) for each in (scale, shift))  # one long row is fast

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from ...data.batches import Batches
+from ...evaluation.explained import explained
 from ...evaluation.fixed import FixedChoices
 from ...evaluation.scores import scores
 from ...runs import RunFolder
@@ -108,7 +109,7 @@ def point(model: EarlyExit, fixed: FixedChoices, scored: Answers, choice: Choice
     taken, spent = leave(model, scored, choice.policy)
     predictions = scored.logits.argmax(2).numpy()[np.arange(len(taken)), taken]
     decisions = torch.cat(model.leaving(choice.policy)).cpu().numpy()[taken]
-    macs, right = float(spent.mean()), scored.right
+    macs, right, everyone = float(spent.mean()), scored.right, np.arange(len(taken))
     return {
         "policy": choice.name,
         "tradeoff": choice.budget,
@@ -122,7 +123,11 @@ def point(model: EarlyExit, fixed: FixedChoices, scored: Answers, choice: Choice
         "macs_executed": macs,
         "macs_ratio": macs / model.macs_static,
         **fixed.columns(predictions == scored.labels, spent, lambda number: right[:, number], scored.source),
-    }
+        **explained(
+            decisions, predictions == scored.labels, spent, lambda order: right[everyone, taken[order]],
+            lambda: scored.losses_of_last, scored.difficulty, scored.source,
+        ),
+    }  # fmt: skip
 
 
 def fixed_exits(model: EarlyExit, validation: Answers) -> FixedChoices:

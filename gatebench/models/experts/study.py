@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...data.batches import Batches
 from ...device import autocast
+from ...evaluation.explained import explained
 from ...evaluation.fixed import FixedChoices, Mix
 from ...evaluation.row import decided
 from ...evaluation.scores import scores as quality
@@ -165,9 +166,13 @@ class Routing:
             "mix_gain_low": gain.low,
             "mix_gain_high": gain.high,
             **self.fixed.columns(right, outcome.executed, lambda number: experts.right[:, number], experts.source),
+            **explained(
+                outcome.decisions, right, outcome.executed, lambda order: experts.right[everyone, answering[order]],
+                lambda: experts.losses[:, -1], source=experts.source,
+            ),
             **self._of_scores(outcome.inputs),
             **self._areas(outcome.inputs),
-        }
+        }  # fmt: skip
 
     def _of_scores(self, inputs: np.ndarray) -> dict[str, float]:
         """The method's own columns, on these inputs and on the validation images of their severities."""
