@@ -15,11 +15,12 @@ PEERS = skipnet convnet-aig slat random-skip stochastic-depth
 ONE_CYCLE = training.schedule=one-cycle, training.learning_rate=0.2
 OF_SHORT = --set parents.network.epochs=15 --set 'parents.network.changes=[$(ONE_CYCLE)]'
 DEPTHS = 8 26 32 44
+DECIDERS = skipnet convnet-aig
 PINES = indian-pines indian-pines-hard indian-pines-soft-printed indian-pines-joint
 RULES = neighbours entropy complexity cascade cascade-entropy cascade-margin
 LAMBDAS = 0.5,0.6,0.7,0.8,0.9,0.95,1.0
 RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive cifar10-when-unsure $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
-	$(PEERS:%=cifar10-%) cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
+	$(PEERS:%=cifar10-%) cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed $(DECIDERS:%=cifar10-fixed-%) $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
 	$(EXITS:%=fashion-mnist-%) cifar100-exits intel-routers $(RULES:%=intel-%) cifar100-channels cifar10-channels
 # LAG's networks, at a quarter of the width
 QUARTER = --set model.width=0.25
@@ -75,8 +76,11 @@ cifar10-resnet20: $(VENV)/installed
 cifar10-resnet14: $(VENV)/installed
 	$(TRAIN) resnet14 $(SHORT)
 
-cifar10-predictive cifar10-when-unsure: cifar10-%: $(VENV)/installed
-	$(TRAIN) cosinegate --config $* --seed 0,1,2 $(SHORT)
+cifar10-predictive: $(VENV)/installed
+	$(TRAIN) cosinegate --config predictive --seed 0,1,2 $(SHORT)
+
+cifar10-when-unsure: $(VENV)/installed
+	$(TRAIN) when-unsure --seed 0,1,2 $(SHORT)
 
 $(PRINTED:%=cifar10-%): cifar10-%: $(VENV)/installed
 	$(TRAIN) cosinegate --config $* $(SHORT)
@@ -98,6 +102,9 @@ cifar10-fixed: cifar10-resnet20 cifar10-predictive  # whose blocks they take
 	$(TRAIN) fixed-blocks --threads 1 $(OF_SHORT)
 	$(TRAIN) fixed-blocks --config retrained $(SHORT) $(OF_SHORT)
 	$(TRAIN) fixed-blocks --config decided $(SHORT) $(OF_SHORT)
+
+$(DECIDERS:%=cifar10-fixed-%): cifar10-fixed-%: cifar10-%
+	$(TRAIN) fixed-blocks --config decided $(SHORT) $(OF_SHORT) --set parents.network.model=$* --set parents.network.config=default
 
 $(PINES): $(VENV)/installed
 	$(TRAIN) cgt --config $@ --seed 0,1,2 --threads 1

@@ -28,7 +28,7 @@ from gatebench.report.sheet import Cell, Heading, Sheet, make_sheet
 DATA = "cifar10"
 DEPTHS = 8, 14, 20, 26, 32, 44
 BASELINES = "random-skip", "stochastic-depth", "fixed-blocks"
-GATES = "cosinegate", "skipnet", "convnet-aig", "blockdrop", "slat"
+GATES = "cosinegate", "skipnet", "convnet-aig", "blockdrop", "slat", "when-unsure"
 MODELS = (*(f"resnet{depth}" for depth in DEPTHS), *BASELINES, *GATES)
 PEERS = "skipnet", "slat"
 """Whose figures CosineGate prints."""

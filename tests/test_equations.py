@@ -15,7 +15,7 @@ from gatebench.gating import incompatibility
 from gatebench.losses import Batch, Budget, Clock, CrossEntropy, warmup
 from gatebench.models.backbones.feature_maps import gated_sum, global_average, inner_products, with_inner_products
 from gatebench.models.blocks.cosinegate import Controller, CosineGate, consistency
-from gatebench.models.blocks.losses import Consistency, EarlyAnswers, Prediction
+from gatebench.models.blocks.losses import Consistency, Prediction
 from gatebench.models.blocks.settings import CirGate
 from gatebench.models.registry import create
 from gatebench.recipe import load
@@ -288,7 +288,7 @@ def test_a_detached_budget_shows_in_the_loss_and_moves_nothing(net_output):
     assert penalty > 0 and not penalty.requires_grad
 
 
-@pytest.mark.parametrize("decides", ["up-front", "before", "when-unsure"])
+@pytest.mark.parametrize("decides", ["up-front", "before"])
 def test_prediction_is_the_squared_error_of_cir_and_trains_the_predictor_alone(decides):
     torch.manual_seed(0)
     net = create("cosinegate", input_shape=(3, 16, 16), depth=14, gate={"kind": "predictive", "decides": decides, "watch": 0.5}).train()
@@ -305,31 +305,6 @@ def test_prediction_is_the_squared_error_of_cir_and_trains_the_predictor_alone(d
     heads = [net.up_front_head] if decides == "up-front" else net.block_heads
     assert all(head.forecast.linear.weight.grad.abs().sum() > 0 for head in heads)
     assert all(weight.grad is None or not weight.grad.any() for block in net.blocks[-1:] for weight in block.parameters())
-
-
-@pytest.mark.parametrize("shortcut", ["zero-pad", "projection"])
-def test_early_answers_are_those_of_the_network_without_the_rest(shortcut):
-    torch.manual_seed(0)
-    gate = {"kind": "predictive", "decides": "when-unsure", "watch": 0.5}
-    net = create("cosinegate", input_shape=(3, 16, 16), depth=14, shortcut=shortcut, gate=gate).eval()
-    net.begin_epoch(0.0)  # every block runs
-    x, labels = torch.randn(8, 3, 16, 16).contiguous(memory_format=torch.channels_last), torch.arange(8)
-    output = net(x)
-    assert len(net.blocks) == 2 and net.macs_gate == 2 * (64 * 10 + 2) + (32 * 64 * 4 * 4 if shortcut == "projection" else 0)
-    logs = []
-    for index in range(2):
-        runs = torch.tensor([number < index for number in range(2)]).expand(8, -1)
-        without = net.infer(x, decisions=runs).logits.detach().double()
-        assert output.details["early_answers"][:, index].detach().numpy() == pytest.approx(without.numpy(), abs=1e-5)
-        best = without.sort(1, descending=True).values
-        look = net.look(index, net.stem(x) if not index else net.blocks[0](net.stem(x)))
-        assert net.block_heads[index](look)[:, 0].detach().numpy() == pytest.approx((best[:, 0] - best[:, 1]).numpy(), abs=1e-5)
-        logs.append(without.log_softmax(1)[range(8), labels].numpy())
-    loss = loss_of(EarlyAnswers(weight=3), output, labels, 0, net)
-    assert loss.item() == pytest.approx(-3 * np.mean(logs), rel=1e-5)
-    loss.backward()
-    assert net.blocks[0].residual.conv1.weight.grad.any() and net.blocks[1].residual.conv1.weight.grad is None
-    assert all(weight.grad is None for weight in net.block_heads.parameters())
 
 
 def test_straight_through_is_hard_forward_and_soft_backward():

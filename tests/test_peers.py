@@ -16,7 +16,7 @@ from gatebench.evaluation.most_used import most_used
 from gatebench.losses import Batch, Clock
 from gatebench.models.blocks import search
 from gatebench.models.blocks.chance import drawn
-from gatebench.models.blocks.losses import PolicyGradient, Reinforce, TargetRate
+from gatebench.models.blocks.losses import EarlyAnswer, PolicyGradient, Reinforce, TargetRate
 from gatebench.models.blocks.search import best_subset
 from gatebench.models.registry import create
 from gatebench.runtimes.fold import folded
@@ -51,6 +51,7 @@ PEERS = {
     "convnet-aig": ("convnet-aig", "default", {}, "gates"),
     "blockdrop": ("blockdrop", "default", {}, "decider"),
     "slat": ("slat", "default", {}, "look"),
+    "when-unsure": ("when-unsure", "default", {}, "early"),
 }
 
 
@@ -375,3 +376,69 @@ def test_skipnet_s_gates_begin_with_the_released_spread():
     convolutional = make("skipnet", 56, gate={"kind": "feed-forward"}).gates.gates
     last = torch.stack([gate.answer.weight for gate in convolutional if gate.answer.in_features == 64])
     assert last.std().item() == pytest.approx(math.sqrt(2 / (2 * 64)), rel=0.1)
+
+
+# Our own
+
+
+def unsure(depth=20, whole=0.0, **options):
+    """The network past its first epochs, with norms that have seen images."""
+    net = make("when-unsure", depth, gate={"whole": whole}, **options)
+    settle_norms(net, [images(32, seed, SIZE) for seed in range(2)])
+    net.begin_epoch(0.5)
+    return net.eval()
+
+
+def test_the_rest_of_the_last_stage_runs_where_two_classes_are_close_together():
+    net, x = unsure(), images(64, 5, SIZE)
+    assert len(net.blocks) == 2 and net.macs_gate == 64 * 10
+    with torch.no_grad():
+        net.early.offset.fill_(0.3)
+        maps = net.stem(x).double().numpy()
+        output, seen = net(x), net.infer(x)
+    weight, bias = (each.detach().double().numpy() for each in (net.early.classifier.weight, net.early.classifier.bias))
+    answers = maps.mean((2, 3)) @ weight.T + bias
+    best = np.sort(answers, 1)
+    mean, spread = float(net.early.normalise.running_mean), math.sqrt(float(net.early.normalise.running_var) + 1e-5)
+    logits = 0.3 - ((best[:, -1] - best[:, -2]) - mean) / spread
+    clear = np.abs(logits) > 1e-4
+    assert output.details["early_answer"].numpy() == pytest.approx(answers, abs=1e-4)
+    for decided in (output.gates > 0.5, seen.decisions):
+        assert (decided.numpy() == (logits > 0)[:, None])[clear].all(), "both blocks alike"
+    assert 0 < (logits > 0).sum() < 64 and seen.gates.numpy()[:, 0] == pytest.approx(1 / (1 + np.exp(-logits)), abs=1e-4)
+
+
+def test_some_images_run_whole_in_training_whatever_is_decided():
+    x = images(16, 5, SIZE)
+    with torch.no_grad():
+        net = unsure(whole=0.0)
+        torch.testing.assert_close(net(x).logits, net.infer(x, decisions=net(x).gates > 0.5).logits)
+        watching, always = unsure(whole=0.0), unsure(whole=1.0)
+        watching.begin_epoch(0.0)
+        for each in (watching, always):
+            assert 0 < each(x).gates.mean() < 1
+            torch.testing.assert_close(each(x).logits, each.static_logits(x))
+
+
+def test_the_early_answer_learns_without_changing_the_network():
+    net, x, labels = unsure(depth=14), images(8, 5, SIZE), torch.arange(8)
+    output = net.train()(x)
+    logs = output.details["early_answer"].detach().double().log_softmax(1)[range(8), labels].numpy()
+    loss = EarlyAnswer(weight=3.0).bind(net, {})(output, Batch(x, labels), CLOCK)
+    assert loss.item() == pytest.approx(-3 * np.mean(logs), rel=1e-5)
+    loss.backward()
+    assert {name for name, each in net.named_parameters() if each.grad is not None} == {"early.classifier.weight", "early.classifier.bias"}
+    with pytest.raises(UsageError, match="only when-unsure has an early answer"):
+        EarlyAnswer().check(make("slat"))
+
+
+def test_a_last_stage_of_one_block_has_nothing_to_leave_out():
+    with pytest.raises(UsageError, match="take 14"):
+        make("when-unsure", 8)
+
+
+def test_when_unsure_decides_folded_as_before():
+    net, x = unsure(), images(64, 5, SIZE)
+    with torch.no_grad():
+        first, other = net.infer(x), folded(net).infer(x)
+    torch.testing.assert_close(first.gates, other.gates, atol=1e-3, rtol=0)

@@ -18,7 +18,7 @@ from ...measure.macs import count_macs
 from ..backbones.feature_maps import gated_sum, global_average, inner_products, with_inner_products
 from ..backbones.settings import Depth, Shortcut, Widths
 from .network import BlockGatedResNet, Paths, State
-from .predictive import AskingCosineGate, PredictiveCosineGate
+from .predictive import PredictiveCosineGate
 from .settings import CirGate, Gate
 
 
@@ -101,6 +101,5 @@ def cosinegate(
     gate: Gate = CirGate(),
 ) -> BlockGatedResNet:
     """The network of the paper, or ours, by the kind of gate."""
-    predictive = AskingCosineGate if gate.kind == "predictive" and gate.decides == "when-unsure" else PredictiveCosineGate
-    network = {"cir": CosineGate, "predictive": predictive}[gate.kind]
+    network = {"cir": CosineGate, "predictive": PredictiveCosineGate}[gate.kind]
     return network(gate, num_classes=num_classes, input_shape=input_shape, depth=depth, widths=widths, shortcut=shortcut)

@@ -2,7 +2,7 @@
 
 from ...row import Column
 from ..registry import Gating, register
-from .losses import Consistency, EarlyAnswers, PolicyGradient, Prediction, Reinforce, TargetRate
+from .losses import Consistency, EarlyAnswer, PolicyGradient, Prediction, Reinforce, TargetRate
 
 TRADEOFFS = {
     setting: Column(name="tradeoff", kind="number", heading=heading, digits=digits, meaning=meaning)
@@ -25,7 +25,7 @@ register(
     "cosinegate",
     "gatebench.models.blocks.cosinegate:cosinegate",
     default="balanced",
-    losses=(Consistency, Prediction, EarlyAnswers),
+    losses=(Consistency, Prediction),
     tradeoffs=TRADEOFFS,
     gating=BLOCKS,
 )
@@ -34,6 +34,7 @@ for name, source, losses in (
     ("convnet-aig", "convnet_aig:ConvNetAig", (TargetRate,)),
     ("blockdrop", "blockdrop:BlockDrop", (PolicyGradient,)),
     ("slat", "slat:Slat", ()),
+    ("when-unsure", "when_unsure:WhenUnsure", (EarlyAnswer, TargetRate)),
     ("random-skip", "chance:RandomSkip", ()),
     ("stochastic-depth", "fixed:StochasticDepth", ()),
 ):

@@ -128,25 +128,3 @@ class BlockHead(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """Gate logits [N, 1]."""
         return self.forecast.logits(self(x))
-
-
-class AskingHead(nn.Module):
-    """Decides about one block from the classifier's answer to what is left of the block's input when the network ends there.
-
-    All it looks at is how far the two best classes are apart: the surer the answer is, the less there is to gain from going on.
-    """
-
-    def __init__(self, gain: float):
-        super().__init__()
-        self.forecast = Forecast(1, 1, gain)
-        with torch.no_grad():
-            self.forecast.linear.weight[1] = -1.0
-
-    def forward(self, answer: Tensor) -> Tensor:
-        """[N, 1] from logits [N, classes], which get no gradient: the classifier learns from labels alone."""
-        first, second = answer.detach().topk(2, 1).values.unbind(1)
-        return (first - second)[:, None]
-
-    def logits(self, answer: Tensor) -> Tensor:
-        """Gate logits [N, 1]."""
-        return self.forecast.logits(self(answer))

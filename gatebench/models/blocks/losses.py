@@ -47,24 +47,20 @@ class TargetRate(Loss):
         return lambda output, batch, clock: self.weight * (self.target - output.gates.float().mean(0)).square().mean()
 
 
-class EarlyAnswers(Loss):
-    """weight x mean over gated blocks of the cross-entropy of the answer without that block and the later ones (ours)."""
+class EarlyAnswer(Loss):
+    """weight x cross-entropy of the answer that decides whether the last blocks run (ours)."""
 
-    kind = "early_answers"
-    weight: NonNegativeFloat = 0.5
+    kind = "early_answer"
+    weight: NonNegativeFloat = 1.0
 
     def check(self, model: GatedModel) -> None:
-        if not hasattr(model, "asks"):
-            raise UsageError("losses.early_answers: no answer is asked for; set model.gate.decides=when-unsure, or leave it out.")
+        if not hasattr(model, "early"):
+            raise UsageError("losses.early_answer: only when-unsure has an early answer; leave it out.")
 
     def bind(self, model: GatedModel, parents: Mapping[str, nn.Module]) -> Bound:
         from torch.nn.functional import cross_entropy
 
-        def loss(output: Output, batch: Batch, clock: Clock) -> Tensor:
-            answers = output.details["early_answers"].float()
-            return self.weight * cross_entropy(answers.flatten(0, 1), batch.labels.repeat_interleave(answers.shape[1]))
-
-        return loss
+        return lambda output, batch, clock: self.weight * cross_entropy(output.details["early_answer"].float(), batch.labels)
 
 
 class Reinforce(Loss):

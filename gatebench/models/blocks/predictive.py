@@ -10,9 +10,7 @@ from ...contract import Output
 from ...gating import incompatibility, logistic_like, straight_through
 from ...measure.macs import count_macs
 from ..backbones.feature_maps import gated_sum, inner_products
-from ..backbones.resnet import blocks_of_stages
-from ..backbones.settings import Depth, Widths
-from .forecast import AskingHead, BlockHead, UpFrontHead
+from .forecast import BlockHead, UpFrontHead
 from .network import BlockGatedResNet, Paths, State
 from .settings import PredictiveGate
 
@@ -32,16 +30,12 @@ class PredictiveCosineGate(BlockGatedResNet):
         self.gain, self.threshold, self.watch, self.settle = gate.gain, gate.threshold, gate.watch, gate.settle
         self.register_buffer("noise", torch.ones(()), persistent=False)  # a tensor: torch.compile would build anew for every number
         self.begin_epoch(0.0)
-        self.add_heads(gate)
-        self.macs_gate = count_macs(DecidingPath(self), *self.map_shapes()[: 1 if self.when == "up-front" else -1])
-
-    def add_heads(self, gate: PredictiveGate) -> None:
-        """What forecasts, and when."""
         self.when, channels = gate.decides, [shape[1] for shape in self.map_shapes()[:-1]]
         if gate.decides == "up-front":
             self.up_front_head = UpFrontHead(channels[0], len(channels), gate.hidden, gate.gain)
         else:
             self.block_heads = nn.ModuleList(BlockHead(each, gate.hidden, gate.gain) for each in channels)
+        self.macs_gate = count_macs(DecidingPath(self), *self.map_shapes()[: 1 if self.when == "up-front" else -1])
 
     def begin_epoch(self, progress: float) -> None:
         self.watching = progress < self.watch
@@ -51,27 +45,18 @@ class PredictiveCosineGate(BlockGatedResNet):
         return self.up_front_head.logits(x)
 
     def logits(self, index: int, x: Tensor, state: State, paths: Paths | None) -> tuple[Tensor, State]:
-        return self.block_heads[index].logits(self.look(index, x)).squeeze(1), state
-
-    def look(self, index: int, x: Tensor) -> Tensor:
-        """What the head before a block is given, from the block's input."""
-        return x
-
-    def details(self, looks: list[Tensor]) -> dict[str, Tensor]:
-        """What the output says of what the heads of all blocks were given."""
-        return {}
+        return self.block_heads[index].logits(x).squeeze(1), state
 
     def forward(self, x: Tensor) -> Output:
         """Hard gates [N, B] with the soft gates' gradient; the term `prediction` is the squared error of CIR, [N, B]."""
         x = self.stem(x)
         if self.when == "up-front":
             forecasts = self.up_front_head.forecast(self.up_front_head(x))
-        gates, errors, looks = [], [], []
+        gates, errors = [], []
         for index, block in enumerate(self.blocks):
             if self.when == "before":
                 head = self.block_heads[index]
-                looks.append(self.look(index, x))
-                forecast = head.forecast(head(looks[-1]))
+                forecast = head.forecast(head(x))
             else:
                 forecast = forecasts[:, :, index : index + 1]
             logits = (self.gain * forecast.sum(1)).squeeze(1)
@@ -84,33 +69,7 @@ class PredictiveCosineGate(BlockGatedResNet):
             x = gated_sum(shortcut, residual, gate)
             gates.append(gate)
             errors.append((forecast[:, 0, 0] - observed).square())
-        return Output(self.classify(x), torch.stack(gates, 1), terms={"prediction": torch.stack(errors, 1)}, details=self.details(looks))
-
-
-class AskingCosineGate(PredictiveCosineGate):
-    """Before each block of the last stage the classifier is asked for its answer so far; blocks of earlier stages always run.
-
-    Its answers learn from the loss `early_answers`. `details` hold them as `early_answers`, [N, B, classes].
-    """
-
-    asks = True
-    """What the loss `early_answers` looks for."""
-
-    def __init__(self, gate: PredictiveGate, depth: Depth, widths: Widths, **backbone):
-        """As `PredictiveCosineGate`."""
-        self.always_on = sum(blocks_of_stages(depth, len(widths))[:-1])
-        super().__init__(gate, depth=depth, widths=widths, **backbone)
-
-    def add_heads(self, gate: PredictiveGate) -> None:
-        self.when = "before"
-        self.block_heads = nn.ModuleList(AskingHead(gate.gain) for _ in self.blocks)
-
-    def look(self, index: int, x: Tensor) -> Tensor:
-        """The answer [N, classes] from a block's input when the network ends before it."""
-        return self.classify(x if index else self.blocks[0].skip(x))  # later blocks of a stage hand on what they are given
-
-    def details(self, looks: list[Tensor]) -> dict[str, Tensor]:
-        return {"early_answers": torch.stack(looks, 1)}
+        return Output(self.classify(x), torch.stack(gates, 1), terms={"prediction": torch.stack(errors, 1)})
 
 
 class DecidingPath(nn.Module):

@@ -28,14 +28,11 @@ class PredictiveGate(Part):
     """Ours: logit = gain (predicted CIR + c), decided before F(x) is computed."""
 
     kind: Literal["predictive"]
-    decides: Literal["up-front", "before", "when-unsure"] = "up-front"
-    """All blocks at once from the stem's output; each block from its own input; or each block of the last stage from how sure the
-    answer is without it, where all others run: take the recipe `when-unsure`, whose loss `early_answers` trains those answers and whose
-    budget is of the last stage."""
+    decides: Literal["up-front", "before"] = "up-front"
+    """All blocks at once from the stem's output, or each block from its own input."""
     gain: PositiveFloat = 2.5
     """Of predicted CIR; what c adds for an input has its own scale, one."""
     hidden: int = Field(32, ge=1, le=8192)
-    """Features of what looks at maps; `when-unsure` looks at answers alone."""
     threshold: float = Field(0.5, gt=0, lt=1)
     watch: float = Field(0.1, ge=0, lt=1)
     """Share of the training in which every block runs and the gates only learn to predict. Gates that act from the first step
@@ -80,6 +77,15 @@ class PolicyGate(Part):
     """It looks at the stem's output at so many times fewer pixels a side. 1, the published size, costs as much as a ResNet-8."""
     sureness: float = Field(0.8, gt=0.5, lt=1)
     """Probabilities p are bounded in training: sureness x p + (1 - sureness) x (1 - p)."""
+
+
+class UnsureGate(Part):
+    """Ours: the rest of the last stage runs where the answer without it is not sure."""
+
+    watch: float = Field(0.3, ge=0, lt=1)
+    """Share of the training in which every block runs for every image."""
+    whole: float = Field(0.5, ge=0, le=1)
+    """Share of the images that every block runs for in training, whatever is decided, so that the last blocks learn from all kinds."""
 
 
 class RandomGate(Part):
