@@ -64,12 +64,13 @@ def tables(runs: list[Run]) -> Parts:
     """What the page shows."""
     own = _own(runs)
     gains = _gains(own)
-    printed = [sheet for sheet in comparison_sheets(groups(own)) if sheet.name == "cosinegate-table-3"]
+    printed = {sheet.name: sheet for sheet in comparison_sheets(groups(own))}
     return {
         "savings": savings(own, gains),
         "worth": worth(own, gains),
-        "beside": beside(printed, PRINTED, lambda network: network.startswith(PEERS)),
-    }  # fmt: skip
+        "beside": beside([printed["cosinegate-table-3"]], PRINTED, lambda network: network.startswith(PEERS)),
+        "references": beside([printed["independent-references-reproductions"]], {"accuracy": "accuracy %"}),
+    }
 
 
 def full(runs: list[Run]) -> dict[str, list[Sheet]]:
