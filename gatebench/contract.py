@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .errors import UsageError
 from .weights.fit import load_into
 
 if TYPE_CHECKING:
@@ -98,6 +99,27 @@ class Probe:
     """What is timed, from inputs [N, C, H, W] and the network's output on them; None: nothing for this call."""
     part: bool = False
     """Whether it is one of the parts that make up the network, whose summed times over its own are the dispatch efficiency."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a network that runs without a branch, for one input at a time; which piece is next is read off its tensor `bits`.
+
+    Tensors go from piece to piece by name. The first piece is given `image`, normalised [1, C, H, W]; the last gives `logits`.
+    """
+
+    module: nn.Module
+    """Its inputs in their order -> its outputs, as a tuple."""
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    on: tuple[int, ...] = ()
+    """Numbers of the switches that it runs."""
+    macs: float = 0
+    """Of all that it computes."""
+    next: Mapping[str, str] | None = None
+    """Name of the piece that follows, by the digits of `bits`, such as "101"; an empty name: none. None: it has no bits."""
+    otherwise: tuple[tuple[str | None, str | None], ...] = ()
+    """For digits that `next` does not have: of each digit the pieces that 0 and 1 stand for, to be run in their order; None: nothing."""
 
 
 class GatedModel(nn.Module):
@@ -276,6 +298,14 @@ class GatedModel(nn.Module):
         cannot be recorded.
         """
         return None
+
+    def pieces(self, common: Tensor) -> dict[str, Piece]:
+        """The network for one input at a time in pieces that really skip, by name, the first one first; over its own weights.
+
+        `common` are decisions [K, S] that occur, the commonest first: what they run may be made ready as a whole. Raises UsageError where
+        its work cannot be cut like that.
+        """
+        raise UsageError(f"{type(self).__name__} has no pieces that could be exported.")
 
     def tune(self, x: Tensor) -> dict[str, Any]:
         """Choose by measurement how calls with as many inputs as x [N, C, H, W] are run from now on; here nothing.

@@ -12,6 +12,7 @@ import typer
 from ..errors import UsageError
 from . import console
 from .catalogue import list_
+from .export import export
 from .pareto import pareto
 from .profile_latency import profile_latency
 from .report import report
@@ -27,6 +28,7 @@ COMMANDS = {
     "sweep-lambda": (sweep_lambda, ["sweep-lambda --values 0.7,0.8,0.9,1.0", "sweep-lambda lag-vgg11 --values 0,1e-4,1e-3"]),
     "pareto": (pareto, ["pareto results/", "pareto results/ --dataset cifar10 --max-ms 2"]),
     "report": (report, ["report results/", "report results/ --check"]),
+    "export": (export, ["export results/RUN", "export results/RUN --format openvino --out net/"]),
     "list": (list_, ["list models", "list recipes"]),
 }
 """Functions, and examples of their use."""

@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...contract import Execution, Output, Unit
+from ...contract import Execution, Output, Piece, Unit
 from ...gating import straight_through
 from ...measure.macs import count_macs, count_params
 from ..backbones.resnet import ResidualTrunk
 from ..backbones.static import StaticPath
 from .execution import apart, run_blocks
 from .graphs import GraphedBlocks
+from .pieces import pieces
 
 State = tuple[Tensor, ...]
 """What a gate carries from block to block, batch first; its rows move with those of x."""
@@ -127,6 +128,9 @@ class BlockGatedResNet(ResidualTrunk):
 
     def recorded(self, example: Tensor, record: Callable[..., Callable[[Tensor], Any]]) -> GraphedBlocks:
         return GraphedBlocks(self, example, record)
+
+    def pieces(self, common: Tensor) -> dict[str, Piece]:
+        return pieces(self, common)
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: float | None) -> Output:
         return run_blocks(self, x, execution, decisions, self.threshold if policy is None else policy)

@@ -15,9 +15,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ...contract import Execution, GatedModel, Output, Unit
+from ...contract import Execution, GatedModel, Output, Piece, Unit
 from ...measure.macs import count_macs, count_params
 from .execution import leave_at, run_exits
+from .pieces import pieces
 from .policy import BEYOND, NEVER, ExitPolicy
 from .settings import Backbone, Cnn, Rule
 from .trunks import build
@@ -104,6 +105,9 @@ class EarlyExit(GatedModel):
         """The last exit's logits, and those of all [N, E, C]."""
         exits = self.all_exits(x)
         return Output(exits[:, -1], details={"exits": exits})
+
+    def pieces(self, common: Tensor) -> dict[str, Piece]:
+        return pieces(self)
 
     def references(self) -> dict[str, nn.Module]:
         """The trunk with its last head only."""

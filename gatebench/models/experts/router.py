@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ...contract import Conversion, Execution, GatedModel, Output, Prepare, Probe, Unit
+from ...contract import Conversion, Execution, GatedModel, Output, Piece, Prepare, Probe, Unit
 from ...losses import Batch
 from ...measure.macs import count_macs, count_params
 from ..backbones.feature_maps import take_rows
@@ -66,6 +66,13 @@ class BaseRouter(GatedModel):
     def answers(self, x: Tensor) -> Tensor:
         """Logits [N, E, C] of all experts."""
         return torch.stack([each(x) for each in self.experts], 1)
+
+    def expert_pieces(self) -> dict[str, Piece]:
+        """Each expert from the image."""
+        return {
+            role: Piece(Work(self, lambda image, each=each: (each(image),)), ("image",), ("logits",), (number,), self.units[number].macs)
+            for number, (role, each) in enumerate(zip(self.roles, self.experts, strict=True))
+        }
 
     @property
     def method(self) -> Chooser:
@@ -181,6 +188,14 @@ class Router(BaseRouter):
         soft = self.method.soft(self.gater(x))
         outputs = self.answers(x) if outputs is None else outputs
         return Output((one_hot_through(soft)[:, :, None] * outputs).sum(1), soft, details={"outputs": outputs})
+
+    def pieces(self, common: Tensor) -> dict[str, Piece]:
+        following = {"".join("01"[own == each] for own in range(len(self.roles))): role for each, role in enumerate(self.roles)}
+        start = Piece(Work(self, self._name), ("image",), ("bits",), macs=self.macs_gate, next=following)
+        return {"start": start, **self.expert_pieces()}
+
+    def _name(self, image: Tensor) -> tuple[Tensor]:
+        return (self.decide(self.scores(image, None), self.policy).to(torch.uint8),)
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
         deciding = decisions is None

@@ -1,0 +1,62 @@
+"""`gatebench export`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..words import counted
+from . import option
+from .console import DataDir, handle_errors, line, one_of, stderr
+
+CHECKED = 256
+"""Test images on which files and network are compared."""
+SEEN = 2_000
+"""Images whose decisions say which patterns are common, at most."""
+MOST = 16
+"""Patterns that get a file of their own, at most."""
+
+
+@handle_errors
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    format_: Annotated[str, option.results("--format", metavar="onnx|openvino", help="Of the files.")] = "onnx",
+    out: Annotated[Path | None, option.results(help="Folder to write. Default: exported/RUN-FORMAT.", show_default=False)] = None,
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, option.results("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Write a trained network as files that skip what it decides to leave out, with a small program that runs them.
+
+    What is written is compared with the network on real images.
+    """
+    kind = one_of(format_, "--format", ("onnx", "openvino"))
+    with stderr.status("loading torch"):
+        from ..data.catalogue import data_root
+        from ..export.bundle import check_installed, write
+        from ..export.check import check
+        from ..export.samples import Samples
+        from ..runs import RunFolder
+        from ..training.view import View
+
+    check_installed(kind)
+    with stderr.status("loading network and data"):
+        samples = Samples(RunFolder(run), data_root(data_dir))
+        common = samples.common(SEEN, MOST)
+    folder = RunFolder(out or Path("exported") / f"{run.resolve().name}-{kind}")
+    view = View(stderr, run.resolve().name)
+    pieces = len(samples.net.pieces(common))
+    with view.counting("writes files", pieces, "files") as done:
+        bundle = write(folder, samples.net, common, samples.image, kind, samples.said, done)
+    images, x = samples.scored(CHECKED)
+    with view.counting("compares them with the network", len(images), "images") as done:
+        checked = check(folder.path, samples.net, images, x, done)
+    size = sum((folder / each.name).stat().st_size for each in folder.path.iterdir() if each.is_file())
+    if as_json:
+        said = {"folder": str(folder.path), "files": len(bundle["pieces"]), "bytes": size, **vars(checked)}
+        typer.echo(json.dumps({**said, "bundle": bundle}, indent=2))
+        return
+    line(f"written to {folder.path}: {counted(len(bundle['pieces']), 'file')}, {size / 1e6:.1f} MB, bundle.json and run.py")
+    turned = f"; {counted(checked.turned, 'image')} decided about otherwise, on a threshold" if checked.turned else ", decisions equal"
+    line(f"on {counted(checked.images, 'test image')} logits differ by {checked.apart:.1e} of the largest at most{turned}")
+    line(f"next: python {folder.path / 'run.py'} IMAGE.npy")

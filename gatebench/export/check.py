@@ -1,0 +1,67 @@
+"""Whether exported files say what the network says, on real inputs.
+
+Shapes: N images, K classes, S switches.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..contract import GatedModel
+from ..errors import GatebenchError
+
+TOLERANCE = 1e-4
+"""Of logits, relative to the largest."""
+TURNED = 0.02
+"""Share of the images whose decisions may differ: those that stand on a threshold fall either way."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was compared."""
+
+    images: int
+    apart: float
+    """Largest difference of logits, over the largest logit."""
+    turned: int
+    """Images that were decided about otherwise, whose logits are not compared."""
+
+
+def runner(folder: Path):
+    """The folder's own run.py."""
+    spec = importlib.util.spec_from_file_location("gatebench_exported", folder / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Network(folder)
+
+
+def check(folder: Path, net: GatedModel, images: np.ndarray, x: Tensor, after: Callable[[int], None]) -> Checked:
+    """Run the files on images [N, H, W, C] and the network on the same ones normalised, x [N, C, H, W], one by one.
+
+    Raises GatebenchError where they differ.
+    """
+    network, apart, turned = runner(folder), 0.0, 0
+    net.eval()
+    for number, (image, one) in enumerate(zip(images, x.split(1), strict=True), start=1):
+        with torch.inference_mode():
+            own = net.infer(one)
+        answer = network(image)
+        on = np.zeros(net.switches, bool)
+        on[answer.on] = True
+        if np.array_equal(on, own.decisions[0].numpy()):
+            logits = own.logits[0].float().numpy()
+            apart = max(apart, float(np.abs(answer.logits - logits).max() / max(1.0, np.abs(logits).max())))
+        else:
+            turned += 1
+        after(number)
+    if apart > TOLERANCE or turned > TURNED * len(images):
+        raise GatebenchError(
+            f"The files in {folder} do not answer as the network does: logits differ by up to {apart:.2g} of the largest, and"
+            f" {turned} of {len(images)} images are decided about otherwise. Please report this network."
+        )
+    return Checked(len(images), apart, turned)
