@@ -122,6 +122,17 @@ class Piece:
     """For digits that `next` does not have: of each digit the pieces that 0 and 1 stand for, to be run in their order; None: nothing."""
 
 
+class Part(nn.Module):
+    """What a network does somewhere, as a module over its weights: tensors -> a tuple of tensors."""
+
+    def __init__(self, net: nn.Module, work: Callable[..., tuple[Tensor, ...]]):
+        super().__init__()
+        self.net, self.work = net, work
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return self.work(*tensors)
+
+
 class GatedModel(nn.Module):
     """Base of every model; a network without gates has no units. `forward(x) -> Output` trains, `infer` runs hard decisions."""
 

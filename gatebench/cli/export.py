@@ -41,7 +41,7 @@ def export(
 
     check_installed(kind)
     with stderr.status("loading network and data"):
-        samples = Samples(RunFolder(run), data_root(data_dir))
+        samples = Samples(run, data_root(data_dir))
         common = samples.common(SEEN, MOST)
     folder = RunFolder(out or Path("exported") / f"{run.resolve().name}-{kind}")
     view = View(stderr, run.resolve().name)

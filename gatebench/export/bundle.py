@@ -1,6 +1,5 @@
 """A network as a folder of files that really skip, with what runs them: bundle.json, run.py and one model a piece."""
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from importlib.metadata import version

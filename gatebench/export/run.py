@@ -29,19 +29,20 @@ class Answer(NamedTuple):
 
 
 class Network:
-    """The pieces of a folder, opened when they are first wanted; `ahead` opens all that bundle.json names as common."""
+    """The pieces of a folder, opened when they are first wanted; those that bundle.json names as common are opened at once."""
 
-    def __init__(self, folder, threads=1, ahead=True):
+    def __init__(self, folder, threads=1):
+        """Raises ValueError where the folder or a file in it is no network that gatebench exported."""
         self.folder = Path(folder)
         try:
             self.bundle = json.loads((self.folder / "bundle.json").read_text())
             self.pieces, self.start = self.bundle["pieces"], self.bundle["start"]
             self.shape, self.type = tuple(self.bundle["image"]["shape"]), np.dtype(self.bundle["image"]["type"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SystemExit(f"{self.folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
+            raise ValueError(f"{self.folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
         self.open = {"onnx": _onnxruntime, "openvino": _openvino}[self.bundle["format"]](threads)
         self.ready = {}
-        for name in self.bundle["common"] if ahead else ():
+        for name in self.bundle["common"]:
             self.piece(name)
 
     def piece(self, name):
@@ -51,7 +52,7 @@ class Network:
             try:
                 self.ready[name] = self.open(path, self.pieces[name])
             except Exception as error:
-                raise SystemExit(f"{path} cannot be opened ({str(error).splitlines()[0]}). Export the network again.") from None
+                raise ValueError(f"{path} cannot be opened ({str(error).splitlines()[0]}). Export the network again.") from None
         return self.ready[name]
 
     def __call__(self, image):
@@ -64,7 +65,7 @@ class Network:
         while names:
             name = names.pop(0)
             piece = self.pieces[name]
-            known.update(zip(piece["outputs"], self.piece(name)([known[each] for each in piece["inputs"]])))
+            known.update(zip(piece["outputs"], self.piece(name)([known[each] for each in piece["inputs"]]), strict=True))
             on += piece["on"]
             macs += piece["macs"]
             if piece["next"]:
@@ -76,7 +77,7 @@ class Network:
     def _following(piece, digits):
         if digits in piece["next"]:
             return [piece["next"][digits]] if piece["next"][digits] else []
-        chain = [pair[int(digit)] for pair, digit in zip(piece["otherwise"], digits)]
+        chain = [pair[int(digit)] for pair, digit in zip(piece["otherwise"], digits, strict=True)]
         return [name for name in chain if name] + ["answer"]
 
 
@@ -89,7 +90,7 @@ def _onnxruntime(threads):
     def opened(path, piece):
         session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
         names = [each.name for each in session.get_inputs()]
-        return lambda arrays: session.run(None, dict(zip(names, arrays)))
+        return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))
 
     return opened
 
@@ -108,4 +109,9 @@ def _openvino(threads):
 
 
 if __name__ == "__main__":
-    print(Network(Path(__file__).parent)(np.load(sys.argv[1])))
+    if len(sys.argv) != 2:
+        sys.exit("Give one image as run.py IMAGE.npy: an array [H, W, C] of whole numbers.")
+    try:
+        print(Network(Path(__file__).parent)(np.load(sys.argv[1])))
+    except (OSError, ValueError) as problem:
+        sys.exit(str(problem))

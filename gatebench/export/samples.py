@@ -10,26 +10,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import reading
 from ..data.batches import Batches
 from ..data.images import Images
-from ..runs import RunFolder
+from ..errors import UsageError
+from ..profiling.networks import Loader
 from ..runtimes.fold import folded
-from ..trained import load_run
 
 
 class Samples:
     """The network of a finished run, its batch norms folded, and the data that it was trained on."""
 
-    def __init__(self, folder: RunFolder, root: Path):
-        """Raises UsageError and GatebenchError as `load_run` and `data.catalogue.load`."""
-        row = folder.headline()
-        model, recipe, described = load_run(folder)
-        self.net, self.data = folded(model), reading.read(recipe.data, root)
-        self.said = {
-            "run": folder.path.name, "model": row["model"], "recipe": row["recipe"], "accuracy": row["accuracy"], "dataset": row["dataset"],
-            "split": row["split"], "classes": described["classes"],
-        }  # fmt: skip
+    def __init__(self, run: Path, root: Path):
+        """Raises UsageError and GatebenchError where there is no such run, its weights are gone, or its data are others below `root`."""
+        if not run.is_dir():
+            raise UsageError(f"{run} is no run folder. Name one that `gatebench train` wrote.")
+        named = Loader(root).enter([str(run)])
+        if len(named) != 1:
+            raise UsageError(f"{run} holds {len(named)} runs. Name one of them.")
+        (network,) = named
+        self.net, self.data = folded(network.model), network.data
+        kept = ("model", "recipe", "seed", "accuracy", "dataset", "split")
+        self.said = {"run": network.folder.path.name, **{key: network.row[key] for key in kept}, "classes": network.data.classes}
 
     @property
     def image(self) -> Tensor:
@@ -47,8 +48,8 @@ class Samples:
         x = self._normalised(part[np.linspace(0, len(part) - 1, min(images, len(part))).astype(int)])
         with torch.inference_mode():
             decided = torch.cat([self.net.infer(each).decisions for each in x.split(250)])
-        counts = Counter(map(tuple, decided.tolist()))
-        return torch.tensor([pattern for pattern, _ in counts.most_common(most)], dtype=torch.bool).reshape(-1, self.net.switches)
+        common = [pattern for pattern, _ in Counter(map(tuple, decided.tolist())).most_common(most)]
+        return torch.tensor(common, dtype=torch.bool).reshape(len(common), self.net.switches)
 
     def _normalised(self, images: Images) -> Tensor:
         prepare = self.net.prepare

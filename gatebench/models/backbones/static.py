@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...contract import Execution, Output, Piece
+from ...contract import Execution, Output, Part, Piece
 
 
 class Static:
@@ -22,18 +22,8 @@ class Static:
         nothing = torch.zeros(len(x), 0, dtype=torch.bool, device=x.device)
         return Output(self.static_logits(x), decisions=nothing, count=self.counting(nothing))
 
-
     def pieces(self, common: Tensor) -> dict[str, Piece]:
-        return {"whole": Piece(_Logits(self), ("image",), ("logits",), macs=self.macs_static)}
-
-
-class _Logits(nn.Module):
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: Tensor) -> tuple[Tensor]:
-        return (self.net.static_logits(image),)
+        return {"whole": Piece(Part(self, lambda image: (self.static_logits(image),)), ("image",), ("logits",), macs=self.macs_static)}
 
 
 class StaticPath(nn.Module):

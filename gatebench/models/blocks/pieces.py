@@ -5,13 +5,13 @@ single blocks. Where each gate is decided before its block: what runs (or leaves
 Shapes: one input, B blocks, C channels, H x W pixels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...contract import Piece
+from ...contract import Part, Piece
 from ...errors import UsageError
 from ...gating import decide
 
@@ -19,23 +19,12 @@ if TYPE_CHECKING:
     from .network import BlockGatedResNet
 
 
-class Part(nn.Module):
-    """A function of a network's as a module over the network's weights."""
-
-    def __init__(self, net: "BlockGatedResNet", work: Callable[..., tuple[Tensor, ...]]):
-        super().__init__()
-        self.net, self.work = net, work
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return self.work(*tensors)
-
-
 def pieces(net: "BlockGatedResNet", common: Tensor) -> dict[str, Piece]:
     """As `GatedModel.pieces`. Raises UsageError where gates need F(x)."""
     if net.when == "after":
         raise UsageError(
-            f"{type(net).__name__} decides about a block once it is computed, so no file of it leaves work out. Export its static twin, or a"
-            " network that decides before, such as cosinegate --config predictive."
+            f"{type(net).__name__} decides about a block once it is computed, so no file of it leaves work out. Export a network that"
+            " decides before, such as cosinegate --config predictive."
         )
     return _up_front(net, common) if net.when == "up-front" else dict(_before(net))
 

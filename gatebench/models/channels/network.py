@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...contract import Execution, GatedModel, Output, Unit
+from ...contract import Execution, GatedModel, Output, Piece, Unit
+from ...errors import UsageError
 from ...measure.macs import count_macs, count_params
 from ..backbones.static import StaticPath
 from . import gates
@@ -118,6 +119,11 @@ class ChannelGated(GatedModel):
         engine = Relaxed(self)
         logits = self.walk(x, engine)
         return Output(logits, torch.cat(engine.gates, 1), terms=engine.terms())
+
+    def pieces(self, common: Tensor) -> dict[str, Piece]:
+        raise UsageError(
+            "No file leaves out other channels for each image. Export a smaller network: lag-compact, of free gates, or pruned."
+        )
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Inference | None) -> Output:
         return run_channels(self, x, execution, decisions, policy or self.policy)

@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ...contract import Execution, GatedModel, Output, Probe
+from ...contract import Execution, GatedModel, Output, Part, Piece, Probe
 from ...gating import first_sure, sureness
 from ..backbones.feature_maps import take_rows
 from .decider import Chooser, Policy
@@ -104,6 +105,21 @@ class CascadeRouter(BaseRouter):
     def forward(self, x: Tensor, outputs: Tensor | None = None) -> Output:
         """The last expert's logits: there is nothing to train."""
         return Output((self.answers(x) if outputs is None else outputs)[:, -1])
+
+    def pieces(self, common: Tensor) -> dict[str, Piece]:
+        last, made = len(self.roles) - 1, {}
+        for number, (role, threshold) in enumerate(zip(self.roles, (*self.policy, None), strict=True)):
+            work = partial(self._ask_one, number, threshold)
+            outputs, following = (("logits",), None) if number == last else (("logits", "bits"), {"0": self.roles[number + 1], "1": ""})
+            made[role] = Piece(Part(self, work), ("image",), outputs, (number,), self.units[number].macs, following)
+        return made
+
+    def _ask_one(self, number: int, threshold: float | None, image: Tensor) -> tuple[Tensor, ...]:
+        """Logits of an expert and, but for the last, whether it is sure."""
+        logits = self.experts[number](image)
+        if threshold is None:
+            return (logits,)
+        return logits, (sureness(logits, self.confidence.rule) >= threshold)[:, None].to(torch.uint8)
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
         if decisions is not None and not bool(self.legal(decisions).all()):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ...contract import Conversion, Execution, GatedModel, Output, Piece, Prepare, Probe, Unit
+from ...contract import Conversion, Execution, GatedModel, Output, Part, Piece, Prepare, Probe, Unit
 from ...losses import Batch
 from ...measure.macs import count_macs, count_params
 from ..backbones.feature_maps import take_rows
@@ -70,7 +70,7 @@ class BaseRouter(GatedModel):
     def expert_pieces(self) -> dict[str, Piece]:
         """Each expert from the image."""
         return {
-            role: Piece(Work(self, lambda image, each=each: (each(image),)), ("image",), ("logits",), (number,), self.units[number].macs)
+            role: Piece(Part(self, lambda image, each=each: (each(image),)), ("image",), ("logits",), (number,), self.units[number].macs)
             for number, (role, each) in enumerate(zip(self.roles, self.experts, strict=True))
         }
 
@@ -191,7 +191,7 @@ class Router(BaseRouter):
 
     def pieces(self, common: Tensor) -> dict[str, Piece]:
         following = {"".join("01"[own == each] for own in range(len(self.roles))): role for each, role in enumerate(self.roles)}
-        start = Piece(Work(self, self._name), ("image",), ("bits",), macs=self.macs_gate, next=following)
+        start = Piece(Part(self, self._name), ("image",), ("bits",), macs=self.macs_gate, next=following)
         return {"start": start, **self.expert_pieces()}
 
     def _name(self, image: Tensor) -> tuple[Tensor]:

@@ -1,0 +1,162 @@
+"""Networks as files: they say what the network says, run without torch, and what is wrong with them is said."""
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import GATED, SMALL, STATIC, Command
+
+from gatebench.data.catalogue import load
+from gatebench.export import bundle
+from gatebench.runs import RunFolder
+from gatebench.trained import load_run
+
+pytest.importorskip("onnx", reason="export needs pip install 'gatebench[export]'")
+ort = pytest.importorskip("onnxruntime", reason="export needs pip install 'gatebench[export]'")
+
+TRAINED = {
+    "static": ["resnet8", *STATIC],
+    "up front": ["cosinegate", "--config", "predictive", *GATED],
+    "before": ["skipnet", *GATED],
+    "exits": ["cgt", "--config", "hard", *SMALL, "--epochs", "1", "--set", "data.validation=40", "--set", "study.rules=[max-softmax]"],
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Runs by name, made when they are first asked for."""
+    home, runs = tmp_path_factory.mktemp("export"), {}
+
+    def run(name):
+        if name not in runs:
+            Command(home).json("train", *TRAINED[name], "--out", str(home / name))
+            (folder,) = (path.parent for path in (home / name).glob("*/summary.json"))
+            runs[name] = folder
+        return runs[name]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def exported(made, tmp_path_factory):
+    """Folders of exported networks by name."""
+    home, folders = tmp_path_factory.mktemp("exported"), {}
+
+    def export(name):
+        if name not in folders:
+            folders[name] = home / name.replace(" ", "-")
+            Command(home).json("export", str(made(name)), "--out", str(folders[name]))
+        return folders[name]
+
+    return export
+
+
+def network_and_images(run):
+    model, recipe, _ = load_run(RunFolder(run))
+    return model.eval(), load(recipe.data, run).test
+
+
+ALONE = """
+import sys
+for name in ("torch", "gatebench", "onnx", "openvino"):
+    sys.modules[name] = None  # importing it fails
+sys.path.insert(0, sys.argv[1])
+import json, numpy, run
+network = run.Network(sys.argv[1])
+answers = [network(image) for image in numpy.load(sys.argv[2])]
+print(json.dumps([[each.label, each.logits.tolist(), each.on, each.macs] for each in answers]))
+"""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "before" else ()) for name in TRAINED])
+def test_files_answer_as_the_network_does_without_torch(made, exported, tmp_path, name):
+    model, test = network_and_images(made(name))
+    np.save(tmp_path / "images.npy", test.pixels[:24])
+    done = subprocess.run([sys.executable, "-c", ALONE, exported(name), tmp_path / "images.npy"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    data = load(load_run(RunFolder(made(name)))[1].data, made(name))
+    mean, std = (np.array(each, np.float32)[:, None, None] for each in (data.mean, data.std))
+    x = torch.from_numpy((test.pixels[:24].transpose(0, 3, 1, 2) / np.float32(255) - mean) / std)
+    with torch.inference_mode():
+        own = [model.infer(each) for each in x.split(1)]
+    for (label, logits, on, macs), output in zip(answers, own, strict=True):
+        wanted = output.decisions[0].nonzero().flatten().tolist()
+        assert on == wanted and logits == pytest.approx(output.logits[0].tolist(), abs=1e-4)
+        assert macs == float(model.tally(output.decisions).sum()) and label == data.classes[int(np.argmax(logits))]
+    said = json.loads((exported(name) / "bundle.json").read_text())
+    assert said["model"] == TRAINED[name][0] and said["classes"] == data.classes and said["switches"] == [unit.name for unit in model.units]
+
+
+def test_patterns_without_a_file_of_their_own_are_put_together_of_blocks(exported, tmp_path):
+    """Every pattern is imposed on the runner, as if the gates had decided it."""
+    folder = shutil.copytree(exported("up front"), tmp_path / "net")
+    said = json.loads((folder / "bundle.json").read_text())
+    start = said["pieces"]["start"]
+    chained = {**said, "pieces": {**said["pieces"], "start": {**start, "next": {"none": "run 000"}}}}
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    answers = []
+    for content in (said, chained):
+        (folder / "bundle.json").write_text(json.dumps(content))
+        network = runner(folder)(folder)
+        answers.append(network(image))
+    assert answers[0].logits == pytest.approx(answers[1].logits, abs=1e-5)
+    assert answers[0].on == answers[1].on and answers[0].macs == answers[1].macs
+
+
+def runner(folder):
+    namespace = {"__name__": "run", "__file__": str(folder / "run.py")}
+    exec(compile((folder / "run.py").read_text(), "run.py", "exec"), namespace)
+    return namespace["Network"]
+
+
+def test_the_program_is_short_and_needs_little(exported):
+    text = (exported("exits") / "run.py").read_text()
+    assert len(text.splitlines()) < 150
+    assert {line.split()[1].split(".")[0] for line in text.splitlines() if line.lstrip().startswith(("import ", "from "))} <= {
+        "json", "sys", "pathlib", "typing", "numpy", "onnxruntime", "openvino", "run",
+    }  # fmt: skip
+
+
+def test_an_image_of_another_shape_or_type_is_refused(exported):
+    network = runner(exported("exits"))(exported("exits"))
+    for image in (np.zeros((16, 16, 1), np.uint8), np.zeros((16, 16, 3), np.float32)):
+        with pytest.raises(ValueError, match="the image must be uint8 of shape 16x16x3, not"):
+            network(image)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"), [("bundle.json", "holds no network that gatebench exported"), ("exit-0.onnx", "cannot be opened")]
+)
+def test_a_spoilt_folder_is_refused_in_a_sentence(exported, tmp_path, file, said):
+    folder = shutil.copytree(exported("exits"), tmp_path / "net")
+    (folder / file).write_text("[]")
+    with pytest.raises(ValueError, match=said):
+        runner(folder)(folder)
+
+
+def test_what_cannot_be_exported_says_so_by_name(gatebench, tmp_path, monkeypatch):
+    gatebench.json("train", "cosinegate", *GATED, "--out", str(tmp_path))
+    (run,) = (path.parent for path in tmp_path.glob("*/summary.json"))
+    said = gatebench.refused("export", str(run), "--out", str(tmp_path / "net"), code=2)
+    assert "CosineGate decides about a block once it is computed" in said and not (tmp_path / "net").exists()
+    said = gatebench.refused("export", str(tmp_path / "nothing"), code=2)
+    assert "nothing is no run folder" in said
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert "pip install 'gatebench[export]'" in gatebench.refused("export", str(run), code=2)
+
+
+def test_files_that_answer_otherwise_are_found(made, tmp_path, gatebench, monkeypatch):
+    written = bundle.to_onnx
+    monkeypatch.setattr(bundle, "to_onnx", lambda module, given, outputs: written(copy.deepcopy(module).apply(spoil), given, outputs))
+
+    def spoil(module):
+        if isinstance(module, torch.nn.Linear):
+            module.bias.data[0] += 1
+
+    assert "do not answer as the network does" in gatebench.refused("export", str(made("static")), "--out", str(tmp_path / "net"), code=1)
