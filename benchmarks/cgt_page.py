@@ -3,12 +3,13 @@
 import statistics
 
 from exits import read
-from pages import Parts, beside, savings, short_name, usual_tables
+from pages import Parts, beside, compared, savings, short, short_name, timed, usual_tables
 
 from gatebench.report.baseline import baseline_sheet
+from gatebench.report.claims import seeds_cell
 from gatebench.report.comparison import comparison_sheets
-from gatebench.report.groups import every_way, groups
-from gatebench.report.quantities import over_seeds
+from gatebench.report.groups import Group, every_way, groups
+from gatebench.report.quantities import mean, over_seeds, spread
 from gatebench.report.results import Run
 from gatebench.report.sheet import Cell, Heading, Sheet, make_sheet
 
@@ -17,6 +18,14 @@ TRAININGS = {"soft": "soft gates, as released", "soft-printed": "soft gates, as 
              "annealed": "no gates, annealed weights", "exit-wise": "each exit by itself, trunk frozen"}  # fmt: skip
 GATED = "soft", "soft-printed", "hard"
 ONE, SPENT = "max-softmax, one threshold", "max-softmax, budgeted batch"
+SPLITS = {"indian-pines": "squares", "indian-pines-random": "single pixels"}
+"""Of Indian Pines: what is drawn for training."""
+AVERAGES = {"f1": "F1", "precision_macro": "precision", "recall_macro": "recall"}
+PINES = (
+    Heading("trained", "trained with"), Heading("split", "split by"), Heading("seeds", "seeds"),
+    *(Heading(key, text, "%", 2) for key, text in AVERAGES.items()),
+    Heading("macs_pct", "executed MACs", "%", 1), Heading("adaptivity_gain", "adaptivity gain", "points", 2, signed=True),
+)  # fmt: skip
 QUANTITIES = {"f1": "F1 %", "shares_pct_0": "leave at exit 1 %"}
 
 
@@ -30,7 +39,8 @@ def tables(runs: list[Run]) -> Parts:
         "beside": beside(printed, QUANTITIES, lambda network: "budget 50" in network),
         "over joint": over_joint(baseline_sheet(every_way(own))),
         "exits alone": exits_alone(own),
-        "savings": savings(sorted(half, key=lambda group: (group.row["dataset"], short_name(group)))),
+        "savings": savings(sorted(filter(was_timed, half), key=lambda group: (group.row["dataset"], short_name(group)))),
+        "pines": pines([group for group in half if group.row["dataset"] in SPLITS and "one threshold" in group.row["policy"]]),
     }
 
 
@@ -79,6 +89,22 @@ def exits_alone(runs: list[Run]) -> Sheet:
                  for number, name in enumerate(("first", "second", "last"), start=1)]  # fmt: skip
     lines = [(TRAININGS[each], gain(each, "joint", 0), *(gain(each, "annealed", number) for number in range(3))) for each in GATED]
     return make_sheet("exits-alone", "", headings, lines)
+
+
+def pines(members: list[Group]) -> Sheet:
+    """A line for each training and split of Indian Pines, at half of the MACs."""
+    lines = []
+    for group in sorted(members, key=lambda each: (list(SPLITS).index(each.row["dataset"]), each.row["recipe"])):
+        recipe = group.row["recipe"].removeprefix("indian-pines").strip("-") or "soft"
+        averages = (short(spread(group, key)) for key in AVERAGES)
+        macs = 100 * mean(group, "macs_executed") / group.row["macs_dense"]
+        start = TRAININGS.get(recipe, "joint"), SPLITS[group.row["dataset"]], seeds_cell(group.seeds)
+        lines.append((*start, *averages, macs, compared(group, "adaptivity_gain")))
+    return make_sheet("pines", "Indian Pines", PINES, lines)
+
+
+def was_timed(group: Group) -> bool:
+    return bool(timed(group, 1).rows)
 
 
 def _own(runs: list[Run]) -> list[Run]:
