@@ -20,7 +20,7 @@ PINES = indian-pines indian-pines-hard indian-pines-soft-printed indian-pines-jo
 RULES = neighbours entropy complexity cascade cascade-entropy cascade-margin
 LAMBDAS = 0.5,0.6,0.7,0.8,0.9,0.95,1.0
 RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive cifar10-when-unsure $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
-	$(PEERS:%=cifar10-%) cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed $(DECIDERS:%=cifar10-fixed-%) $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
+	$(PEERS:%=cifar10-%) cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed cifar10-fixed-depth $(DECIDERS:%=cifar10-fixed-%) $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
 	$(EXITS:%=fashion-mnist-%) cifar100-exits intel-routers $(RULES:%=intel-%) cifar100-channels cifar10-channels
 # LAG's networks, at a quarter of the width
 QUARTER = --set model.width=0.25
@@ -102,6 +102,9 @@ cifar10-fixed: cifar10-resnet20 cifar10-predictive  # whose blocks they take
 	$(TRAIN) fixed-blocks --threads 1 $(OF_SHORT)
 	$(TRAIN) fixed-blocks --config retrained $(SHORT) $(OF_SHORT)
 	$(TRAIN) fixed-blocks --config decided $(SHORT) $(OF_SHORT)
+
+cifar10-fixed-depth: cifar10-stochastic-depth
+	$(TRAIN) fixed-blocks --config stochastic-depth --threads 1 $(OF_SHORT)
 
 $(DECIDERS:%=cifar10-fixed-%): cifar10-fixed-%: cifar10-%
 	$(TRAIN) fixed-blocks --config decided $(SHORT) $(OF_SHORT) --set parents.network.model=$* --set parents.network.config=default

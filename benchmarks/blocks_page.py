@@ -106,7 +106,7 @@ def worth(runs: list[Run], gains: dict[str, dict[str, Cell]]) -> Sheet:
         lines.append((
             name(group.label), seeds_cell(some.seeds), compared(some, "adaptivity_gain"), gains.get(group.label, {}).get("retrained_gain"),
             compared(some, "matching_gain"), *(mean(some, key) for key in ("patterns", "pattern_entropy", "loss_correlation")),
-            seed_agreement(group),
+            seed_agreement(some),
         ))  # fmt: skip
     return make_sheet("worth", "What deciding for each image is worth", WORTH, lines)
 
@@ -171,7 +171,7 @@ def _point(spot: Spot, scale: float) -> Point:
 def _gains(runs: list[Run]) -> dict[str, dict[str, Cell]]:
     """Cells of the sheet by network and column; of a network that was timed in several places, where most were."""
     sheet = beside_static_sheet(runs, groups(runs))
-    lines = [dict(zip((heading.name for heading in sheet.headings), line, strict=True)) for line in sheet.lines]
+    lines = [dict(zip((heading.name for heading in sheet.headings), line, strict=True)) for line in (sheet.lines if sheet else ())]
     places = Counter(line["timed_on"].value for line in lines)
     return {line["network"].value: line for line in sorted(lines, key=lambda line: places[line["timed_on"].value])}
 

@@ -118,10 +118,11 @@ def test_a_penalty_of_no_weight_is_no_finding(net):
 
 
 def test_a_claimed_saving_that_is_not_executed_is_reported():
-    assert unexecuted_claim(50.0, 40.0) == []
-    (finding,) = unexecuted_claim(50.0, -1.0)
+    assert unexecuted_claim(50.0, 40.0, 1.0) == []
+    (finding,) = unexecuted_claim(50.0, -1.0, 1.0)
     assert finding == "claimed saving not executed: 50.0 % are claimed, -1.0 % of the MACs are saved"
-    assert unexecuted_claim(0.0, 0.0) == []
+    assert unexecuted_claim(0.0, 0.0, 1.0) == []
+    assert unexecuted_claim(60.0, 14.0, 0.25) == [], "of a quarter of the network"
 
 
 def test_the_audit_has_the_findings_of_gates_losses_and_claims_and_none_for_a_static_network(net):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from test_models import images, settle_norms
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from gatebench import recipe
 from gatebench.contract import Output
@@ -274,6 +275,16 @@ def test_decided_blocks_are_those_of_any_gated_network_and_its_first_one(gated):
     assert net.infer(images(3, size=SIZE)).gates.unique().tolist() == ([1] if gated == "skipnet" else [0, 1])
 
 
+def test_stochastic_depth_is_run_at_reduced_depth_by_its_best_blocks():
+    parent = make("stochastic-depth", 8).eval()
+    net = create("fixed-blocks", 10, (3, SIZE, SIZE), {"network": parent}, depth=8, subset={"kind": "search", "macs": 0.7})
+    batch = Batch(images(32, size=SIZE), torch.arange(32) % 10)
+    net.learn([batch])
+    best = best_subset(parent, [batch], 0.7 * net.macs_static, lambda on: float(net.tally(on[None], deciding=False).sum()))
+    assert net.kept.tolist() == best.tolist() and not best.all()
+    assert torch.equal(net.blocks[2].residual.conv1.weight, parent.blocks[2].residual.conv1.weight)
+
+
 def test_a_parent_without_gates_or_with_other_blocks_is_refused():
     plain, deeper = create("resnet8", 10, (3, SIZE, SIZE)), create("convnet-aig", 10, (3, SIZE, SIZE), depth=14)
     for parent, subset, said in (
@@ -427,9 +438,23 @@ def test_the_early_answer_learns_without_changing_the_network():
     loss = EarlyAnswer(weight=3.0).bind(net, {})(output, Batch(x, labels), CLOCK)
     assert loss.item() == pytest.approx(-3 * np.mean(logs), rel=1e-5)
     loss.backward()
-    assert {name for name, each in net.named_parameters() if each.grad is not None} == {"early.classifier.weight", "early.classifier.bias"}
+    assert moved(net) == {"early.classifier.weight", "early.classifier.bias"}
     with pytest.raises(UsageError, match="only when-unsure has an early answer"):
         EarlyAnswer().check(make("slat"))
+
+
+def moved(net):
+    """Names of the parameters with a gradient."""
+    return {name for name, each in net.named_parameters() if each.grad is not None and each.grad.abs().max() > 0}
+
+
+def test_the_answer_moves_the_gate_and_no_gate_moves_the_early_classifier():
+    net, x = unsure(), images(32, 5, SIZE)
+    cross_entropy(net(x).logits, torch.arange(32) % 10).backward()
+    assert "early.offset" in moved(net) and not any("classifier" in name for name in moved(net))
+    net.zero_grad(set_to_none=True)
+    TargetRate(weight=2.0, target=0.9).bind(net, {})(net(x), Batch(x, torch.zeros(32)), CLOCK).backward()
+    assert moved(net) == {"early.offset"}
 
 
 def test_a_last_stage_of_one_block_has_nothing_to_leave_out():

@@ -79,6 +79,11 @@ def gain_of(row: dict) -> dict:
     return {key: value for key, value in row.items() if key.startswith(GAIN)}
 
 
+def _signed(value: float) -> str:
+    """With two digits; nothing is +0.00."""
+    return f"{round(value, 2) + 0.0:+.2f}"
+
+
 def worth(row: dict) -> str:
     """What deciding per input is worth over fixed decisions with the same weights; nothing where that was not measured."""
     gain, low, high = (row.get(f"{GAIN}{end}") for end in ("", "_low", "_high"))
@@ -86,7 +91,8 @@ def worth(row: dict) -> str:
         return ""
     if not gain and not low and not high:
         return "Deciding per input is worth nothing: the same is reached by one choice for all."
-    points = f"{gain:+.2f} points" + (f", {low:+.2f} to {high:+.2f}" if low is not None and high is not None else "")
+    interval_text = f", {_signed(low)} to {_signed(high)}" if low is not None and high is not None else ""
+    points = f"{_signed(gain)} points{interval_text}"
     fixed = "fixed decisions for all inputs"
     if low is None or high is None:
         return f"Deciding per input is worth {points} over {fixed} at equal MACs."

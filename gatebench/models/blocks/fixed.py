@@ -66,7 +66,7 @@ class SubsetOfBlocks(FixedBlocks):
             return
         self.kept.copy_(best_subset(self.source, some, self.subset.macs * self.macs_static, self._cost))
         if not self.subset.retrained:
-            self.load_state_dict(self.state_dict() | dict(self.source.state_dict()))
+            self.load_state_dict({**self.source.state_dict(), "kept": self.kept})
             update_bn((batch.x for batch in train), self)
 
     def _cost(self, on: Tensor) -> float:
@@ -76,7 +76,7 @@ class SubsetOfBlocks(FixedBlocks):
 class StochasticDepth(FixedBlocks):
     """Stochastic depth (Huang et al. 2016, arXiv 1603.09382): in training a block is left out of a whole batch with a probability that
     grows linearly with its number, to 1 - `survival` for the last one. What runs is scaled up in training, where the paper scales it
-    down afterwards. All blocks run at inference, or those that a study keeps."""
+    down afterwards. All blocks run at inference; `fixed-blocks` searches those that do best for fewer MACs."""
 
     def __init__(
         self,
@@ -100,6 +100,11 @@ class StochasticDepth(FixedBlocks):
         return Output(self.classify(x), on.to(x.device, torch.float32).expand(inputs, -1))
 
 
+def _plain(network: ResidualTrunk) -> bool:
+    """Whether its blocks can be left out without a gate."""
+    return isinstance(network, StochasticDepth) or not isinstance(network, BlockGatedResNet)
+
+
 def fixed_blocks(
     num_classes: int,
     input_shape: tuple[int, int, int],
@@ -115,8 +120,8 @@ def fixed_blocks(
     if isinstance(subset, Decided):
         if not isinstance(network, BlockGatedResNet):
             raise ValueError("parents.network has no gates that decide which blocks run; name a run of cosinegate, skipnet or the like")
-    elif not isinstance(network, ResidualTrunk) or isinstance(network, (BlockGatedResNet, WideTrunk)):
-        raise ValueError("parents.network is no plain ResNet to search in; name a run of resnet20 or the like")
+    elif not isinstance(network, ResidualTrunk) or isinstance(network, WideTrunk) or not _plain(network):
+        raise ValueError("parents.network is no plain ResNet to search in; name a run of resnet20, stochastic-depth or the like")
     if [block.residual.conv1.weight.shape for block in net.blocks] != blocks_of(network):
         raise ValueError("parents.network has other blocks; give its --set model.depth, model.widths and model.shortcut")
     return net

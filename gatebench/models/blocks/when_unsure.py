@@ -20,7 +20,7 @@ from .network import BlockGatedResNet
 from .settings import UnsureGate
 
 
-class EarlyAnswer(nn.Module):
+class EarlyClassifier(nn.Module):
     """A linear classifier on pooled features, and how far its two best classes are apart in comparison with other images."""
 
     def __init__(self, channels: int, classes: int):
@@ -41,15 +41,15 @@ class EarlyAnswer(nn.Module):
         """Gate logits [N, 1] from maps."""
         return self.unsure(self.answer(x))
 
-    def merged(self) -> "MergedEarlyAnswer":
+    def merged(self) -> "MergedEarlyClassifier":
         """The same gate logits for inference in fewer calls."""
-        return MergedEarlyAnswer(self)
+        return MergedEarlyClassifier(self)
 
 
-class MergedEarlyAnswer(nn.Module):
-    """What is left of an `EarlyAnswer` at inference."""
+class MergedEarlyClassifier(nn.Module):
+    """What is left of an `EarlyClassifier` at inference."""
 
-    def __init__(self, early: EarlyAnswer):
+    def __init__(self, early: EarlyClassifier):
         super().__init__()
         self.classifier = early.classifier
         scale = torch.rsqrt(early.normalise.running_var + early.normalise.eps)
@@ -89,7 +89,7 @@ class WhenUnsure(BlockGatedResNet):
         self.always_on = sum(counts[:-1]) + 1
         super().__init__(num_classes, input_shape, depth, widths, shortcut)
         self.watch, self.whole = gate.watch, gate.whole
-        self.early = EarlyAnswer(widths[-1], num_classes)
+        self.early = EarlyClassifier(widths[-1], num_classes)
         self.macs_gate = count_macs(self.early, self.map_shapes()[0])
         self.begin_epoch(0.0)
 
