@@ -51,9 +51,6 @@ SAID = {
         "0.86": ("cgt-beside-joint-training", "cgt soft-printed", "accuracy_gain"),
         "0.48": ("cgt-beside-joint-training", "cgt soft-printed", "accuracy_gain_high"),
         "1.23": ("cgt-beside-joint-training", "cgt soft-printed", "accuracy_gain_low"),
-        **dict.fromkeys(("77.5", "99.2"), ("cgt-points", "cgt indian-pines", "f1")),
-        **dict.fromkeys(("80.3", "99.0"), ("cgt-points", "cgt indian-pines", "precision_macro")),
-        **dict.fromkeys(("82.5", "99.4"), ("cgt-points", "cgt indian-pines", "recall_macro")),
     },
     "channels": {
         "0.004": ("channels-l1-weights", "hard", "weight"), "64.2": ("channels-times", "lag-vgg11 fbs", "timed_saving_pct"),
