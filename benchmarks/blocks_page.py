@@ -35,7 +35,7 @@ PEERS = "skipnet", "slat"
 PRINTED = {"accuracy": "accuracy %", "mean_gate_soft_pct": "blocks on (soft) %"}
 PICTURE = "static-blocks.png"
 ALIKE = "aggressive", "conservative", "sign-corrected"
-"""CosineGate's recipes that end where `balanced` does: not in the picture."""
+"""CosineGate's recipes that end where `balanced` does: on its own page alone."""
 KINDS = {"static": (LINE, "s"), "baseline": (RIVAL, "D"), "gate": (GATED, "o")}
 """Colour and mark of each kind of network."""
 TICKS = 1, 1.5, 2, 3, 5, 7
@@ -183,7 +183,8 @@ def _epochs(group: Group, gains: dict[str, dict[str, Cell]]) -> Cell:
 
 def _ordered(runs: list[Run]) -> list[Group]:
     """Kind by kind, of each the one with fewest MACs first."""
-    return sorted(groups(runs), key=lambda group: (list(KINDS).index(kind(group)), mean(group, "macs_executed")))
+    shown = (group for group in groups(runs) if group.row["recipe"] not in ALIKE)
+    return sorted(shown, key=lambda group: (list(KINDS).index(kind(group)), mean(group, "macs_executed")))
 
 
 def _own(runs: list[Run]) -> list[Run]:
