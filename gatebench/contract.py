@@ -119,7 +119,7 @@ class Piece:
     next: Mapping[str, str] | None = None
     """Name of the piece that follows, by the digits of `bits`, such as "101"; an empty name: none. None: it has no bits."""
     otherwise: tuple[tuple[str | None, str | None], ...] = ()
-    """For digits that `next` does not have: of each digit the pieces that 0 and 1 stand for, to be run in their order; None: nothing."""
+    """For digits that `next` does not have: the pieces that 0 and 1 stand for, digit by digit, run in this order; None: nothing."""
 
 
 class Part(nn.Module):

@@ -12,7 +12,7 @@ from .contract import GatedModel
 from .data.batches import Batches
 from .data.images import Dataset
 from .device import autocast, choose_device, set_threads
-from .errors import GatebenchError, first_line, needs_memory
+from .errors import GatebenchError, UsageError, first_line, needs_memory
 from .evaluation.adaptivity import adaptivity, images_to_choose_on, leaves_out
 from .evaluation.audit import audit
 from .evaluation.breakdown import by_severity
@@ -98,7 +98,11 @@ def train(run: Run, view: View) -> None:
             view.say(note)
     if WEIGHTS in networks:
         own = model.policy
-        model.start_from(networks[WEIGHTS].state_dict())
+        try:
+            model.start_from(networks[WEIGHTS].state_dict())
+        except ValueError as error:
+            mend = "Name one of the same depth and widths, as with --set parents.weights.model=resnet8"
+            raise UsageError(f"parents.{WEIGHTS} is another network: {error}. {mend}.") from None
         if own is not None:  # the parent's was chosen for its own answers
             model.policy = own
     model.to(device, memory_format=torch.channels_last)

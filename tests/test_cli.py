@@ -55,7 +55,7 @@ def test_help_groups_options_and_ends_with_examples_and_exit_codes(gatebench, na
         options = [word for word in example.split() if word.startswith("--")]
         assert example.startswith(name) and all(f"{option} " in shown for option in options)
     assert name == "list" or "─ Results ─" in shown
-    assert name in ("pareto", "report", "list") or "─ Where to compute ─" in shown
+    assert name in ("pareto", "report", "export", "list") or "─ Where to compute ─" in shown
     assert ("3 times too noisy to tell" in shown) == (name == "profile-latency")
 
 

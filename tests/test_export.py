@@ -140,6 +140,18 @@ def test_a_spoilt_folder_is_refused_in_a_sentence(exported, tmp_path, file, said
         runner(folder)(folder)
 
 
+def test_a_runtime_that_is_missing_is_named(exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match="needs onnxruntime: pip install onnxruntime"):
+        runner(exported("exits"))(exported("exits"))
+
+
+def test_what_is_exported_to_a_folder_replaces_what_was(made, exported, tmp_path, gatebench):
+    folder = shutil.copytree(exported("exits"), tmp_path / "net")
+    gatebench.json("export", str(made("static")), "--out", str(folder))
+    assert {each.name for each in folder.iterdir() if each.suffix == ".onnx"} == {"whole.onnx"}
+
+
 def test_what_cannot_be_exported_says_so_by_name(gatebench, tmp_path, monkeypatch):
     gatebench.json("train", "cosinegate", *GATED, "--out", str(tmp_path))
     (run,) = (path.parent for path in tmp_path.glob("*/summary.json"))
@@ -147,6 +159,9 @@ def test_what_cannot_be_exported_says_so_by_name(gatebench, tmp_path, monkeypatc
     assert "CosineGate decides about a block once it is computed" in said and not (tmp_path / "net").exists()
     said = gatebench.refused("export", str(tmp_path / "nothing"), code=2)
     assert "nothing is no run folder" in said
+    gatebench.json("train", "random-skip", *GATED, "--out", str(tmp_path / "chance"))
+    (chance,) = (path.parent for path in (tmp_path / "chance").glob("*/summary.json"))
+    assert "random-skip decides by chance" in gatebench.refused("export", str(chance), code=2)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert "pip install 'gatebench[export]'" in gatebench.refused("export", str(run), code=2)
 

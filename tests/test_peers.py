@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import GATED
 from test_models import images, settle_norms
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -467,3 +468,9 @@ def test_when_unsure_decides_folded_as_before():
     with torch.no_grad():
         first, other = net.infer(x), folded(net).infer(x)
     torch.testing.assert_close(first.gates, other.gates, atol=1e-3, rtol=0)
+
+
+def test_weights_of_a_network_of_another_depth_are_refused_in_a_sentence(gatebench, tmp_path):
+    other = ["--set", "parents.weights.model=resnet14", "--set", "parents.weights.epochs=1"]
+    said = gatebench.refused("train", "blockdrop", "--config", "curriculum", *GATED, *other, "--out", str(tmp_path), code=2)
+    assert "parents.weights is another network" in said and "--set parents.weights.model=resnet8" in said

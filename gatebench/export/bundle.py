@@ -45,6 +45,8 @@ def write(
     written as files.
     """
     pieces = {name: _from_image(piece, net, image) for name, piece in net.pieces(common).items()}
+    if out.has("bundle.json"):  # of another network, or format
+        out.remove("bundle.json", "*.onnx", "*.xml", "*.bin")
     suffix = {"onnx": ".onnx", "openvino": ".xml"}[format_]
     manifest = {}
     for number, (name, given) in enumerate(inputs_of(pieces, image).items(), start=1):

@@ -16,7 +16,8 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str,
     stream, named = io.BytesIO(), [f"{each} after" if each in inputs else each for each in outputs]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.onnx.export(
             module, tuple(inputs.values()), dynamo=True, opset_version=OPSET, input_names=list(inputs), output_names=named, verbose=False
         )

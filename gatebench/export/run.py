@@ -38,9 +38,13 @@ class Network:
             self.bundle = json.loads((self.folder / "bundle.json").read_text())
             self.pieces, self.start = self.bundle["pieces"], self.bundle["start"]
             self.shape, self.type = tuple(self.bundle["image"]["shape"]), np.dtype(self.bundle["image"]["type"])
+            runtime = {"onnx": _onnxruntime, "openvino": _openvino}[self.bundle["format"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{self.folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
-        self.open = {"onnx": _onnxruntime, "openvino": _openvino}[self.bundle["format"]](threads)
+        try:
+            self.open = runtime(threads)
+        except ImportError as error:
+            raise ValueError(f"Running {self.folder} needs {error.name}: pip install {error.name}.") from None
         self.ready = {}
         for name in self.bundle["common"]:
             self.piece(name)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...contract import Execution, Output
+from ...contract import Execution, Output, Piece
+from ...errors import UsageError
 from ..backbones.settings import Depth, Shortcut, Widths
 from .network import BlockGatedResNet
 from .settings import RandomGate
@@ -43,6 +44,9 @@ class RandomSkip(BlockGatedResNet):
 
     def relax(self, logits: Tensor) -> Tensor:
         return torch.bernoulli(torch.sigmoid(logits))
+
+    def pieces(self, common: Tensor) -> dict[str, Piece]:
+        raise UsageError("random-skip decides by chance, so there is nothing to export. Export a network that looks at its input.")
 
     def recorded(self, example: Tensor, record: Callable[..., Callable[[Tensor], Any]]) -> None:
         """What is drawn is not among what a recorded piece gives."""
