@@ -42,12 +42,11 @@ def export(
     check_installed(kind)
     with stderr.status("loading network and data"):
         samples = Samples(run, data_root(data_dir))
-        common = samples.common(SEEN, MOST)
+        pieces = samples.net.pieces(samples.common(SEEN, MOST))
     folder = RunFolder(out or Path("exported") / f"{run.resolve().name}-{kind}")
     view = View(stderr, run.resolve().name)
-    pieces = len(samples.net.pieces(common))
-    with view.counting("writes files", pieces, "files") as done:
-        bundle = write(folder, samples.net, common, samples.image, kind, samples.said, done)
+    with view.counting("writes files", len(pieces), "files") as done:
+        bundle = write(folder, samples.net, pieces, samples.image, kind, samples.said, done)
     images, x = samples.scored(CHECKED)
     with view.counting("compares them with the network", len(images), "images") as done:
         checked = check(folder.path, samples.net, images, x, done)

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -36,15 +37,15 @@ def check_installed(format_: str) -> None:
 
 
 def write(
-    out: RunFolder, net: GatedModel, common: Tensor, image: Tensor, format_: str, said: Mapping[str, Any], after: Callable[[int], None]
-) -> dict:
+    out: RunFolder, net: GatedModel, pieces: Mapping[str, Piece], image: Tensor, format_: str, said: Mapping[str, Any],
+    after: Callable[[int], None],
+) -> dict:  # fmt: skip
     """Write the folder and return what bundle.json says; `after` is called with how many pieces are written.
 
-    `net` is a copy for inference, `common` are decisions [K, S] that get a piece of their own where they can, `image` [1, H, W, C] is one
-    as the data set has it, `said` is what bundle.json says besides. Raises UsageError and GatebenchError where the network cannot be
-    written as files.
+    `net` is a copy for inference and `pieces` are its own (`GatedModel.pieces`), `image` [1, H, W, C] is one as the data set has it, `said`
+    is what bundle.json says besides. Raises GatebenchError where a piece cannot be written as a file.
     """
-    pieces = {name: _from_image(piece, net, image) for name, piece in net.pieces(common).items()}
+    pieces = {name: _from_image(piece, net, image) for name, piece in pieces.items()}
     if out.has("bundle.json"):  # of another network, or format
         out.remove("bundle.json", "*.onnx", "*.xml", "*.bin")
     suffix = {"onnx": ".onnx", "openvino": ".xml"}[format_]
@@ -86,7 +87,7 @@ def _from_image(piece: Piece, net: GatedModel, image: Tensor) -> Piece:
     module = piece.module.eval()
     if "image" in piece.inputs:
         module = Raw(module, net.prepare, torch.iinfo(image.dtype).max)
-    return Piece(**{**vars(piece), "module": module})
+    return replace(piece, module=module)
 
 
 def _write_openvino(out: RunFolder, file: str, content: bytes) -> None:
