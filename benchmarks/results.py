@@ -34,7 +34,7 @@ from gatebench.report.twins import with_twins
 RESULTS = Path(__file__).parents[1] / "results"
 PAGES = {"cosinegate": cosinegate_page, "blocks": blocks_page, "cgt": cgt_page, "channels": channels_page, "routing": routing_page}
 DRAWN = {
-    "cosinegate": ("cosinegate",), "blocks": ("slat", "skipnet", "convnet-aig", "blockdrop", "random-skip"), "cgt": ("cgt",),
+    "cosinegate": ("cosinegate",), "blocks": ("slat", "skipnet", "convnet-aig", "blockdrop", "when-unsure", "random-skip"), "cgt": ("cgt",),
     "channels": ("lag-vgg11", "lag-resnet18"), "routing": ("router",),
 }  # fmt: skip
 """Models in the picture of each page."""
