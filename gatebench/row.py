@@ -108,7 +108,9 @@ class Place(_Columns):
     batch_size: Count | None = _column("inputs of a call")
     precision: Text | None = _column("fp32 or bf16")
     execution: Text | None = _column("sparse, masked, or itself for a network that decides nothing")
-    runtime: Text | None = _column("what runs it: torch, or torch with CUDA graphs")
+    runtime: Text | None = _column(
+        "what runs it: torch (with CUDA graphs, or not), compile, onnxruntime, openvino, and its precision where that is not fp32"
+    )
 
 
 class Row(Network, Place):
@@ -221,6 +223,13 @@ class TimeRow(Network, Place):
     speedup: Positive | None = _column("times as fast as the rival, from pairs")
     speedup_low: Positive | None = _column("95 % interval")
     speedup_high: Positive | None = _column("95 % interval")
+    rival_fastest: Text | None = _column("runtime in which the rival is fastest, where it was timed in several")
+    rival_fastest_ms: Positive | None = _column("of a call of the rival in that", "ms")
+    rival_fastest_ms_low: Positive | None = _column("95 % interval", "ms")
+    rival_fastest_ms_high: Positive | None = _column("95 % interval", "ms")
+    speedup_fastest: Positive | None = _column("times as fast as the rival in its fastest runtime, from pairs")
+    speedup_fastest_low: Positive | None = _column("95 % interval")
+    speedup_fastest_high: Positive | None = _column("95 % interval")
     realised: float | None = _column("(1 - time / rival's) / (1 - executed MACs / rival's)")
     realised_low: float | None = _column("95 % interval")
     realised_high: float | None = _column("95 % interval")

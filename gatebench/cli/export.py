@@ -12,10 +12,6 @@ from .console import DataDir, handle_errors, line, one_of, stderr
 
 CHECKED = 256
 """Test images on which files and network are compared."""
-SEEN = 2_000
-"""Images whose decisions say which patterns are common, at most."""
-MOST = 16
-"""Patterns that get a file of their own, at most."""
 
 
 @handle_errors
@@ -33,20 +29,22 @@ def export(
     kind = one_of(format_, "--format", ("onnx", "openvino"))
     with stderr.status("loading torch"):
         from ..data.catalogue import data_root
-        from ..export.bundle import check_installed, write
         from ..export.check import check
         from ..export.samples import Samples
         from ..runs import RunFolder
+        from ..runtimes.bundle.common import common
+        from ..runtimes.bundle.write import check_installed, converted, write
         from ..training.view import View
 
     check_installed(kind)
     with stderr.status("loading network and data"):
         samples = Samples(run, data_root(data_dir))
-        pieces = samples.net.pieces(samples.common(SEEN, MOST))
+        pieces = samples.net.pieces(common(samples.net, samples.data, *samples.statistics))
     folder = RunFolder(out or Path("exported") / f"{run.resolve().name}-{kind}")
     view = View(stderr, run.resolve().name)
     with view.counting("writes files", len(pieces), "files") as done:
-        bundle = write(folder, samples.net, pieces, samples.image, kind, samples.said, done)
+        models = converted(pieces, *samples.statistics, samples.image, done)
+    bundle = write(folder, models, kind, {**samples.said, "switches": [unit.name for unit in samples.net.units]})
     images, x = samples.scored(CHECKED)
     with view.counting("compares them with the network", len(images), "images") as done:
         checked = check(folder.path, samples.net, images, x, done)

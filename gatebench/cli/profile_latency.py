@@ -65,6 +65,10 @@ def profile_latency(
         float, option.measuring(min=1, max=1_000_000, help="For each batch size and number of threads; five rounds are done in any case.")
     ] = 120,
     device: Annotated[str, option.place(metavar="auto|cpu|cuda", help="Where to compute.")] = "auto",
+    runtime: Annotated[
+        str, option.place(metavar="torch|compile|onnxruntime|openvino,...", help="What runs the networks; torch always does, too.")
+    ] = "torch",
+    precision: Annotated[str, option.place(metavar="fp32|bf16,...", help="Of runtimes that have several: openvino.")] = "fp32",
     layout: Annotated[
         str, option.network(metavar="auto|channels_last|contiguous", help="Of weights and inputs. auto: the one that suits all networks.")
     ] = "auto",
@@ -89,13 +93,15 @@ def profile_latency(
     sizes = whole_numbers(batch_size, "--batch-size", 1, 65536)
     counts = whole_numbers(threads, "--threads", 1, most_threads()) if threads is not None else [None]
     wanted = one_of(layout, "--layout", ("auto", "channels_last", "contiguous"))
+    runtimes = choices(runtime, "--runtime", ("torch", "compile", "onnxruntime", "openvino"))
+    precisions = choices(precision, "--precision", ("fp32", "bf16"))
     executions = tuple(dict.fromkeys(("sparse", *choices(execution, "--execution", ("sparse", "masked")))))
     with stderr.status("loading torch"):
         from ..contract import GatedModel
         from ..device import choose_device, default_threads
         from ..measure.exclusive import alone
         from ..measure.protocol import FEWEST_ROUNDS
-        from ..profiling import session
+        from ..profiling import exported, session
         from ..profiling.networks import Loader, check
         from ..profiling.outside import output_to_stderr
         from ..profiling.together import Together
@@ -105,6 +111,10 @@ def profile_latency(
     if vs:
         check(vs)
     place = choose_device(device)
+    others = exported.chosen(runtimes, precisions)
+    if others and (max(sizes) > 1 or place.type != "cpu"):
+        mend = "--batch-size 1" if max(sizes) > 1 else "--device cpu"
+        raise UsageError(f"--runtime {runtime}: other runtimes than torch take one image at a time, on a CPU. Give {mend}.")
     loader = Loader(data_root(data_dir), dataset and storable(dataset), max(inputs, session.FEWEST_CALLS * max(sizes)))
     with stderr.status("loading networks and data"), output_to_stderr():
         entered = loader.enter(names, weights)
@@ -126,6 +136,7 @@ def profile_latency(
             max_seconds,
             layout=None if wanted == "auto" else wanted,
             output=output,
+            runtimes=others,
         )
         for count in counts
         for size in sizes
@@ -177,15 +188,18 @@ def _warn(plan: "Plan", calls: int, seconds: float) -> None:
 def conclude(timings: "Together", scored: dict[str, dict]) -> None:
     """Below the tables: a sentence on each network, the files, what to do next; `scored` are rows of runs by network."""
     from ..report import bars
-    from ..report.results import is_masked
-    from ..report.verdict import gain_of, timed
+    from ..report.results import in_torch, is_masked
+    from ..report.verdict import gain_of, in_runtimes, timed
     from ..runs import RunFolder
 
     several = len({(row["batch_size"], row["threads"]) for row in timings.rows}) > 1
     for row in timings.rows:
-        if not is_masked(row):
+        if in_torch(row) and not is_masked(row):
             where = f"batch {row['batch_size']}, {counted(row['threads'], 'thread')}: " if several else ""
             line(where + timed({**gain_of(scored[row["network"]]), **row}))
+    for members in timings.by_network:
+        if not all(map(in_torch, members)):
+            line(in_runtimes(members))
     if timings.rows:
         line("")
     for destination in timings.written:
@@ -194,7 +208,7 @@ def conclude(timings: "Together", scored: dict[str, dict]) -> None:
     if not folders:
         return
     with RunFolder(folders[0].parent).locked(None, brief=True, say=tell):
-        picture = bars.write(timings.rows, folders[0].parent)
+        picture = bars.write(list(filter(in_torch, timings.rows)), folders[0].parent)
     if picture:
         line(f"written to {picture}")
     runs = [destination.folder for destination in timings.written if destination.folder.finished]

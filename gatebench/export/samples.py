@@ -1,9 +1,8 @@
 """A run's network for inference, and real images for it.
 
-Shapes: N images, H x W pixels, C channels, S switches.
+Shapes: N images, H x W pixels, C channels.
 """
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ..data.batches import Batches
-from ..data.images import Images
 from ..errors import UsageError
 from ..profiling.networks import Loader
 from ..runtimes.fold import folded
@@ -28,7 +26,7 @@ class Samples:
         if len(named) != 1:
             raise UsageError(f"{run} holds {len(named)} runs. Name one of them.")
         (network,) = named
-        self.net, self.data = folded(network.model), network.data
+        self.net, self.data, self.statistics = folded(network.model), network.data, network.statistics
         kept = ("model", "recipe", "seed", "accuracy", "dataset", "split")
         self.said = {"run": network.folder.path.name, **{key: network.row[key] for key in kept}, "classes": network.data.classes}
 
@@ -40,18 +38,5 @@ class Samples:
     def scored(self, count: int) -> tuple[np.ndarray, Tensor]:
         """Test images [N, H, W, C], and the same normalised, [N, C, H, W]."""
         some = self.data.test[np.arange(min(count, len(self.data.test)))]
-        return some.pixels, self._normalised(some)
-
-    def common(self, images: int, most: int) -> Tensor:
-        """Decisions [K, S] on images that are not scored, the commonest first."""
-        part = self.data.validation or self.data.train
-        x = self._normalised(part[np.linspace(0, len(part) - 1, min(images, len(part))).astype(int)])
-        with torch.inference_mode():
-            decided = torch.cat([self.net.infer(each).decisions for each in x.split(250)])
-        common = [pattern for pattern, _ in Counter(map(tuple, decided.tolist())).most_common(most)]
-        return torch.tensor(common, dtype=torch.bool).reshape(len(common), self.net.switches)
-
-    def _normalised(self, images: Images) -> Tensor:
-        prepare = self.net.prepare
-        batches = Batches(images, prepare.mean, prepare.std, batch_size=len(images), device=torch.device("cpu"))
-        return next(batches.in_order()).x
+        batches = Batches(some, *self.statistics, batch_size=len(some), device=torch.device("cpu"))
+        return some.pixels, next(batches.in_order()).x

@@ -80,7 +80,7 @@ def rows(session: Session, index: int) -> list[dict]:
     if not network.folder and isinstance(network.model, GatedModel):
         copied["adaptive"] = network.model.adaptive
     here = {
-        "dataset": network.data.name, "device": session.plan.device.type, "machine": session.machine["name"], "precision": "fp32",
+        "dataset": network.data.name, "device": session.plan.device.type, "machine": session.machine["name"],
         "when": f"{session.started:%Y-%m-%dT%H:%M:%SZ}", "interrupted": session.times.interrupted,
     }  # fmt: skip
     if session.rival:
@@ -122,9 +122,12 @@ def _raw_times(session: Session, index: int) -> pd.DataFrame:
     execution or the rival, whether the round was noisy. Calls for which a subject had nothing to do are left out.
     """
     contender, noisy, timings = session.contenders[index], session.times.noisy, session.timings[index]
-    macs = {timing.execution: timing.macs for timing in timings}
-    if timings[0].rival:
-        macs["rival"] = timings[0].rival.macs
+    macs = {}
+    for timing in timings:
+        runtime = "" if timing.runtime == contender.runtime else f"{timing.runtime} "
+        macs[f"{runtime}{timing.execution}"] = timing.macs
+        if timing.rival:
+            macs[f"{runtime}rival"] = timing.rival.macs
     parts = []
     for subject, seconds in session.seconds(index).items():
         rounds, calls = (each.ravel() for each in np.indices(seconds.shape))

@@ -11,7 +11,7 @@ import torch
 from ..contract import Execution, GatedModel
 from ..device import set_threads
 from ..errors import GatebenchError, UsageError, lacks_memory
-from ..measure import statistics, surroundings
+from ..measure import surroundings
 from ..measure.clock import clock_for
 from ..measure.energy import counter_for, joules_per_call
 from ..measure.machine import describe, state
@@ -21,12 +21,14 @@ from ..measure.waiting import SessionWaits
 from ..words import counted
 from .contender import Contender
 from .elsewhere import Elsewhere, ready_together
-from .executed import FIRST, Executed, counted_again, executed, findings
+from .executed import Executed, counted_again, executed, findings
+from .exported import Exported, Files, Runtime
 from .layouts import Layout
 from .networks import Network
 from .outside import FAILURES, cause
 from .ready import Ready
-from .timing import Gate, Rival, Timing
+from .timing import Rival, Timing
+from .timings import timings
 
 FEWEST_CALLS = 8
 """Batches that are timed at least, however large they are."""
@@ -49,6 +51,8 @@ class Plan:
     """In which all networks run; None: gatebench's own channels_last, others in the one that suits them."""
     output: str | None = None
     """Part of the answer of networks from elsewhere that counts; None: all of it."""
+    runtimes: tuple[Runtime, ...] = ()
+    """Besides torch, in which networks are timed too; they take one input a call."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +76,16 @@ class Session:
     rival: Rival | None
     """What all are compared with; None: each with its own reference."""
     executed: list[Executed]
-    """What each contender executes, without masked execution."""
+    """What each contender, and the rival behind them, executes, without masked execution."""
     energies: list[np.ndarray | None]
     """Joules of a call of each contender in every round, [R]; None where there is no counter."""
+    exported: list[list[Exported]]
+    """Each contender, and the rival behind them, in the plan's other runtimes."""
 
     @cached_property
     def timings(self) -> list[list[Timing]]:
-        """One list a contender, one entry an execution."""
-        return [_timings(self, index) for index in range(len(self.contenders))]
+        """One list a contender, one entry an execution, and one another runtime."""
+        return [timings(self, index) for index in range(len(self.contenders))]
 
     def seconds(self, index: int) -> dict[str, np.ndarray]:
         """Times of a contender's subjects, by name: seconds [R, N], not a number where a subject had nothing to do.
@@ -90,16 +96,19 @@ class Session:
         for name, seconds in zip(self.times.names, self.times.seconds, strict=True):
             owner, subject = name.split(" ", 1)
             if int(owner) == index:
-                by_name["rival" if subject == "reference" and self.rival is None else subject] = seconds
+                by_name[subject if self.rival else subject.replace("reference", "rival")] = seconds
             elif int(owner) == len(self.contenders):
-                by_name["rival"] = seconds
+                by_name[subject.replace("itself", "rival").replace("sparse", "rival")] = seconds
         return by_name
 
 
-def run(networks: list[Network], rival: Network | None, plan: Plan, after_round: Callable[[int], None]) -> Session:
+def run(
+    networks: list[Network], rival: Network | None, plan: Plan, after_round: Callable[[int], None], files: Files | None = None
+) -> Session:
     """Time every network, and the rival if there is one, on the device of the plan, with its number of threads.
 
-    Raises UsageError where there are too few inputs, or a network does not take them.
+    `files` are what other runtimes open, where the plan has such. Raises UsageError where there are too few inputs, or a network does not
+    take them; GatebenchError where none can be run in the other runtimes.
     """
     started = datetime.now(timezone.utc)
     draw = np.random.default_rng(plan.seed)
@@ -123,7 +132,15 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
         beside = "0" if len(contenders) == 1 else ""  # beside one of several networks it would favour that one
         run_named = _named(subject.run, rival)
         subjects.append(replace(subject, name=f"{len(contenders)} {subject.name}", group=beside, run=run_named))
-    done = [executed(contender) for contender in (*contenders, against) if contender]
+    everything = [*contenders, against] if against else contenders
+    exported, left_out = _exported(everything, plan, files)
+    subjects += [
+        replace(subject, name=f"{index} {subject.name}", group=str(min(index, len(contenders) - 1)))
+        for index, (contender, runtimes) in enumerate(zip(everything, exported, strict=True))
+        for each in runtimes
+        for subject in (each.subjects() if contender is not against else [each.itself()])
+    ]
+    done = [executed(contender) for contender in everything]
     before, accounts = state(plan.device), surroundings.snapshot()
     with torch.inference_mode():
         times = measure(
@@ -138,15 +155,29 @@ def run(networks: list[Network], rival: Network | None, plan: Plan, after_round:
                 energies = _energies(contenders, count, plan)
         except KeyboardInterrupt:  # the times are kept
             times = replace(times, interrupted=True)
-    done = [counted_again(contender, each) for contender, each in zip((*contenders, against), done, strict=False)]
-    compared = against and Rival(rival.label, times.of(subjects[-1].name), done[-1].macs, against.uncounted)
-    notes = [note for contender in (*contenders, against) if contender for note in contender.ready.notes]
+    done = [counted_again(contender, each) for contender, each in zip(everything, done, strict=True)]
+    compared = against and Rival(rival.label, times.of(f"{len(contenders)} {against.itself().name}"), done[-1].macs, against.uncounted)
+    notes = left_out + [note for contender in everything for note in contender.ready.notes]
     if against and (against.ready.varying or against.ready.uses_numpy):
         notes += [f"{rival.label}: {finding}." for finding in findings(against, done[-1])]
     if waiting.sentence:
         notes.append(f"batch {plan.batch_size}, {counted(plan.threads, 'thread')}: {waiting.sentence}.")
     machine, after = describe(plan.device), state(plan.device)
-    return Session(plan, started, contenders, times, machine, before, after, waiting, notes, compared, done[: len(contenders)], energies)
+    return Session(plan, started, contenders, times, machine, before, after, waiting, notes, compared, done, energies, exported)
+
+
+def _exported(contenders: list[Contender], plan: Plan, files: Files | None) -> tuple[list[list[Exported]], list[str]]:
+    """Each in every other runtime, and notes on those that are timed in torch alone. Raises GatebenchError where all are."""
+    made, errors = [], []
+    for contender in contenders:
+        try:
+            made.append([Exported(contender, runtime, files, plan.threads) for runtime in plan.runtimes])
+        except GatebenchError as error:
+            made.append([])
+            errors.append(error)
+    if errors and not any(made):
+        raise errors[0]
+    return made, [f"timed in torch alone: {error}" for error in errors]
 
 
 def _ready(networks: list[Network], count: int, plan: Plan) -> list[Ready | None]:
@@ -209,72 +240,3 @@ def _choose(network: Network, calls: int, plan: Plan) -> np.ndarray:
     """Numbers of real inputs [N, B], the same for every network of one data set."""
     order = np.random.default_rng(plan.seed).permutation(len(network.data.test))
     return order[: calls * plan.batch_size].reshape(calls, plan.batch_size)
-
-
-def _timings(session: Session, index: int) -> list[Timing]:
-    """What the times say of one contender: over its own reference, or over the rival that all are compared with."""
-    contender, times, plan = session.contenders[index], session.times, session.plan
-    rival, joules = session.rival, session.energies[index]
-
-    def of(name: str) -> np.ndarray:
-        return times.of(f"{index} {name}")
-
-    def waited(name: str) -> float | None:
-        return session.waiting.of_calls(times.waits.share(times.names.index(f"{index} {name}")))
-
-    common = {
-        "label": contender.network.label, "threads": plan.threads, "batch_size": plan.batch_size, "runtime": contender.runtime,
-        "available": len(contender.network.data.test), "folded": contender.folded,
-        "noisy_rounds": int(times.noisy.sum()), "elapsed": times.elapsed, "layout": contender.ready.layout,
-        "busy": None if session.waiting.share is None else session.waiting.busy,
-    }  # fmt: skip
-    if not contender.gated:
-        alone = {
-            "execution": "itself", "seconds": of("itself"), "waited": waited("itself"), "claimed": None,
-            **_executed(contender, session.executed[index], rival=rival),
-        }  # fmt: skip
-        return [Timing(**alone, rival=rival, joules=joules, uncounted=contender.uncounted, **common)]
-    if rival is None and contender.reference is not None:
-        rival_macs = np.full(len(contender.calls), float(contender.model.macs_static))
-        rival = Rival(contender.reference_name, of("reference"), rival_macs)
-    parts = sum(of(name) for name in contender.parts) if contender.parts else None
-    timings = []
-    for execution in plan.executions:
-        outputs = contender.own if execution == "sparse" else contender.outputs(execution)
-        timings.append(
-            Timing(
-                execution=execution,
-                seconds=of(execution),
-                waited=waited(execution),
-                **_executed(contender, session.executed[index] if execution == "sparse" else executed(contender, execution), execution),
-                claimed=contender.claimed(outputs),
-                rival=rival,
-                gate=_gate(contender, of) if execution == "sparse" else None,
-                parts=parts,
-                joules=joules if execution == "sparse" else None,
-                **common,
-            )
-        )
-    return timings
-
-
-def _executed(contender: Contender, done: Executed, execution: Execution = "sparse", rival: Rival | None = None) -> dict:
-    """Arguments of a `Timing`; of masked execution, which computes everything, nothing is found."""
-    found = tuple(findings(contender, done, rival)) if execution == "sparse" else ()
-    seen_before = FIRST in contender.ready.uncounted
-    return {"macs": done.macs, "counts": done.counts, "macs_deviation": done.deviation, "findings": found, "seen_before": seen_before}
-
-
-def _gate(contender: Contender, of: Callable[[str], np.ndarray]) -> Gate:
-    def over_reference(name: str) -> statistics.Estimate | None:
-        timed = contender.reference is not None and name in contender.model.fixed_policies
-        return statistics.speedup(of(name), of("reference")) if timed else None
-
-    unit_macs = np.array([unit.macs for unit in contender.model.units])
-    return Gate(
-        price=statistics.speedup(of("sparse"), of("imposed")),
-        all_on=over_reference("all on"),
-        all_off=over_reference("all off"),
-        most_claimed=contender.most_claimed(),
-        cost=statistics.fit_cost(contender.shares(contender.random), statistics.per_input(of("random")), unit_macs),
-    )

@@ -29,20 +29,22 @@ class Rival:
     """Of an input, mean of each call, [N]; not a number where an operation is uncounted."""
     uncounted: tuple[str, ...] = ()
     """Names of operations that it runs and whose MACs are not known."""
+    runtime: str = "torch"
+    """In which it was timed."""
 
 
 @dataclass(frozen=True)
 class Gate:
     """What deciding costs, and when it pays."""
 
-    price: Estimate
-    """Time with the network's own decisions over the time with the same decisions imposed."""
-    all_on: Estimate | None
+    price: Estimate | None = None
+    """Time with the network's own decisions over the time with the same decisions imposed; None where none can be imposed."""
+    all_on: Estimate | None = None
     """Time with the gates evaluated and every unit on, over the reference's; None where the method has no such policy, or no reference."""
-    all_off: Estimate | None
-    most_claimed: float
+    all_off: Estimate | None = None
+    most_claimed: float = 0.0
     """Saving in percent that is claimed under the least decisions."""
-    cost: CostModel | None
+    cost: CostModel | None = None
     """What each unit costs, fitted to random imposed decisions; None where there were too few calls."""
 
     @property
@@ -78,6 +80,9 @@ class Timing:
     claimed: float | None
     """Saving that the decisions claim, percent; None without units."""
     rival: Rival | None = None
+    fastest: Rival | None = None
+    """The rival in the runtime in which it is fastest; None where it was timed in one alone."""
+    precision: str = "fp32"
     gate: Gate | None = None
     parts: np.ndarray | None = None
     """Summed times of the parts that make up the network, each alone on what reaches it, [R, N]; None where a method declares none."""
@@ -132,6 +137,11 @@ class Timing:
         """How many times as fast as the rival."""
         return None if self.rival is None else statistics.speedup(self.rival.seconds, self.seconds, self._paired)
 
+    @cached_property
+    def speedup_fastest(self) -> Estimate | None:
+        """How many times as fast as the rival in its fastest runtime."""
+        return None if self.fastest is None else statistics.speedup(self.fastest.seconds, self.seconds)
+
     @property
     def saved(self) -> float | None:
         """Share of the rival's MACs that were not executed; None where it executes none, or those of one of both are not counted."""
@@ -177,6 +187,7 @@ class Timing:
             "rival": self.rival and self.rival.label,
             "execution": self.execution,
             "runtime": self.runtime,
+            "precision": self.precision,
             "batch_norm_folded": self.folded,
             "threads": self.threads,
             "batch_size": self.batch_size,
@@ -203,6 +214,9 @@ class Timing:
             "spread_rounds": self.spread.rounds,
             "spread_rest": self.spread.rest,
             **_three("speedup", self.speedup),
+            "rival_fastest": self.fastest and self.fastest.runtime,
+            **_three("rival_fastest_ms", self.fastest and statistics.mean_latency(self.fastest.seconds), 1e3),
+            **_three("speedup_fastest", self.speedup_fastest),
             **_three("realised", self.realised),
             **_three("dispatch_efficiency", self.dispatch_efficiency),
         }
@@ -230,7 +244,7 @@ class Timing:
             **_three("all_on", self.gate.all_on),
             **_three("all_off", self.gate.all_off),
             "break_even_skip_pct": self.gate.break_even,
-            "gate_ms": 1e3 * (1 - 1 / self.gate.price.value) * self.latency.value,
+            "gate_ms": self.gate.price and 1e3 * (1 - 1 / self.gate.price.value) * self.latency.value,
         }
         if self.gate.cost:
             columns |= {

@@ -9,6 +9,7 @@ from ..errors import GatebenchError
 from ..measure.machine import describe
 from ..runs import RunFolder, Unwritable
 from . import record, session
+from .exported import Files
 from .networks import Network
 
 
@@ -45,7 +46,13 @@ class Together:
         """Of all networks, session by session."""
         return [row for session in self.measured for rows in session for row in rows]
 
+    @property
+    def by_network(self) -> list[list[dict]]:
+        """Rows of each network, of each session."""
+        return [rows for session in self.measured for rows in session]
+
     def __enter__(self) -> "Together":
+        self.files = Files()
         machine = describe(self.plans[0].device)["name"]
         try:
             for index, folder in enumerate(self.folders):
@@ -70,7 +77,7 @@ class Together:
 
     def run(self, plan: session.Plan, after_round: Callable[[int], None] = lambda done: None) -> session.Session:
         """Time all networks under a plan; its rows are then in `rows`."""
-        measured = session.run(self.networks, self.rival, plan, after_round)
+        measured = session.run(self.networks, self.rival, plan, after_round, self.files)
         with self.finishing() as interruptions:
             self.sessions.append(measured)
             self.measured.append([record.rows(measured, index) for index in range(len(self.networks))])
@@ -78,6 +85,7 @@ class Together:
         return measured
 
     def __exit__(self, *error) -> None:
+        self.files.remove()
         if not self.rows:
             self._release()
             return

@@ -46,7 +46,7 @@ def realised_sheets(runs: list[Run]) -> list[Sheet]:
     """Times, and what the gates cost; accuracy beside them where the timed inputs are of those that were scored."""
     places = defaultdict(list)
     for run in runs:
-        for row in run.joined_times:
+        for row in [*run.joined_times, *run.joined_elsewhere]:
             places[place(row)].append((run, row))
     return latency_table.sheets([row for members in places.values() for row in _named(members)])
 

@@ -51,7 +51,7 @@ def all_times(runs: Iterable[Run]) -> Flat:
     made, units = [], {}
     for run in runs:
         units |= _units(run.columns)
-        made += [{**_named(run, row), **_flat(row)} for row in run.joined_times]
+        made += [{**_named(run, row), **_flat(row)} for row in [*run.joined_times, *run.joined_elsewhere]]
     return _table(made, units)
 
 

@@ -5,13 +5,14 @@ Only times of one place compare, so each has tables of its own.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 
+from ..words import counted
 from . import terminal
 from .quantities import PLACE, estimate, in_order, place, place_name
-from .results import is_masked
+from .results import in_torch, is_masked
 from .sheet import Cell, Heading, Sheet, make_sheet
 
 TIMES = (
@@ -28,13 +29,22 @@ GATES = (
     Heading("all_off", "all off (95 %)", digits=3), Heading("break_even_skip_pct", "break-even skip", "%", 1),
     Heading("cost_base_ms", "model base ms", digits=3), Heading("cost_r2", "R2", digits=2),
 )  # fmt: skip
+RUNTIMES = (
+    Heading("network", "network"), Heading("runtime", "runtime"), Heading("latency_ms", "ms (95 %)", digits=3),
+    Heading("rival_ms", "twin or rival ms (95 %)", digits=3), Heading("timed_saving_pct", "executed saving", "%", 1),
+    Heading("speedup", "speed-up (95 %)", digits=2), Heading("realised", "realised (95 %)", digits=2),
+    Heading("all_on", "all on (95 %)", digits=3),
+    Heading("speedup_fastest", "over the twin in its fastest (95 %)", digits=2), Heading("rival_fastest", "which is"),
+)  # fmt: skip
 EXPLAINS = 0.5
 """Explained share of the variance below which a cost model is not shown."""
 
 
 def show(console: Console, rows: list[dict]) -> None:
     """The tables on a terminal, from rows of times; what speed-ups are over is in the title where it is the same for all."""
-    for title, members in _by_place(rows):
+    for sheet in _in_runtimes(rows):
+        terminal.show(console, sheet)
+    for title, members in _by_place(filter(in_torch, rows)):
         rivals = {row["rival"] for row in members if "rival" in row}
         over = f"; speed-up over {rivals.pop()}" if len(rivals) == 1 else ""
         terminal.show(console, _times("times", title + over, members, name_rivals=not over))
@@ -46,8 +56,8 @@ def show(console: Console, rows: list[dict]) -> None:
 
 def sheets(rows: list[dict]) -> list[Sheet]:
     """The same tables for the report; with accuracy for rows that were joined with their operating point."""
-    made = []
-    for index, (title, members) in enumerate(_by_place(rows), start=1):
+    made = _in_runtimes(rows)
+    for index, (title, members) in enumerate(_by_place(filter(in_torch, rows)), start=1):
         made.append(_times(f"realised-{index}", f"Claimed, executed, realised: {title}", members))
         gated = [row for row in members if "gate_ms" in row]
         if gated:
@@ -55,7 +65,34 @@ def sheets(rows: list[dict]) -> list[Sheet]:
     return made
 
 
-def _by_place(rows: list[dict]) -> Iterator[tuple[str, list[dict]]]:
+def _in_runtimes(rows: list[dict]) -> list[Sheet]:
+    """A table for each machine, of networks that were timed in other runtimes, and in torch in the same session."""
+    machines = defaultdict(list)
+    sessions = {_session(row) for row in rows if not in_torch(row)}
+    for row in rows:
+        if _session(row) in sessions and not is_masked(row):
+            machines[row["machine"], row["threads"]].append(row)
+    return [
+        make_sheet(
+            f"runtimes-{number}", f"In every runtime: {machine}, {counted(threads, 'thread')}, one image at a time", RUNTIMES,
+            map(_runtime_line, members), _findings(members), machine=machine, threads=threads,
+        )
+        for number, ((machine, threads), members) in enumerate(machines.items(), start=1)
+    ]  # fmt: skip
+
+
+def _session(row: dict) -> tuple:
+    return row["network"], row["when"], row["threads"], row["batch_size"]
+
+
+def _runtime_line(row: dict) -> tuple:
+    return (
+        row["network"], row["runtime"], estimate(row, "latency_ms"), estimate(row, "rival_ms"), row.get("timed_saving_pct"),
+        *(estimate(row, key) for key in ("speedup", "realised", "all_on", "speedup_fastest")), row.get("rival_fastest"),
+    )  # fmt: skip
+
+
+def _by_place(rows: Iterable[dict]) -> Iterator[tuple[str, list[dict]]]:
     """Rows that compare, with a title that says where and how much was timed."""
     places = defaultdict(list)
     for row in rows:
@@ -74,9 +111,13 @@ def _times(name: str, title: str, rows: list[dict], name_rivals: bool = True) ->
     note = f"Executed MACs are not counted: {', '.join(named)}." if named else ""
     if all("recipe" in row for row in rows):  # gatebench's own are channels_last
         rows = [{**row, "layout": None} for row in rows]
-    findings = [f"{row['network']}: {finding}." for row in rows for finding in row.get("timed_audit", ())]
-    note = "\n".join(filter(None, [note, *findings]))
+    note = "\n".join(filter(None, [note, _findings(rows)]))
     return make_sheet(name, title, TIMES, (_time_line(row, name_rivals) for row in rows), note, **_where(rows))
+
+
+def _findings(rows: list[dict]) -> str:
+    in_runtime = {id(row): "" if in_torch(row) else f" in {row['runtime']}" for row in rows}
+    return "\n".join(f"{row['network']}{in_runtime[id(row)]}: {finding}." for row in rows for finding in row.get("timed_audit", ()))
 
 
 def _time_line(row: dict, name_rival: bool) -> tuple:

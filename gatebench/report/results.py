@@ -21,6 +21,7 @@ NEEDED_OF_TIMES = ("machine", "device", "runtime", "threads", "batch_size", "exe
 """Without which a time compares with no other."""
 NETWORK_OF_TIMES = ("model", "recipe", "digest", "seed", "epochs")
 """That times of a run copy from its row."""
+TORCH = "torch"
 SAME_TIMING = ("dataset", *NEEDED_OF_TIMES, "rival")
 """Of timings of one operating point that agree in these the newest counts."""
 SAME_POINT = ("policy", "tradeoff", "severity", "reference")
@@ -41,11 +42,13 @@ class Run:
     folder: RunFolder
     points: list[dict]
     times: list[dict]
-    """The timing that counts of each network, place and execution; `session` names its file."""
+    """In torch, the timing that counts of each network, place and execution; `session` names its file."""
     columns: tuple[Column, ...] = ()
     """That its family declares."""
     references: tuple[dict, ...] = ()
     """Rows of what the operating points are compared with, such as an expert alone; each is named by its `reference`."""
+    elsewhere: tuple[dict, ...] = ()
+    """The same in other runtimes, whose files have no batches."""
     unread: dict[str, str] = field(default_factory=dict, compare=False)
     """Files that were to be shown and cannot be read: by name, a sentence."""
 
@@ -79,6 +82,11 @@ class Run:
         `scored_in` is the precision that it was scored in, where it was timed in another.
         """
         return [row | self._scores(row) for row in self.times]
+
+    @property
+    def joined_elsewhere(self) -> list[dict]:
+        """Those of other runtimes, joined alike."""
+        return [row | self._scores(row) for row in self.elsewhere]
 
     def read(self, name: str, reader: Callable[[Path], Made], absent: Made) -> Made:
         """What a reader makes of a file; `absent` where it is missing, or cannot be read, which `unread` then says."""
@@ -121,7 +129,9 @@ class _Reader:
         points, references = parted(read_rows(path / "rows.jsonl", Row, columns))
         if not points:
             raise GatebenchError("rows.jsonl has references alone, and no operating point")
-        return Run(RunFolder(path), points, self._times(path, points[0].get("weights")), columns, tuple(references))
+        times = self._times(path, points[0].get("weights"))
+        own, others = ([row for row in times if in_torch(row) == wanted] for wanted in (True, False))
+        return Run(RunFolder(path), points, own, columns, tuple(references), tuple(others))
 
     def _times(self, path: Path, weights: str | None) -> list[dict]:
         """The times of a run's weights; a session that is damaged, or was of other weights, is left out alone."""
@@ -183,6 +193,11 @@ def parted(rows: Iterable[dict]) -> tuple[list[dict], list[dict]]:
 def is_masked(row: dict) -> bool:
     """Whether a row is of masked execution, which computes everything: its times are no savings."""
     return row.get("execution") == "masked"
+
+
+def in_torch(row: dict) -> bool:
+    """Whether a row of times is of torch itself, with CUDA graphs or without."""
+    return row["runtime"].partition(",")[0] == TORCH
 
 
 def same_point(first: dict, second: dict) -> bool:

@@ -31,6 +31,18 @@ def timed(row: dict) -> str:
     return " ".join(filter(None, said))
 
 
+def in_runtimes(rows: Sequence[dict]) -> str:
+    """Of one network's rows in several runtimes: the fastest, over what it is compared with in its own fastest."""
+    best = min(rows, key=lambda row: row["latency_ms"])
+    if "speedup_fastest" not in best:
+        return f"{best['network']} is fastest in {best['runtime']}: {_ms(best['latency_ms'])} ms."
+    low, high = best["speedup_fastest_low"], best["speedup_fastest_high"]
+    range_ = f"{_before_and_after(best['rival_fastest_ms'], best['latency_ms'])}{_times(low)} to {_times(high)}"
+    rival = f"{best['rival']} in its fastest, {best['rival_fastest']}"
+    said = _faster(best["speedup_fastest"], low, high, rival, range_, low <= 1 <= high and "repeats_needed" in best)
+    return f"In its fastest runtime, {best['runtime']}, {best['network']} {said}."
+
+
 def trained(row: dict, breakdown: list[dict]) -> str:
     """Of a finished run: its row and the lines of breakdown.csv."""
     name, where = f"{row['model']} {row['recipe']}", f"{row['dataset']} ({row['split']})"

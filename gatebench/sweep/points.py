@@ -9,11 +9,8 @@ from dataclasses import replace
 from ..errors import GatebenchError
 from ..measure.conditions import Conditions
 from ..report.groups import shows_all
-from ..report.results import Run, is_masked, read_runs, same_point
+from ..report.results import Run, in_torch, is_masked, read_runs, same_point
 from ..runs import RunFolder
-
-RUNTIME = "torch"
-"""With which a sweep times; how it records a network, such as in CUDA graphs, stands after a comma."""
 
 
 def read(folder: RunFolder, value: float | None, conditions: Conditions) -> Run:
@@ -33,8 +30,7 @@ def counts(row: dict, conditions: Conditions, dataset: str) -> bool:
     """Whether a row of times is as a sweep takes it: under these conditions, on inputs of the run's own `dataset`, one at a time, by torch,
     beside the run's own reference and not a network that --vs named, and without interruption."""
     as_a_sweep_does = row.get("dataset") == dataset and row["batch_size"] == 1 and not is_masked(row)
-    by_torch = row["runtime"].partition(",")[0] == RUNTIME
-    return conditions.match(row) and as_a_sweep_does and by_torch and not row.get("vs") and not row.get("interrupted")
+    return conditions.match(row) and as_a_sweep_does and in_torch(row) and not row.get("vs") and not row.get("interrupted")
 
 
 def swept(run: Run) -> list[dict]:

@@ -1,0 +1,31 @@
+"""Decisions that a network takes often, for which pieces are made ready ahead.
+
+Shapes: K decisions, S switches.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...contract import GatedModel
+from ...data.batches import Batches
+from ...data.images import Dataset
+
+SEEN = 2_000
+"""Images whose decisions say which patterns are common, at most."""
+MOST = 16
+"""Patterns that are made ready, at most."""
+
+
+def common(net: GatedModel, data: Dataset, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Decisions [K, S] on images that are not scored, normalised by mean and deviation of each channel; the commonest first."""
+    part = data.validation or data.train
+    some = part[np.linspace(0, len(part) - 1, min(SEEN, len(part))).astype(int)]
+    batches = Batches(some, mean, std, batch_size=250, device=torch.device("cpu"))
+    with torch.inference_mode():
+        decided = torch.cat([net.infer(batch.x).decisions for batch in batches.in_order()])
+    patterns = [pattern for pattern, _ in Counter(map(tuple, decided.tolist())).most_common(MOST)]
+    return torch.tensor(patterns, dtype=torch.bool).reshape(len(patterns), net.switches)

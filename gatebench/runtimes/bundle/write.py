@@ -1,0 +1,118 @@
+"""The folder itself: pieces become ONNX models, and these the files of a format, with bundle.json and run.py beside them."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...contract import Piece
+from ...errors import GatebenchError, UsageError, first_line
+from ...runs import RunFolder
+from .images import Raw
+from .onnx import to_onnx
+from .walk import inputs_of
+
+FORMATS = ("onnx", "openvino")
+EXTRA = "pip install 'gatebench[export]'"
+
+
+def check_installed(format_: str) -> None:
+    """Raises UsageError where what a format needs is missing."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+
+        if format_ == "openvino":
+            import openvino  # noqa: F401
+        else:
+            import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"Files of {format_} need the package {error.name}. Install what they take: {EXTRA}.") from None
+
+
+@dataclass(frozen=True)
+class Models:
+    """The pieces of a network as ONNX models."""
+
+    pieces: Mapping[str, Piece]
+    """On an image as it comes."""
+    contents: Mapping[str, bytes]
+    """By the name of the piece, the first one first."""
+    image: Tensor
+    """One as the data set has it, [1, H, W, C]."""
+
+
+def converted(
+    pieces: Mapping[str, Piece], mean: Sequence[float], std: Sequence[float], image: Tensor,
+    after: Callable[[int], None] = lambda done: None,
+) -> Models:  # fmt: skip
+    """Pieces of a copy for inference, whose images are normalised by mean and deviation of each channel, as ONNX models.
+
+    `image` [1, H, W, C] is one as the data set has it; `after` is called with how many pieces are done. Raises GatebenchError where a
+    piece cannot be written as ONNX.
+    """
+    pieces = {name: _from_image(piece, mean, std, image) for name, piece in pieces.items()}
+    contents = {}
+    for number, (name, given) in enumerate(inputs_of(pieces, image).items(), start=1):
+        try:
+            contents[name] = to_onnx(pieces[name].module, given, pieces[name].outputs)
+        except Exception as error:
+            raise GatebenchError(f"The piece {name!r} cannot be written as ONNX ({first_line(error)}).") from error
+        after(number)
+    return Models(pieces, contents, image)
+
+
+def write(out: RunFolder, models: Models, format_: str, said: Mapping[str, Any]) -> dict:
+    """Write the folder and return what bundle.json says; `said` is what it says besides the pieces: `classes` at least."""
+    if out.has("bundle.json"):  # of another network, or format
+        out.remove("bundle.json", "*.onnx", "*.xml", "*.bin")
+    suffix = {"onnx": ".onnx", "openvino": ".xml"}[format_]
+    manifest = {}
+    for name, content in models.contents.items():
+        piece, file = models.pieces[name], name.replace(" ", "-") + suffix
+        if format_ == "onnx":
+            out.write(file, lambda stream, content=content: stream.write(content))
+        else:
+            _write_openvino(out, file, content)
+        manifest[name] = {
+            "file": file, "inputs": piece.inputs, "outputs": piece.outputs, "on": piece.on, "macs": piece.macs,
+            "next": piece.next, "otherwise": piece.otherwise,
+        }  # fmt: skip
+    image = {"shape": list(models.image.shape[1:]), "type": str(models.image.dtype).removeprefix("torch.")}
+    bundle = {
+        "format": format_, "gatebench": version("gatebench"), **said,
+        "image": image, "start": next(iter(manifest)), "common": list(_common(manifest)), "pieces": manifest,
+    }  # fmt: skip
+    out.write_text("run.py", (files("gatebench.runtimes.bundle") / "run.py").read_text())
+    out.write_json("bundle.json", bundle)
+    return bundle
+
+
+def _common(manifest: Mapping[str, Mapping]) -> list[str]:
+    """Pieces that are opened ahead: all that follow each other without a chain."""
+    chained = {each for piece in manifest.values() for pair in piece["otherwise"] for each in pair}
+    return [name for name in manifest if name not in chained and not (chained and name == "answer")]
+
+
+def _from_image(piece: Piece, mean: Sequence[float], std: Sequence[float], image: Tensor) -> Piece:
+    """The piece on an image as it comes, where it takes one."""
+    module = piece.module.eval()
+    if "image" in piece.inputs:
+        module = Raw(module, mean, std, torch.iinfo(image.dtype).max)
+    return replace(piece, module=module)
+
+
+def _write_openvino(out: RunFolder, file: str, content: bytes) -> None:
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / file
+        openvino.save_model(openvino.Core().read_model(content), path, compress_to_fp16=False)
+        for each in (path.with_suffix(".bin"), path):
+            out.write(each.name, lambda stream, each=each: stream.write(each.read_bytes()))
