@@ -161,6 +161,23 @@ def test_its_own_blocks_retrained_are_found_by_their_parent(results):
     assert [line[f"retrained_gain{end}"] for end in ("", "_low", "_high")] == pytest.approx([1.0, 1 - half, 1 + half], rel=1e-4)
 
 
+@pytest.mark.parametrize("accuracies", [(85.0, 86.5), (86.5, 85.0)])
+def test_of_several_networks_of_its_own_blocks_the_most_accurate_is_the_rival(results, accuracies):
+    for name, accuracy in zip(("decided", "searched"), accuracies, strict=True):
+        static(results, name, accuracy, accuracy - 60, parents={"network": "skipnet-0"})
+    (line,) = sheet_of(results).records
+    assert line["retrained_gain"] == 1.5 and line["retrained_macs"] == 26.5e6
+
+
+def test_of_one_that_was_retrained_with_several_seeds_its_own_seed_counts_and_more_seeds_count_before_accuracy(results):
+    network(results, "skipnet", 89.0, 25, seed=1)
+    for seed, parent, accuracy in ((0, 0, 86.0), (1, 1, 86.0), (2, 0, 87.0), (3, 1, 87.0)):
+        static(results, "decided", accuracy, 24, seed=seed, parents={"network": f"skipnet-{parent}"})
+    static(results, "searched", 87.9, 24, parents={"network": "skipnet-0"})
+    (line,) = sheet_of(results).records
+    assert line["retrained_gain"] == 2.5, "over 2 and 3 points, of seeds 0 and 1"
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"parents": {"network": "skipnet-0-of-another-digest"}}, {"parents": {"teacher": "skipnet-0"}}, {"epochs": 0}],

@@ -23,6 +23,7 @@ from gatebench.evaluation.explained import explained_by_running
 from gatebench.evaluation.outcome import collect
 from gatebench.evaluation.row import EXPLAINED
 from gatebench.gating import first_sure
+from gatebench.library import LIBRARY
 from gatebench.losses import Batch, Clock
 from gatebench.models.exits import calibration as reliability
 from gatebench.models.exits import study, thresholds
@@ -37,7 +38,6 @@ from gatebench.models.exits.settings import ExitChoice, ExitLoss
 from gatebench.models.exits.trunks import PooledLinear
 from gatebench.models.registry import create
 from gatebench.plan import parent_recipe
-from gatebench.recipe import LIBRARY
 from gatebench.recipe import load as recipe_of
 from gatebench.report.claims import point_sheets
 from gatebench.report.groups import groups

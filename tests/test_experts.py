@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 
 from gatebench.contract import Prepare
 from gatebench.errors import GatebenchError, UsageError
+from gatebench.library import available
 from gatebench.models import registry
 from gatebench.models.experts import weights
-from gatebench.recipe import available, load
+from gatebench.recipe import load
 from gatebench.runtimes.fold import folded, same_answers
 
 SMALL = "torchvision:squeezenet1_1"

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from test_malformed import BOMB, within_bounds
 from test_report import ROW, TIMED, write_run
 
-from gatebench import recipe
+from gatebench import library, recipe
 from gatebench.errors import GatebenchError
 from gatebench.models import registry
+from gatebench.plain_data import from_yaml
 from gatebench.report.document import FORMATS, Report, written
 from gatebench.report.front import panels
 from gatebench.report.front_table import as_dict
@@ -51,7 +52,7 @@ FRAGMENTS = st.sampled_from(
 )  # fmt: skip
 LIBRARY = [
     (family, name, next(model for model in registry.list_models() if registry.entry(model).recipes == family))
-    for family, name in recipe.available()
+    for family, name in library.available()
 ]
 
 
@@ -99,7 +100,7 @@ def used(path, family, model):
     try:
         read = recipe.load(family, model, str(path))
         resolved = read.resolved()
-        again = recipe.parse(recipe.from_yaml(resolved.dump()), "again")
+        again = recipe.parse(from_yaml(resolved.dump()), "again")
         assert again.content() == resolved.content() and again.digest() == resolved.digest()
         resolved.with_epochs(7).dump()
     except GatebenchError as error:
@@ -110,7 +111,7 @@ def used(path, family, model):
 @given(st.data())
 def test_recipes_with_spoilt_values(data):
     family, name, model = data.draw(st.sampled_from(LIBRARY))
-    content = spoilt(yaml.safe_load((recipe.LIBRARY / family / f"{name}.yaml").read_text()), data.draw)
+    content = spoilt(yaml.safe_load((library.LIBRARY / family / f"{name}.yaml").read_text()), data.draw)
     with tempfile.TemporaryDirectory() as folder, within_bounds():
         path = Path(folder) / "mine.yaml"
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8", errors="replace")
@@ -121,7 +122,7 @@ def test_recipes_with_spoilt_values(data):
 @given(st.data())
 def test_recipes_with_spoilt_texts(data):
     family, name, model = data.draw(st.sampled_from(LIBRARY))
-    text = cut((recipe.LIBRARY / family / f"{name}.yaml").read_text(), data.draw)
+    text = cut((library.LIBRARY / family / f"{name}.yaml").read_text(), data.draw)
     with tempfile.TemporaryDirectory() as folder, within_bounds():
         path = Path(folder) / "mine.yaml"
         path.write_text(text, encoding="utf-8", errors="surrogatepass")

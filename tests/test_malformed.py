@@ -21,7 +21,7 @@ from conftest import STATIC, copied
 from PIL import Image
 from test_report import write_run
 
-from gatebench import plain_data, recipe, trained
+from gatebench import library, plain_data, recipe, trained
 from gatebench.cli.console import Terminal, most_threads, streams
 from gatebench.data.catalogue import data_root
 from gatebench.data.settings import Data
@@ -934,7 +934,7 @@ def test_errors_of_the_system_are_sentences(gatebench, monkeypatch, error, code,
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(recipe, "available", fail)
+    monkeypatch.setattr(library, "available", fail)
     assert said in gatebench.refused("list", "recipes", code=code)
 
 

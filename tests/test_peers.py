@@ -22,6 +22,7 @@ from gatebench.models.blocks.losses import EarlyAnswer, PolicyGradient, Reinforc
 from gatebench.models.blocks.search import best_subset
 from gatebench.models.registry import create
 from gatebench.runtimes.fold import folded
+from gatebench.untrained import build
 
 SIZE = 16
 CLOCK = Clock(0.0, 1)
@@ -125,6 +126,13 @@ def test_reinforce_draws_the_gates_and_no_others_do():
     assert not torch.equal(net(x).gates, net(x).gates) and not net(x).gates.requires_grad
     with pytest.raises(UsageError, match="only skipnet's gates can be drawn"):
         Reinforce().check(make("slat"))
+
+
+def test_a_budget_on_gates_that_are_drawn_is_refused():
+    budget = "losses.budget={weight: 3, target: 0.5}"
+    build(recipe.load("skipnet", "skipnet", "default", [budget]), {})
+    with pytest.raises(UsageError, match="losses.budget: .* has no gradient; leave it out and set losses.reinforce.reward"):
+        build(recipe.load("skipnet", "skipnet", "hrl", [budget]), {})
 
 
 def test_the_target_rate_is_held_block_by_block():

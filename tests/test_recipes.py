@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from gatebench.errors import UsageError
+from gatebench.library import available
 from gatebench.models import registry
-from gatebench.recipe import available, load, parse
+from gatebench.recipe import load, parse
 from gatebench.untrained import build
 
 
@@ -88,6 +89,25 @@ def test_a_gate_without_its_kind_is_told_to_say_it():
     recipe = load("cosinegate", "cosinegate", "balanced", ["model.gate={}", "model.gate.gamma=-3"])
     with pytest.raises(UsageError, match="model.gate does not say which kind it is; give model.gate.kind too"):
         recipe.resolved()
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "change", "mend"),
+    [
+        ("skipnet", "default", "model.gate.kind=feed-forward", "take a recipe of that kind with --config feed-forward."),
+        ("skipnet", "feed-forward", "model.gate.kind=recurrent", "take a recipe of that kind with --config default or hrl or resnet110."),
+        ("fixed-blocks", "default", "model.subset={kind: decisions}", "take a recipe of that kind with --config decided."),
+        ("cgt", "demo", "model.backbone.kind=resnet", "empty it first with --set model.backbone={}."),
+    ],
+)
+def test_a_kind_beside_settings_of_another_is_answered_with_what_to_do(model, config, change, mend):
+    with pytest.raises(UsageError) as refused:
+        load(model, model, config, [change]).resolved()
+    assert str(refused.value).startswith("--set model.") and str(refused.value).endswith(mend)
+    group = change.partition("kind")[0].rstrip(".={")
+    load(model, model, config, [f"{group}={{}}", change]).resolved()
+    with pytest.raises(UsageError, match=f"unknown key '{group}.wrong'"):  # what the user typed is named as before
+        load(model, model, config, [change, f"{group}.wrong=1"]).resolved()
 
 
 def test_overrides_and_the_hash():

@@ -18,6 +18,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.console import Console
 
@@ -28,7 +30,7 @@ from gatebench.report.comparison import NOT_MEASURED, comparison_sheets
 from gatebench.report.flat import all_points, all_times
 from gatebench.report.formats import to_csv, to_markdown
 from gatebench.report.front import AXES, Panel, Point, cheapest, most_accurate, panels
-from gatebench.report.front_figure import front, write_fronts
+from gatebench.report.front_figure import front, label, write_fronts
 from gatebench.report.front_limits import answers
 from gatebench.report.front_table import front_sheets, points_of
 from gatebench.report.front_words import sentence
@@ -299,6 +301,20 @@ def test_names_in_the_picture_cover_neither_points_nor_each_other():
     assert all(axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) for box in boxes)
     said = [text.get_text() for text in axes.get_legend().get_texts()]
     assert said == ["on the front", "1 far below is not drawn"], "what does not occur is not explained"
+
+
+def test_marks_side_by_side_are_all_named_and_no_line_to_a_name_covers_another_mark():
+    """On axes of 432 x 288 points a unit is a point: marks of 6 points are 7 apart, but for the last, which covers the first."""
+    axes = Figure((6, 4)).add_axes((0, 0, 1, 1), xlim=(0, 432), ylim=(0, 288))
+    FigureCanvasAgg(axes.figure)
+    places = [(200 + x, 150 + y) for x, y in ((0, 0), (7, 0), (0, 7), (7, 7), (0, -3))]
+    crowd = [replace(point, label=f"network {point.label}") for point in points(places)]
+    label(axes, Panel("macs_executed", "data", "test", None, crowd, []), [(each, "black") for each in crowd])
+    assert [text.get_text() for text in axes.texts] == [each.label for each in crowd[:-1]]
+    for text in (text for text in axes.texts if text.arrowprops):
+        line = np.linspace(text.xy, np.add(text.xy, text.xyann), 100)
+        others = [place for place in places[:-1] if place != text.xy]
+        assert min(np.abs(line - other).max(1).min() for other in others) > 3, text.get_text()
 
 
 def test_what_lies_far_below_is_counted_and_not_explained():

@@ -13,6 +13,7 @@ import torch
 from gatebench.contract import Prepare
 from gatebench.errors import UsageError
 from gatebench.evaluation.fixed import Mix
+from gatebench.library import available
 from gatebench.losses import Batch
 from gatebench.models.experts import worth
 from gatebench.models.experts.cascade import candidates
@@ -20,7 +21,6 @@ from gatebench.models.experts.complexity import ByComplexity, spatial_informatio
 from gatebench.models.experts.intervals import cheapest_cut
 from gatebench.models.experts.pictures import pictures
 from gatebench.models.registry import create, entry
-from gatebench.recipe import available
 from gatebench.recipe import load as recipe_of
 from gatebench.report.results import read_runs
 from gatebench.runs import RunFolder

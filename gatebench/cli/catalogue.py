@@ -60,14 +60,14 @@ def _datasets(data_dir: Path | None) -> Listed:
 
 
 def _recipes() -> Listed:
-    from .. import recipe as recipes
+    from .. import library
 
-    return ("model", "recipe", "source"), [(family, name, recipes.source(family, name)) for family, name in recipes.available()]
+    return ("model", "recipe", "source"), [(family, name, library.source(family, name)) for family, name in library.available()]
 
 
 def _models() -> Listed:
     """A line for all models with the same recipes."""
-    from .. import recipe as recipes
+    from .. import library
     from ..models import registry
 
     families: dict[tuple[str, str, str], list[str]] = {}
@@ -77,7 +77,7 @@ def _models() -> Listed:
         except GatebenchError:  # a package whose network does not load hides no other
             families[name, "-", "does not load"] = [name]
             continue
-        own = [recipe for _, recipe in recipes.available(registered.recipes)]
+        own = [recipe for _, recipe in library.available(registered.recipes)]
         family = registered.recipes, registered.default if own else "-", ", ".join(own) or "none"
         families.setdefault(family, []).append(name)
     lines = [

@@ -19,14 +19,14 @@ from ..measure.protocol import Subject
 from ..runs import RunFolder
 from ..runtimes.bundle import run
 from ..runtimes.bundle.common import common
-from ..runtimes.bundle.write import Models, check_installed, converted, write
+from ..runtimes.bundle.write import PRECISIONS, Models, check_installed, converted, write
 from ..runtimes.fold import folded
 from ..words import counted
 from .contender import Contender
 
 TORCH = "torch"
-PRECISIONS = {"compile": ("fp32",), "onnxruntime": ("fp32",), "openvino": ("fp32", "bf16")}
-"""Of each runtime that runs pieces."""
+FORMATS = {"compile": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
+"""Of the files of each other runtime; torch.compile takes the pieces themselves."""
 TOLERANCE = 1e-3
 """Of fp32 logits, relative to the largest."""
 TURNED = 0.05
@@ -54,12 +54,11 @@ def chosen(names: list[str], precisions: list[str]) -> tuple[Runtime, ...]:
     for name in names:
         if name == TORCH:
             continue
-        if name != "compile":
-            check_installed({"onnxruntime": "onnx"}.get(name, name))
-        made += [Runtime(name, precision) for precision in precisions if precision in PRECISIONS[name]]
+        check_installed(FORMATS[name])
+        made += [Runtime(name, precision) for precision in precisions if precision in PRECISIONS[FORMATS[name]]]
     for precision in precisions:
         if precision != "fp32" and not any(each.precision == precision for each in made):
-            able = [name for name, kinds in PRECISIONS.items() if precision in kinds]
+            able = [name for name, format_ in FORMATS.items() if precision in PRECISIONS[format_]]
             raise UsageError(f"--precision {precision} is for {' and '.join(able)}: give --runtime {','.join([TORCH, *able])}.")
     return tuple(made)
 
@@ -81,10 +80,10 @@ class Files:
 
     def network(self, models: Models, runtime: Runtime, threads: int, classes: list[str]) -> run.Network:
         """Pieces opened in a runtime."""
-        folder = Path(self._temporary.name) / f"{id(models)}-{runtime.name}"
+        folder = Path(self._temporary.name) / f"{id(models)}-{FORMATS[runtime.name]}-{runtime.precision}"
         if not folder.exists():
-            write(RunFolder(folder), models, "openvino" if runtime.name == "openvino" else "onnx", {"classes": classes})
-        return run.Network(folder, threads, runtime.precision, partial(_compiled, models.pieces) if runtime.name == "compile" else None)
+            write(RunFolder(folder), models, FORMATS[runtime.name], runtime.precision, {"classes": classes})
+        return run.Network(folder, threads, partial(_compiled, models.pieces) if runtime.name == "compile" else None)
 
 
 def _models(contender: Contender) -> tuple[Models, Models | None]:

@@ -26,9 +26,9 @@ class Network:
     A piece keeps its results in memory of its own, where the next one reads them: nothing is copied in between.
     """
 
-    def __init__(self, folder, threads=1, precision="fp32", runtime=None):
-        """`precision` is fp32 or, with openvino, bf16; `runtime` opens files in place of that of their format. Raises ValueError where the
-        folder or a file in it is no network that gatebench exported, or the runtime is missing."""
+    def __init__(self, folder, threads=1, runtime=None):
+        """`runtime` opens files in place of that of their format. Raises ValueError where the folder or a file in it is no network that
+        gatebench exported, or the runtime is missing."""
         self.folder = Path(folder)
         try:
             self.bundle = json.loads((self.folder / "bundle.json").read_text())
@@ -41,7 +41,7 @@ class Network:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{self.folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
         try:
-            self.open, tensor, self.array = runtime(threads, precision)
+            self.open, tensor, self.array = runtime(threads, self.bundle["precision"])
         except ImportError as error:
             raise ValueError(f"Running {self.folder} needs {error.name}: pip install {error.name}.") from None
         self.ready, self.image = {}, np.zeros((1, *self.shape), self.type)
@@ -105,8 +105,6 @@ def _onnxruntime(threads, precision):
     import onnxruntime
     from onnxruntime import OrtValue
 
-    if precision != "fp32":
-        raise ValueError(f"onnxruntime computes in fp32, not in {precision}. Export with --format openvino for bf16.")
     types = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -127,11 +125,12 @@ def _openvino(threads, precision):
     """The same of .xml files, and the .bin files beside them."""
     import openvino
 
-    hints = {"fp32": "f32", "bf16": "bf16"}
-    if precision not in hints:
-        raise ValueError(f"openvino computes in {' or '.join(hints)} here, not in {precision}. Give one of these.")
     core = openvino.Core()
-    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hints[precision]}
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32"}.get(precision, precision),
+    }
 
     def opened(path):
         request = core.compile_model(str(path), "CPU", settings).create_infer_request()

@@ -1,11 +1,9 @@
 """The folder itself: pieces become ONNX models, and these the files of a format, with bundle.json and run.py beside them."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +13,12 @@ from ...contract import Piece
 from ...errors import GatebenchError, UsageError, first_line
 from ...runs import RunFolder
 from .images import Raw
-from .onnx import to_onnx
+from .onnx import for_onnxruntime, to_onnx
+from .openvino import for_openvino
 from .walk import inputs_of
 
-FORMATS = ("onnx", "openvino")
+PRECISIONS = {"onnx": ("fp32",), "openvino": ("fp32", "bf16")}
+"""Of each format."""
 EXTRA = "pip install 'gatebench[export]'"
 
 
@@ -61,32 +61,34 @@ def converted(
     contents = {}
     for number, (name, given) in enumerate(inputs_of(pieces, image).items(), start=1):
         try:
-            contents[name] = to_onnx(pieces[name].module, given, pieces[name].outputs)
+            contents[name], read = to_onnx(pieces[name].module, given, pieces[name].outputs)
         except Exception as error:
             raise GatebenchError(f"The piece {name!r} cannot be written as ONNX ({first_line(error)}).") from error
+        pieces[name] = replace(pieces[name], inputs=read)
         after(number)
     return Models(pieces, contents, image)
 
 
-def write(out: RunFolder, models: Models, format_: str, said: Mapping[str, Any]) -> dict:
-    """Write the folder and return what bundle.json says; `said` is what it says besides the pieces: `classes` at least."""
+def write(out: RunFolder, models: Models, format_: str, precision: str, said: Mapping[str, Any]) -> dict:
+    """Write the folder and return what bundle.json says; `said` is what it says besides the pieces: `classes` at least.
+
+    The format has to have the precision (`PRECISIONS`).
+    """
     if out.has("bundle.json"):  # of another network, or format
         out.remove("bundle.json", "*.onnx", "*.xml", "*.bin")
-    suffix = {"onnx": ".onnx", "openvino": ".xml"}[format_]
+    arranged, opened = {"onnx": (for_onnxruntime, "onnx"), "openvino": (for_openvino, "xml")}[format_]
     manifest = {}
     for name, content in models.contents.items():
-        piece, file = models.pieces[name], name.replace(" ", "-") + suffix
-        if format_ == "onnx":
-            out.write(file, lambda stream, content=content: stream.write(content))
-        else:
-            _write_openvino(out, file, content)
+        piece, stem = models.pieces[name], name.replace(" ", "-")
+        for ending, file in arranged(content, precision).items():
+            out.write(f"{stem}.{ending}", lambda stream, file=file: stream.write(file))
         manifest[name] = {
-            "file": file, "inputs": piece.inputs, "outputs": piece.outputs, "on": piece.on, "macs": piece.macs,
+            "file": f"{stem}.{opened}", "inputs": piece.inputs, "outputs": piece.outputs, "on": piece.on, "macs": piece.macs,
             "next": piece.next, "otherwise": piece.otherwise,
         }  # fmt: skip
     image = {"shape": list(models.image.shape[1:]), "type": str(models.image.dtype).removeprefix("torch.")}
     bundle = {
-        "format": format_, "gatebench": version("gatebench"), **said,
+        "format": format_, "precision": precision, "gatebench": version("gatebench"), **said,
         "image": image, "start": next(iter(manifest)), "common": list(_common(manifest)), "pieces": manifest,
     }  # fmt: skip
     out.write_text("run.py", (files("gatebench.runtimes.bundle") / "run.py").read_text())
@@ -106,13 +108,3 @@ def _from_image(piece: Piece, mean: Sequence[float], std: Sequence[float], image
     if "image" in piece.inputs:
         module = Raw(module, mean, std, torch.iinfo(image.dtype).max)
     return replace(piece, module=module)
-
-
-def _write_openvino(out: RunFolder, file: str, content: bytes) -> None:
-    import openvino
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / file
-        openvino.save_model(openvino.Core().read_model(content), path, compress_to_fp16=False)
-        for each in (path.with_suffix(".bin"), path):
-            out.write(each.name, lambda stream, each=each: stream.write(each.read_bytes()))

@@ -1,0 +1,28 @@
+"""A piece as files that OpenVINO runs fast."""
+
+import tempfile
+from pathlib import Path
+
+TYPES = {"fp32": "f32", "bf16": "bf16"}
+
+
+def for_openvino(content: bytes, precision: str) -> dict[str, bytes]:
+    """The files of an ONNX model, by their endings.
+
+    OpenVINO computes with channels last; feature maps that come in and go out are [1, H, W, C], and of the precision that is computed in,
+    so that none is rearranged in between.
+    """
+    import openvino
+    from openvino.preprocess import PrePostProcessor
+
+    model = openvino.Core().read_model(content)
+    arranged = PrePostProcessor(model)
+    for ports, side in ((model.inputs, arranged.input), (model.outputs, arranged.output)):
+        for number, port in enumerate(ports):
+            if len(port.shape) == 4 and port.element_type == openvino.Type.f32:
+                side(number).tensor().set_layout(openvino.Layout("NHWC")).set_element_type(getattr(openvino.Type, TYPES[precision]))
+                side(number).model().set_layout(openvino.Layout("NCHW"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        openvino.save_model(arranged.build(), path, compress_to_fp16=False)
+        return {each: path.with_suffix(f".{each}").read_bytes() for each in ("bin", "xml")}
