@@ -11,8 +11,8 @@ from .models import registry
 from .runs import RunFolder
 
 DECISIVE = (
-    "assignment.py", "contract.py", "device.py", "gating.py", "losses.py", "outputs.py", "plan.py", "recipe.py", "settings.py", "stages.py",
-    "studies.py", "trained.py", "weights", "data", "evaluation", "measure/macs.py", "measure/statistics.py",
+    "assignment.py", "components.py", "contract.py", "device.py", "gating.py", "losses.py", "outputs.py", "plan.py", "recipe.py",
+    "settings.py", "stages.py", "studies.py", "trained.py", "weights", "data", "evaluation", "measure/macs.py", "measure/statistics.py",
     "models/registry.py", "models/backbones", "training",
 )  # fmt: skip
 """Code that decides a run's numbers, whatever its family."""

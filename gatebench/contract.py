@@ -133,6 +133,11 @@ class Part(nn.Module):
         return self.work(*tensors)
 
 
+def whole(network: Callable[[Tensor], Tensor], macs: float) -> dict[str, Piece]:
+    """A network that decides nothing, images -> logits, as its only piece."""
+    return {"whole": Piece(Part(network, lambda image: (network(image),)), ("image",), ("logits",), macs=macs)}
+
+
 class GatedModel(nn.Module):
     """Base of every model; a network without gates has no units. `forward(x) -> Output` trains, `infer` runs hard decisions."""
 

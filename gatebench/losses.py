@@ -53,6 +53,8 @@ class Loss(Part):
     kind: ClassVar[str]
     parents: ClassVar[tuple[str, ...]] = ()
     """Roles of the parent runs that it needs, such as a teacher."""
+    rules_out: ClassVar[Mapping[str, str]] = {}
+    """Kinds of losses that move nothing beside it: why, and what to do instead."""
 
     def check(self, model: GatedModel) -> None:
         """Raises UsageError naming the setting where the model does not have what the loss needs."""

@@ -1,9 +1,9 @@
-"""`--set a.b=c`: one setting after the other changed in the content of a recipe, before it is validated."""
+"""`--set a.b=c`: one setting after the other changed in the content of a recipe, and the one blamed that makes it wrong."""
 
 import copy
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from .errors import UsageError, quoted
 from .foreign import Unreadable
@@ -11,6 +11,8 @@ from .plain_data import from_yaml
 
 LONGEST_CHANGE = 500
 """Characters of a --set: rows hold it."""
+MOST_CHANGES = 100
+"""Of a recipe: rows hold them."""
 REFUSED = {
     "training.epochs": "use --epochs, which scales along everything else that is counted in epochs",
     "model.name": "the model is the command's first argument",
@@ -20,6 +22,7 @@ REFUSED = {
     "scaled_from_epochs": "gatebench records it itself",
 }
 """Keys that --set leaves to another option."""
+Made = TypeVar("Made")
 
 
 def overridden(content: dict, overrides: Iterable[str]) -> tuple[dict, list[str]]:
@@ -28,10 +31,49 @@ def overridden(content: dict, overrides: Iterable[str]) -> tuple[dict, list[str]
     return content, [change for override in overrides for change in _apply(content, override)]
 
 
+def parsed(
+    content: dict, overrides: Sequence[str], parse: Callable[[dict, str], Made], where: str, option: str = "--set"
+) -> tuple[Made, list[str]]:
+    """What `parse` makes of a changed copy of the content, and what was set. `parse` takes a content and what to blame for its errors.
+
+    Raises UsageError that blames the override at fault, if one is, as what `option` gave.
+    """
+    changed, changes = overridden(content, overrides)
+    try:
+        return parse(changed, where), changes
+    except UsageError:
+        if len(overrides) <= MOST_CHANGES:
+            some, culprit = _at_fault(content, overrides, lambda content: parse(content, where))
+            parse(overridden(content, some)[0], f"{option} {shown(culprit)} of {where}" if culprit else where)
+        raise
+
+
 def shown(override: str) -> str:
     """In one line, as much of it as a sentence repeats."""
     override = " ".join(override.splitlines())
     return override if len(override) <= 80 else f"{override[:80]}..."
+
+
+def _at_fault(content: dict, overrides: Sequence[str], parse: Callable[[dict], Any]) -> tuple[Sequence[str], str]:
+    """Overrides that make a content wrong, and the one of them at fault: without it nothing is wrong, or nothing is before it.
+
+    "" where the content was wrong before.
+    """
+
+    def is_wrong(some: Sequence[str]) -> bool:
+        try:
+            parse(overridden(content, some)[0])
+        except UsageError:
+            return True
+        return False
+
+    if is_wrong([]):
+        return overrides, ""
+    for index, each in enumerate(overrides):
+        if not is_wrong([*overrides[:index], *overrides[index + 1 :]]):
+            return overrides, each
+    count = next(count for count in range(1, len(overrides) + 1) if is_wrong(overrides[:count]))
+    return overrides[:count], overrides[count - 1]
 
 
 def _apply(content: dict, override: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Recipes: what to train, on what, how; YAML in `gatebench/recipes/<model>/<name>.yaml`, validated, resolved, hashed.
+"""Recipes: what to train, on what, how; validated, changed, resolved, hashed.
 
 A recipe is composed of settings that components below declare: data, training, and the losses and study of the model. Nothing here
 imports torch.
@@ -7,7 +7,6 @@ imports torch.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,19 +22,17 @@ from pydantic import (
     ValidationError,
 )
 
+from .components import check_roles, losses_of, study_of
 from .data.settings import Data, storable
-from .errors import UsageError, explain, nearest, quoted, unknown
-from .foreign import Missing, Unreadable, read_text, typed_path
+from .errors import UsageError, explain, nearest, quoted
+from .library import available, content_of, find, read_content
 from .losses import CrossEntropy, Loss
 from .models import registry
-from .overrides import LONGEST_CHANGE, overridden, shown
-from .plain_data import from_yaml
+from .overrides import LONGEST_CHANGE, MOST_CHANGES, overridden, parsed, shown
 from .settings import MOST_EPOCHS, Part, each_once, scaled, unset
 from .studies import Study
 from .training.settings import Training
 
-LIBRARY = Path(str(files("gatebench"))) / "recipes"
-MOST_CHANGES = 100
 RENAMED = {"objective": "losses", "evaluation": "study", "parent": "parents: {weights: {config: NAME}}"}
 """Keys of recipes of the first layout, and what stands for them now."""
 
@@ -126,7 +123,10 @@ class Recipe(Part):
 
     def resolved(self) -> "Recipe":
         """The recipe with every option of its model spelled out. Raises UsageError for a wrong one."""
-        options = registry.resolve(self.model.name, self.model.options)
+        try:
+            options = registry.resolve(self.model.name, self.model.options)
+        except UsageError as error:
+            raise (_of_another_kind(self) or error) from None
         return self.model_copy(update={"model": Model(name=self.model.name, **options)})
 
     def tradeoff_value(self) -> float | None:
@@ -176,44 +176,14 @@ class Recipe(Part):
         return hashlib.sha256(json.dumps([content, others], sort_keys=True).encode()).hexdigest()[:8]
 
 
-def available(family: str | None = None) -> list[tuple[str, str]]:
-    """(family, recipe name) of every recipe that comes with gatebench, or of one family."""
-    return sorted(
-        (folder.name, Path(file.name).stem)
-        for folder in LIBRARY.iterdir()
-        if folder.is_dir() and family in (None, folder.name)
-        for file in folder.iterdir()
-        if file.name.endswith(".yaml")
-    )
-
-
-def source(family: str, name: str) -> str:
-    """Where a recipe's settings come from."""
-    return _read(LIBRARY / family / f"{name}.yaml").get("source", "")
-
-
-def with_tradeoff(family: str) -> list[str]:
-    """The family's recipes that come with gatebench and name their trade-off."""
-    return [name for _, name in available(family) if "tradeoff" in _read(LIBRARY / family / f"{name}.yaml")]
-
-
 def load(family: str, model: str, config: str, overrides: list[str] | None = None) -> Recipe:
     """The family's recipe named `config`, or the one in the file of that name, with `a.b=c` overrides.
 
     `model` is the name the user typed; a family's recipe serves every size of it. Raises UsageError for an unknown recipe,
     unreadable YAML, and a wrong key or value, naming the nearest match.
     """
-    if config.endswith((".yaml", ".yml")) or "/" in config:
-        path, name, where = typed_path(config), Path(config).stem, config
-    else:
-        names = [name for _, name in available(family)]
-        if not names:
-            raise UsageError(f"There is no recipe of {family}. Write one and name it with --config FILE.yaml.")
-        if config not in names:
-            raise unknown(f"recipe of {family}", config, names)
-        path, name, where = LIBRARY / family / f"{config}.yaml", config, f"recipe {config}"
-    content = _read(path)
-    content = {"name": name, **content, "model": content.get("model", {})}
+    content, where = find(family, config)
+    content = {**content, "model": content.get("model", {})}
     if isinstance(content["model"], dict) and content["model"].setdefault("name", model) != model:
         raise UsageError(f"{where} is for model {quoted(content['model']['name'])}, not {model!r}: train that one, or name another recipe.")
     return _with_overrides(content, overrides or [], where)
@@ -221,7 +191,7 @@ def load(family: str, model: str, config: str, overrides: list[str] | None = Non
 
 def read(path: Path) -> Recipe:
     """A resolved recipe, as a run folder holds it. Raises UsageError where it is none."""
-    return parse(_read(path, "Put the run's own back, or train into another folder with --fresh"), str(path))
+    return parse(read_content(path, "Put the run's own back, or train into another folder with --fresh"), str(path))
 
 
 def parse(content: dict, where: str) -> Recipe:
@@ -238,9 +208,9 @@ def parse(content: dict, where: str) -> Recipe:
     model = content.get("model")
     if isinstance(model, dict) and isinstance(model.get("name"), str):
         declared = registry.entry(model["name"])
-        content = {**content, "losses": _losses(content.get("losses"), declared, where)}
-        content["study"] = _study(content.get("study"), declared, where)
-        _check_roles(content.get("parents"), declared, content["losses"], where)
+        content = {**content, "losses": losses_of(content.get("losses"), declared, where)}
+        content["study"] = study_of(content.get("study"), declared, where)
+        check_roles(content.get("parents"), declared, content["losses"], where)
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
@@ -254,53 +224,6 @@ def _are_numbers(value: Any) -> bool:
     return all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in numbers)
 
 
-def _losses(given: Any, declared: registry.Entry, where: str) -> dict[str, Loss]:
-    kinds = declared.loss_kinds()
-    if given is None:
-        return {CrossEntropy.kind: CrossEntropy()}
-    if not isinstance(given, dict) or not given:
-        raise UsageError(f"In {where}: losses = {quoted(given)} is not allowed: give losses by kind: {', '.join(kinds)}.")
-    for kind in given:
-        if kind not in kinds:
-            raise UsageError(f"In {where}: unknown key {quoted(f'losses.{kind}')}.{nearest(kind, kinds)} Allowed here: {', '.join(kinds)}.")
-    return {kind: _settings(kinds[kind], {} if value is None else value, where, f"losses.{kind}") for kind, value in given.items()}
-
-
-def _check_roles(parents: Any, declared: registry.Entry, losses: dict[str, Loss], where: str) -> None:
-    """Raises UsageError where a parent that the model or a loss needs is not named."""
-    roles = parents if isinstance(parents, dict) else {}
-    needed = {role: declared.name for role in declared.parents}
-    needed |= {role: f"losses.{each.kind}" for each in losses.values() for role in each.parents}
-    for role, who in needed.items():
-        if role not in roles:
-            raise UsageError(f"In {where}: {who} needs a parent run named parents.{role}.{nearest(role, roles)}")
-
-
-def _study(given: Any, declared: registry.Entry, where: str) -> Study | None:
-    if given is None:
-        return None
-    if declared.study is None:
-        raise UsageError(f"In {where}: study: there is nothing to choose for {declared.name} once it is trained; leave it out.")
-    if isinstance(given, dict):
-        kind, given = given.get("kind", declared.study.kind), {key: value for key, value in given.items() if key != "kind"}
-        if kind != declared.study.kind:
-            said = f"the study of {declared.name} is {declared.study.kind!r}"
-            raise UsageError(f"In {where}: study.kind = {quoted(kind)} is not allowed: {said}.")
-    return _settings(declared.study, given, where, "study")
-
-
-def _settings(schema: type[Part], given: Any, where: str, key: str) -> Any:
-    """A group of settings that its own component validates."""
-    if not isinstance(given, dict):
-        raise UsageError(
-            f"In {where}: {key} = {quoted(given)} is not allowed: it is a group of settings: {', '.join(schema.model_fields) or 'none'}."
-        )
-    try:
-        return schema.model_validate(given)
-    except ValidationError as error:
-        raise explain(error, schema, where, f"{key}.") from None
-
-
 def changed(recipe: Recipe, overrides: Iterable[str], option: str = "--set") -> Recipe:
     """The recipe with `a.b=c` overrides, which an option gave. Raises UsageError as `load`."""
     return _with_overrides(recipe.content(), list(overrides), f"recipe {recipe.name}", option)
@@ -309,49 +232,35 @@ def changed(recipe: Recipe, overrides: Iterable[str], option: str = "--set") -> 
 def _with_overrides(content: dict, overrides: Sequence[str], where: str, option: str = "--set") -> Recipe:
     """The recipe of that content, changed, with what was changed of it. Raises UsageError that blames the override at fault, if one is,
     and where there are more changes than a row holds."""
-    changed, changes = overridden(content, overrides)
-    try:
-        recipe = parse(changed, where)
-    except UsageError:
-        if len(overrides) <= MOST_CHANGES:
-            some, culprit = _at_fault(content, overrides, where)
-            parse(overridden(content, some)[0], f"{option} {shown(culprit)} of {where}" if culprit else where)
-        raise
+    recipe, changes = parsed(content, overrides, parse, where, option)
     changes = [*recipe.changes, *changes]
     if len(changes) > MOST_CHANGES:
         raise UsageError(f"{len(changes)} changes of recipe {recipe.name} are more than {MOST_CHANGES}. Write them into a recipe's file.")
     return recipe.model_copy(update={"changes": changes})
 
 
-def _at_fault(content: dict, overrides: Sequence[str], where: str) -> tuple[Sequence[str], str]:
-    """Overrides that make a content wrong, and the one of them at fault: without it nothing is wrong, or nothing is before it.
-
-    "" where the content was wrong before.
-    """
-
-    def is_wrong(some: Sequence[str]) -> bool:
+def _of_another_kind(recipe: Recipe) -> UsageError | None:
+    """What is wrong where --set of a kind, such as a gate's, left the other settings of its group, which are of the kind before."""
+    family = registry.entry(recipe.model.name).recipes
+    for change in recipe.changes:
+        key = change.partition("=")[0]
+        group = key.removesuffix(".kind")
+        if group == key or not group.startswith("model."):
+            continue
+        own = [each for each in recipe.changes if each.startswith(f"{group}.")]
+        content, _ = overridden(recipe.content(), [f"{group}={{}}", *own])
         try:
-            parse(overridden(content, some)[0], where)
-        except UsageError:
-            return True
-        return False
-
-    if is_wrong([]):
-        return overrides, ""
-    for index, each in enumerate(overrides):
-        if not is_wrong([*overrides[:index], *overrides[index + 1 :]]):
-            return overrides, each
-    count = next(count for count in range(1, len(overrides) + 1) if is_wrong(overrides[:count]))
-    return overrides[:count], overrides[count - 1]
+            registry.resolve(recipe.model.name, Model(**content["model"]).options)
+        except UsageError as error:  # what was set is wrong by itself
+            return error
+        others = [name for _, name in available(family) if _at(content_of(family, name), key) == _at(content, key)]
+        mend = f"take a recipe of that kind with --config {' or '.join(others)}" if others else f"empty it first with --set {group}={{}}"
+        return UsageError(f"--set {shown(change)}: the other settings of {group} in recipe {recipe.name} are of another kind; {mend}.")
+    return None
 
 
-def _read(path: Path, mend: str = "") -> dict:
-    try:
-        content = from_yaml(read_text(path))
-    except Unreadable as error:
-        missing = isinstance(error, Missing)
-        mend = mend or ("Give a recipe's name or an existing YAML file" if missing else "Correct the file, or give another recipe")
-        raise UsageError(f"Cannot read recipe {path}: {error}. {mend}.") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"Recipe {path} must be a mapping with keys such as `model`, `data`, `training`.")
+def _at(content: Any, path: str) -> Any:
+    """The value at a.b.c; None where there is none."""
+    for part in path.split("."):
+        content = content.get(part) if isinstance(content, dict) else None
     return content

@@ -54,6 +54,8 @@ def create(recipe: Recipe, described: Mapping | None = None, parents: Mapping[st
     check_freeze(recipe.training.freeze, model)
     for loss in recipe.losses.values():
         loss.check(model)
+        for kind in loss.rules_out.keys() & recipe.losses.keys():
+            raise UsageError(f"losses.{kind}: {loss.rules_out[kind]}.")
     if recipe.study:
         recipe.study.check(model, recipe.data, sized=described is not None)
     return model

@@ -105,9 +105,12 @@ def test_a_kind_beside_settings_of_another_is_answered_with_what_to_do(model, co
         load(model, model, config, [change]).resolved()
     assert str(refused.value).startswith("--set model.") and str(refused.value).endswith(mend)
     group = change.partition("kind")[0].rstrip(".={")
-    load(model, model, config, [f"{group}={{}}", change]).resolved()
     with pytest.raises(UsageError, match=f"unknown key '{group}.wrong'"):  # what the user typed is named as before
         load(model, model, config, [change, f"{group}.wrong=1"]).resolved()
+
+
+def test_a_group_that_was_emptied_takes_another_kind():
+    assert load("cgt", "cgt", "demo", ["model.backbone={}", "model.backbone.kind=resnet"]).resolved()
 
 
 def test_overrides_and_the_hash():

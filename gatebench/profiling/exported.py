@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..contract import GatedModel, Part, Piece
+from ..contract import GatedModel, Piece, whole
 from ..errors import GatebenchError, UsageError
 from ..measure.protocol import Subject
 from ..runs import RunFolder
@@ -96,11 +96,7 @@ def _models(contender: Contender) -> tuple[Models, Models | None]:
         patterns = torch.cat([patterns, net.most()[None]])
     own = converted(net.pieces(patterns), *network.statistics, image)
     twin = next(iter(net.references().values()), None)
-    return own, twin and converted({"whole": _whole(twin, net.macs_static)}, *network.statistics, image)
-
-
-def _whole(network: nn.Module, macs: float) -> Piece:
-    return Piece(Part(network, lambda image: (network(image),)), ("image",), ("logits",), macs=macs)
+    return own, twin and converted(whole(twin, net.macs_static), *network.statistics, image)
 
 
 def _compiled(pieces: Mapping[str, Piece], threads: int, precision: str) -> tuple:

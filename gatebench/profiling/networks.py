@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from .. import recipe
+from .. import library, recipe
 from ..contract import GatedModel, Prepare
 from ..data.batches import Batches
 from ..data.catalogue import load
@@ -201,7 +201,7 @@ class Loader:
     def _model(self, name: str, data: Dataset | None, fallback: Dataset | None) -> Network:
         """A registered model as its default recipe builds it."""
         entry, options = registry.entry(name), {}
-        if (entry.recipes, entry.default) in recipe.available(entry.recipes):
+        if (entry.recipes, entry.default) in library.available(entry.recipes):
             default = recipe.load(entry.recipes, name, entry.default)
             options, data = default.model.options, data or self._load(default.data)
         data = data or self._given(fallback, name)

@@ -40,7 +40,7 @@ NOTE = (
     "Which are mixed is chosen by the scored accuracies, which favours the mix slightly. Intervals take the networks as independent; "
     "those of one seed leave out the spread between seeds. Epochs as a sum: it went on from other weights, and was trained for longer "
     "than the static networks; without a line where those weights are missing. Retrained: its most used blocks, or channels, for every "
-    "input, as a static network trained as long."
+    "input, as a static network trained as long; of several such networks the one with most seeds, then the most accurate."
 )
 
 
@@ -176,7 +176,7 @@ def _lines(comparable: list[Member]) -> list[tuple]:
     for each in static:
         for where, spot in each.timed.items():
             by_time[where].append(spot)
-    retrained = {_parents_of(run).get("network"): run for each in static for run in each.group.runs}
+    retrained = [_by_network(each.group) for each in static]
     made = []
     for each in comparable:
         if not each.gated:
@@ -191,10 +191,22 @@ def _lines(comparable: list[Member]) -> list[tuple]:
     return [line for _, line in sorted(made, key=lambda each: each[0])]
 
 
-def _beside_retrained(group: Group, retrained: Mapping[str, Run]) -> tuple[Cell, float | None]:
-    """The gain of the headline over static runs that were made from its own, seed by seed, and their MACs."""
-    pairs = [(row, retrained[run.name].headline) for run, row in zip(group.runs, group.rows, strict=True)
-             if run.name in retrained and row is run.headline]  # fmt: skip
+def _by_network(group: Group) -> dict[str | None, list[dict]]:
+    """Headlines of a group's runs, by the name of the run whose blocks they have."""
+    made = defaultdict(list)
+    for run in group.runs:
+        made[_parents_of(run).get("network")].append(run.headline)
+    return made
+
+
+def _beside_retrained(group: Group, retrained: Iterable[Mapping[str | None, list[dict]]]) -> tuple[Cell, float | None]:
+    """The gain of the headline over a static network that was made from its own, seed by seed, and the MACs of that.
+
+    Of several such networks it is the one with most seeds, then the most accurate.
+    """
+    own = [(run.name, row) for run, row in zip(group.runs, group.rows, strict=True) if row is run.headline]
+    every = ([(row, _of_seed(made[name], row["seed"])) for name, row in own if name in made] for made in retrained)
+    pairs = max(every, key=lambda pairs: (len(pairs), sum(static["accuracy"] for _, static in pairs)))
     if not pairs:
         return Cell(), None
     macs = statistics.mean(static["macs_executed"] for _, static in pairs)
@@ -203,6 +215,11 @@ def _beside_retrained(group: Group, retrained: Mapping[str, Run]) -> tuple[Cell,
         return _cell(combined([(1.0, own), (-1.0, static)])), macs
     apart = [row["accuracy"] - static["accuracy"] for row, static in pairs]
     return Cell(statistics.mean(apart), *over_seeds(apart)), macs
+
+
+def _of_seed(rows: list[dict], seed: int) -> dict:
+    """The row of a seed; where there is none, that of the least."""
+    return min(rows, key=lambda row: (row["seed"] != seed, row["seed"]))
 
 
 def _mix_text(mixed: list[tuple[float, Spot]]) -> str | None:

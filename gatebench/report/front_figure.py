@@ -49,8 +49,8 @@ SIDES = ((-1, 1), (0, 1), (1, -1), (-1, 2), (1, -2), (-1, 0), (0, -1), (1, 0), (
 """Directions in which a label may stand, the best first: above and to the left of a front there is nothing."""
 MOST_NAMES = 16
 """In a panel, of the most accurate."""
-MARK, CLOSE = 6.0, 9.0
-"""Size of a mark in points, and how far apart marks have to be for each to get a name."""
+MARK = 6.0
+"""Size of a mark in points; of marks that are closer than that one alone gets a name."""
 
 
 def drawn(panels: list[Panel]) -> list[Panel]:
@@ -150,27 +150,29 @@ def _axes(axes: Axes, panel: Panel) -> None:
 
 
 def label(axes: Axes, panel: Panel, marked: list[tuple[Point, str]]) -> None:
-    """Names (with their colour) beside their points, each at the first place within the axes that covers no mark, name or line to one.
+    """Names (with their colour) beside their points, each at the first place within the axes where neither it nor the line to it covers
+    another's mark, name or line.
 
-    A name for which there is none is left out, and so is that of a point beside one that has its own.
+    A name for which there is none is left out, and so is that of a point whose mark covers that of one with a name.
     """
     scale, renderer = axes.figure.dpi / 72, axes.figure.canvas.get_renderer()
     spots = {id(point): axes.transData.transform((point.x, point.y)) for point in (*panel.points, *panel.published)}
-    marks = np.array([_box(spot, MARK * scale, MARK * scale) for spot in spots.values()])
+    marks = [_box(spot, MARK * scale, MARK * scale) for spot in spots.values()]
     outline = [matplotlib.patheffects.withStroke(linewidth=2, foreground="white")]
-    taken, named = np.empty((0, 4)), []
+    taken, named = [], []
     for point, colour in marked:
         spot, text = spots[id(point)], _wrapped(point.label)
-        if any(np.hypot(*(spot - other)) < CLOSE * scale for other in named):
+        if any(np.hypot(*(spot - other)) < MARK * scale for other in named):
             continue
         sizes = [renderer.get_text_width_height_descent(line, FontProperties(size=LABEL), False) for line in text.split("\n")]
         size = np.array([max(each[0] for each in sizes), 1.25 * LABEL * scale * len(sizes)]) + 2 * scale
+        apart = [mark for other, mark in zip(spots.values(), marks, strict=True) if np.hypot(*(spot - other)) >= MARK * scale]
         for radius, side in ((radius, np.array(side)) for radius in RADII for side in SIDES):
-            end = spot + scale * radius * side / np.hypot(*side)
-            middle, joined = end + np.sign(side) * size / 2, radius > RADII[0]
-            box, line = _box(middle, *size), [_box(spot + part * (end - spot), 3, 3) for part in np.linspace(0.3, 1, 20)] if joined else []
-            if _inside(box, axes) and not _overlap(box, marks) and not any(_overlap(each, taken) for each in (box, *line)):
-                taken = np.array([*taken, box, *line])
+            middle = spot + scale * radius * side / np.hypot(*side) + np.sign(side) * size / 2
+            box, joined = _box(middle, *size), radius > RADII[0]
+            line = [_box(spot + part * (middle - spot), 3, 3) for part in np.linspace(0, 1, 20)] if joined else []
+            if _inside(box, axes) and not _overlap(box, taken + marks) and not any(_overlap(each, taken + apart) for each in line):
+                taken += [box, *line]
                 named.append(spot)
                 arrow = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3} if joined else None
                 axes.annotate(
@@ -189,9 +191,9 @@ def _inside(box: tuple, axes: Axes) -> bool:
     return axes.bbox.x0 <= box[0] and box[1] <= axes.bbox.x1 and axes.bbox.y0 <= box[2] and box[3] <= axes.bbox.y1
 
 
-def _overlap(box: tuple, others: np.ndarray) -> bool:
-    """Whether a box covers part of any of the others, [K, 4]."""
-    left, right, bottom, top = others.T
+def _overlap(box: tuple, others: list[tuple]) -> bool:
+    """Whether a box covers part of any of the others."""
+    left, right, bottom, top = np.array(others).reshape(-1, 4).T
     return bool(((box[0] < right) & (left < box[1]) & (box[2] < top) & (bottom < box[3])).any())
 
 

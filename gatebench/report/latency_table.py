@@ -82,7 +82,7 @@ def _in_runtimes(rows: list[dict]) -> list[Sheet]:
 
 
 def _session(row: dict) -> tuple:
-    return row["network"], row["when"], row["threads"], row["batch_size"]
+    return row["network"], row.get("when"), row["threads"], row["batch_size"]
 
 
 def _runtime_line(row: dict) -> tuple:

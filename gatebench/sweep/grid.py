@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from .. import recipe as recipes
 from ..errors import UsageError
+from ..library import with_tradeoff
 from ..models import registry
 from ..recipe import Recipe
 
@@ -29,9 +30,9 @@ def grid(recipe: Recipe, values: Sequence[float]) -> list[Recipe]:
 
 def _others(recipe: Recipe) -> str:
     """Recipes of the same model that name their trade-off; where there is none, models."""
-    own = [name for name in recipes.with_tradeoff(registry.entry(recipe.model.name).recipes) if name != recipe.name]
+    own = [name for name in with_tradeoff(registry.entry(recipe.model.name).recipes) if name != recipe.name]
     if own:
         return f"a recipe that has it: --config {' or '.join(own)}"
     entries = filter(None, map(registry.registered, registry.list_models()))
-    models = [entry.name for entry in entries if entry.default in recipes.with_tradeoff(entry.recipes)]
+    models = [entry.name for entry in entries if entry.default in with_tradeoff(entry.recipes)]
     return f"a model whose recipe has it: {', '.join(models)}"

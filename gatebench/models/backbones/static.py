@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...contract import Execution, Output, Part, Piece
+from ...contract import Execution, Output, Piece, whole
 
 
 class Static:
@@ -23,7 +23,7 @@ class Static:
         return Output(self.static_logits(x), decisions=nothing, count=self.counting(nothing))
 
     def pieces(self, common: Tensor) -> dict[str, Piece]:
-        return {"whole": Piece(Part(self, lambda image: (self.static_logits(image),)), ("image",), ("logits",), macs=self.macs_static)}
+        return whole(StaticPath(self), self.macs_static)
 
 
 class StaticPath(nn.Module):

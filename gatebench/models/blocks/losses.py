@@ -71,6 +71,9 @@ class Reinforce(Loss):
     """
 
     kind = "reinforce"
+    rules_out = {
+        "budget": "losses.reinforce has the gates drawn, so a budget has no gradient; leave it out and set losses.reinforce.reward"
+    }
     weight: NonNegativeFloat = 0.01
     reward: NonNegativeFloat = 0.1
 

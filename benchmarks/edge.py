@@ -1,0 +1,88 @@
+"""Size, memory and opening time of exported networks beside their static twins': results/benchmarks/edge.csv.
+
+    python benchmarks/edge.py RUN... [--data-dir DATA] [--out FILE.csv]
+
+Each network and its twin is written for each runtime and precision, and run on 50 test images in a process of its own, which has loaded
+numpy and the runtime before its memory is taken. What is written: megabytes of the files, megabytes that the process grew by at most (on
+Linux), and milliseconds until the first answer.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gatebench.contract import whole
+from gatebench.data.catalogue import data_root
+from gatebench.export.samples import Samples
+from gatebench.runs import RunFolder
+from gatebench.runtimes.bundle.common import common
+from gatebench.runtimes.bundle.write import PRECISIONS, converted, write
+
+IMAGES = 50
+ALONE = """
+import json, re, sys, time
+sys.path.insert(0, sys.argv[1])
+import numpy, run
+images = numpy.load(sys.argv[2])
+__import__(sys.argv[3])
+memory = lambda kind: int(re.search(rf"{kind}:\\s+(\\d+)", open("/proc/self/status").read())[1])
+before = memory("VmRSS")
+started = time.perf_counter()
+network = run.Network(sys.argv[1])
+network(images[0])
+first = time.perf_counter() - started
+for image in images:
+    network(image)
+grown = memory("VmHWM") - before
+print(json.dumps({"memory_mb": grown / 1024, "first_answer_ms": 1e3 * first}))
+"""
+RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
+
+
+def measured(folder: Path, images: Path, runtime: str) -> dict[str, float]:
+    """One bundle in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", ALONE, folder, images, runtime], capture_output=True, text=True, check=True)
+    files = sum(each.stat().st_size for each in folder.iterdir() if each.name != "run.py")
+    return {"files_mb": files / 1e6, **json.loads(done.stdout)}
+
+
+def lines(run: Path, root: Path, home: Path) -> list[dict]:
+    """A network's and its twin's, in every format and precision."""
+    samples, made = Samples(run, root), []
+    net, images = samples.net, home / "images.npy"
+    np.save(images, samples.scored(IMAGES)[0])
+    pieces = {"gated" if net.units else "static": net.pieces(common(net, samples.data, *samples.statistics))}
+    if twin := next(iter(net.references().values()), None):
+        pieces["static"] = whole(twin, net.macs_static)
+    for kind, own in pieces.items():
+        models = converted(own, *samples.statistics, samples.image)
+        for format_, precisions in PRECISIONS.items():
+            for precision in precisions:
+                folder = home / f"{kind}-{format_}-{precision}"
+                write(RunFolder(folder), models, format_, precision, samples.said)
+                sizes = measured(folder, images, RUNTIMES[format_])
+                made.append({"run": run.resolve().name, "network": kind, "runtime": RUNTIMES[format_], "precision": precision, **sizes})
+                print(made[-1])
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "benchmarks" / "edge.csv")
+    given, made = parser.parse_args(), []
+    for run in given.runs:
+        with tempfile.TemporaryDirectory() as home:
+            made += lines(run, data_root(given.data_dir), Path(home))
+    pd.DataFrame(made).round(2).to_csv(given.out, index=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The tables of results/edge.md: gated networks and their static twins in every runtime, and what their files take.
+
+Reads results/edge/RUN/times/, which `profile-latency --runtime ... --out results/edge` wrote of the runs beside it, and
+results/benchmarks/edge.csv (benchmarks/edge.py).
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from pages import Parts
+
+from gatebench.report.quantities import estimate
+from gatebench.report.results import Run
+from gatebench.report.sheet import Heading, Sheet, make_sheet
+from gatebench.row import TimeRow
+from gatebench.rows import read_rows
+
+NAMES = {
+    "cosinegate": "block gates, predictive", "when-unsure": "block gates, when-unsure", "skipnet": "block gates, SkipNet",
+    "convnet-aig": "block gates, ConvNet-AIG", "cgt": "early exits, hard", "router": "router", "lag-compact": "channels cut out",
+}  # fmt: skip
+"""Of models, in the order of the page."""
+TIMES = (
+    Heading("network", "network"), Heading("accuracy", "accuracy", "%", 2), Heading("runtime", "runtime"),
+    Heading("timed_saving_pct", "MACs saved", "%", 1), Heading("rival_ms", "twin, ms", digits=3),
+    Heading("latency_ms", "gated, ms", digits=3), Heading("speedup", "speed-up", digits=2), Heading("realised", "realised", digits=2),
+    Heading("all_on", "all on, over twin", digits=3), Heading("speedup_fastest", "over the twin in its fastest", digits=2),
+)  # fmt: skip
+SIZES = (
+    Heading("network", "network"), Heading("runtime", "runtime"),
+    *(Heading(f"{key}_{kind}", f"{text}, {kind}", unit, digits) for key, text, unit, digits in (
+        ("files_mb", "files", "MB", 1), ("memory_mb", "memory", "MB", 0), ("first_answer_ms", "first answer", "ms", 0))
+        for kind in ("twin", "gated")),
+)  # fmt: skip
+
+
+def rows(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
+    """Of each run the newest session in which it was timed in several runtimes."""
+    made = []
+    for run in runs:
+        sessions = sorted((run.folder.path.parent / "edge" / run.name / "times").glob("*.jsonl"))
+        if sessions:
+            made.append((run, read_rows(sessions[-1], TimeRow)))
+    return sorted(made, key=lambda item: (list(NAMES).index(item[0].headline["model"]), item[0].headline.get("macs_dense", 0)))
+
+
+def name(run: Run) -> str:
+    """In words, with the depth or data where several would share it."""
+    depth = run.setting("model.depth")
+    return NAMES[run.headline["model"]] + (f", ResNet-{depth}" if depth else "")
+
+
+def times(runs: list[Run]) -> Sheet:
+    lines = [
+        (
+            name(run), run.headline["accuracy"], row["runtime"], row.get("timed_saving_pct"),
+            *(estimate(row, key) for key in ("rival_ms", "latency_ms", "speedup", "realised", "all_on", "speedup_fastest")),
+        )
+        for run, members in rows(runs)
+        for row in members
+    ]  # fmt: skip
+    return make_sheet("edge", "Gated and static in every runtime", TIMES, lines)
+
+
+def sizes(runs: list[Run], table: pd.DataFrame) -> Sheet:
+    lines = []
+    for run, _ in rows(runs):
+        own = table[table["run"] == run.name]
+        for (runtime, precision), members in own.groupby(["runtime", "precision"], sort=False):
+            kinds = members.set_index("network")
+            values = [kinds[key].get(kind) for key in ("files_mb", "memory_mb", "first_answer_ms") for kind in ("static", "gated")]
+            lines.append((name(run), runtime if precision == "fp32" else f"{runtime}, {precision}", *values))
+    return make_sheet("edge-sizes", "What the files take", SIZES, lines)
+
+
+def sheets(runs: list[Run]) -> dict[str, Sheet]:
+    made = {"runtimes": times(runs)}
+    path = runs[0].folder.path.parent / "benchmarks" / "edge.csv" if runs else Path()
+    return {**made, "sizes": sizes(runs, pd.read_csv(path))} if path.is_file() else made
+
+
+def tables(runs: list[Run]) -> Parts:
+    return sheets(runs)
+
+
+def full(runs: list[Run]) -> dict[str, list[Sheet]]:
+    return {"edge": list(sheets(runs).values())}

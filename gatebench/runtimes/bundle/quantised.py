@@ -1,0 +1,40 @@
+"""A piece in int8: weights and activations as whole numbers, their ranges taken from real inputs."""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+KINDS = ("Conv", "Add", "Gemm", "MaxPool")
+"""Operations that are computed in whole numbers."""
+
+
+def quantised(content: bytes, examples: Sequence[Mapping[str, np.ndarray]]) -> bytes:
+    """An ONNX model in int8 (weights by channel, activations by tensor), whose ranges are those of the examples: its inputs by name.
+
+    Runtimes read it as QuantizeLinear and DequantizeLinear around each operation.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Examples(CalibrationDataReader):
+        def __init__(self):
+            self.left: Iterator = iter(examples)
+
+        def get_next(self) -> dict | None:
+            example = next(self.left, None)
+            return None if example is None else dict(example)
+
+    logging.getLogger().disabled, before = True, logging.getLogger().disabled  # it advises what is done already
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            quantize_static(
+                onnx.load_from_string(content), path, Examples(), quant_format=QuantFormat.QDQ, op_types_to_quantize=list(KINDS),
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=True,
+            )  # fmt: skip
+            return path.read_bytes()
+    finally:
+        logging.getLogger().disabled = before

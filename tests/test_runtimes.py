@@ -1,0 +1,148 @@
+"""Times in runtimes other than torch: interleaved with it, over the static twin in the same runtime and in its fastest."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import GATED, SMALL, STATIC, Command
+
+from gatebench.profiling.exported import Dearest, chosen
+from gatebench.report.results import read_runs
+from gatebench.report.verdict import in_runtimes
+from gatebench.runtimes.bundle import run
+
+pytest.importorskip("onnx", reason="other runtimes need pip install 'gatebench[export]'")
+pytest.importorskip("onnxruntime", reason="other runtimes need pip install 'gatebench[export]'")
+pytest.importorskip("openvino", reason="other runtimes need pip install 'gatebench[export]'")
+
+SHORT = ["--threads", "1", "--inputs", "16", "--repeats", "5", "--max-seconds", "5"]
+BOTH = ["--runtime", "onnxruntime,openvino", "--precision", "fp32,bf16"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A gated network, one that cannot be cut into pieces, and a static one."""
+    home = tmp_path_factory.mktemp("runtimes")
+    for words in (["cosinegate", "--config", "predictive", *GATED], ["cosinegate", "--config", "aggressive", *GATED], ["resnet8", *STATIC]):
+        Command(home).json("train", *words, "--out", str(home / "results"))
+    return home / "results"
+
+
+@pytest.fixture(scope="module")
+def timed(runs):
+    """Rows of all of them, timed together in every runtime, and what was said."""
+    done = Command(runs.parent)("profile-latency", str(runs), *BOTH, *SHORT, "--json")
+    assert done.returncode in (0, 3), done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def of(timed, network):
+    return {row["runtime"]: row for row in timed[0] if row["network"].startswith(network)}
+
+
+def test_every_network_that_can_be_cut_is_timed_in_every_runtime(timed):
+    rows = of(timed, "cosinegate predictive")
+    assert list(rows) == ["torch", "onnxruntime", "openvino", "openvino, bf16"]
+    assert [row["precision"] for row in rows.values()] == ["fp32", "fp32", "fp32", "bf16"]
+    assert {row["rival"] for row in rows.values()} == {"its static twin"}
+    assert len({row["calls"] for row in rows.values()}) == len({row["rounds"] for row in rows.values()}) == 1
+    assert rows["onnxruntime"]["timed_macs_executed"] == rows["openvino"]["timed_macs_executed"] == rows["torch"]["timed_macs_executed"]
+    assert all("all_on" in row for row in rows.values())
+    static = of(timed, "resnet8")
+    assert list(static) == list(rows) and {row["execution"] for row in static.values()} == {"itself"}
+    assert list(of(timed, "cosinegate aggressive")) == ["torch"]
+    assert "timed in torch alone" in timed[1] and "CosineGate decides about a block once it is computed" in timed[1]
+
+
+def test_speed_ups_are_over_the_twin_in_the_same_runtime_and_in_its_fastest(timed, runs):
+    """Computed anew from the raw times of the session."""
+    rows = of(timed, "cosinegate predictive")
+    (file,) = next(runs.glob("cosinegate-predictive-*")).glob("times/*.csv")
+    times = pd.read_csv(file)
+
+    def milliseconds(subject):
+        calls = times[times["subject"] == subject].groupby("call")["seconds"].median()
+        return 1e3 * calls.mean()
+
+    twins = {name: milliseconds("rival" if name == "torch" else f"{name} rival") for name in rows}
+    fastest = min(twins, key=twins.__getitem__)
+    for name, row in rows.items():
+        own = milliseconds("sparse" if name == "torch" else f"{name} sparse")
+        assert row["latency_ms"] == pytest.approx(own, rel=1e-3) and row["rival_ms"] == pytest.approx(twins[name], rel=1e-3)
+        assert row["rival_fastest"] == fastest and row["rival_fastest_ms"] == pytest.approx(twins[fastest], rel=1e-3)
+        assert row["speedup_fastest_low"] <= row["speedup_fastest"] <= row["speedup_fastest_high"]
+        assert row["speedup_fastest"] == pytest.approx(twins[fastest] / own, rel=0.4)  # of pairs, on a busy machine
+
+
+def test_reports_keep_them_apart_from_times_in_torch(timed, runs, tmp_path):
+    read = {run.headline["recipe"]: run for run in read_runs(runs)[0]}
+    assert [row["runtime"] for row in read["predictive"].times] == ["torch"]
+    assert [row["runtime"] for row in read["predictive"].elsewhere] == ["onnxruntime", "openvino", "openvino, bf16"]
+    command = Command(tmp_path)
+    done = command("report", str(runs), "--out", str(tmp_path / "report"))
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "In every runtime" in text and "openvino, bf16" in text
+    assert command("report", "--check", str(runs)).returncode == 0
+    lines = pd.read_csv(tmp_path / "report" / "times.csv")
+    assert set(lines["runtime"]) == {"torch", "onnxruntime", "openvino", "openvino, bf16"}
+
+
+def test_all_are_compared_with_a_network_that_is_named(runs):
+    static, gated = (next(runs.glob(f"{name}-*")) for name in ("resnet8", "cosinegate-predictive"))
+    words = [str(gated), "--vs", str(static), "--runtime", "openvino", *SHORT, "--out", str(runs.parent / "vs")]
+    done = Command(runs.parent)("profile-latency", *words, "--json")
+    rows = {row["runtime"]: row for row in json.loads(done.stdout)}
+    assert list(rows) == ["torch", "openvino"] and all(row["rival"].startswith("resnet8") and row["vs"] for row in rows.values())
+    assert rows["openvino"]["rival_ms"] != rows["torch"]["rival_ms"] and "all_on" not in rows["openvino"]
+
+
+def test_everything_on_runs_the_dearest_way(runs, tmp_path):
+    """In early exits no input leaves, and block gates run all blocks, whatever the pieces decide."""
+    command = Command(tmp_path)
+    exits = ["cgt", "--config", "hard", *SMALL, "--epochs", "1", "--set", "data.validation=40", "--set", "study.rules=[max-softmax]"]
+    command.json("train", *exits, "--out", str(tmp_path / "exits"))
+    (early,) = (path.parent for path in (tmp_path / "exits").glob("*/summary.json"))
+    for folder, switches in ((early, 6), (next(runs.glob("cosinegate-predictive-*")), 3)):
+        command.json("export", str(folder), "--out", str(tmp_path / folder.name))
+        network = run.Network(tmp_path / folder.name)
+        dearest, image = Dearest(network), np.zeros(network.shape, np.uint8)
+        for _ in range(2):
+            assert dearest(image).on == list(range(switches))
+        assert dearest(image).macs >= network(image).macs
+
+
+def test_what_cannot_be_timed_is_refused_in_a_sentence(runs, gatebench, monkeypatch):
+    name = str(next(runs.glob("cosinegate-predictive-*")))
+    said = gatebench.refused("profile-latency", name, "--runtime", "onnxruntime", "--batch-size", "1,8", code=2)
+    assert "one image at a time" in said and "Give --batch-size 1" in said
+    said = gatebench.refused("profile-latency", name, "--runtime", "onnxruntime", "--precision", "bf16", code=2)
+    assert "--precision bf16 is for openvino" in said
+    printed = str(next(runs.glob("cosinegate-aggressive-*")))
+    assert "once it is computed" in gatebench.refused("profile-latency", printed, "--runtime", "onnxruntime", *SHORT, code=2)
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    assert "pip install 'gatebench[export]'" in gatebench.refused("profile-latency", name, "--runtime", "openvino", code=2)
+
+
+def test_a_precision_is_taken_where_a_runtime_has_it():
+    names = [str(each) for each in chosen(["torch", "compile", "onnxruntime", "openvino"], ["fp32", "bf16"])]
+    assert names == ["compile", "onnxruntime", "openvino", "openvino, bf16"]
+
+
+def test_the_verdict_is_over_the_twin_in_its_fastest_runtime():
+    common = {"network": "net", "rival": "its static twin", "rival_fastest": "openvino, bf16", "rival_fastest_ms": 0.4}
+    speed = {f"speedup_fastest{end}": value for end, value in (("", 1.6), ("_low", 1.5), ("_high", 1.7))}
+    rows = [
+        {**common, "runtime": "torch", "latency_ms": 2.0, **dict.fromkeys(speed, 0.2)},
+        {**common, "runtime": "onnxruntime", "latency_ms": 0.25, **speed},
+    ]
+    said = "is 1.60x as fast as its static twin in its fastest, openvino, bf16 (0.400 -> 0.250 ms; 1.50 to 1.70)"
+    assert in_runtimes(rows) == f"In its fastest runtime, onnxruntime, net {said}."
+
+
+@pytest.mark.slow
+def test_compiled_pieces_answer_as_the_network_does(runs):
+    name = str(next(runs.glob("cosinegate-predictive-*")))
+    done = Command(runs.parent)("profile-latency", name, "--runtime", "compile", *SHORT, "--out", str(runs.parent / "compiled"), "--json")
+    assert [row["runtime"] for row in json.loads(done.stdout)] == ["torch", "compile"]
