@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from gatebench.contract import whole
 from gatebench.data.catalogue import data_root
 from gatebench.export.samples import Samples
 from gatebench.runs import RunFolder
-from gatebench.runtimes.bundle.common import common
+from gatebench.runtimes.bundle.common import RANGES, common, unscored
 from gatebench.runtimes.bundle.write import PRECISIONS, converted, write
 
 IMAGES = 50
@@ -61,7 +62,7 @@ def lines(run: Path, root: Path, home: Path) -> list[dict]:
     if twin := next(iter(net.references().values()), None):
         pieces["static"] = whole(twin, net.macs_static)
     for kind, own in pieces.items():
-        models = converted(own, *samples.statistics, samples.image)
+        models = converted(own, *samples.statistics, torch.from_numpy(unscored(samples.data, RANGES).pixels))
         for format_, precisions in PRECISIONS.items():
             for precision in precisions:
                 folder = home / f"{kind}-{format_}-{precision}"

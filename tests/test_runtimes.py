@@ -10,7 +10,7 @@ from conftest import GATED, SMALL, STATIC, Command
 from gatebench.profiling.exported import Dearest, chosen
 from gatebench.report.results import read_runs
 from gatebench.report.verdict import in_runtimes
-from gatebench.runtimes.bundle import run
+from gatebench.runtimes.bundle import common, run
 
 pytest.importorskip("onnx", reason="other runtimes need pip install 'gatebench[export]'")
 pytest.importorskip("onnxruntime", reason="other runtimes need pip install 'gatebench[export]'")
@@ -18,6 +18,14 @@ pytest.importorskip("openvino", reason="other runtimes need pip install 'gateben
 
 SHORT = ["--threads", "1", "--inputs", "16", "--repeats", "5", "--max-seconds", "5"]
 BOTH = ["--runtime", "onnxruntime,openvino", "--precision", "fp32,bf16"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_patterns():
+    """Files of two patterns of blocks alone: others are put together of single blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(common, "MOST", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +97,7 @@ def test_reports_keep_them_apart_from_times_in_torch(timed, runs, tmp_path):
     assert set(lines["runtime"]) == {"torch", "onnxruntime", "openvino", "openvino, bf16"}
 
 
+@pytest.mark.slow
 def test_all_are_compared_with_a_network_that_is_named(runs):
     static, gated = (next(runs.glob(f"{name}-*")) for name in ("resnet8", "cosinegate-predictive"))
     words = [str(gated), "--vs", str(static), "--runtime", "openvino", *SHORT, "--out", str(runs.parent / "vs")]
@@ -98,6 +107,7 @@ def test_all_are_compared_with_a_network_that_is_named(runs):
     assert rows["openvino"]["rival_ms"] != rows["torch"]["rival_ms"] and "all_on" not in rows["openvino"]
 
 
+@pytest.mark.slow
 def test_everything_on_runs_the_dearest_way(runs, tmp_path):
     """In early exits no input leaves, and block gates run all blocks, whatever the pieces decide."""
     command = Command(tmp_path)
@@ -139,6 +149,16 @@ def test_the_verdict_is_over_the_twin_in_its_fastest_runtime():
     ]
     said = "is 1.60x as fast as its static twin in its fastest, openvino, bf16 (0.400 -> 0.250 ms; 1.50 to 1.70)"
     assert in_runtimes(rows) == f"In its fastest runtime, onnxruntime, net {said}."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_", ["onnx", "openvino"])
+def test_int8_gives_most_images_their_class(runs, tmp_path, format_):
+    gated = next(runs.glob("cosinegate-predictive-*"))
+    said = Command(tmp_path).json("export", str(gated), "--format", format_, "--precision", "int8", "--out", str(tmp_path / "net"))
+    assert said["relabelled"] <= 0.1 * said["images"] and said["bundle"]["precision"] == "int8"
+    whole = Command(tmp_path).json("export", str(gated), "--format", format_, "--out", str(tmp_path / "fp32"))
+    assert said["bytes"] < 0.8 * whole["bytes"]
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ CHECKED = 256
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     format_: Annotated[str, option.results("--format", metavar="onnx|openvino", help="Of the files.")] = "onnx",
-    precision: Annotated[str, option.results(metavar="fp32|bf16", help="To compute in; bf16 with openvino.")] = "fp32",
+    precision: Annotated[str, option.results(metavar="fp32|bf16|int8", help="To compute in; bf16 with openvino.")] = "fp32",
     out: Annotated[Path | None, option.results(help="Folder to write. Default: exported/RUN-FORMAT-PRECISION.", show_default=False)] = None,
     data_dir: DataDir = None,
     as_json: Annotated[bool, option.results("--json", help="Print what was written as JSON.")] = False,
@@ -30,15 +30,17 @@ def export(
     """
     kind = one_of(format_, "--format", ("onnx", "openvino"))
     with stderr.status("loading torch"):
+        import torch
+
         from ..data.catalogue import data_root
         from ..export.check import check
         from ..export.samples import Samples
         from ..runs import RunFolder
-        from ..runtimes.bundle.common import common
+        from ..runtimes.bundle.common import RANGES, common, unscored
         from ..runtimes.bundle.write import PRECISIONS, check_installed, converted, write
         from ..training.view import View
 
-    if one_of(precision, "--precision", ("fp32", "bf16")) not in PRECISIONS[kind]:
+    if one_of(precision, "--precision", ("fp32", "bf16", "int8")) not in PRECISIONS[kind]:
         raise UsageError(f"Files of {kind} compute in {' or '.join(PRECISIONS[kind])}. Give --format openvino for {precision}.")
     check_installed(kind)
     with stderr.status("loading network and data"):
@@ -47,7 +49,7 @@ def export(
     folder = RunFolder(out or Path("exported") / f"{run.resolve().name}-{kind}-{precision}")
     view = View(stderr, run.resolve().name)
     with view.counting("writes files", len(pieces), "files") as done:
-        models = converted(pieces, *samples.statistics, samples.image, done)
+        models = converted(pieces, *samples.statistics, torch.from_numpy(unscored(samples.data, RANGES).pixels), done)
     bundle = write(folder, models, kind, precision, {**samples.said, "switches": [unit.name for unit in samples.net.units]})
     images, x = samples.scored(CHECKED)
     with view.counting("compares them with the network", len(images), "images") as done:

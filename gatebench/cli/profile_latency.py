@@ -68,7 +68,9 @@ def profile_latency(
     runtime: Annotated[
         str, option.place(metavar="torch|compile|onnxruntime|openvino,...", help="What runs the networks; torch always does, too.")
     ] = "torch",
-    precision: Annotated[str, option.place(metavar="fp32|bf16,...", help="Of runtimes that have several: openvino.")] = "fp32",
+    precision: Annotated[
+        str, option.place(metavar="fp32|bf16|int8,...", help="Of other runtimes than torch, where they have it.")
+    ] = "fp32",
     layout: Annotated[
         str, option.network(metavar="auto|channels_last|contiguous", help="Of weights and inputs. auto: the one that suits all networks.")
     ] = "auto",
@@ -94,7 +96,7 @@ def profile_latency(
     counts = whole_numbers(threads, "--threads", 1, most_threads()) if threads is not None else [None]
     wanted = one_of(layout, "--layout", ("auto", "channels_last", "contiguous"))
     runtimes = choices(runtime, "--runtime", ("torch", "compile", "onnxruntime", "openvino"))
-    precisions = choices(precision, "--precision", ("fp32", "bf16"))
+    precisions = choices(precision, "--precision", ("fp32", "bf16", "int8"))
     executions = tuple(dict.fromkeys(("sparse", *choices(execution, "--execution", ("sparse", "masked")))))
     with stderr.status("loading torch"):
         from ..contract import GatedModel

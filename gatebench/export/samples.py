@@ -30,11 +30,6 @@ class Samples:
         kept = ("model", "recipe", "seed", "accuracy", "dataset", "split")
         self.said = {"run": network.folder.path.name, **{key: network.row[key] for key in kept}, "classes": network.data.classes}
 
-    @property
-    def image(self) -> Tensor:
-        """One as the data set has it, [1, H, W, C]."""
-        return torch.from_numpy(self.data.test.pixels[:1].copy())
-
     def scored(self, count: int) -> tuple[np.ndarray, Tensor]:
         """Test images [N, H, W, C], and the same normalised, [N, C, H, W]."""
         some = self.data.test[np.arange(min(count, len(self.data.test)))]

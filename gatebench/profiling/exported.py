@@ -18,7 +18,7 @@ from ..errors import GatebenchError, UsageError
 from ..measure.protocol import Subject
 from ..runs import RunFolder
 from ..runtimes.bundle import run
-from ..runtimes.bundle.common import common
+from ..runtimes.bundle.common import RANGES, common, unscored
 from ..runtimes.bundle.write import PRECISIONS, Models, check_installed, converted, write
 from ..runtimes.fold import folded
 from ..words import counted
@@ -90,13 +90,13 @@ def _models(contender: Contender) -> tuple[Models, Models | None]:
     network = contender.network
     if not isinstance(network.model, GatedModel):
         raise UsageError(f"{network.label} is no model of gatebench, and is timed in torch alone.")
-    net, image = folded(network.model), torch.from_numpy(network.data.test.pixels[:1].copy())
+    net, images = folded(network.model), torch.from_numpy(unscored(network.data, RANGES).pixels)
     patterns = common(net, network.data, *network.statistics) if net.units else torch.zeros(1, 0, dtype=torch.bool)
     if "all on" in net.fixed_policies and not (patterns == net.most()).all(1).any():
         patterns = torch.cat([patterns, net.most()[None]])
-    own = converted(net.pieces(patterns), *network.statistics, image)
+    own = converted(net.pieces(patterns), *network.statistics, images)
     twin = next(iter(net.references().values()), None)
-    return own, twin and converted(whole(twin, net.macs_static), *network.statistics, image)
+    return own, twin and converted(whole(twin, net.macs_static), *network.statistics, images)
 
 
 def _compiled(pieces: Mapping[str, Piece], threads: int, precision: str) -> tuple:

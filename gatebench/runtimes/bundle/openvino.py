@@ -3,7 +3,8 @@
 import tempfile
 from pathlib import Path
 
-TYPES = {"fp32": "f32", "bf16": "bf16"}
+TYPES = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+"""Of feature maps between pieces, by precision."""
 
 
 def for_openvino(content: bytes, precision: str) -> dict[str, bytes]:

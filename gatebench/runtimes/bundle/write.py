@@ -15,9 +15,10 @@ from ...runs import RunFolder
 from .images import Raw
 from .onnx import for_onnxruntime, to_onnx
 from .openvino import for_openvino
+from .quantised import quantised
 from .walk import inputs_of
 
-PRECISIONS = {"onnx": ("fp32",), "openvino": ("fp32", "bf16")}
+PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
 """Of each format."""
 EXTRA = "pip install 'gatebench[export]'"
 
@@ -26,12 +27,11 @@ def check_installed(format_: str) -> None:
     """Raises UsageError where what a format needs is missing."""
     try:
         import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401  # which also makes int8
         import onnxscript  # noqa: F401
 
         if format_ == "openvino":
             import openvino  # noqa: F401
-        else:
-            import onnxruntime  # noqa: F401
     except ImportError as error:
         raise UsageError(f"Files of {format_} need the package {error.name}. Install what they take: {EXTRA}.") from None
 
@@ -44,29 +44,29 @@ class Models:
     """On an image as it comes."""
     contents: Mapping[str, bytes]
     """By the name of the piece, the first one first."""
-    image: Tensor
-    """One as the data set has it, [1, H, W, C]."""
+    images: Tensor
+    """Some as the data set has them, [N, H, W, C]; int8 takes its ranges from them."""
 
 
 def converted(
-    pieces: Mapping[str, Piece], mean: Sequence[float], std: Sequence[float], image: Tensor,
+    pieces: Mapping[str, Piece], mean: Sequence[float], std: Sequence[float], images: Tensor,
     after: Callable[[int], None] = lambda done: None,
 ) -> Models:  # fmt: skip
     """Pieces of a copy for inference, whose images are normalised by mean and deviation of each channel, as ONNX models.
 
-    `image` [1, H, W, C] is one as the data set has it; `after` is called with how many pieces are done. Raises GatebenchError where a
-    piece cannot be written as ONNX.
+    `images` [N, H, W, C] are some as the data set has them, which are not scored; `after` is called with how many pieces are done. Raises
+    GatebenchError where a piece cannot be written as ONNX.
     """
-    pieces = {name: _from_image(piece, mean, std, image) for name, piece in pieces.items()}
+    pieces = {name: _from_image(piece, mean, std, images) for name, piece in pieces.items()}
     contents = {}
-    for number, (name, given) in enumerate(inputs_of(pieces, image).items(), start=1):
+    for number, (name, given) in enumerate(inputs_of(pieces, images[:1]).items(), start=1):
         try:
             contents[name], read = to_onnx(pieces[name].module, given, pieces[name].outputs)
         except Exception as error:
             raise GatebenchError(f"The piece {name!r} cannot be written as ONNX ({first_line(error)}).") from error
         pieces[name] = replace(pieces[name], inputs=read)
         after(number)
-    return Models(pieces, contents, image)
+    return Models(pieces, contents, images)
 
 
 def write(out: RunFolder, models: Models, format_: str, precision: str, said: Mapping[str, Any]) -> dict:
@@ -78,7 +78,7 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
         out.remove("bundle.json", "*.onnx", "*.xml", "*.bin")
     arranged, opened = {"onnx": (for_onnxruntime, "onnx"), "openvino": (for_openvino, "xml")}[format_]
     manifest = {}
-    for name, content in models.contents.items():
+    for name, content in (_in_int8(models) if precision == "int8" else models.contents).items():
         piece, stem = models.pieces[name], name.replace(" ", "-")
         for ending, file in arranged(content, precision).items():
             out.write(f"{stem}.{ending}", lambda stream, file=file: stream.write(file))
@@ -86,7 +86,7 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
             "file": f"{stem}.{opened}", "inputs": piece.inputs, "outputs": piece.outputs, "on": piece.on, "macs": piece.macs,
             "next": piece.next, "otherwise": piece.otherwise,
         }  # fmt: skip
-    image = {"shape": list(models.image.shape[1:]), "type": str(models.image.dtype).removeprefix("torch.")}
+    image = {"shape": list(models.images.shape[1:]), "type": str(models.images.dtype).removeprefix("torch.")}
     bundle = {
         "format": format_, "precision": precision, "gatebench": version("gatebench"), **said,
         "image": image, "start": next(iter(manifest)), "common": list(_common(manifest)), "pieces": manifest,
@@ -96,15 +96,23 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
     return bundle
 
 
+def _in_int8(models: Models) -> dict[str, bytes]:
+    given = [inputs_of(models.pieces, image[None]) for image in models.images]
+    return {
+        name: quantised(content, [{key: each[name][key].numpy() for key in models.pieces[name].inputs} for each in given])
+        for name, content in models.contents.items()
+    }
+
+
 def _common(manifest: Mapping[str, Mapping]) -> list[str]:
     """Pieces that are opened ahead: all that follow each other without a chain."""
     chained = {each for piece in manifest.values() for pair in piece["otherwise"] for each in pair}
     return [name for name in manifest if name not in chained and not (chained and name == "answer")]
 
 
-def _from_image(piece: Piece, mean: Sequence[float], std: Sequence[float], image: Tensor) -> Piece:
+def _from_image(piece: Piece, mean: Sequence[float], std: Sequence[float], images: Tensor) -> Piece:
     """The piece on an image as it comes, where it takes one."""
     module = piece.module.eval()
     if "image" in piece.inputs:
-        module = Raw(module, mean, std, torch.iinfo(image.dtype).max)
+        module = Raw(module, mean, std, torch.iinfo(images.dtype).max)
     return replace(piece, module=module)
