@@ -1,10 +1,10 @@
-"""Size, memory and opening time of exported networks beside their static twins': results/benchmarks/edge.csv.
+"""Size, memory, opening time and accuracy of exported networks beside their static twins': results/benchmarks/edge.csv.
 
     python benchmarks/edge.py RUN... [--data-dir DATA] [--out FILE.csv]
 
-Each network and its twin is written for each runtime and precision, and run on 50 test images in a process of its own, which has loaded
+Each network and its twin is written for each runtime and precision, and run on the test images in a process of its own, which has loaded
 numpy and the runtime before its memory is taken. What is written: megabytes of the files, megabytes that the process grew by at most (on
-Linux), and milliseconds until the first answer.
+Linux), milliseconds until the first answer, and accuracy in percent. The twin has the gated network's weights, everything on.
 """
 
 import argparse
@@ -25,12 +25,14 @@ from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle.common import RANGES, common, unscored
 from gatebench.runtimes.bundle.write import PRECISIONS, converted, write
 
-IMAGES = 50
+MOST = 10_000
+"""Images."""
 ALONE = """
 import json, re, sys, time
 sys.path.insert(0, sys.argv[1])
 import numpy, run
-images = numpy.load(sys.argv[2])
+given = numpy.load(sys.argv[2])
+images, labels = given["images"], given["labels"]
 __import__(sys.argv[3])
 memory = lambda kind: int(re.search(rf"{kind}:\\s+(\\d+)", open("/proc/self/status").read())[1])
 before = memory("VmRSS")
@@ -38,10 +40,9 @@ started = time.perf_counter()
 network = run.Network(sys.argv[1])
 network(images[0])
 first = time.perf_counter() - started
-for image in images:
-    network(image)
+right = sum(int(network(image).logits.argmax()) == label for image, label in zip(images, labels))
 grown = memory("VmHWM") - before
-print(json.dumps({"memory_mb": grown / 1024, "first_answer_ms": 1e3 * first}))
+print(json.dumps({"memory_mb": grown / 1024, "first_answer_ms": 1e3 * first, "accuracy": 100 * right / len(labels)}))
 """
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
@@ -56,8 +57,8 @@ def measured(folder: Path, images: Path, runtime: str) -> dict[str, float]:
 def lines(run: Path, root: Path, home: Path) -> list[dict]:
     """A network's and its twin's, in every format and precision."""
     samples, made = Samples(run, root), []
-    net, images = samples.net, home / "images.npy"
-    np.save(images, samples.scored(IMAGES)[0])
+    net, images, some = samples.net, home / "images.npz", samples.data.test[np.arange(min(MOST, len(samples.data.test)))]
+    np.savez(images, images=some.pixels, labels=some.labels)
     pieces = {"gated" if net.units else "static": net.pieces(common(net, samples.data, *samples.statistics))}
     if twin := next(iter(net.references().values()), None):
         pieces["static"] = whole(twin, net.macs_static)

@@ -21,7 +21,7 @@ NAMES = {
 }  # fmt: skip
 """Of models, in the order of the page."""
 TIMES = (
-    Heading("network", "network"), Heading("accuracy", "accuracy", "%", 2), Heading("runtime", "runtime"),
+    Heading("network", "network"), Heading("runtime", "runtime"),
     Heading("timed_saving_pct", "MACs saved", "%", 1), Heading("rival_ms", "twin, ms", digits=3),
     Heading("latency_ms", "gated, ms", digits=3), Heading("speedup", "speed-up", digits=2), Heading("realised", "realised", digits=2),
     Heading("all_on", "all on, over twin", digits=3), Heading("speedup_fastest", "over the twin in its fastest", digits=2),
@@ -29,7 +29,8 @@ TIMES = (
 SIZES = (
     Heading("network", "network"), Heading("runtime", "runtime"),
     *(Heading(f"{key}_{kind}", f"{text}, {kind}", unit, digits) for key, text, unit, digits in (
-        ("files_mb", "files", "MB", 1), ("memory_mb", "memory", "MB", 0), ("first_answer_ms", "first answer", "ms", 0))
+        ("files_mb", "files", "MB", 1), ("memory_mb", "memory", "MB", 0), ("first_answer_ms", "first answer", "ms", 0),
+        ("accuracy", "accuracy", "%", 2))
         for kind in ("twin", "gated")),
 )  # fmt: skip
 
@@ -53,7 +54,7 @@ def name(run: Run) -> str:
 def times(runs: list[Run]) -> Sheet:
     lines = [
         (
-            name(run), run.headline["accuracy"], row["runtime"], row.get("timed_saving_pct"),
+            name(run), row["runtime"], row.get("timed_saving_pct"),
             *(estimate(row, key) for key in ("rival_ms", "latency_ms", "speedup", "realised", "all_on", "speedup_fastest")),
         )
         for run, members in rows(runs)
@@ -68,7 +69,9 @@ def sizes(runs: list[Run], table: pd.DataFrame) -> Sheet:
         own = table[table["run"] == run.name]
         for (runtime, precision), members in own.groupby(["runtime", "precision"], sort=False):
             kinds = members.set_index("network")
-            values = [kinds[key].get(kind) for key in ("files_mb", "memory_mb", "first_answer_ms") for kind in ("static", "gated")]
+            values = [
+                kinds[key].get(kind) for key in ("files_mb", "memory_mb", "first_answer_ms", "accuracy") for kind in ("static", "gated")
+            ]
             lines.append((name(run), runtime if precision == "fp32" else f"{runtime}, {precision}", *values))
     return make_sheet("edge-sizes", "What the files take", SIZES, lines)
 

@@ -27,6 +27,8 @@ from .contender import Contender
 TORCH = "torch"
 FORMATS = {"compile": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
 """Of the files of each other runtime; torch.compile takes the pieces themselves."""
+IN = {"compile": ("fp32",), "onnxruntime": PRECISIONS["onnx"], "openvino": PRECISIONS["openvino"]}
+"""Precisions of each."""
 TOLERANCE = 1e-3
 """Of fp32 logits, relative to the largest."""
 TURNED = 0.05
@@ -55,10 +57,10 @@ def chosen(names: list[str], precisions: list[str]) -> tuple[Runtime, ...]:
         if name == TORCH:
             continue
         check_installed(FORMATS[name])
-        made += [Runtime(name, precision) for precision in precisions if precision in PRECISIONS[FORMATS[name]]]
+        made += [Runtime(name, precision) for precision in precisions if precision in IN[name]]
     for precision in precisions:
         if precision != "fp32" and not any(each.precision == precision for each in made):
-            able = [name for name, format_ in FORMATS.items() if precision in PRECISIONS[format_]]
+            able = [name for name, kinds in IN.items() if precision in kinds]
             raise UsageError(f"--precision {precision} is for {' and '.join(able)}: give --runtime {','.join([TORCH, *able])}.")
     return tuple(made)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 KINDS = ("Conv", "Add", "MaxPool")
-"""Operations that are computed in whole numbers; the classifier stays as it is, and so does the convolution that sees the image: they
-are small, and what is rounded there is lost to all that follows."""
+"""Operations that are computed in whole numbers; the classifier stays as it is, and so does all up to the first convolution: they are
+small, and what is rounded there is lost to all that follows."""
 
 
 def quantised(content: bytes, examples: Sequence[Mapping[str, np.ndarray]]) -> bytes:
@@ -18,6 +18,7 @@ def quantised(content: bytes, examples: Sequence[Mapping[str, np.ndarray]]) -> b
     Runtimes read it as QuantizeLinear and DequantizeLinear around each operation.
     """
     import onnx
+    import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Examples(CalibrationDataReader):
@@ -29,8 +30,10 @@ def quantised(content: bytes, examples: Sequence[Mapping[str, np.ndarray]]) -> b
             return None if example is None else dict(example)
 
     model = onnx.load_from_string(content)
-    first = [node.name for node in model.graph.node if node.op_type == "Conv"][: any(each.name == "image" for each in model.graph.input)]
+    kinds, sees_image = [node.op_type for node in model.graph.node], any(each.name == "image" for each in model.graph.input)
+    first = [node.name for node in model.graph.node[: kinds.index("Conv") + 1]] if sees_image and "Conv" in kinds else []
     logging.getLogger().disabled, before = True, logging.getLogger().disabled  # it advises what is done already
+    onnxruntime.set_default_logger_severity(3)
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
@@ -41,3 +44,4 @@ def quantised(content: bytes, examples: Sequence[Mapping[str, np.ndarray]]) -> b
             return path.read_bytes()
     finally:
         logging.getLogger().disabled = before
+        onnxruntime.set_default_logger_severity(2)
