@@ -3,6 +3,7 @@
 `Frontier` of gatebench.report.beside_static is what static networks reach; only those that were trained as long count.
 """
 
+import re
 from collections import Counter
 
 import matplotlib
@@ -34,8 +35,10 @@ PEERS = "skipnet", "slat"
 """Whose figures CosineGate prints."""
 PRINTED = {"accuracy": "accuracy %", "mean_gate_soft_pct": "blocks on (soft) %"}
 PICTURE = "static-blocks.png"
-ALIKE = "aggressive", "conservative", "sign-corrected"
-"""CosineGate's recipes that end where `balanced` does: on its own page alone."""
+ALIKE = "aggressive", "conservative", "sign-corrected", "curriculum"
+"""CosineGate's recipes that end where `balanced` does, on its own page alone, and BlockDrop's first step."""
+DECIDED_BY = re.compile(r", .*parents\.network\.model=([a-z-]+).*")
+"""In the name of fixed blocks: the network whose blocks they are."""
 KINDS = {"static": (LINE, "s"), "baseline": (RIVAL, "D"), "gate": (GATED, "o")}
 """Colour and mark of each kind of network."""
 TICKS = 1, 1.5, 2, 3, 5, 7
@@ -69,7 +72,6 @@ def tables(runs: list[Run]) -> Parts:
         "savings": savings(own, gains),
         "worth": worth(own, gains),
         "beside": beside([printed["cosinegate-table-3"]], PRINTED, lambda network: network.startswith(PEERS)),
-        "references": beside([printed["independent-references-reproductions"]], {"accuracy": "accuracy %"}),
     }
 
 
@@ -88,7 +90,7 @@ def savings(runs: list[Run], gains: dict[str, dict[str, Cell]]) -> Sheet:
         lines.append((
             kind(group), name(group.label), seeds_cell(group.seeds), _epochs(group, gains) if several else None,
             short(spread(group, "accuracy")), mean(group, "macs_executed"),
-            mean_ms(at[1]), *(compared(each, "speedup") for each in at.values()),
+            mean_ms(at[1]), compared(at[1], "speedup"), mean(at[64], "speedup") if at[64].rows else None,
             *(gain.get(key) for key in ("static_gain", "static_gain_latency")),
         ))  # fmt: skip
     return make_sheet("savings", "Beside static networks", SAVINGS, lines)
@@ -119,7 +121,7 @@ def kind(group: Group) -> str:
 
 def name(text: str) -> str:
     """Of a network, short."""
-    return text.replace(" default", "")
+    return DECIDED_BY.sub(r" by \1", text).replace(" default", "")
 
 
 def picture(runs: list[Run]) -> Figure:

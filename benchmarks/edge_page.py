@@ -17,7 +17,7 @@ from gatebench.rows import read_rows
 
 NAMES = {
     "cosinegate": "block gates, predictive", "when-unsure": "block gates, when-unsure", "skipnet": "block gates, SkipNet",
-    "convnet-aig": "block gates, ConvNet-AIG", "cgt": "early exits, hard", "router": "router", "lag-compact": "channels cut out",
+    "convnet-aig": "block gates, ConvNet-AIG", "cgt": "early exits", "router": "router", "lag-compact": "channels cut out",
 }  # fmt: skip
 """Of models, in the order of the page."""
 TIMES = (
@@ -47,8 +47,8 @@ def rows(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
 
 def name(run: Run) -> str:
     """In words, with the depth or data where several would share it."""
-    depth = run.setting("model.depth")
-    return NAMES[run.headline["model"]] + (f", ResNet-{depth}" if depth else "")
+    model, depth = run.headline["model"], run.setting("model.depth")
+    return NAMES[model] + (f", {run.headline['recipe']}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
 
 
 def times(runs: list[Run]) -> Sheet:

@@ -93,6 +93,45 @@ def test_files_answer_as_the_network_does_without_torch(made, exported, tmp_path
     assert said["model"] == TRAINED[name][0] and said["classes"] == data.classes and said["switches"] == [unit.name for unit in model.units]
 
 
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "before" else ()) for name in TRAINED])
+def test_one_file_answers_as_the_network_does(made, tmp_path, gatebench, name):
+    model, test = network_and_images(made(name))
+    gatebench.json("export", str(made(name)), "--out", str(tmp_path / "net.onnx"))
+    assert [each.name for each in tmp_path.iterdir()] == ["net.onnx"]
+    session = ort.InferenceSession(tmp_path / "net.onnx")
+    data = load(load_run(RunFolder(made(name)))[1].data, made(name))
+    mean, std = (np.array(each, np.float32)[:, None, None] for each in (data.mean, data.std))
+    for image in test.pixels[:24]:
+        logits, on, macs = session.run(["logits", "on", "macs"], {"image": image[None]})
+        with torch.inference_mode():
+            own = model.infer(torch.from_numpy((image.transpose(2, 0, 1)[None] / np.float32(255) - mean) / std))
+        assert on.astype(bool).tolist() == own.decisions[0].tolist()
+        assert logits[0] == pytest.approx(own.logits[0].numpy(), abs=1e-4)
+        assert macs == pytest.approx(float(model.tally(own.decisions).sum()), rel=1e-6)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == data.classes
+    own_weights = sum(each.numel() * each.element_size() for each in model.parameters())
+    assert (tmp_path / "net.onnx").stat().st_size <= 1.2 * own_weights + 200_000
+
+
+def test_one_file_is_of_onnx_alone(made, tmp_path, gatebench):
+    said = gatebench.refused("export", str(made("static")), "--format", "openvino", "--out", str(tmp_path / "net.onnx"), code=2)
+    assert "is one ONNX file. Leave out --format openvino" in said
+
+
+def test_files_of_a_folder_share_their_weights(made, exported):
+    model, _ = network_and_images(made("up front"))
+    weights = (exported("up front") / "weights.bin").stat().st_size
+    assert 0 < weights <= 1.2 * sum(each.numel() * each.element_size() for each in model.parameters())
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:100])])
+def test_weights_that_are_gone_or_cut_off_are_refused_in_a_sentence(exported, tmp_path, spoil):
+    folder = shutil.copytree(exported("exits"), tmp_path / "net")
+    spoil(folder / "weights.bin")
+    with pytest.raises(ValueError, match=r"cannot be opened .* Export the network again\."):
+        runner(folder)(folder)
+
+
 def test_patterns_without_a_file_of_their_own_are_put_together_of_blocks(exported, tmp_path):
     """Every pattern is imposed on the runner, as if the gates had decided it."""
     folder = shutil.copytree(exported("up front"), tmp_path / "net")
@@ -168,4 +207,4 @@ def test_what_cannot_be_exported_says_so_by_name(gatebench, tmp_path, monkeypatc
 
 def test_files_that_answer_otherwise_are_found(made, tmp_path, gatebench, monkeypatch):
     monkeypatch.setattr(write, "Raw", lambda piece, mean, std, largest: Raw(piece, mean, std, 2 * largest))
-    assert "do not answer as the network does" in gatebench.refused("export", str(made("static")), "--out", str(tmp_path / "net"), code=1)
+    assert "does not answer as the network does" in gatebench.refused("export", str(made("static")), "--out", str(tmp_path / "net"), code=1)

@@ -1,6 +1,7 @@
 """`gatebench export`."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     format_: Annotated[str, option.results("--format", metavar="onnx|openvino", help="Of the files.")] = "onnx",
     precision: Annotated[str, option.results(metavar="fp32|bf16|int8", help="To compute in; bf16 with openvino.")] = "fp32",
-    out: Annotated[Path | None, option.results(help="Folder to write. Default: exported/RUN-FORMAT-PRECISION.", show_default=False)] = None,
+    out: Annotated[Path | None, option.results(help="Folder or NAME.onnx. Default: in exported/.", show_default=False)] = None,
     data_dir: DataDir = None,
     as_json: Annotated[bool, option.results("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
@@ -37,31 +38,49 @@ def export(
         from ..export.samples import Samples
         from ..runs import RunFolder
         from ..runtimes.bundle.common import RANGES, common, unscored
+        from ..runtimes.bundle.single import single
         from ..runtimes.bundle.write import PRECISIONS, check_installed, converted, write
         from ..training.view import View
 
     if one_of(precision, "--precision", ("fp32", "bf16", "int8")) not in PRECISIONS[kind]:
         raise UsageError(f"Files of {kind} compute in {' or '.join(PRECISIONS[kind])}. Give --format openvino for {precision}.")
+    alone = out is not None and out.suffix == ".onnx"
+    if alone and kind != "onnx":
+        raise UsageError(f"{out} is one ONNX file. Leave out --format {kind}, or give --out the name of a folder.")
+    if alone and out.is_dir():
+        raise UsageError(f"{out} is a folder. Give --out the name of a file, or of a folder that does not end in .onnx.")
     check_installed(kind)
     with stderr.status("loading network and data"):
         samples = Samples(run, data_root(data_dir))
         pieces = samples.net.pieces(common(samples.net, samples.data, *samples.statistics))
-    folder = RunFolder(out or Path("exported") / f"{run.resolve().name}-{kind}-{precision}")
+    path = out or Path("exported") / f"{run.resolve().name}-{kind}-{precision}"
+    said = {**samples.said, "switches": [unit.name for unit in samples.net.units]}
     view = View(stderr, run.resolve().name)
     with view.counting("writes files", len(pieces), "files") as done:
         models = converted(pieces, *samples.statistics, torch.from_numpy(unscored(samples.data, RANGES).pixels), done)
-    bundle = write(folder, models, kind, precision, {**samples.said, "switches": [unit.name for unit in samples.net.units]})
+    if alone:
+        bundle = {"format": kind, "precision": precision, "gatebench": version("gatebench"), **said}
+        content = single(models, precision, bundle)
+        RunFolder(path.parent).write(path.name, lambda stream: stream.write(content))
+        files = [path]
+    else:
+        bundle = write(RunFolder(path), models, kind, precision, said)
+        files = [each for each in path.iterdir() if each.is_file()]
     images, x = samples.scored(CHECKED)
     with view.counting("compares them with the network", len(images), "images") as done:
-        checked = check(folder.path, samples.net, images, x, precision, done)
-    size = sum((folder / each.name).stat().st_size for each in folder.path.iterdir() if each.is_file())
+        checked = check(path, samples.net, images, x, precision, done)
+    size = sum(each.stat().st_size for each in files)
     if as_json:
-        said = {"folder": str(folder.path), "files": len(bundle["pieces"]), "bytes": size, **vars(checked)}
-        typer.echo(json.dumps({**said, "bundle": bundle}, indent=2))
+        place = {"file": str(path), "files": 1} if alone else {"folder": str(path), "files": len(bundle["pieces"])}
+        typer.echo(json.dumps({**place, "bytes": size, **vars(checked), "bundle": bundle}, indent=2))
         return
-    line(f"written to {folder.path}: {counted(len(bundle['pieces']), 'file')}, {size / 1e6:.1f} MB, bundle.json and run.py")
+    what = "one file" if alone else f"{counted(len(bundle['pieces']), 'file')}, bundle.json and run.py"
+    line(f"written to {path}: {what}, {size / 1e6:.1f} MB")
     others = [f"{checked.turned} are decided about otherwise"] if checked.turned else []
     others += [f"{checked.relabelled} get another class"] if checked.relabelled else []
     same = f"logits differ by {checked.apart:.1e} of the largest at most"
     line(f"of {counted(checked.images, 'test image')}, {' and '.join(others) or 'all get the same decisions and classes'}; {same}")
-    line(f"next: python {folder.path / 'run.py'} IMAGE.npy")
+    if alone:
+        line("its branches keep ONNX Runtime from its fastest layout: files in a folder, without .onnx in --out, are faster")
+    else:
+        line(f"next: python {path / 'run.py'} IMAGE.npy")

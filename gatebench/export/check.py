@@ -34,6 +34,31 @@ class Checked:
     """Images that get another class."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What one file says of an image."""
+
+    logits: np.ndarray
+    """[K]."""
+    on: np.ndarray
+    """Numbers of the switches that ran."""
+
+
+def one_file(path: Path) -> Callable[[np.ndarray], Answer]:
+    """A single ONNX file, on images [H, W, C]."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+
+    def answer(image: np.ndarray) -> Answer:
+        logits, on = session.run(["logits", "on"], {"image": image[None]})
+        return Answer(logits[0], on.nonzero()[0])
+
+    return answer
+
+
 def runner(folder: Path):
     """The folder's own run.py."""
     spec = importlib.util.spec_from_file_location("gatebench_exported", folder / "run.py")
@@ -42,12 +67,12 @@ def runner(folder: Path):
     return module.Network(folder)
 
 
-def check(folder: Path, net: GatedModel, images: np.ndarray, x: Tensor, precision: str, after: Callable[[int], None]) -> Checked:
-    """Run the files on images [N, H, W, C] and the network on the same ones normalised, x [N, C, H, W], one by one.
+def check(path: Path, net: GatedModel, images: np.ndarray, x: Tensor, precision: str, after: Callable[[int], None]) -> Checked:
+    """Run a folder, or one file, on images [N, H, W, C] and the network on the same ones normalised, x [N, C, H, W], one by one.
 
     Raises GatebenchError where they differ by more than the files' precision allows.
     """
-    network, apart, turned, relabelled = runner(folder), 0.0, 0, 0
+    network, apart, turned, relabelled = (runner if path.is_dir() else one_file)(path), 0.0, 0, 0
     net.eval()
     for number, (image, one) in enumerate(zip(images, x.split(1), strict=True), start=1):
         with torch.inference_mode():
@@ -64,7 +89,7 @@ def check(folder: Path, net: GatedModel, images: np.ndarray, x: Tensor, precisio
         after(number)
     if apart > TOLERANCE[precision] or turned > TURNED[precision] * len(images):
         raise GatebenchError(
-            f"The files in {folder} do not answer as the network does: logits differ by up to {apart:.2g} of the largest, and"
+            f"{path} does not answer as the network does: logits differ by up to {apart:.2g} of the largest, and"
             f" {turned} of {len(images)} images are decided about otherwise. Please report this network."
         )
     return Checked(len(images), apart, turned, relabelled)

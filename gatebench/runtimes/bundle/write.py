@@ -17,6 +17,7 @@ from .onnx import for_onnxruntime, to_onnx
 from .openvino import for_openvino
 from .quantised import quantised
 from .walk import inputs_of
+from .weights import WEIGHTS, Weights
 
 PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
 """Of each format."""
@@ -77,15 +78,18 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
     if out.has("bundle.json"):  # of another network, or format
         out.remove("bundle.json", "*.onnx", "*.xml", "*.bin")
     arranged, opened = {"onnx": (for_onnxruntime, "onnx"), "openvino": (for_openvino, "xml")}[format_]
-    manifest = {}
-    for name, content in (_in_int8(models) if precision == "int8" else models.contents).items():
+    manifest, weights = {}, Weights()
+    for name, content in in_precision(models, precision).items():
         piece, stem = models.pieces[name], name.replace(" ", "-")
         for ending, file in arranged(content, precision).items():
+            file = weights.taken_from(file) if ending == "onnx" else file
             out.write(f"{stem}.{ending}", lambda stream, file=file: stream.write(file))
         manifest[name] = {
             "file": f"{stem}.{opened}", "inputs": piece.inputs, "outputs": piece.outputs, "on": piece.on, "macs": piece.macs,
             "next": piece.next, "otherwise": piece.otherwise,
         }  # fmt: skip
+    if format_ == "onnx":
+        out.write(WEIGHTS, lambda stream: stream.write(weights.content))
     image = {"shape": list(models.images.shape[1:]), "type": str(models.images.dtype).removeprefix("torch.")}
     bundle = {
         "format": format_, "precision": precision, "gatebench": version("gatebench"), **said,
@@ -96,7 +100,10 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
     return bundle
 
 
-def _in_int8(models: Models) -> dict[str, bytes]:
+def in_precision(models: Models, precision: str) -> Mapping[str, bytes]:
+    """The contents, with weights and activations in int8 where that is the precision."""
+    if precision != "int8":
+        return models.contents
     given = [inputs_of(models.pieces, image[None]) for image in models.images]
     return {
         name: quantised(content, [{key: each[name][key].numpy() for key in models.pieces[name].inputs} for each in given])
