@@ -93,7 +93,7 @@ def test_files_answer_as_the_network_does_without_torch(made, exported, tmp_path
     assert said["model"] == TRAINED[name][0] and said["classes"] == data.classes and said["switches"] == [unit.name for unit in model.units]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "before" else ()) for name in TRAINED])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "exits" else pytest.mark.slow) for name in TRAINED])
 def test_one_file_answers_as_the_network_does(made, tmp_path, gatebench, name):
     model, test = network_and_images(made(name))
     gatebench.json("export", str(made(name)), "--out", str(tmp_path / "net.onnx"))
