@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gatebench.contract import whole
 from gatebench.data.catalogue import data_root
 from gatebench.export.samples import Samples
+from gatebench.pieces import whole
 from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle.common import RANGES, common, unscored
 from gatebench.runtimes.bundle.write import PRECISIONS, converted, write

@@ -1,4 +1,4 @@
-"""What a recipe's model declares, in the recipe's content: its losses, its study, the roles of its parents; each checks its own settings.
+"""The parts of a recipe that its model declares, checked: losses, study, and the roles of parents.
 
 Nothing here imports torch.
 """

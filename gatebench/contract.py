@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UsageError
+from .pieces import Piece
 from .weights.fit import load_into
 
 if TYPE_CHECKING:
@@ -99,43 +100,6 @@ class Probe:
     """What is timed, from inputs [N, C, H, W] and the network's output on them; None: nothing for this call."""
     part: bool = False
     """Whether it is one of the parts that make up the network, whose summed times over its own are the dispatch efficiency."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of a network that runs without a branch, for one input at a time; which piece is next is read off its tensor `bits`.
-
-    Tensors go from piece to piece by name. The first piece is given `image`, normalised [1, C, H, W]; the last gives `logits`.
-    """
-
-    module: nn.Module
-    """Its inputs in their order -> its outputs, as a tuple."""
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    on: tuple[int, ...] = ()
-    """Numbers of the switches that it runs."""
-    macs: float = 0
-    """Of all that it computes."""
-    next: Mapping[str, str] | None = None
-    """Name of the piece that follows, by the digits of `bits`, such as "101"; an empty name: none. None: it has no bits."""
-    otherwise: tuple[tuple[str | None, str | None], ...] = ()
-    """For digits that `next` does not have: the pieces that 0 and 1 stand for, digit by digit, run in this order; None: nothing."""
-
-
-class Part(nn.Module):
-    """What a network does somewhere, as a module over its weights: tensors -> a tuple of tensors."""
-
-    def __init__(self, net: nn.Module, work: Callable[..., tuple[Tensor, ...]]):
-        super().__init__()
-        self.net, self.work = net, work
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return self.work(*tensors)
-
-
-def whole(network: Callable[[Tensor], Tensor], macs: float) -> dict[str, Piece]:
-    """A network that decides nothing, images -> logits, as its only piece."""
-    return {"whole": Piece(Part(network, lambda image: (network(image),)), ("image",), ("logits",), macs=macs)}
 
 
 class GatedModel(nn.Module):

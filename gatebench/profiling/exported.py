@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..contract import GatedModel, Piece, whole
+from ..contract import GatedModel
 from ..errors import GatebenchError, UsageError
 from ..measure.protocol import Subject
+from ..pieces import Piece, whole
 from ..runs import RunFolder
 from ..runtimes.bundle import run
 from ..runtimes.bundle.common import RANGES, common, unscored
@@ -102,7 +103,7 @@ def _models(contender: Contender) -> tuple[Models, Models | None]:
 
 
 def _compiled(pieces: Mapping[str, Piece], threads: int, precision: str) -> tuple:
-    """As a runtime of `run`: each piece by torch.compile, in its place a file's name; it has as many threads as torch has."""
+    """As a runtime of `run`: torch.compile on each piece, where others open its file; with torch's own threads."""
     modules = {name.replace(" ", "-"): piece.module for name, piece in pieces.items()}
 
     def opened(path: Path) -> Callable:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...contract import Execution, Output, Piece, whole
+from ...contract import Execution, Output
+from ...pieces import Piece, whole
 
 
 class Static:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...contract import Execution, Output, Piece
+from ...contract import Execution, Output
 from ...errors import UsageError
+from ...pieces import Piece
 from ..backbones.settings import Depth, Shortcut, Widths
 from .network import BlockGatedResNet
 from .settings import RandomGate

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...contract import Execution, Output, Piece, Unit
+from ...contract import Execution, Output, Unit
 from ...gating import straight_through
 from ...measure.macs import count_macs, count_params
+from ...pieces import Piece
 from ..backbones.resnet import ResidualTrunk
 from ..backbones.static import StaticPath
 from .execution import apart, run_blocks

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...contract import Part, Piece
 from ...errors import UsageError
 from ...gating import decide
+from ...pieces import Part, Piece
 
 if TYPE_CHECKING:
     from .network import BlockGatedResNet

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...contract import Execution, GatedModel, Output, Piece, Unit
+from ...contract import Execution, GatedModel, Output, Unit
 from ...errors import UsageError
 from ...measure.macs import count_macs, count_params
+from ...pieces import Piece
 from ..backbones.static import StaticPath
 from . import gates
 from .engines import Decision, Engine, PartialMap, Relaxed

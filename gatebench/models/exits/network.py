@@ -15,8 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ...contract import Execution, GatedModel, Output, Piece, Unit
+from ...contract import Execution, GatedModel, Output, Unit
 from ...measure.macs import count_macs, count_params
+from ...pieces import Piece
 from .execution import leave_at, run_exits
 from .pieces import pieces
 from .policy import BEYOND, NEVER, ExitPolicy

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ...contract import Piece
 from ...gating import sureness
+from ...pieces import Piece
 from .policy import ExitPolicy
 
 if TYPE_CHECKING:

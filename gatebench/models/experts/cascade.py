@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ...contract import Execution, GatedModel, Output, Part, Piece, Probe
+from ...contract import Execution, GatedModel, Output, Probe
 from ...gating import first_sure, sureness
+from ...pieces import Part, Piece
 from ..backbones.feature_maps import take_rows
 from .decider import Chooser, Policy
 from .objective import normalised, objective

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ...contract import Conversion, Execution, GatedModel, Output, Part, Piece, Prepare, Probe, Unit
+from ...contract import Conversion, Execution, GatedModel, Output, Prepare, Probe, Unit
 from ...losses import Batch
 from ...measure.macs import count_macs, count_params
+from ...pieces import Part, Piece
 from ..backbones.feature_maps import take_rows
 from .decider import Chooser, Decider, Policy
 from .learned import one_hot_through

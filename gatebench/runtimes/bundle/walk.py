@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ...contract import Piece
+from ...pieces import Piece
 
 ANSWER = "answer"
 """The piece behind a chain of others, `Piece.otherwise`."""

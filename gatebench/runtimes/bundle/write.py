@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...contract import Piece
 from ...errors import GatebenchError, UsageError, first_line
+from ...pieces import Piece
 from ...runs import RunFolder
 from .images import Raw
 from .onnx import for_onnxruntime, to_onnx
