@@ -3,8 +3,9 @@
     python benchmarks/edge.py RUN... [--data-dir DATA] [--out FILE.csv]
 
 Each network and its twin is written for each runtime and precision, and run on the test images in a process of its own, which has loaded
-numpy and the runtime before its memory is taken. What is written: megabytes of the files, megabytes that the process grew by at most (on
-Linux), milliseconds until the first answer, and accuracy in percent. The twin has the gated network's weights, everything on.
+numpy and the runtime before its memory is taken. It decides as it did where it was timed last, in results/edge. What is written: megabytes
+of the files, megabytes that the process grew by at most (on Linux), milliseconds until the first answer, and accuracy in percent. The twin
+has the gated network's weights, everything on.
 """
 
 import argparse
@@ -21,8 +22,10 @@ import torch
 from gatebench.data.catalogue import data_root
 from gatebench.export.samples import Samples
 from gatebench.pieces import whole
+from gatebench.row import TimeRow
+from gatebench.rows import read_rows
 from gatebench.runs import RunFolder
-from gatebench.runtimes.bundle.common import RANGES, common, unscored
+from gatebench.runtimes.bundle.common import RANGES, decided, unscored
 from gatebench.runtimes.bundle.write import PRECISIONS, converted, write
 
 MOST = 10_000
@@ -54,12 +57,19 @@ def measured(folder: Path, images: Path, runtime: str) -> dict[str, float]:
     return {"files_mb": files / 1e6, **json.loads(done.stdout)}
 
 
+def point(run: Path) -> tuple[str | None, float | None]:
+    """The policy and trade-off that a run was timed at; none: its headline's."""
+    sessions = sorted((run.resolve().parent / "edge" / run.resolve().name / "times").glob("*.jsonl"))
+    row = read_rows(sessions[-1], TimeRow)[0] if sessions else {}
+    return row.get("policy"), row.get("tradeoff")
+
+
 def lines(run: Path, root: Path, home: Path) -> list[dict]:
     """A network's and its twin's, in every format and precision."""
-    samples, made = Samples(run, root), []
+    samples, made = Samples(run, root, *point(run)), []
     net, images, some = samples.net, home / "images.npz", samples.data.test[np.arange(min(MOST, len(samples.data.test)))]
     np.savez(images, images=some.pixels, labels=some.labels)
-    pieces = {"gated" if net.units else "static": net.pieces(common(net, samples.data, *samples.statistics))}
+    pieces = {"gated" if net.units else "static": net.pieces(decided(net, samples.data, *samples.statistics))}
     if twin := next(iter(net.references().values()), None):
         pieces["static"] = whole(twin, net.macs_static)
     for kind, own in pieces.items():

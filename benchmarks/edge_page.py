@@ -45,16 +45,17 @@ def rows(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
     return sorted(made, key=lambda item: (list(NAMES).index(item[0].headline["model"]), item[0].headline.get("macs_dense", 0)))
 
 
-def name(run: Run) -> str:
-    """In words, with the depth or data where several would share it."""
-    model, depth = run.headline["model"], run.setting("model.depth")
-    return NAMES[model] + (f", {run.headline['recipe']}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
+def name(run: Run, row: dict) -> str:
+    """In words, with the depth or recipe where several would share it, and how it decided where that is not the headline's way."""
+    model, depth, policy = run.headline["model"], run.setting("model.depth"), row.get("policy", "")
+    made = NAMES[model] + (f", {run.headline['recipe']}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
+    return made + (f", {policy.rpartition(', ')[2]}" if policy != run.headline.get("policy", "") else "")
 
 
 def times(runs: list[Run]) -> Sheet:
     lines = [
         (
-            name(run), row["runtime"], row.get("timed_saving_pct"),
+            name(run, row), row["runtime"], row.get("timed_saving_pct"),
             *(estimate(row, key) for key in ("rival_ms", "latency_ms", "speedup", "realised", "all_on", "speedup_fastest")),
         )
         for run, members in rows(runs)
@@ -65,14 +66,14 @@ def times(runs: list[Run]) -> Sheet:
 
 def sizes(runs: list[Run], table: pd.DataFrame) -> Sheet:
     lines = []
-    for run, _ in rows(runs):
+    for run, (row, *_) in rows(runs):
         own = table[table["run"] == run.name]
         for (runtime, precision), members in own.groupby(["runtime", "precision"], sort=False):
             kinds = members.set_index("network")
             values = [
                 kinds[key].get(kind) for key in ("files_mb", "memory_mb", "first_answer_ms", "accuracy") for kind in ("static", "gated")
             ]
-            lines.append((name(run), runtime if precision == "fp32" else f"{runtime}, {precision}", *values))
+            lines.append((name(run, row), runtime if precision == "fp32" else f"{runtime}, {precision}", *values))
     return make_sheet("edge-sizes", "What the files take", SIZES, lines)
 
 

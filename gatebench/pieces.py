@@ -10,8 +10,27 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
+class Step:
+    """What follows a piece, by as many digits of its tensor `bits` as the step has, behind those of the steps before it."""
+
+    ways: Mapping[str, str]
+    """Name of the piece that follows, by digits such as "101"; an empty name: none."""
+    single: tuple[tuple[str, str], ...] = ()
+    """For digits that `ways` does not have: the pieces that 0 and 1 stand for, digit by digit, run in this order; empty names: none."""
+
+    @property
+    def digits(self) -> int:
+        return len(next(iter(self.ways)))
+
+    @property
+    def names(self) -> set[str]:
+        """Of all pieces that may be run in it."""
+        return {each for each in (*self.ways.values(), *(name for pair in self.single for name in pair)) if each}
+
+
+@dataclass(frozen=True)
 class Piece:
-    """A part of a network that runs without a branch, for one input at a time; which piece is next is read off its tensor `bits`.
+    """A part of a network that runs without a branch, for one input at a time; which pieces are next is read off its tensor `bits`.
 
     Tensors go from piece to piece by name. The first piece is given `image`, normalised [1, C, H, W]; the last gives `logits`.
     """
@@ -24,10 +43,8 @@ class Piece:
     """Numbers of the switches that it runs."""
     macs: float = 0
     """Of all that it computes."""
-    next: Mapping[str, str] | None = None
-    """Name of the piece that follows, by the digits of `bits`, such as "101"; an empty name: none. None: it has no bits."""
-    otherwise: tuple[tuple[str | None, str | None], ...] = ()
-    """For digits that `next` does not have: the pieces that 0 and 1 stand for, digit by digit, run in this order; None: nothing."""
+    next: tuple[Step, ...] = ()
+    """What follows, step by step; none: nothing, or what a piece before it said."""
 
 
 class Part(nn.Module):

@@ -23,7 +23,7 @@ from .errors import GatebenchError, first_line
 from .foreign import LARGEST_TABLE, Unreadable, listed, number, plain, read_table, read_text
 from .plain_data import fits, from_json
 from .row import Row
-from .rows import read_columns, read_row
+from .rows import read_columns, read_row, read_rows
 
 LOCK = ".lock"
 BRIEFLY = ", for a moment"
@@ -124,6 +124,11 @@ class RunFolder:
         """The row of summary.json, with the columns that its family declares. Raises GatebenchError where it is missing or damaged."""
         with self._naming("summary.json"):
             return read_row(self / "summary.json", Row, read_columns(self / "columns.json"))
+
+    def rows(self) -> list[dict]:
+        """Those of rows.jsonl, the headline first. Raises as `headline`."""
+        with self._naming("rows.jsonl"):
+            return read_rows(self / "rows.jsonl", Row, read_columns(self / "columns.json"))
 
     def read_csv(self, name: str, most: int = LARGEST_TABLE) -> list[dict]:
         """A table of at most so many bytes as one dictionary a line; numbers as numbers, empty cells left out.

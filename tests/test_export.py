@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import GATED, SMALL, STATIC, Command
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from gatebench.data.catalogue import load
+from gatebench.models import registry
+from gatebench.models.blocks import pieces
 from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle import write
 from gatebench.runtimes.bundle.images import Raw
+from gatebench.runtimes.bundle.single import single
 from gatebench.trained import load_run
 
 pytest.importorskip("onnx", reason="export needs pip install 'gatebench[export]'")
@@ -124,6 +130,65 @@ def test_files_of_a_folder_share_their_weights(made, exported):
     assert 0 < weights <= 1.2 * sum(each.numel() * each.element_size() for each in model.parameters())
 
 
+@given(decided=arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 9))), most=st.integers(1, 4))
+def test_stretches_of_blocks_have_the_common_patterns_and_all_on(decided, most):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "MOST", most)
+        made = pieces.stretches(torch.from_numpy(decided))
+    assert [begin for begin, _, _ in made] == [0, *(end for _, end, _ in made)][:-1] and made[-1][1] == decided.shape[1]
+    for begin, end, patterns in made:
+        own = decided[:, begin:end].tolist()
+        covered = [own.count(each) for each in patterns]
+        assert patterns.count([True] * (end - begin)) == 1 and len(patterns) <= most + 1
+        assert sum(covered) >= 0.9 * len(own) or end - begin == 1
+        rest = [own.count(each) for each in own if each not in patterns]
+        assert not rest or max(rest) <= sorted(covered, reverse=True)[most - 1]
+
+
+@pytest.fixture(scope="module")
+def in_stretches():
+    """A network whose decisions differ from image to image, its pieces as models, of stretches of blocks, and images."""
+    torch.manual_seed(0)
+    net = registry.create("cosinegate", depth=14, input_shape=(3, 16, 16), gate={"kind": "predictive"}).eval()
+    for parameter in net.up_front_head.parameters():
+        torch.nn.init.normal_(parameter)
+    images = (torch.rand(24, 1, 1, 3) * torch.rand(24, 16, 16, 3) * 255).to(torch.uint8)  # bright and dark ones
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "MOST", 2)
+        cut = net.pieces(torch.rand(50, 6) < 0.5)
+    return net, write.converted(cut, [0.5] * 3, [0.25] * 3, images), images
+
+
+def test_stretches_answer_as_the_network_does_whatever_is_decided(in_stretches, tmp_path):
+    net, models, images = in_stretches
+    write.write(RunFolder(tmp_path), models, "onnx", "fp32", {"classes": list("0123456789")})
+    network, image = runner(tmp_path)(tmp_path), images[0]
+    assert len(network.pieces["start"]["next"]) > 1
+    x, following = ((image / 255 - 0.5) / 0.25).permute(2, 0, 1)[None], network.following
+    for number in range(64):
+        pattern = torch.tensor([[int(each) for each in f"{number:06b}"]]).bool()
+        network.following = lambda name, bits, number=number: following(name, f"{number:06b}")
+        answer = network(image.numpy())
+        with torch.inference_mode():
+            wanted = net.infer(x, decisions=pattern)
+        assert answer.logits == pytest.approx(wanted.logits[0].numpy(), abs=1e-4)
+        assert answer.on == pattern[0].nonzero().flatten().tolist()
+        assert answer.macs == float(net.tally(pattern).sum())
+
+
+def test_one_file_of_stretches_answers_as_the_network_does(in_stretches):
+    net, models, images = in_stretches
+    session = ort.InferenceSession(single(models, "fp32", {"switches": [unit.name for unit in net.units]}))
+    seen = set()
+    for image in images:
+        logits, on, _ = session.run(["logits", "on", "macs"], {"image": image[None].numpy()})
+        with torch.inference_mode():
+            own = net.infer(((image / 255 - 0.5) / 0.25).permute(2, 0, 1)[None])
+        seen.add(tuple(on.tolist()))
+        assert on.astype(bool).tolist() == own.decisions[0].tolist() and logits[0] == pytest.approx(own.logits[0].numpy(), abs=1e-4)
+    assert len(seen) > 2
+
+
 @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:100])])
 def test_weights_that_are_gone_or_cut_off_are_refused_in_a_sentence(exported, tmp_path, spoil):
     folder = shutil.copytree(exported("exits"), tmp_path / "net")
@@ -137,7 +202,7 @@ def test_patterns_without_a_file_of_their_own_are_put_together_of_blocks(exporte
     folder = shutil.copytree(exported("up front"), tmp_path / "net")
     said = json.loads((folder / "bundle.json").read_text())
     start = said["pieces"]["start"]
-    chained = {**said, "pieces": {**said["pieces"], "start": {**start, "next": {"222": "run 000"}}}}
+    chained = {**said, "pieces": {**said["pieces"], "start": {**start, "next": [{**start["next"][0], "ways": {"222": ""}}]}}}
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     answers = []
     for content in (said, chained):

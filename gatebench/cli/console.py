@@ -83,6 +83,14 @@ DataDir = Annotated[
     option.inputs(help="Where data sets lie or are downloaded to. Default: $GATEBENCH_DATA, else ~/.cache/gatebench.", show_default=False),
 ]
 
+Policy = Annotated[
+    str | None,
+    option.network(help="How it decides, as its rows name it, where they have several. Default: as the headline's.", show_default=False),
+]
+Tradeoff = Annotated[
+    float | None, option.network(help="Of the run's operating points, that of this trade-off. Default: the headline's.", show_default=False)
+]
+
 
 def say(sentence: str) -> None:
     """One line on stderr."""

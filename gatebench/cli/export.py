@@ -10,7 +10,7 @@ import typer
 from ..errors import UsageError
 from ..words import counted
 from . import option
-from .console import DataDir, handle_errors, line, one_of, stderr
+from .console import DataDir, Policy, Tradeoff, handle_errors, line, one_of, stderr
 
 CHECKED = 256
 """Test images on which files and network are compared."""
@@ -21,6 +21,8 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     format_: Annotated[str, option.results("--format", metavar="onnx|openvino", help="Of the files.")] = "onnx",
     precision: Annotated[str, option.results(metavar="fp32|bf16|int8", help="To compute in; bf16 with openvino.")] = "fp32",
+    policy: Policy = None,
+    tradeoff: Tradeoff = None,
     out: Annotated[Path | None, option.results(help="Folder or NAME.onnx. Default: in exported/.", show_default=False)] = None,
     data_dir: DataDir = None,
     as_json: Annotated[bool, option.results("--json", help="Print what was written as JSON.")] = False,
@@ -36,8 +38,8 @@ def export(
         from ..data.catalogue import data_root
         from ..export.check import check
         from ..export.samples import Samples
-        from ..runs import RunFolder
-        from ..runtimes.bundle.common import RANGES, common, unscored
+        from ..runs import RunFolder, slug
+        from ..runtimes.bundle.common import RANGES, decided, unscored
         from ..runtimes.bundle.single import single
         from ..runtimes.bundle.write import PRECISIONS, check_installed, converted, write
         from ..training.view import View
@@ -51,9 +53,10 @@ def export(
         raise UsageError(f"{out} is a folder. Give --out the name of a file, or of a folder that does not end in .onnx.")
     check_installed(kind)
     with stderr.status("loading network and data"):
-        samples = Samples(run, data_root(data_dir))
-        pieces = samples.net.pieces(common(samples.net, samples.data, *samples.statistics))
-    path = out or Path("exported") / f"{run.resolve().name}-{kind}-{precision}"
+        samples = Samples(run, data_root(data_dir), policy, tradeoff)
+        pieces = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics))
+    point = [slug(str(each)) for each in (policy, tradeoff) if each is not None]
+    path = out or Path("exported") / "-".join([run.resolve().name, *point, kind, precision])
     said = {**samples.said, "switches": [unit.name for unit in samples.net.units]}
     view = View(stderr, run.resolve().name)
     with view.counting("writes files", len(pieces), "files") as done:

@@ -13,6 +13,8 @@ from ..words import counted
 from . import option, signals
 from .console import (
     DataDir,
+    Policy,
+    Tradeoff,
     choices,
     finishing,
     handle_errors,
@@ -54,6 +56,8 @@ def profile_latency(
     vs: Annotated[
         str | None, option.network(metavar="RUN|MODEL", help="Compare all with this, not each with its static twin.", show_default=False)
     ] = None,
+    policy: Policy = None,
+    tradeoff: Tradeoff = None,
     batch_size: Annotated[str, option.inputs(help="One or several, as 1,8,64.")] = "1",
     threads: Annotated[str | None, option.place(help="One or several, as 1,2. Default: all cores.", show_default=False)] = None,
     execution: Annotated[str, option.measuring(help="sparse, or sparse,masked.")] = "sparse",
@@ -119,7 +123,7 @@ def profile_latency(
         raise UsageError(f"--runtime {runtime}: other runtimes than torch take one image at a time, on a CPU. Give {mend}.")
     loader = Loader(data_root(data_dir), dataset and storable(dataset), max(inputs, session.FEWEST_CALLS * max(sizes)))
     with stderr.status("loading networks and data"), output_to_stderr():
-        entered = loader.enter(names, weights)
+        entered = [network.at_point(policy, tradeoff) for network in loader.enter(names, weights)]
         rival = loader.rival(vs, entered) if vs else None
     for note in dict.fromkeys(loader.notes):
         say(f"gatebench: {note}")

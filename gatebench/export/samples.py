@@ -18,14 +18,17 @@ from ..runtimes.fold import folded
 class Samples:
     """The network of a finished run, its batch norms folded, and the data that it was trained on."""
 
-    def __init__(self, run: Path, root: Path):
-        """Raises UsageError and GatebenchError where there is no such run, its weights are gone, or its data are others below `root`."""
+    def __init__(self, run: Path, root: Path, policy: str | None = None, tradeoff: float | None = None):
+        """At the operating point that `policy` and `tradeoff` name; None: as the headline's.
+
+        Raises UsageError and GatebenchError where there is no such run or point, its weights are gone, or its data are others below `root`.
+        """
         if not run.is_dir():
             raise UsageError(f"{run} is no run folder. Name one that `gatebench train` wrote.")
         named = Loader(root).enter([str(run)])
         if len(named) != 1:
             raise UsageError(f"{run} holds {len(named)} runs. Name one of them.")
-        (network,) = named
+        network = named[0].at_point(policy, tradeoff)
         self.net, self.data, self.statistics = folded(network.model), network.data, network.statistics
         kept = ("model", "recipe", "seed", "accuracy", "dataset", "split")
         self.said = {"run": network.folder.path.name, **{key: network.row[key] for key in kept}, "classes": network.data.classes}

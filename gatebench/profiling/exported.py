@@ -19,7 +19,7 @@ from ..measure.protocol import Subject
 from ..pieces import Piece, whole
 from ..runs import RunFolder
 from ..runtimes.bundle import run
-from ..runtimes.bundle.common import RANGES, common, unscored
+from ..runtimes.bundle.common import RANGES, decided, unscored
 from ..runtimes.bundle.write import PRECISIONS, Models, check_installed, converted, write
 from ..runtimes.fold import folded
 from ..words import counted
@@ -94,10 +94,7 @@ def _models(contender: Contender) -> tuple[Models, Models | None]:
     if not isinstance(network.model, GatedModel):
         raise UsageError(f"{network.label} is no model of gatebench, and is timed in torch alone.")
     net, images = folded(network.model), torch.from_numpy(unscored(network.data, RANGES).pixels)
-    patterns = common(net, network.data, *network.statistics) if net.units else torch.zeros(1, 0, dtype=torch.bool)
-    if "all on" in net.fixed_policies and not (patterns == net.most()).all(1).any():
-        patterns = torch.cat([patterns, net.most()[None]])
-    own = converted(net.pieces(patterns), *network.statistics, images)
+    own = converted(net.pieces(decided(net, network.data, *network.statistics)), *network.statistics, images)
     twin = next(iter(net.references().values()), None)
     return own, twin and converted(whole(twin, net.macs_static), *network.statistics, images)
 
@@ -169,11 +166,11 @@ class Dearest(run.Network):
 
     def __init__(self, network: run.Network):
         self.__dict__.update(vars(network))
-        self.dearest, cost = {}, {}  # MACs of a piece, and of the dearest way from there
+        self.dearest, cost = {}, {}  # the pieces of the dearest way from a piece, and MACs
         for name in reversed(self.pieces):  # a piece comes before those that follow it
-            ways = [each for each in self.next[name].values() if each]
-            self.dearest[name] = ways and [max(ways, key=cost.__getitem__)]
-            cost[name] = self.pieces[name]["macs"] + max((cost[each] for each in ways), default=0)
+            steps = [[each for each in step["ways"].values() if each] for step in self.pieces[name]["next"]]
+            self.dearest[name] = [max(names, key=cost.__getitem__) for names in steps]
+            cost[name] = self.pieces[name]["macs"] + sum(cost[each] for each in self.dearest[name])
 
-    def following(self, name: str, bits: bytes) -> list[str]:
+    def following(self, name: str, bits: str) -> list[str]:
         return list(self.dearest[name])

@@ -65,7 +65,29 @@ class Network:
         """The same network, deciding as another operating point of its run."""
         model = copy.deepcopy(self.model)
         model.operate(row)
-        return replace(self, label=f"{self.label}, trade-off {row['tradeoff']:g}", model=model, row=row)
+        policy = f", {row['policy']}" if row.get("policy") != self.row.get("policy") else ""
+        return replace(self, label=f"{self.label}{policy}, trade-off {row['tradeoff']:g}", model=model, row=row)
+
+    def at_point(self, policy: str | None, tradeoff: float | None) -> "Network":
+        """The same network at the operating point of its run that these name; None: as its headline's.
+
+        Raises UsageError where its run has no such one, and where it comes from no run.
+        """
+        named = {key: value for key, value in (("policy", policy), ("tradeoff", tradeoff)) if value is not None}
+        if not named:
+            return self
+        if not self.folder:
+            raise UsageError(f"{self.label} is no run, and has no operating points to name by --policy and --tradeoff.")
+        rows = [row for row in self.folder.rows() if "severity" not in row and "reference" not in row and "tradeoff" in row]
+        wanted = {key: self.row.get(key) for key in ("policy", "tradeoff")} | named
+        for row in rows:
+            if all(row.get(key) == value for key, value in wanted.items()):
+                return self.at(row) if any(row.get(key) != self.row.get(key) for key in wanted) else self
+        asked = " at ".join(str(each) for each in wanted.values() if each is not None)
+        had = (("policies", dict.fromkeys(row["policy"] for row in rows if "policy" in row)),
+               ("trade-offs", dict.fromkeys(f"{row['tradeoff']:g}" for row in rows)))  # fmt: skip
+        known = " and ".join(f"the {what} {'; '.join(each)}" for what, each in had if each)
+        raise UsageError(f"{self.label} has no operating point {asked}. It has {known or 'one, which has no name: leave the option out'}.")
 
 
 def with_distinct_labels(networks: list[Network]) -> list[Network]:

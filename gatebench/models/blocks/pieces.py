@@ -1,10 +1,12 @@
 """A block-gated residual network as pieces without branches.
 
-Where all gates are decided up front: what decides, then one piece for each common pattern of decisions; an uncommon one is put together of
-single blocks. Where each gate is decided before its block: what runs (or leaves out) a block decides about the next one too.
+Where all gates are decided up front: what decides, then one piece for each common pattern of decisions, or one for each stretch of blocks
+where too many patterns are common; an uncommon one is put together of single blocks.
+Where each gate is decided before its block: what runs (or leaves out) a block decides about the next one too.
 Shapes: one input, B blocks, C channels, H x W pixels.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,49 +15,73 @@ from torch import Tensor
 
 from ...errors import UsageError
 from ...gating import decide
-from ...pieces import Part, Piece
+from ...pieces import Part, Piece, Step
 
 if TYPE_CHECKING:
     from .network import BlockGatedResNet
 
+MOST = 16
+"""Patterns of a stretch that are made ready, at most; and all blocks on."""
+ENOUGH = 0.9
+"""Share of the decisions that they should cover."""
 
-def pieces(net: "BlockGatedResNet", common: Tensor) -> dict[str, Piece]:
+
+def pieces(net: "BlockGatedResNet", decided: Tensor) -> dict[str, Piece]:
     """As `GatedModel.pieces`. Raises UsageError where gates need F(x)."""
     if net.when == "after":
         raise UsageError(
             f"{type(net).__name__} decides about a block once it is computed, so no file of it leaves work out. Export a network that"
             " decides before, such as cosinegate --config predictive."
         )
-    return _up_front(net, common) if net.when == "up-front" else dict(_before(net))
+    return _up_front(net, decided) if net.when == "up-front" else dict(_before(net))
 
 
-def _up_front(net: "BlockGatedResNet", common: Tensor) -> dict[str, Piece]:
+def _up_front(net: "BlockGatedResNet", decided: Tensor) -> dict[str, Piece]:
     def first(image: Tensor) -> tuple[Tensor, Tensor]:
         x = net.stem(image)
         return x, decide(net.up_front_logits(x), net.threshold)[1].to(torch.uint8)
 
-    patterns = {"".join(str(int(each)) for each in on): on.tolist() for on in common}
-    rest = {f"run {digits}": _pattern(net, on) for digits, on in patterns.items()}
-    chain = {}
-    for index, block in enumerate(net.blocks):
-        chain[f"block {index}"] = Piece(_block(net, index), ("x",), ("x",), (index,), net.units[index].macs)
-        if not block.shortcut_is_identity:
-            chain[f"skip {index}"] = Piece(Part(net, lambda x, block=block: (block.skip(x),)), ("x",), ("x",))
-    otherwise = tuple((f"skip {index}" if f"skip {index}" in chain else None, f"block {index}") for index in range(len(net.blocks)))
-    chain["answer"] = Piece(Part(net, lambda x: (net.classify(x),)), ("x",), ("logits",))
-    following = {digits: f"run {digits}" for digits in patterns}
-    start = Piece(Part(net, first), ("image",), ("x", "bits"), macs=net.macs_outside + net.macs_gate, next=following, otherwise=otherwise)
-    return {"start": start, **rest, **chain}
+    steps, ready, single = [], {}, {}
+    for begin, end, patterns in stretches(decided):
+        ways = {"".join(str(int(each)) for each in on): on for on in patterns}
+        named = {digits: f"from {begin} {digits}" for digits in ways}
+        ready |= {named[digits]: _blocks(net, begin, on) for digits, on in ways.items()}
+        pairs = []
+        for index in range(begin, end):
+            off, on = _blocks(net, index, [False]), _blocks(net, index, [True])
+            does_nothing = index + 1 < len(net.blocks) and net.blocks[index].shortcut_is_identity
+            single |= {f"block {index}": on} | ({} if does_nothing else {f"skip {index}": off})
+            pairs.append(("" if does_nothing else f"skip {index}", f"block {index}"))
+        steps.append(Step(named, tuple(pairs)))
+    start = Piece(Part(net, first), ("image",), ("x", "bits"), macs=net.macs_outside + net.macs_gate, next=tuple(steps))
+    return {"start": start, **ready, **single}
 
 
-def _pattern(net: "BlockGatedResNet", on: list[bool]) -> Piece:
-    numbers = tuple(index for index, runs in enumerate(on) if runs)
-    macs = sum(net.units[index].macs for index in numbers)
-    return Piece(Part(net, lambda x: (net.run(x, on),)), ("x",), ("logits",), numbers, macs)
+def stretches(decided: Tensor, begin: int = 0, end: int | None = None) -> list[tuple[int, int, list[list[bool]]]]:
+    """Begin, end and common patterns of stretches of blocks, by decisions [N, B]: one stretch where few patterns are nearly all there are.
+
+    Where they are not, either half is taken by itself. The pattern of all blocks is common everywhere.
+    """
+    end = decided.shape[1] if end is None else end
+    counts = Counter(map(tuple, decided[:, begin:end].tolist()))
+    common = counts.most_common(MOST)
+    if end - begin > 1 and sum(count for _, count in common) < ENOUGH * len(decided):
+        middle = (begin + end) // 2
+        return stretches(decided, begin, middle) + stretches(decided, middle, end)
+    patterns = dict.fromkeys([*(pattern for pattern, _ in common), (True,) * (end - begin)])
+    return [(begin, end, [list(each) for each in patterns])]
 
 
-def _block(net: "BlockGatedResNet", index: int) -> Part:
-    return Part(net, lambda x, *state: (net.run_block(index, x, state),))
+def _blocks(net: "BlockGatedResNet", begin: int, on: list[bool]) -> Piece:
+    """Blocks from `begin` that are on or off, and behind the last of the network its logits."""
+    numbers, last = tuple(begin + place for place, runs in enumerate(on) if runs), begin + len(on) == len(net.blocks)
+
+    def work(x: Tensor) -> tuple[Tensor]:
+        for index, runs in enumerate(on, start=begin):
+            x = net.run_block(index, x, ()) if runs else net.blocks[index].skip(x)
+        return (net.classify(x) if last else x,)
+
+    return Piece(Part(net, work), ("x",), ("logits" if last else "x",), numbers, sum(net.units[index].macs for index in numbers))
 
 
 def _before(net: "BlockGatedResNet") -> Iterator[tuple[str, Piece]]:
@@ -79,8 +105,8 @@ def _before(net: "BlockGatedResNet") -> Iterator[tuple[str, Piece]]:
 
         return Part(net, work)
 
-    def following(index: int) -> dict[str, str] | None:
-        return {"0": f"skip {index}", "1": f"block {index}"} if index < len(net.blocks) else None
+    def following(index: int) -> tuple[Step, ...]:
+        return (Step({"0": f"skip {index}", "1": f"block {index}"}),) if index < len(net.blocks) else ()
 
     going_on = ("x", *carried, "bits")
     yield "start", Piece(Part(net, first), ("image",), going_on, macs=net.macs_outside + net.macs_gate, next=following(0))

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from .weights import Weights
+
 OPSET = 18
 
 
@@ -35,8 +37,8 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str,
     return model.SerializeToString(), tuple(each.name for each in kept)
 
 
-def for_onnxruntime(content: bytes, precision: str) -> dict[str, bytes]:
-    """The file of an ONNX model, by its ending.
+def for_onnxruntime(content: bytes, precision: str, weights: Weights) -> bytes:
+    """The .onnx file of an ONNX model, whose larger weights lie in `weights`.
 
     ONNX Runtime computes convolutions in a blocked layout, but what adds a feature map that came in from outside only in the plain one, and
     then rearranges at every block. A pooling of single pixels, which changes nothing, brings the map into the blocked layout once.
@@ -44,7 +46,7 @@ def for_onnxruntime(content: bytes, precision: str) -> dict[str, bytes]:
     import onnx
 
     if precision == "int8":  # has no such layout
-        return {"onnx": content}
+        return weights.of_onnx(content)
     model = onnx.load_from_string(content)
     maps = [each.name for each in model.graph.input if _is_map(each.type.tensor_type, onnx.TensorProto.FLOAT)]
     for node in model.graph.node:
@@ -53,7 +55,7 @@ def for_onnxruntime(content: bytes, precision: str) -> dict[str, bytes]:
                 node.input[place] = f"{name} blocked"
     for name in maps:
         model.graph.node.insert(0, onnx.helper.make_node("MaxPool", [name], [f"{name} blocked"], kernel_shape=[1, 1]))
-    return {"onnx": model.SerializeToString()}
+    return weights.of_onnx(model.SerializeToString())
 
 
 def _is_map(type_, number: int) -> bool:

@@ -3,12 +3,14 @@
 import tempfile
 from pathlib import Path
 
+from .weights import Weights
+
 TYPES = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 """Of feature maps between pieces, by precision."""
 
 
-def for_openvino(content: bytes, precision: str) -> dict[str, bytes]:
-    """The files of an ONNX model, by their endings.
+def for_openvino(content: bytes, precision: str, weights: Weights) -> bytes:
+    """The .xml file of an ONNX model, whose constants lie in `weights`.
 
     OpenVINO computes with channels last; feature maps that come in and go out are [1, H, W, C], and of the precision that is computed in,
     so that none is rearranged in between.
@@ -26,4 +28,4 @@ def for_openvino(content: bytes, precision: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         openvino.save_model(arranged.build(), path, compress_to_fp16=False)
-        return {each: path.with_suffix(f".{each}").read_bytes() for each in ("bin", "xml")}
+        return weights.of_openvino(path.read_bytes(), path.with_suffix(".bin").read_bytes())

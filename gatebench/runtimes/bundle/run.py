@@ -34,9 +34,6 @@ class Network:
             self.bundle = json.loads((self.folder / "bundle.json").read_text())
             self.pieces, self.start, self.classes = (self.bundle[key] for key in ("pieces", "start", "classes"))
             self.shape, self.type = tuple(self.bundle["image"]["shape"]), np.dtype(self.bundle["image"]["type"])
-            self.next = {
-                name: {bytes(map(int, key)): then for key, then in (piece["next"] or {}).items()} for name, piece in self.pieces.items()
-            }
             runtime = runtime or {"onnx": _onnxruntime, "openvino": _openvino}[self.bundle["format"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{self.folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
@@ -73,16 +70,17 @@ class Network:
             on += piece["on"]
             macs += piece["macs"]
             if piece["next"]:
-                names = self.following(name, self.array(known["bits"]).tobytes())
+                names += self.following(name, (self.array(known["bits"]) + ord("0")).tobytes().decode())
         logits = self.array(known["logits"])[0].copy()
         return Answer(self.classes[int(logits.argmax())], logits, sorted(on), macs)
 
     def following(self, name, bits):
-        """Names of the pieces to run next, by the decisions of a piece."""
-        if bits in self.next[name]:
-            return [self.next[name][bits]] if self.next[name][bits] else []
-        chain = [pair[bit] for pair, bit in zip(self.pieces[name]["otherwise"], bits, strict=True)]
-        return [each for each in chain if each] + ["answer"]
+        """Names of the pieces to run next, by the decisions of a piece, such as "101"."""
+        names = []
+        for step in self.pieces[name]["next"]:
+            own, bits = bits[: step["digits"]], bits[step["digits"] :]
+            names += [step["ways"][own]] if own in step["ways"] else [each[int(bit)] for each, bit in zip(step["single"], own, strict=True)]
+        return [each for each in names if each]
 
 
 def _piece(bind, compute, outputs):
@@ -122,7 +120,7 @@ def _onnxruntime(threads, precision):
 
 
 def _openvino(threads, precision):
-    """The same of .xml files, and the .bin files beside them."""
+    """The same of .xml files."""
     import openvino
 
     core = openvino.Core()
@@ -133,7 +131,8 @@ def _openvino(threads, precision):
     }
 
     def opened(path):
-        request = core.compile_model(str(path), "CPU", settings).create_infer_request()
+        model = core.read_model(path, path.with_name("weights.bin"))
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
         return _piece(request.set_input_tensor, lambda: request.infer(share_outputs=True), list(request.output_tensors))
 
     return opened, lambda array: openvino.Tensor(array, shared_memory=True), lambda tensor: tensor.data

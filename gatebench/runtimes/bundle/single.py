@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ...pieces import Step
 from .onnx import OPSET
-from .walk import ANSWER
 from .write import Models, in_precision
 
 Known = Mapping[str, str]
@@ -61,40 +61,49 @@ class _Writer:
 
     def answer(self, nodes: list, name: str, known: Known) -> Known:
         """A piece and all that follow it, to the logits; an empty name: they are there."""
-        return self.following(nodes, name, self.piece(nodes, name, known)) if name else known
-
-    def following(self, nodes: list, name: str, known: Known) -> Known:
-        """What follows a piece; where all its followers give the same and go on alike, a branch is over them alone."""
-        piece = self.pieces[name]
-        if piece.next is None:
+        if not name:
             return known
-        ways = list(piece.next.items())
-        kinds = [each and (self.pieces[each].outputs, self.pieces[each].next) for _, each in ways]
-        known = {**known, "digits": self.add(nodes, "Cast", [known["bits"]], to=7)}
-        if any(kind != kinds[0] for kind in kinds):
-            return self.choice(nodes, name, ways, known, ("logits",), self.answer)
-        known = self.choice(nodes, name, ways, known, kinds[0][0], self.piece)
-        return self.following(nodes, ways[0][1], known)
+        known = self.piece(nodes, name, known)
+        return self.following(nodes, self.pieces[name].next, known)
 
-    def choice(self, nodes: list, name: str, ways: list, known: Known, outputs: tuple[str, ...], step: Callable) -> Known:
-        """One of the ways, by the digits, or else the chain of single pieces."""
+    def following(self, nodes: list, steps: tuple[Step, ...], known: Known, begin: int = 0) -> Known:
+        """What follows a piece, by its digits from `begin`.
+
+        Where all ways of a step give the same and go on alike, a branch is over them alone.
+        """
+        if not steps:
+            return known
+        step, *others = steps
+        ways = [name and self.pieces[name] for name in step.ways.values()]
+        kinds = [each and (each.outputs, each.next) for each in ways]
+        own = self.constant(np.arange(begin, begin + step.digits))
+        digits = self.add(nodes, "Gather", [self.add(nodes, "Cast", [known["bits"]], to=7), own], axis=1)
+        if any(kind != kinds[0] for kind in kinds):
+            return self.choice(nodes, step, list(step.ways.items()), digits, known, ("logits",), self.answer)
+        known = self.choice(nodes, step, list(step.ways.items()), digits, known, ways[0].outputs, self.piece)
+        return self.following(nodes, tuple(others) or ways[0].next, known, begin + step.digits if others else 0)
+
+    def choice(
+        self, nodes: list, step: Step, ways: list[tuple[str, str]], digits: str, known: Known, outputs: tuple[str, ...], go: Callable
+    ) -> Known:
+        """One of the ways that are left, by the digits, or else single pieces."""
         if not ways:
-            return self.chain(nodes, name, known)
-        (digits, then), *others = ways
-        if not others and not self.pieces[name].otherwise:
-            return step(nodes, then, known)
-        equal = self.equal(nodes, known["digits"], digits)
+            return self.singles(nodes, step, digits, known)
+        (own, then), *others = ways
+        if not others and not step.single:
+            return go(nodes, then, known)
         return self.branch(
-            nodes, equal, known, outputs,
-            lambda inner: step(inner, then, known), lambda inner: self.choice(inner, name, others, known, outputs, step),
+            nodes, self.equal(nodes, digits, own), known, outputs,
+            lambda inner: go(inner, then, known), lambda inner: self.choice(inner, step, others, digits, known, outputs, go),
         )  # fmt: skip
 
-    def chain(self, nodes: list, name: str, known: Known) -> Known:
-        for number, (off, on) in enumerate(self.pieces[name].otherwise):
-            digit = self.add(nodes, "Gather", [known["digits"], self.constant(np.array([number]))], axis=1)
+    def singles(self, nodes: list, step: Step, digits: str, known: Known) -> Known:
+        """The pieces that digits stand for one by one."""
+        for number, (off, on) in enumerate(step.single):
+            digit = self.add(nodes, "Gather", [digits, self.constant(np.array([number]))], axis=1)
             yes, no = (lambda inner, each=each, known=known: self.piece(inner, each, known) if each else known for each in (on, off))
             known = self.branch(nodes, self.add(nodes, "Cast", [digit], to=9), known, self.pieces[on].outputs, yes, no)
-        return self.piece(nodes, ANSWER, known)
+        return known
 
     def piece(self, nodes: list, name: str, known: Known) -> Known:
         piece, graph = self.pieces[name], self.graphs[name]

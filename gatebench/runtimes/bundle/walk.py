@@ -10,9 +10,6 @@ from torch import Tensor
 
 from ...pieces import Piece
 
-ANSWER = "answer"
-"""The piece behind a chain of others, `Piece.otherwise`."""
-
 
 @torch.inference_mode()
 def inputs_of(pieces: Mapping[str, Piece], image: Tensor) -> dict[str, dict[str, Tensor]]:
@@ -27,16 +24,13 @@ def inputs_of(pieces: Mapping[str, Piece], image: Tensor) -> dict[str, dict[str,
 
     todo = [first]
     while todo:
-        piece = pieces[name := todo.pop()]
-        if piece.next is None:
-            continue
-        state = after(name)
-        new = [each for each in piece.next.values() if each and each not in known]
-        known |= dict.fromkeys(new, state)
-        todo += new
-        for off, on in piece.otherwise:
-            known |= {each: state for each in (off, on) if each}
-            state = after(on)
-        if piece.otherwise:
-            known[ANSWER] = state
+        name = todo.pop()
+        state = after(name) if pieces[name].next else {}
+        for step in pieces[name].next:
+            new = [each for each in step.ways.values() if each and each not in known]
+            known |= dict.fromkeys(new, state)
+            todo += new
+            for pair in step.single:
+                known |= {each: state for each in pair if each}
+                state = after(pair[1])
     return {name: {each: known[name][each].clone() for each in piece.inputs} for name, piece in pieces.items()}

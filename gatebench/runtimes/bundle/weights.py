@@ -1,8 +1,10 @@
-"""Weights that files of one folder share: each is there once, in a file beside them, where ONNX Runtime finds it."""
+"""Weights that files of one folder share: each is there once, in a file beside them, where the runtime finds it."""
+
+from xml.etree import ElementTree
 
 WEIGHTS = "weights.bin"
 LEAST = 1_000
-"""Bytes of a tensor that is taken out; smaller ones stay where they are."""
+"""Bytes of a tensor that is taken out of an ONNX model; smaller ones stay where they are."""
 ALIGNED = 64
 """Bytes of which every tensor's place is a multiple."""
 
@@ -13,7 +15,7 @@ class Weights:
     def __init__(self):
         self.content, self._places = bytearray(), {}
 
-    def taken_from(self, model: bytes) -> bytes:
+    def of_onnx(self, model: bytes) -> bytes:
         """The ONNX model, its larger weights taken out."""
         import onnx
 
@@ -27,6 +29,14 @@ class Weights:
                 onnx.external_data_helper.set_external_data(tensor, WEIGHTS, self._place(data), len(data))
                 tensor.ClearField("raw_data")
         return read.SerializeToString()
+
+    def of_openvino(self, model: bytes, weights: bytes) -> bytes:
+        """The .xml of an OpenVINO model, whose constants lie in `weights`; OpenVINO has them outside anyway."""
+        root = ElementTree.fromstring(model)
+        for constant in root.iterfind("./layers/layer[@type='Const']/data"):
+            start, size = int(constant.get("offset")), int(constant.get("size"))
+            constant.set("offset", str(self._place(weights[start : start + size])))
+        return ElementTree.tostring(root)
 
     def _place(self, data: bytes) -> int:
         if data not in self._places:

@@ -77,23 +77,20 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
     """
     if out.has("bundle.json"):  # of another network, or format
         out.remove("bundle.json", "*.onnx", "*.xml", "*.bin")
-    arranged, opened = {"onnx": (for_onnxruntime, "onnx"), "openvino": (for_openvino, "xml")}[format_]
+    arranged, ending = {"onnx": (for_onnxruntime, "onnx"), "openvino": (for_openvino, "xml")}[format_]
     manifest, weights = {}, Weights()
     for name, content in in_precision(models, precision).items():
-        piece, stem = models.pieces[name], name.replace(" ", "-")
-        for ending, file in arranged(content, precision).items():
-            file = weights.taken_from(file) if ending == "onnx" else file
-            out.write(f"{stem}.{ending}", lambda stream, file=file: stream.write(file))
+        piece, file = models.pieces[name], f"{name.replace(' ', '-')}.{ending}"
+        out.write(file, lambda stream, content=arranged(content, precision, weights): stream.write(content))
         manifest[name] = {
-            "file": f"{stem}.{opened}", "inputs": piece.inputs, "outputs": piece.outputs, "on": piece.on, "macs": piece.macs,
-            "next": piece.next, "otherwise": piece.otherwise,
+            "file": file, "inputs": piece.inputs, "outputs": piece.outputs, "on": piece.on, "macs": piece.macs,
+            "next": [{"digits": step.digits, "ways": step.ways, "single": step.single} for step in piece.next],
         }  # fmt: skip
-    if format_ == "onnx":
-        out.write(WEIGHTS, lambda stream: stream.write(weights.content))
+    out.write(WEIGHTS, lambda stream: stream.write(weights.content))
     image = {"shape": list(models.images.shape[1:]), "type": str(models.images.dtype).removeprefix("torch.")}
     bundle = {
         "format": format_, "precision": precision, "gatebench": version("gatebench"), **said,
-        "image": image, "start": next(iter(manifest)), "common": list(_common(manifest)), "pieces": manifest,
+        "image": image, "start": next(iter(manifest)), "common": _common(models.pieces), "pieces": manifest,
     }  # fmt: skip
     out.write_text("run.py", (files("gatebench.runtimes.bundle") / "run.py").read_text())
     out.write_json("bundle.json", bundle)
@@ -111,10 +108,10 @@ def in_precision(models: Models, precision: str) -> Mapping[str, bytes]:
     }
 
 
-def _common(manifest: Mapping[str, Mapping]) -> list[str]:
-    """Pieces that are opened ahead: all that follow each other without a chain."""
-    chained = {each for piece in manifest.values() for pair in piece["otherwise"] for each in pair}
-    return [name for name in manifest if name not in chained and not (chained and name == "answer")]
+def _common(pieces: Mapping[str, Piece]) -> list[str]:
+    """Pieces that are opened ahead: all but those that digits stand for one by one."""
+    single = {name for piece in pieces.values() for step in piece.next for pair in step.single for name in pair}
+    return [name for name in pieces if name not in single]
 
 
 def _from_image(piece: Piece, mean: Sequence[float], std: Sequence[float], images: Tensor) -> Piece:
