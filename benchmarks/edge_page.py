@@ -1,22 +1,23 @@
 """The tables of results/edge.md: gated networks and their static twins in every runtime, and what their files take.
 
-Reads results/edge/RUN/times/, which `profile-latency --runtime ... --out results/edge` wrote of the runs beside it, and
-results/benchmarks/edge.csv (benchmarks/edge.py).
+Reads results/edge/RUN/times/, which `profile-latency --runtime ... --out results/edge` wrote of runs in results/, or of such as were
+trained for this page alone and lie in results/edge/RUN themselves; and results/benchmarks/edge.csv (benchmarks/edge.py).
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 from pages import Parts
 
 from gatebench.report.quantities import estimate
-from gatebench.report.results import Run
+from gatebench.report.results import Run, read_runs
 from gatebench.report.sheet import Heading, Sheet, make_sheet
 from gatebench.row import TimeRow
 from gatebench.rows import read_rows
 
 NAMES = {
-    "cosinegate": "block gates, predictive", "when-unsure": "block gates, when-unsure", "skipnet": "block gates, SkipNet",
+    "cosinegate": "block gates", "when-unsure": "block gates, when-unsure", "skipnet": "block gates, SkipNet",
     "convnet-aig": "block gates, ConvNet-AIG", "cgt": "early exits", "router": "router", "lag-compact": "channels cut out",
 }  # fmt: skip
 """Of models, in the order of the page."""
@@ -37,9 +38,9 @@ SIZES = (
 
 def rows(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
     """Of each run the newest session in which it was timed in several runtimes."""
-    made = []
-    for run in runs:
-        sessions = sorted((run.folder.path.parent / "edge" / run.name / "times").glob("*.jsonl"))
+    home, made = runs[0].folder.path.parent / "edge", []
+    for run in [*runs, *(read_runs(home)[0] if home.is_dir() else ())]:
+        sessions = sorted((home / run.name / "times").glob("*.jsonl"))
         if sessions:
             made.append((run, read_rows(sessions[-1], TimeRow)))
     return sorted(made, key=lambda item: (list(NAMES).index(item[0].headline["model"]), item[0].headline.get("macs_dense", 0)))
@@ -55,8 +56,8 @@ def name(run: Run, row: dict) -> str:
 def times(runs: list[Run]) -> Sheet:
     lines = [
         (
-            name(run, row), row["runtime"], row.get("timed_saving_pct"),
-            *(estimate(row, key) for key in ("rival_ms", "latency_ms", "speedup", "realised", "all_on", "speedup_fastest")),
+            name(run, row), row["runtime"], *(row.get(key) for key in ("timed_saving_pct", "rival_ms", "latency_ms")),
+            *(estimate(row, key) for key in ("speedup", "realised", "all_on", "speedup_fastest")),
         )
         for run, members in rows(runs)
         for row in members
@@ -84,7 +85,14 @@ def sheets(runs: list[Run]) -> dict[str, Sheet]:
 
 
 def tables(runs: list[Run]) -> Parts:
-    return sheets(runs)
+    """What the page shows: networks with a twin, in runtimes for devices."""
+    made, twinless = sheets(runs), {name(run, members[0]) for run, members in rows(runs) if "rival" not in members[0]}
+    return {
+        key: replace(
+            sheet, lines=[line for line in sheet.lines if line[0].value not in twinless and line[1].value not in ("torch", "compile")]
+        )
+        for key, sheet in made.items()
+    }
 
 
 def full(runs: list[Run]) -> dict[str, list[Sheet]]:
