@@ -79,7 +79,7 @@ print(json.dumps([[each.label, each.logits.tolist(), each.on, each.macs] for eac
 """
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name == "before" else ()) for name in TRAINED])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in ("up front", "before") else ()) for name in TRAINED])
 def test_files_answer_as_the_network_does_without_torch(made, exported, tmp_path, name):
     model, test = network_and_images(made(name))
     np.save(tmp_path / "images.npy", test.pixels[:24])
@@ -124,10 +124,18 @@ def test_one_file_is_of_onnx_alone(made, tmp_path, gatebench):
     assert "is one ONNX file. Leave out --format openvino" in said
 
 
-def test_files_of_a_folder_share_their_weights(made, exported):
-    model, _ = network_and_images(made("up front"))
-    weights = (exported("up front") / "weights.bin").stat().st_size
-    assert 0 < weights <= 1.2 * sum(each.numel() * each.element_size() for each in model.parameters())
+def test_another_operating_point_is_exported_and_timed_by_its_name(made, tmp_path, gatebench):
+    run = made("exits")
+    headline, *others = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+    row = next(each for each in others if each["policy"] != headline["policy"] and each["tradeoff"] == headline["tradeoff"])
+    said = gatebench.json("export", str(run), "--policy", row["policy"], "--out", str(tmp_path / "net"))
+    assert said["bundle"]["accuracy"] == row["accuracy"]
+    short = ["--inputs", "8", "--repeats", "5", "--max-seconds", "1", "--out", str(tmp_path / "times")]
+    done = gatebench("profile-latency", str(run), "--policy", row["policy"], *short, "--json")
+    (timed,) = json.loads(done.stdout)
+    assert (timed["policy"], timed["tradeoff"]) == (row["policy"], row["tradeoff"])
+    refused = gatebench.refused("export", str(run), "--tradeoff", "7", code=2)
+    assert "has no operating point" in refused and row["policy"] in refused
 
 
 @given(decided=arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 9))), most=st.integers(1, 4))
@@ -149,13 +157,16 @@ def test_stretches_of_blocks_have_the_common_patterns_and_all_on(decided, most):
 def in_stretches():
     """A network whose decisions differ from image to image, its pieces as models, of stretches of blocks, and images."""
     torch.manual_seed(0)
-    net = registry.create("cosinegate", depth=14, input_shape=(3, 16, 16), gate={"kind": "predictive"}).eval()
+    net = registry.create("cosinegate", depth=8, input_shape=(3, 16, 16), gate={"kind": "predictive"}).eval()
     for parameter in net.up_front_head.parameters():
         torch.nn.init.normal_(parameter)
     images = (torch.rand(24, 1, 1, 3) * torch.rand(24, 16, 16, 3) * 255).to(torch.uint8)  # bright and dark ones
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "MOST", 2)
-        cut = net.pieces(torch.rand(50, 6) < 0.5)
+        patch.setattr(pieces, "ENOUGH", 0.45)
+        pairs = torch.tensor([[0, 0]] * 3 + [[0, 1]] * 3 + [[1, 0]] * 2 + [[1, 1]]).bool()
+        decided = torch.cat([torch.cat([torch.full((9, 1), each), pairs], 1) for each in (False, True)])
+        cut = net.pieces(decided)  # of a block whose patterns are all common, and of two blocks whose patterns are not
     return net, write.converted(cut, [0.5] * 3, [0.25] * 3, images), images
 
 
@@ -163,17 +174,26 @@ def test_stretches_answer_as_the_network_does_whatever_is_decided(in_stretches, 
     net, models, images = in_stretches
     write.write(RunFolder(tmp_path), models, "onnx", "fp32", {"classes": list("0123456789")})
     network, image = runner(tmp_path)(tmp_path), images[0]
-    assert len(network.pieces["start"]["next"]) > 1
+    assert [len(step["ways"]) for step in network.pieces["start"]["next"]] == [2, 3]
     x, following = ((image / 255 - 0.5) / 0.25).permute(2, 0, 1)[None], network.following
-    for number in range(64):
-        pattern = torch.tensor([[int(each) for each in f"{number:06b}"]]).bool()
-        network.following = lambda name, bits, number=number: following(name, f"{number:06b}")
+    for number in range(8):
+        pattern = torch.tensor([[int(each) for each in f"{number:03b}"]]).bool()
+        network.following = lambda name, bits, number=number: following(name, f"{number:03b}")
         answer = network(image.numpy())
         with torch.inference_mode():
             wanted = net.infer(x, decisions=pattern)
         assert answer.logits == pytest.approx(wanted.logits[0].numpy(), abs=1e-4)
         assert answer.on == pattern[0].nonzero().flatten().tolist()
         assert answer.macs == float(net.tally(pattern).sum())
+
+
+@pytest.mark.parametrize("format_", ["onnx", "openvino"])
+def test_files_of_a_folder_share_their_weights(in_stretches, tmp_path, format_):
+    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[format_])
+    net, models, _ = in_stretches
+    write.write(RunFolder(tmp_path), models, format_, "fp32", {"classes": list("0123456789")})
+    own_weights = sum(each.numel() * each.element_size() for each in net.parameters())
+    assert 0 < (tmp_path / "weights.bin").stat().st_size <= 1.2 * own_weights
 
 
 def test_one_file_of_stretches_answers_as_the_network_does(in_stretches):
@@ -195,22 +215,6 @@ def test_weights_that_are_gone_or_cut_off_are_refused_in_a_sentence(exported, tm
     spoil(folder / "weights.bin")
     with pytest.raises(ValueError, match=r"cannot be opened .* Export the network again\."):
         runner(folder)(folder)
-
-
-def test_patterns_without_a_file_of_their_own_are_put_together_of_blocks(exported, tmp_path):
-    """Every pattern is imposed on the runner, as if the gates had decided it."""
-    folder = shutil.copytree(exported("up front"), tmp_path / "net")
-    said = json.loads((folder / "bundle.json").read_text())
-    start = said["pieces"]["start"]
-    chained = {**said, "pieces": {**said["pieces"], "start": {**start, "next": [{**start["next"][0], "ways": {"222": ""}}]}}}
-    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    answers = []
-    for content in (said, chained):
-        (folder / "bundle.json").write_text(json.dumps(content))
-        network = runner(folder)(folder)
-        answers.append(network(image))
-    assert answers[0].logits == pytest.approx(answers[1].logits, abs=1e-5)
-    assert answers[0].on == answers[1].on and answers[0].macs == answers[1].macs
 
 
 def runner(folder):
