@@ -79,7 +79,7 @@ print(json.dumps([[each.label, each.logits.tolist(), each.on, each.macs] for eac
 """
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in ("up front", "before") else ()) for name in TRAINED])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "exits" else pytest.mark.slow) for name in TRAINED])
 def test_files_answer_as_the_network_does_without_torch(made, exported, tmp_path, name):
     model, test = network_and_images(made(name))
     np.save(tmp_path / "images.npy", test.pixels[:24])
@@ -120,7 +120,7 @@ def test_one_file_answers_as_the_network_does(made, tmp_path, gatebench, name):
 
 
 def test_one_file_is_of_onnx_alone(made, tmp_path, gatebench):
-    said = gatebench.refused("export", str(made("static")), "--format", "openvino", "--out", str(tmp_path / "net.onnx"), code=2)
+    said = gatebench.refused("export", str(made("exits")), "--format", "openvino", "--out", str(tmp_path / "net.onnx"), code=2)
     assert "is one ONNX file. Leave out --format openvino" in said
 
 
