@@ -32,7 +32,7 @@ NARROWER = $(addprefix cifar100-vgg11-,0.2 0.15 0.1)
 PRUNED = $(addprefix cifar100-pruned-,decisions retrained magnitude)
 CHANNELS = cifar100-lag-weights cifar100-lag-off cifar100-pruned-off shapes-lag $(LAG_VGG) $(LAG_RESNET) $(NARROWER) $(PRUNED)
 
-.PHONY: demo test test-slow fuzz lint results clean full-width $(RESULTS) $(CHANNELS)
+.PHONY: demo test test-slow fuzz lint results clean full-width device $(RESULTS) $(CHANNELS)
 
 # 3: the times are too noisy to tell, which the command says itself
 demo: $(VENV)/installed
@@ -97,6 +97,14 @@ cifar10-skipnet-hrl: cifar10-skipnet  # whose weights it starts from
 cifar10-blockdrop: cifar10-resnet20
 	$(TRAIN) blockdrop --epochs 5 --threads 1 --set parents.weights.epochs=10 \
 		--set 'parents.weights.changes=["parents.weights.epochs=15", "parents.weights.changes=[$(ONE_CYCLE)]"]'
+
+# What results/edge.md times and no other page shows; it goes to a folder of its own, since lengths and machine differ
+device: $(VENV)/installed
+	$(TRAIN) cosinegate --config predictive --epochs 6 --set model.depth=56 --set losses.budget.target=0.65 \
+		--set training.schedule=one-cycle --set training.learning_rate=0.2 --threads 1 --out device-results
+	$(TRAIN) router --threads 1 --out device-results
+	$(TRAIN) lag-compact --set parents.gated.config=hard --set 'parents.gated.changes=[model.width=0.25, losses.sparsity.weight=0.004]' \
+		--threads 1 --out device-results
 
 cifar10-fixed: cifar10-resnet20 cifar10-predictive  # whose blocks they take
 	$(TRAIN) fixed-blocks --threads 1 $(OF_SHORT)
