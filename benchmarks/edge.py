@@ -25,7 +25,7 @@ from gatebench.pieces import whole
 from gatebench.row import TimeRow
 from gatebench.rows import read_rows
 from gatebench.runs import RunFolder
-from gatebench.runtimes.bundle.common import RANGES, decided, unscored
+from gatebench.runtimes.bundle.unscored import RANGES, decided, unscored
 from gatebench.runtimes.bundle.write import PRECISIONS, converted, write
 
 MOST = 10_000

@@ -19,8 +19,8 @@ from gatebench.measure.clock import clock_for
 from gatebench.measure.machine import describe
 from gatebench.measure.protocol import Subject, measure
 from gatebench.runs import RunFolder
-from gatebench.runtimes.bundle.common import RANGES, decided, unscored
 from gatebench.runtimes.bundle.single import single
+from gatebench.runtimes.bundle.unscored import RANGES, decided, unscored
 from gatebench.runtimes.bundle.write import converted, write
 
 

@@ -39,8 +39,8 @@ def export(
         from ..export.check import check
         from ..export.samples import Samples
         from ..runs import RunFolder, slug
-        from ..runtimes.bundle.common import RANGES, decided, unscored
         from ..runtimes.bundle.single import single
+        from ..runtimes.bundle.unscored import RANGES, decided, unscored
         from ..runtimes.bundle.write import PRECISIONS, check_installed, converted, write
         from ..training.view import View
 

@@ -19,7 +19,7 @@ from ..measure.protocol import Subject
 from ..pieces import Piece, whole
 from ..runs import RunFolder
 from ..runtimes.bundle import run
-from ..runtimes.bundle.common import RANGES, decided, unscored
+from ..runtimes.bundle.unscored import RANGES, decided, unscored
 from ..runtimes.bundle.write import PRECISIONS, Models, check_installed, converted, write
 from ..runtimes.fold import folded
 from ..words import counted
