@@ -26,7 +26,7 @@ from gatebench.row import TimeRow
 from gatebench.rows import read_rows
 from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle.unscored import RANGES, decided, unscored
-from gatebench.runtimes.bundle.write import PRECISIONS, converted, write
+from gatebench.runtimes.bundle.write import PRECISIONS, SHARED, converted, write
 
 MOST = 10_000
 """Images."""
@@ -69,15 +69,16 @@ def lines(run: Path, root: Path, home: Path) -> list[dict]:
     samples, made = Samples(run, root, *point(run)), []
     net, images, some = samples.net, home / "images.npz", samples.data.test[np.arange(min(MOST, len(samples.data.test)))]
     np.savez(images, images=some.pixels, labels=some.labels)
-    pieces = {"gated" if net.units else "static": net.pieces(decided(net, samples.data, *samples.statistics))}
-    if twin := next(iter(net.references().values()), None):
-        pieces["static"] = whole(twin, net.macs_static)
-    for kind, own in pieces.items():
-        models = converted(own, *samples.statistics, torch.from_numpy(unscored(samples.data, RANGES).pixels))
-        for format_, precisions in PRECISIONS.items():
+    ranges, decisions = torch.from_numpy(unscored(samples.data, RANGES).pixels), decided(net, samples.data, *samples.statistics)
+    twin, switches = next(iter(net.references().values()), None), [unit.name for unit in net.units]
+    for format_, precisions in PRECISIONS.items():
+        kinds = [("gated" if switches else "static", net.pieces(decisions, SHARED[format_]), switches)]
+        kinds += [("static", whole(twin, net.macs_static), [])] if twin else []
+        for kind, pieces, names in kinds:
+            models = converted(pieces, *samples.statistics, ranges)
             for precision in precisions:
                 folder = home / f"{kind}-{format_}-{precision}"
-                write(RunFolder(folder), models, format_, precision, samples.said)
+                write(RunFolder(folder), models, format_, precision, {**samples.said, "switches": names})
                 sizes = measured(folder, images, RUNTIMES[format_])
                 made.append({"run": run.resolve().name, "network": kind, "runtime": RUNTIMES[format_], "precision": precision, **sizes})
                 print(made[-1])

@@ -61,3 +61,13 @@ class Part(nn.Module):
 def whole(network: Callable[[Tensor], Tensor], macs: float) -> dict[str, Piece]:
     """A network that decides nothing, images -> logits, as its only piece."""
     return {"whole": Piece(Part(network, lambda image: (network(image),)), ("image",), ("logits",), macs=macs)}
+
+
+def dearest(pieces: Mapping[str, Piece]) -> dict[str, list[str]]:
+    """The digits by which a piece is followed by what computes most, step by step."""
+    digits: dict[str, list[str]] = {}
+    cost = {"": 0.0}
+    for name, piece in reversed(pieces.items()):  # a piece comes before those that follow it
+        digits[name] = [max(step.ways, key=lambda each, step=step: cost[step.ways[each]]) for step in piece.next]
+        cost[name] = piece.macs + sum(cost[step.ways[each]] for step, each in zip(piece.next, digits[name], strict=True))
+    return digits

@@ -5,13 +5,17 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import GATED, SMALL, STATIC, Command
 
+from gatebench.export.samples import Samples
 from gatebench.models.blocks import pieces
-from gatebench.profiling.exported import Dearest, chosen
+from gatebench.profiling.exported import chosen
 from gatebench.report.results import read_runs
 from gatebench.report.verdict import in_runtimes
-from gatebench.runtimes.bundle import run
+from gatebench.runs import RunFolder
+from gatebench.runtimes.bundle import run, write
+from gatebench.runtimes.bundle.unscored import decided
 
 pytest.importorskip("onnx", reason="other runtimes need pip install 'gatebench[export]'")
 pytest.importorskip("onnxruntime", reason="other runtimes need pip install 'gatebench[export]'")
@@ -116,12 +120,16 @@ def test_everything_on_runs_the_dearest_way(runs, tmp_path):
     command.json("train", *exits, "--out", str(tmp_path / "exits"))
     (early,) = (path.parent for path in (tmp_path / "exits").glob("*/summary.json"))
     for folder, switches in ((early, 6), (next(runs.glob("cosinegate-predictive-*")), 3)):
-        command.json("export", str(folder), "--out", str(tmp_path / folder.name))
-        network = run.Network(tmp_path / folder.name)
-        dearest, image = Dearest(network), np.zeros(network.shape, np.uint8)
-        for _ in range(2):
-            assert dearest(image).on == list(range(switches))
-        assert dearest(image).macs >= network(image).macs
+        samples = Samples(folder, tmp_path)
+        parts = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics))
+        models = write.converted(parts, *samples.statistics, torch.from_numpy(samples.data.train[np.arange(2)].pixels))
+        said = {"classes": samples.data.classes, "switches": [unit.name for unit in samples.net.units]}
+        for format_ in ("onnx", "openvino"):
+            write.write(RunFolder(tmp_path / "as decided"), models, format_, "fp32", said)
+            write.write(RunFolder(tmp_path / "all on"), models, format_, "fp32", said, all_on=True)
+            own, dearest = (run.Network(tmp_path / name) for name in ("as decided", "all on"))
+            for image in samples.data.test[np.arange(4)].pixels:
+                assert dearest(image).on == list(range(switches)) and dearest(image).macs >= own(image).macs
 
 
 def test_what_cannot_be_timed_is_refused_in_a_sentence(runs, gatebench, monkeypatch):
@@ -159,7 +167,8 @@ def test_int8_gives_most_images_their_class(runs, tmp_path, format_):
     said = Command(tmp_path).json("export", str(gated), "--format", format_, "--precision", "int8", "--out", str(tmp_path / "net"))
     assert said["relabelled"] <= 0.1 * said["images"] and said["bundle"]["precision"] == "int8"
     Command(tmp_path).json("export", str(gated), "--format", format_, "--out", str(tmp_path / "fp32"))
-    sizes = [(tmp_path / name / "weights.bin").stat().st_size for name in ("net", "fp32")]
+    file = {"onnx": "network.onnx", "openvino": "network.bin"}[format_]
+    sizes = [(tmp_path / name / file).stat().st_size for name in ("net", "fp32")]
     assert sizes[0] < 0.5 * sizes[1]
 
 

@@ -39,9 +39,8 @@ def export(
         from ..export.check import check
         from ..export.samples import Samples
         from ..runs import RunFolder, slug
-        from ..runtimes.bundle.single import single
         from ..runtimes.bundle.unscored import RANGES, decided, unscored
-        from ..runtimes.bundle.write import PRECISIONS, check_installed, converted, write
+        from ..runtimes.bundle.write import PRECISIONS, SHARED, check_installed, converted, files_of, write
         from ..training.view import View
 
     if one_of(precision, "--precision", ("fp32", "bf16", "int8")) not in PRECISIONS[kind]:
@@ -54,16 +53,16 @@ def export(
     check_installed(kind)
     with stderr.status("loading network and data"):
         samples = Samples(run, data_root(data_dir), policy, tradeoff)
-        pieces = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics))
+        pieces = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics), SHARED[kind])
     point = [slug(str(each)) for each in (policy, tradeoff) if each is not None]
     path = out or Path("exported") / "-".join([run.resolve().name, *point, kind, precision])
     said = {**samples.said, "switches": [unit.name for unit in samples.net.units]}
     view = View(stderr, run.resolve().name)
-    with view.counting("writes files", len(pieces), "files") as done:
+    with view.counting("converts it", len(pieces), "pieces") as done:
         models = converted(pieces, *samples.statistics, torch.from_numpy(unscored(samples.data, RANGES).pixels), done)
     if alone:
         bundle = {"format": kind, "precision": precision, "gatebench": version("gatebench"), **said}
-        content = single(models, precision, bundle)
+        (content,) = files_of(models, kind, precision, bundle).values()
         RunFolder(path.parent).write(path.name, lambda stream: stream.write(content))
         files = [path]
     else:
@@ -74,16 +73,14 @@ def export(
         checked = check(path, samples.net, images, x, precision, done)
     size = sum(each.stat().st_size for each in files)
     if as_json:
-        place = {"file": str(path), "files": 1} if alone else {"folder": str(path), "files": len(bundle["pieces"])}
+        place = {"file": str(path)} if alone else {"folder": str(path)}
         typer.echo(json.dumps({**place, "bytes": size, **vars(checked), "bundle": bundle}, indent=2))
         return
-    what = "one file" if alone else f"{counted(len(bundle['pieces']), 'file')}, bundle.json and run.py"
-    line(f"written to {path}: {what}, {size / 1e6:.1f} MB")
+    what = "" if alone else f": {bundle['file']}, bundle.json and run.py"
+    line(f"written to {path}{what}, {size / 1e6:.1f} MB")
     others = [f"{checked.turned} are decided about otherwise"] if checked.turned else []
     others += [f"{checked.relabelled} get another class"] if checked.relabelled else []
     same = f"logits differ by {checked.apart:.1e} of the largest at most"
     line(f"of {counted(checked.images, 'test image')}, {' and '.join(others) or 'all get the same decisions and classes'}; {same}")
-    if alone:
-        line("its branches keep ONNX Runtime from its fastest layout: files in a folder, without .onnx in --out, are faster")
-    else:
+    if not alone:
         line(f"next: python {path / 'run.py'} IMAGE.npy")

@@ -1,4 +1,4 @@
-"""Networks in runtimes other than torch: cut into pieces that really skip, and run one image a call by the program that export ships.
+"""Networks in runtimes other than torch: files that really skip, run one image a call by the program that export ships.
 
 Shapes: N calls, of one image each; H x W pixels, C channels.
 """
@@ -6,21 +6,21 @@ Shapes: N calls, of one image each; H x W pixels, C channels.
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..contract import GatedModel
 from ..errors import GatebenchError, UsageError
 from ..measure.protocol import Subject
-from ..pieces import Piece, whole
+from ..pieces import whole
 from ..runs import RunFolder
 from ..runtimes.bundle import run
 from ..runtimes.bundle.unscored import RANGES, decided, unscored
-from ..runtimes.bundle.write import PRECISIONS, Models, check_installed, converted, write
+from ..runtimes.bundle.write import PRECISIONS, SHARED, Models, check_installed, converted, write
+from ..runtimes.compiled import Compiled
 from ..runtimes.fold import folded
 from ..words import counted
 from .contender import Contender
@@ -71,43 +71,36 @@ class Files:
 
     def __init__(self):
         self._temporary = tempfile.TemporaryDirectory(prefix="gatebench-")
-        self._models: dict[int, tuple[Models, Models | None]] = {}
+        self._models: dict[tuple[int, bool], tuple[Models, Models | None]] = {}
         self.remove = self._temporary.cleanup
 
-    def models(self, contender: Contender) -> tuple[Models, Models | None]:
+    def models(self, contender: Contender, runtime: Runtime) -> tuple[Models, Models | None]:
         """Those of the network, and of its twin, if it has one. Raises UsageError and GatebenchError where they cannot be made."""
-        key = id(contender.network)
+        shared = runtime.name == "compile" or SHARED[FORMATS[runtime.name]]
+        key = id(contender.network), shared
         if key not in self._models:
-            self._models[key] = _models(contender)
+            self._models[key] = _models(contender, shared)
         return self._models[key]
 
-    def network(self, models: Models, runtime: Runtime, threads: int, classes: list[str]) -> run.Network:
-        """Pieces opened in a runtime."""
-        folder = Path(self._temporary.name) / f"{id(models)}-{FORMATS[runtime.name]}-{runtime.precision}"
+    def network(self, models: Models, runtime: Runtime, threads: int, said: Mapping[str, Any], all_on: bool = False) -> Callable:
+        """Models opened in a runtime: an image [H, W, C] -> `run.Answer`; `said` are `classes` and `switches`."""
+        if runtime.name == "compile":
+            return Compiled(models.pieces, said["classes"], all_on)
+        format_ = FORMATS[runtime.name]
+        folder = Path(self._temporary.name) / f"{id(models)}-{format_}-{runtime.precision}{'-all-on' if all_on else ''}"
         if not folder.exists():
-            write(RunFolder(folder), models, FORMATS[runtime.name], runtime.precision, {"classes": classes})
-        return run.Network(folder, threads, partial(_compiled, models.pieces) if runtime.name == "compile" else None)
+            write(RunFolder(folder), models, format_, runtime.precision, said, all_on)
+        return run.Network(folder, threads)
 
 
-def _models(contender: Contender) -> tuple[Models, Models | None]:
+def _models(contender: Contender, shared: bool) -> tuple[Models, Models | None]:
     network = contender.network
     if not isinstance(network.model, GatedModel):
         raise UsageError(f"{network.label} is no model of gatebench, and is timed in torch alone.")
     net, images = folded(network.model), torch.from_numpy(unscored(network.data, RANGES).pixels)
-    own = converted(net.pieces(decided(net, network.data, *network.statistics)), *network.statistics, images)
+    own = converted(net.pieces(decided(net, network.data, *network.statistics), shared), *network.statistics, images)
     twin = next(iter(net.references().values()), None)
     return own, twin and converted(whole(twin, net.macs_static), *network.statistics, images)
-
-
-def _compiled(pieces: Mapping[str, Piece], threads: int, precision: str) -> tuple:
-    """As a runtime of `run`: torch.compile on each piece, where others open its file; with torch's own threads."""
-    modules = {name.replace(" ", "-"): piece.module for name, piece in pieces.items()}
-
-    def opened(path: Path) -> Callable:
-        compiled = torch.compile(modules[path.stem], dynamic=False)
-        return lambda tensors: compiled(*tensors)
-
-    return opened, torch.from_numpy, Tensor.numpy
 
 
 class Exported:
@@ -118,9 +111,14 @@ class Exported:
         self.runtime, self.contender = runtime, contender
         network = contender.network
         self.images = network.data.test[contender.numbers[:, 0]].pixels
-        own, twin = files.models(contender)
-        self.network, self.twin = (each and files.network(each, runtime, threads, network.data.classes) for each in (own, twin))
-        self.dearest = Dearest(self.network) if contender.gated and "all on" in contender.model.fixed_policies else None
+        own, twin = files.models(contender, runtime)
+        said = {"classes": network.data.classes, "switches": [unit.name for unit in network.model.units]}
+        self.network, self.twin = (
+            each and files.network(each, runtime, threads, said | {"switches": names})
+            for each, names in ((own, said["switches"]), (twin, []))
+        )
+        forced = contender.gated and "all on" in contender.model.fixed_policies
+        self.all_on = files.network(own, runtime, threads, said, all_on=True) if forced else None
         with torch.inference_mode():
             self.answers = [self.network(image) for image in self.images]
         self.macs = np.array([answer.macs for answer in self.answers], float)
@@ -136,10 +134,10 @@ class Exported:
         yield self.itself()
         if self.twin:
             yield self._subject("reference", self.twin)
-        if self.dearest:
-            yield self._subject("all on", self.dearest)
+        if self.all_on:
+            yield self._subject("all on", self.all_on)
 
-    def _subject(self, name: str, network: run.Network) -> Subject:
+    def _subject(self, name: str, network: Callable) -> Subject:
         return Subject(f"{self.runtime} {name}", lambda number: network(self.images[number]))
 
     def _compared(self) -> list[str]:
@@ -159,18 +157,3 @@ class Exported:
             return []
         inputs = counted(len(self.answers), "timed input")
         return [f"answers otherwise than in torch: of {inputs}, {labels} get another class and {turned} are decided about otherwise"]
-
-
-class Dearest(run.Network):
-    """A network whose pieces decide as they do, and which then runs what costs most."""
-
-    def __init__(self, network: run.Network):
-        self.__dict__.update(vars(network))
-        self.dearest, cost = {}, {}  # the pieces of the dearest way from a piece, and MACs
-        for name in reversed(self.pieces):  # a piece comes before those that follow it
-            steps = [[each for each in step["ways"].values() if each] for step in self.pieces[name]["next"]]
-            self.dearest[name] = [max(names, key=cost.__getitem__) for names in steps]
-            cost[name] = self.pieces[name]["macs"] + sum(cost[each] for each in self.dearest[name])
-
-    def following(self, name: str, bits: str) -> list[str]:
-        return list(self.dearest[name])

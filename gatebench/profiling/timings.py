@@ -60,7 +60,7 @@ def _elsewhere(session: "Session", index: int, exported: Exported) -> Timing:
     elif exported.twin:
         rival = Rival(contender.reference_name, of(f"{runtime} reference"), _static_macs(contender), runtime=runtime)
     gate = None
-    if exported.dearest and rival and not session.rival:
+    if exported.all_on and rival and not session.rival:
         gate = Gate(all_on=statistics.speedup(of(f"{runtime} all on"), rival.seconds))
     name = exported.itself().name
     return Timing(

@@ -23,7 +23,7 @@ class Static:
         nothing = torch.zeros(len(x), 0, dtype=torch.bool, device=x.device)
         return Output(self.static_logits(x), decisions=nothing, count=self.counting(nothing))
 
-    def pieces(self, decided: Tensor) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, shared: bool = False) -> dict[str, Piece]:
         return whole(StaticPath(self), self.macs_static)
 
 

@@ -130,8 +130,8 @@ class BlockGatedResNet(ResidualTrunk):
     def recorded(self, example: Tensor, record: Callable[..., Callable[[Tensor], Any]]) -> GraphedBlocks:
         return GraphedBlocks(self, example, record)
 
-    def pieces(self, decided: Tensor) -> dict[str, Piece]:
-        return pieces(self, decided)
+    def pieces(self, decided: Tensor, shared: bool = False) -> dict[str, Piece]:
+        return pieces(self, decided, shared)
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: float | None) -> Output:
         return run_blocks(self, x, execution, decisions, self.threshold if policy is None else policy)

@@ -20,29 +20,32 @@ from ...pieces import Part, Piece, Step
 if TYPE_CHECKING:
     from .network import BlockGatedResNet
 
-MOST = 16
+MOST = 4
 """Patterns of a stretch that are made ready, at most; and all blocks on."""
 ENOUGH = 0.9
 """Share of the decisions that they should cover."""
+HEAVY = 100_000
+"""Weights that they may hold together where each has its own: what lies in memory several times comes out of the cache cold."""
 
 
-def pieces(net: "BlockGatedResNet", decided: Tensor) -> dict[str, Piece]:
+def pieces(net: "BlockGatedResNet", decided: Tensor, shared: bool) -> dict[str, Piece]:
     """As `GatedModel.pieces`. Raises UsageError where gates need F(x)."""
     if net.when == "after":
         raise UsageError(
             f"{type(net).__name__} decides about a block once it is computed, so no file of it leaves work out. Export a network that"
             " decides before, such as cosinegate --config predictive."
         )
-    return _up_front(net, decided) if net.when == "up-front" else dict(_before(net))
+    return _up_front(net, decided, shared) if net.when == "up-front" else dict(_before(net))
 
 
-def _up_front(net: "BlockGatedResNet", decided: Tensor) -> dict[str, Piece]:
+def _up_front(net: "BlockGatedResNet", decided: Tensor, shared: bool) -> dict[str, Piece]:
     def first(image: Tensor) -> tuple[Tensor, Tensor]:
         x = net.stem(image)
         return x, decide(net.up_front_logits(x), net.threshold)[1].to(torch.uint8)
 
+    weights = [0 if shared else sum(each.numel() for each in block.parameters()) for block in net.blocks]
     steps, ready, single = [], {}, {}
-    for begin, end, patterns in stretches(decided):
+    for begin, end, patterns in stretches(decided, weights):
         ways = {"".join(str(int(each)) for each in on): on for on in patterns}
         named = {digits: f"from {begin} {digits}" for digits in ways}
         ready |= {named[digits]: _blocks(net, begin, on) for digits, on in ways.items()}
@@ -57,18 +60,20 @@ def _up_front(net: "BlockGatedResNet", decided: Tensor) -> dict[str, Piece]:
     return {"start": start, **ready, **single}
 
 
-def stretches(decided: Tensor, begin: int = 0, end: int | None = None) -> list[tuple[int, int, list[list[bool]]]]:
-    """Begin, end and common patterns of stretches of blocks, by decisions [N, B]: one stretch where few patterns are nearly all there are.
+def stretches(decided: Tensor, weights: list[int], begin: int = 0, end: int | None = None) -> list[tuple[int, int, list[list[bool]]]]:
+    """Begin, end and common patterns of stretches of blocks, by decisions [N, B] and how many weights each block adds to a piece.
 
-    Where they are not, either half is taken by itself. The pattern of all blocks is common everywhere.
+    One stretch where few patterns are nearly all there are, and light; where they are not, either half is taken by itself. The pattern of
+    all blocks is common everywhere.
     """
     end = decided.shape[1] if end is None else end
     counts = Counter(map(tuple, decided[:, begin:end].tolist()))
     common = counts.most_common(MOST)
-    if end - begin > 1 and sum(count for _, count in common) < ENOUGH * len(decided):
-        middle = (begin + end) // 2
-        return stretches(decided, begin, middle) + stretches(decided, middle, end)
     patterns = dict.fromkeys([*(pattern for pattern, _ in common), (True,) * (end - begin)])
+    held = sum(size for pattern in patterns for size, on in zip(weights[begin:end], pattern, strict=True) if on)
+    if end - begin > 1 and (sum(count for _, count in common) < ENOUGH * len(decided) or held > HEAVY):
+        middle = (begin + end) // 2
+        return stretches(decided, weights, begin, middle) + stretches(decided, weights, middle, end)
     return [(begin, end, [list(each) for each in patterns])]
 
 

@@ -121,7 +121,7 @@ class ChannelGated(GatedModel):
         logits = self.walk(x, engine)
         return Output(logits, torch.cat(engine.gates, 1), terms=engine.terms())
 
-    def pieces(self, decided: Tensor) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, shared: bool = False) -> dict[str, Piece]:
         raise UsageError(
             "No file leaves out other channels for each image. Export a smaller network: lag-compact, of free gates, or pruned."
         )

@@ -107,7 +107,7 @@ class EarlyExit(GatedModel):
         exits = self.all_exits(x)
         return Output(exits[:, -1], details={"exits": exits})
 
-    def pieces(self, decided: Tensor) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, shared: bool = False) -> dict[str, Piece]:
         return pieces(self)
 
     def references(self) -> dict[str, nn.Module]:

@@ -107,7 +107,7 @@ class CascadeRouter(BaseRouter):
         """The last expert's logits: there is nothing to train."""
         return Output((self.answers(x) if outputs is None else outputs)[:, -1])
 
-    def pieces(self, decided: Tensor) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, shared: bool = False) -> dict[str, Piece]:
         last, made = len(self.roles) - 1, {}
         for number, (role, threshold) in enumerate(zip(self.roles, (*self.policy, None), strict=True)):
             work = partial(self._ask_one, number, threshold)

@@ -190,7 +190,7 @@ class Router(BaseRouter):
         outputs = self.answers(x) if outputs is None else outputs
         return Output((one_hot_through(soft)[:, :, None] * outputs).sum(1), soft, details={"outputs": outputs})
 
-    def pieces(self, decided: Tensor) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, shared: bool = False) -> dict[str, Piece]:
         following = {"".join("01"[own == each] for own in range(len(self.roles))): role for each, role in enumerate(self.roles)}
         start = Piece(Part(self, self._name), ("image",), ("bits",), macs=self.macs_gate, next=(Step(following),))
         return {"start": start, **self.expert_pieces()}

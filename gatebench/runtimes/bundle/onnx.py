@@ -1,14 +1,13 @@
-"""A piece as an ONNX model, for inputs of just the shapes that it was shown, and as a file that ONNX Runtime runs fast."""
+"""A piece as an ONNX model, for inputs of just the shapes that it was shown, and arranged as ONNX Runtime runs it fast."""
 
 import io
 import logging
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from .weights import Weights
 
 OPSET = 18
 
@@ -37,26 +36,27 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str,
     return model.SerializeToString(), tuple(each.name for each in kept)
 
 
-def for_onnxruntime(content: bytes, precision: str, weights: Weights) -> bytes:
-    """The .onnx file of an ONNX model, whose larger weights lie in `weights`.
+def for_onnxruntime(content: bytes, precision: str) -> bytes:
+    """An ONNX model as ONNX Runtime runs it fast between others.
 
-    ONNX Runtime computes convolutions in a blocked layout, but what adds a feature map that came in from outside only in the plain one, and
-    then rearranges at every block. A pooling of single pixels, which changes nothing, brings the map into the blocked layout once.
+    It computes convolutions in a blocked layout, but what adds a feature map that came in from outside only in the plain one, and then
+    rearranges at every block. A pooling of single pixels, which changes nothing, brings the map into the blocked layout once.
     """
     import onnx
 
     if precision == "int8":  # has no such layout
-        return weights.of_onnx(content)
+        return content
     model = onnx.load_from_string(content)
-    maps = [each.name for each in model.graph.input if _is_map(each.type.tensor_type, onnx.TensorProto.FLOAT)]
+    maps = [each.name for each in model.graph.input if is_map(each)]
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             if name in maps:
                 node.input[place] = f"{name} blocked"
     for name in maps:
         model.graph.node.insert(0, onnx.helper.make_node("MaxPool", [name], [f"{name} blocked"], kernel_shape=[1, 1]))
-    return weights.of_onnx(model.SerializeToString())
+    return model.SerializeToString()
 
 
-def _is_map(type_, number: int) -> bool:
-    return len(type_.shape.dim) == 4 and type_.elem_type == number
+def is_map(value: Any) -> bool:
+    """Whether an input or output of an ONNX model is a feature map [1, C, H, W] of floats."""
+    return len(value.type.tensor_type.shape.dim) == 4 and value.type.tensor_type.elem_type == 1

@@ -1,7 +1,8 @@
-"""The folder itself: pieces become ONNX models, and these the files of a format, with bundle.json and run.py beside them."""
+"""The folder itself: pieces become ONNX models, and these one model in a format, with bundle.json and run.py beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
@@ -13,14 +14,16 @@ from ...errors import GatebenchError, UsageError, first_line
 from ...pieces import Piece
 from ...runs import RunFolder
 from .images import Raw
+from .joined import joined
 from .onnx import for_onnxruntime, to_onnx
-from .openvino import for_openvino
+from .openvino import as_files, for_openvino
 from .quantised import quantised
 from .walk import inputs_of
-from .weights import WEIGHTS, Weights
 
 PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
 """Of each format."""
+SHARED = {"onnx": False, "openvino": True}
+"""Whether a runtime keeps equal weights of pieces once."""
 EXTRA = "pip install 'gatebench[export]'"
 
 
@@ -48,6 +51,18 @@ class Models:
     images: Tensor
     """Some as the data set has them, [N, H, W, C]; int8 takes its ranges from them."""
 
+    def in_precision(self, precision: str) -> Mapping[str, bytes]:
+        """The contents, with weights and activations in int8 where that is the precision."""
+        return self._int8 if precision == "int8" else self.contents
+
+    @cached_property
+    def _int8(self) -> dict[str, bytes]:
+        given = [inputs_of(self.pieces, image[None]) for image in self.images]
+        return {
+            name: quantised(content, [{key: each[name][key].numpy() for key in self.pieces[name].inputs} for each in given])
+            for name, content in self.contents.items()
+        }
+
 
 def converted(
     pieces: Mapping[str, Piece], mean: Sequence[float], std: Sequence[float], images: Tensor,
@@ -70,48 +85,31 @@ def converted(
     return Models(pieces, contents, images)
 
 
-def write(out: RunFolder, models: Models, format_: str, precision: str, said: Mapping[str, Any]) -> dict:
-    """Write the folder and return what bundle.json says; `said` is what it says besides the pieces: `classes` at least.
+def write(out: RunFolder, models: Models, format_: str, precision: str, said: Mapping[str, Any], all_on: bool = False) -> dict:
+    """Write the folder and return what bundle.json says; `said` is what it says besides: `classes` and `switches` at least.
 
-    The format has to have the precision (`PRECISIONS`).
+    The format has to have the precision (`PRECISIONS`). With `all_on`, the network decides as ever and then runs what costs most.
     """
-    if out.has("bundle.json"):  # of another network, or format
-        out.remove("bundle.json", "*.onnx", "*.xml", "*.bin")
-    arranged, ending = {"onnx": (for_onnxruntime, "onnx"), "openvino": (for_openvino, "xml")}[format_]
-    manifest, weights = {}, Weights()
-    for name, content in in_precision(models, precision).items():
-        piece, file = models.pieces[name], f"{name.replace(' ', '-')}.{ending}"
-        out.write(file, lambda stream, content=arranged(content, precision, weights): stream.write(content))
-        manifest[name] = {
-            "file": file, "inputs": piece.inputs, "outputs": piece.outputs, "on": piece.on, "macs": piece.macs,
-            "next": [{"digits": step.digits, "ways": step.ways, "single": step.single} for step in piece.next],
-        }  # fmt: skip
-    out.write(WEIGHTS, lambda stream: stream.write(weights.content))
     image = {"shape": list(models.images.shape[1:]), "type": str(models.images.dtype).removeprefix("torch.")}
-    bundle = {
-        "format": format_, "precision": precision, "gatebench": version("gatebench"), **said,
-        "image": image, "start": next(iter(manifest)), "common": _common(models.pieces), "pieces": manifest,
-    }  # fmt: skip
+    file = {"onnx": "network.onnx", "openvino": "network.xml"}[format_]
+    said = {"format": format_, "precision": precision, "gatebench": version("gatebench"), **said, "image": image, "file": file}
+    if out.has("bundle.json"):  # of another network, or format
+        out.remove("bundle.json", "network.*")
+    for name, content in files_of(models, format_, precision, said, all_on).items():
+        out.write(name, lambda stream, content=content: stream.write(content))
     out.write_text("run.py", (files("gatebench.runtimes.bundle") / "run.py").read_text())
-    out.write_json("bundle.json", bundle)
-    return bundle
+    out.write_json("bundle.json", said)
+    return said
 
 
-def in_precision(models: Models, precision: str) -> Mapping[str, bytes]:
-    """The contents, with weights and activations in int8 where that is the precision."""
-    if precision != "int8":
-        return models.contents
-    given = [inputs_of(models.pieces, image[None]) for image in models.images]
-    return {
-        name: quantised(content, [{key: each[name][key].numpy() for key in models.pieces[name].inputs} for each in given])
-        for name, content in models.contents.items()
-    }
-
-
-def _common(pieces: Mapping[str, Piece]) -> list[str]:
-    """Pieces that are opened ahead: all but those that digits stand for one by one."""
-    single = {name for piece in pieces.values() for step in piece.next for pair in step.single for name in pair}
-    return [name for name in pieces if name not in single]
+def files_of(models: Models, format_: str, precision: str, said: Mapping[str, Any], all_on: bool = False) -> dict[str, bytes]:
+    """The network itself, by the names of its files; `said` goes into its metadata too, where the format has some."""
+    arranged = {"onnx": for_onnxruntime, "openvino": for_openvino}[format_]
+    contents = {name: arranged(content, precision) for name, content in models.in_precision(precision).items()}
+    content = joined(models.pieces, contents, said, len(said["switches"]), all_on)
+    if format_ == "onnx":
+        return {"network.onnx": content}
+    return dict(zip(("network.xml", "network.bin"), as_files(content), strict=True))
 
 
 def _from_image(piece: Piece, mean: Sequence[float], std: Sequence[float], images: Tensor) -> Piece:

@@ -1,0 +1,49 @@
+"""The pieces of a network by torch.compile, one after the other, as the decisions say.
+
+Shapes: one image, H x W pixels, C channels.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..pieces import Piece, dearest
+from .bundle.run import Answer
+
+
+class Compiled:
+    """On an image [H, W, C], whole numbers, as `run.Network` of exported files.
+
+    Pieces are compiled when they are first wanted, with torch's own threads. With `all_on`, decisions are made as ever, and then what costs
+    most is run.
+    """
+
+    def __init__(self, pieces: Mapping[str, Piece], classes: Sequence[str], all_on: bool = False):
+        self.pieces, self.classes, self.ready = pieces, classes, {}
+        self.forced = dearest(pieces) if all_on else None
+
+    def __call__(self, image: np.ndarray) -> Answer:
+        known, on, macs, names = {"image": torch.from_numpy(image[None])}, [], 0.0, [next(iter(self.pieces))]
+        while names:
+            name = names.pop(0)
+            piece = self.pieces[name]
+            if name not in self.ready:
+                self.ready[name] = torch.compile(piece.module, dynamic=False)
+            known |= zip(piece.outputs, self.ready[name](*(known[each] for each in piece.inputs)), strict=True)
+            on += piece.on
+            macs += piece.macs
+            if piece.next:
+                names += self._following(name, known["bits"])
+        logits = known["logits"][0].numpy()
+        return Answer(self.classes[int(logits.argmax())], logits, sorted(on), macs)
+
+    def _following(self, name: str, bits: Tensor) -> list[str]:
+        """Names of the pieces to run next."""
+        steps, names = self.pieces[name].next, []
+        digits = "".join(self.forced[name]) if self.forced else "".join(map(str, bits.flatten().tolist()))
+        for step in steps:
+            own, digits = digits[: step.digits], digits[step.digits :]
+            names += [step.ways[own]] if own in step.ways else [pair[int(digit)] for pair, digit in zip(step.single, own, strict=True)]
+        return [each for each in names if each]
