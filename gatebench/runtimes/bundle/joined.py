@@ -140,7 +140,7 @@ class _Writer:
         if not steps:
             return self.outputs(graph, state)
         bits, digits = self.decided(graph, name, state.known)
-        ways = self.ways(graph, steps, digits)
+        ways = self.ways(graph, steps, bits, digits)
         if self.part(steps[0]):
             return self.choice(graph, *ways[0], partial(self.answer, state=state))
         known, begin, macs = state.known, 0, []
@@ -167,34 +167,43 @@ class _Writer:
         kinds = [each and (self.pieces[each].outputs, self.pieces[each].next) for each in step.ways.values()]
         return not step.single and (step.digits > 1 or any(each != kinds[0] for each in kinds))
 
-    def ways(self, graph: _Graph, steps: tuple[Step, ...], digits: str) -> list[tuple[list[tuple[str, str]], str | None]]:
+    def ways(self, graph: _Graph, steps: tuple[Step, ...], bits: str, digits: str) -> list[tuple[list[tuple[str, str]], str | None]]:
         """Of each step, conditions and the pieces that they stand for, and the piece for all else; None: single ones.
 
-        Conditions of all steps are computed together, since each operation of a runtime costs as much as it computes there.
+        Conditions of all steps are computed together: each operation of a runtime takes its time, however little it computes.
         """
-        size, longer = sum(step.digits for step in steps), [step for step in steps if step.digits > 1]
-        bits = iter(graph.split(graph.add("Cast", [digits], to=BOOL), size) if len(longer) < len(steps) else [digits] * size)
-        wanted, begin = [], 0
+        single, met = self.each_digit(graph, steps, bits), self.whole_ways(graph, steps, digits)
+        made, begin = [], 0
         for step in steps:
-            for each in step.ways if step.digits > 1 else ():
-                wanted.append(np.zeros(size, np.float32))
-                wanted[-1][begin : begin + step.digits] = 2 * _numbers(each) - 1
-            begin += step.digits
-        if longer:
-            alike = graph.add("MatMul", [digits, graph.constant(np.stack(wanted).T)])
-            met = iter(
-                graph.split(graph.add("Equal", [alike, graph.constant((np.stack(wanted) > 0).sum(1).astype(np.float32))]), len(wanted))
-            )
-        made = []
-        for step in steps:
-            own = [next(bits) for _ in range(step.digits)]
             if step.digits == 1:
                 off, on = step.single[0] if step.single else (step.ways["0"], step.ways["1"])
-                made.append(([(own[0], on)], off))
+                made.append(([(single[begin], on)], off))
             else:
                 ways = [(next(met), name) for name in step.ways.values()]
                 made.append((ways, None) if step.single else (ways[:-1], ways[-1][1]))
+            begin += step.digits
         return made
+
+    def each_digit(self, graph: _Graph, steps: tuple[Step, ...], bits: str) -> list[str]:
+        """A condition for each digit, where steps have but one."""
+        if all(step.digits > 1 for step in steps):
+            return []
+        cast, size = graph.add("Cast", [bits], to=BOOL), sum(step.digits for step in steps)
+        return [cast] if size == 1 else graph.split(cast, size)
+
+    def whole_ways(self, graph: _Graph, steps: tuple[Step, ...], digits: str) -> Iterator[str]:
+        """A condition for each way of the steps of several digits."""
+        wanted, begin = [], 0
+        for step in steps:
+            for way in step.ways if step.digits > 1 else ():
+                wanted.append(np.zeros(sum(each.digits for each in steps), np.float32))
+                wanted[-1][begin : begin + step.digits] = 2 * _numbers(way) - 1
+            begin += step.digits
+        if not wanted:
+            return iter(())
+        table = np.stack(wanted)  # 1 where a digit is on, -1 where it is off: all agree where the sum is that of the ones
+        alike = graph.add("MatMul", [digits, graph.constant(table.T)])
+        return iter(graph.split(graph.add("Equal", [alike, graph.constant((table > 0).sum(1).astype(np.float32))]), len(table)))
 
     def choice(
         self, graph: _Graph, ways: list[tuple[str, str]], last: str | None, go: Callable, singles: Callable | None = None

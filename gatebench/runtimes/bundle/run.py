@@ -35,7 +35,7 @@ class Network:
             raise ValueError(f"{folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
         self.image = np.zeros((1, *self.shape), self.type)
         try:
-            self.compute = opened(path, self.image, threads, precision)
+            self.compute, self.outputs = opened(path, self.image, threads, precision)
         except ImportError as error:
             raise ValueError(f"Running {folder} needs {error.name}: pip install {error.name}.") from None
         except Exception as error:
@@ -47,7 +47,8 @@ class Network:
         if image.shape != self.shape or image.dtype != self.type:
             raise ValueError(f"the image must be {self.type} of shape {self.shape}, not {image.dtype} of shape {image.shape}")
         self.image[0] = image
-        logits, on, macs = self.compute()
+        self.compute()
+        logits, on, macs = self.outputs
         return Answer(self.classes[int(logits.argmax())], logits[0].copy(), on.nonzero()[0].tolist(), float(macs))
 
 
@@ -55,7 +56,7 @@ OUTPUTS = "logits", "on", "macs"
 
 
 def _onnxruntime(path, image, threads, precision):
-    """A function without arguments: what the network's outputs are for what stands in `image` now."""
+    """A function that computes the outputs for what stands in `image`, and the arrays that it writes them to."""
     import onnxruntime
     from onnxruntime import OrtValue
 
@@ -63,17 +64,11 @@ def _onnxruntime(path, image, threads, precision):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    binding, given = session.io_binding(), OrtValue.ortvalue_from_numpy(image)
-    binding.bind_ortvalue_input("image", given)
-    outputs = {each.name: OrtValue.ortvalue_from_shape_and_type(each.shape, types[each.type]) for each in session.get_outputs()}
-    for name, tensor in outputs.items():
-        binding.bind_ortvalue_output(name, tensor)
-
-    def compute():
-        session.run_with_iobinding(binding)
-        return [outputs[name].numpy() for name in OUTPUTS]
-
-    return compute
+    binding, outputs = session.io_binding(), {each.name: np.zeros(each.shape, types[each.type]) for each in session.get_outputs()}
+    binding.bind_ortvalue_input("image", OrtValue.ortvalue_from_numpy(image))
+    for name, array in outputs.items():
+        binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(array))
+    return lambda: session.run_with_iobinding(binding), [outputs[name] for name in OUTPUTS]
 
 
 def _openvino(path, image, threads, precision):
@@ -86,14 +81,11 @@ def _openvino(path, image, threads, precision):
         "INFERENCE_PRECISION_HINT": {"bf16": "bf16"}.get(precision, "f32"),
     }
     request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
-    request.set_input_tensor(openvino.Tensor(image, shared_memory=True))
-    outputs = [request.get_tensor(name) for name in OUTPUTS]
-
-    def compute():
-        request.infer(share_outputs=True)
-        return [tensor.data for tensor in outputs]
-
-    return compute
+    request.set_tensor("image", openvino.Tensor(image, shared_memory=True))
+    outputs = [np.zeros(request.get_tensor(name).shape, request.get_tensor(name).data.dtype) for name in OUTPUTS]
+    for name, array in zip(OUTPUTS, outputs, strict=True):
+        request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+    return lambda: request.infer(share_outputs=True), outputs
 
 
 if __name__ == "__main__":
