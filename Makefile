@@ -14,7 +14,7 @@ EXITS = deepest exit-wise joint annealed hard soft soft-printed
 PEERS = skipnet convnet-aig slat random-skip stochastic-depth
 ONE_CYCLE = training.schedule=one-cycle, training.learning_rate=0.2
 OF_SHORT = --set parents.network.epochs=15 --set 'parents.network.changes=[$(ONE_CYCLE)]'
-DEPTHS = 8 26 32 44
+DEPTHS = 8 26 32 44 56
 DECIDERS = skipnet convnet-aig
 PINES = indian-pines indian-pines-hard indian-pines-soft-printed indian-pines-joint
 RULES = neighbours entropy complexity cascade cascade-entropy cascade-margin

@@ -27,7 +27,7 @@ from gatebench.report.results import Run
 from gatebench.report.sheet import Cell, Heading, Sheet, make_sheet
 
 DATA = "cifar10"
-DEPTHS = 8, 14, 20, 26, 32, 44
+DEPTHS = 8, 14, 20, 26, 32, 44, 56
 BASELINES = "random-skip", "stochastic-depth", "fixed-blocks"
 GATES = "cosinegate", "skipnet", "convnet-aig", "blockdrop", "slat", "when-unsure"
 MODELS = (*(f"resnet{depth}" for depth in DEPTHS), *BASELINES, *GATES)
@@ -37,8 +37,8 @@ PRINTED = {"accuracy": "accuracy %", "mean_gate_soft_pct": "blocks on (soft) %"}
 PICTURE = "static-blocks.png"
 ALIKE = "aggressive", "conservative", "sign-corrected", "curriculum"
 """CosineGate's recipes that end where `balanced` does, on its own page alone, and BlockDrop's first step."""
-DECIDED_BY = re.compile(r", .*parents\.network\.model=([a-z-]+).*")
-"""In the name of fixed blocks: the network whose blocks they are."""
+DECIDED_BY = re.compile(r"(?<=decided), .*?(?:parents\.network\.model=([a-z-]+).*|$)")
+"""In the name of fixed blocks: the network whose blocks they are, where it is not `predictive`."""
 KINDS = {"static": (LINE, "s"), "baseline": (RIVAL, "D"), "gate": (GATED, "o")}
 """Colour and mark of each kind of network."""
 TICKS = 1, 1.5, 2, 3, 5, 7
@@ -121,7 +121,7 @@ def kind(group: Group) -> str:
 
 def name(text: str) -> str:
     """Of a network, short."""
-    return DECIDED_BY.sub(r" by \1", text).replace(" default", "")
+    return DECIDED_BY.sub(lambda found: f" by {found[1] or 'predictive'}", text).replace(" default", "")
 
 
 def picture(runs: list[Run]) -> Figure:

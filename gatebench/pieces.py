@@ -1,4 +1,4 @@
-"""A network in pieces without branches, which other runtimes can take as files.
+"""A network in pieces without branches, from which other runtimes get one model, whose branches they are.
 
 Shapes: one input.
 """
