@@ -46,7 +46,7 @@ TICKS = 1, 1.5, 2, 3, 5, 7
 FAR = 7.0
 """Points of accuracy below the best from which on a network is not drawn."""
 SAVINGS = (
-    Heading("kind", "kind"), Heading("network", "network"), Heading("seeds", "seeds"), Heading("epochs", "epochs", digits=0),
+    Heading("network", "network"), Heading("seeds", "seeds"), Heading("epochs", "epochs", digits=0),
     Heading("accuracy", "accuracy", "%", 2),
     Heading("macs_executed", "executed", "MACs", 2), Heading("latency_ms", "ms, batch 1", digits=2),
     *(Heading(f"speedup_{size}", f"speed-up, batch {size}", digits=2) for size in BATCHES),
@@ -88,7 +88,7 @@ def savings(runs: list[Run], gains: dict[str, dict[str, Cell]]) -> Sheet:
     for group in ordered:
         at, gain = {size: timed(group, size) for size in BATCHES}, gains.get(group.label, {})
         lines.append((
-            kind(group), name(group.label), seeds_cell(group.seeds), _epochs(group, gains) if several else None,
+            name(group.label), seeds_cell(group.seeds), _epochs(group, gains) if several else None,
             short(spread(group, "accuracy")), mean(group, "macs_executed"),
             mean_ms(at[1]), compared(at[1], "speedup"), mean(at[64], "speedup") if at[64].rows else None,
             *(gain.get(key) for key in ("static_gain", "static_gain_latency")),
