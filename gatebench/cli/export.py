@@ -12,6 +12,8 @@ from ..words import counted
 from . import option
 from .console import DataDir, Policy, Tradeoff, handle_errors, line, one_of, stderr
 
+WRITTEN = "network.onnx", "network.xml", "network.bin", "bundle.json", "run.py"
+"""What a folder may have."""
 CHECKED = 256
 """Test images on which files and network are compared."""
 
@@ -27,7 +29,7 @@ def export(
     data_dir: DataDir = None,
     as_json: Annotated[bool, option.results("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
-    """Write a trained network as files that skip what it decides to leave out, with a small program that runs them.
+    """Write a trained network as a model that skips what it decides to leave out, with a small program that runs it.
 
     What is written is compared with the network on real images.
     """
@@ -67,7 +69,7 @@ def export(
         files = [path]
     else:
         bundle = write(RunFolder(path), models, kind, precision, said)
-        files = [each for each in path.iterdir() if each.is_file()]
+        files = [path / each for each in WRITTEN if (path / each).is_file()]
     images, x = samples.scored(CHECKED)
     with view.counting("compares them with the network", len(images), "images") as done:
         checked = check(path, samples.net, images, x, precision, done)
@@ -76,7 +78,7 @@ def export(
         place = {"file": str(path)} if alone else {"folder": str(path)}
         typer.echo(json.dumps({**place, "bytes": size, **vars(checked), "bundle": bundle}, indent=2))
         return
-    what = "" if alone else f": {bundle['file']}, bundle.json and run.py"
+    what = "" if alone else f": {', '.join(each.name for each in files)}"
     line(f"written to {path}{what}, {size / 1e6:.1f} MB")
     others = [f"{checked.turned} are decided about otherwise"] if checked.turned else []
     others += [f"{checked.relabelled} get another class"] if checked.relabelled else []

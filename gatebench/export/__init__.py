@@ -1,1 +1,1 @@
-"""Networks as files for other runtimes, which really skip: pieces without branches, and what is next after each."""
+"""Networks as models for other runtimes, which really skip: real images for them, and whether they answer as the network does."""

@@ -1,4 +1,4 @@
-"""Networks in runtimes other than torch: files that really skip, run one image a call by the program that export ships.
+"""Networks in runtimes other than torch: models that really skip, run one image a call by the program that export ships.
 
 Shapes: N calls, of one image each; H x W pixels, C channels.
 """
@@ -27,7 +27,7 @@ from .contender import Contender
 
 TORCH = "torch"
 FORMATS = {"compile": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
-"""Of the files of each other runtime; torch.compile takes the pieces themselves."""
+"""Formats that runtimes read; torch.compile takes the pieces themselves."""
 IN = {"compile": ("fp32",), "onnxruntime": PRECISIONS["onnx"], "openvino": PRECISIONS["openvino"]}
 """Precisions of each."""
 TOLERANCE = 1e-3

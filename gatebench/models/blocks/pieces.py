@@ -47,8 +47,8 @@ def _up_front(net: "BlockGatedResNet", decided: Tensor, shared: bool) -> dict[st
     steps, ready, single = [], {}, {}
     for begin, end, patterns in stretches(decided, weights):
         ways = {"".join(str(int(each)) for each in on): on for on in patterns}
-        named = {digits: f"from {begin} {digits}" for digits in ways}
-        ready |= {named[digits]: _blocks(net, begin, on) for digits, on in ways.items()}
+        named = {digits: f"from {begin} {digits}" for digits in ways} if end - begin > 1 else {"1": f"block {begin}"}
+        ready |= {named[digits]: _blocks(net, begin, on) for digits, on in ways.items() if end - begin > 1}
         pairs = []
         for index in range(begin, end):
             off, on = _blocks(net, index, [False]), _blocks(net, index, [True])

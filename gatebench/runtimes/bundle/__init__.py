@@ -1,1 +1,1 @@
-"""A network as a folder of files that really skip: bundle.json, one model a piece, and run.py, which runs them without gatebench."""
+"""A network as a folder: one model that really skips, bundle.json, and run.py, which runs it without gatebench."""

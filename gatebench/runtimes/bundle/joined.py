@@ -1,7 +1,7 @@
 """All pieces of a network as one ONNX model, with an `If` wherever one piece or another is next.
 
 It takes `image` [1, H, W, C], whole numbers, and gives `logits` [1, classes], `on` (uint8 [S], which switches ran) and
-`macs` (float, []).
+`macs` (float, [], in single precision).
 """
 
 import json
@@ -102,7 +102,7 @@ class _State:
 
     known: Known
     on: tuple[int, ...] = ()
-    """Switches that ran whatever was decided."""
+    """Switches that ran on this way, other than by the decisions in `by`, which are then about all switches."""
     macs: float = 0
     """MACs of what ran so."""
     by: tuple[tuple[str, str, list[float]], ...] = ()
@@ -232,7 +232,8 @@ class _Writer:
     def piece(self, graph: _Graph, name: str, known: Known) -> Known:
         own = self.graphs[name]
         called = {"": ""} | {each.name: known[each.name] for each in own.input}
-        called |= {each.name: graph.weight(each) for each in own.initializer}
+        read = {each for node in own.node for each in node.input}
+        called |= {each.name: graph.weight(each) for each in own.initializer if each.name in read}
         for node in own.node:
             called |= {each: graph.name() for each in node.output if each}
             copy = type(node)()

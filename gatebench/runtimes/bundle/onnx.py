@@ -37,7 +37,7 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str,
 
 
 def for_onnxruntime(content: bytes, precision: str) -> bytes:
-    """An ONNX model as ONNX Runtime runs it fast between others.
+    """An ONNX model as ONNX Runtime runs it fast inside a branch.
 
     It computes convolutions in a blocked layout, but what adds a feature map that came in from outside only in the plain one, and then
     rearranges at every block. A pooling of single pixels, which changes nothing, brings the map into the blocked layout once.

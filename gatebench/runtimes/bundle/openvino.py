@@ -10,7 +10,7 @@ FLOAT, BF16 = 1, 16
 
 
 def for_openvino(content: bytes, precision: str) -> bytes:
-    """An ONNX model as OpenVINO runs it fast between others.
+    """An ONNX model as OpenVINO runs it fast inside a branch.
 
     OpenVINO computes with channels last; feature maps that come in and go out are [1, H, W, C], and of the precision that is computed in,
     so that none is rearranged in between.

@@ -93,9 +93,10 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
     image = {"shape": list(models.images.shape[1:]), "type": str(models.images.dtype).removeprefix("torch.")}
     file = {"onnx": "network.onnx", "openvino": "network.xml"}[format_]
     said = {"format": format_, "precision": precision, "gatebench": version("gatebench"), **said, "image": image, "file": file}
+    contents = files_of(models, format_, precision, said, all_on)
     if out.has("bundle.json"):  # of another network, or format
-        out.remove("bundle.json", "network.*")
-    for name, content in files_of(models, format_, precision, said, all_on).items():
+        out.remove("bundle.json", "network.onnx", "network.xml", "network.bin")
+    for name, content in contents.items():
         out.write(name, lambda stream, content=content: stream.write(content))
     out.write_text("run.py", (files("gatebench.runtimes.bundle") / "run.py").read_text())
     out.write_json("bundle.json", said)
@@ -103,13 +104,19 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
 
 
 def files_of(models: Models, format_: str, precision: str, said: Mapping[str, Any], all_on: bool = False) -> dict[str, bytes]:
-    """The network itself, by the names of its files; `said` goes into its metadata too, where the format has some."""
+    """The network itself, by the names of its files; `said` goes into its metadata too, where the format has some.
+
+    Raises GatebenchError where its pieces do not make a model that the format takes.
+    """
     arranged = {"onnx": for_onnxruntime, "openvino": for_openvino}[format_]
     contents = {name: arranged(content, precision) for name, content in models.in_precision(precision).items()}
     content = joined(models.pieces, contents, said, len(said["switches"]), all_on)
     if format_ == "onnx":
         return {"network.onnx": content}
-    return dict(zip(("network.xml", "network.bin"), as_files(content), strict=True))
+    try:
+        return dict(zip(("network.xml", "network.bin"), as_files(content), strict=True))
+    except Exception as error:
+        raise GatebenchError(f"OpenVINO does not take this network ({first_line(error)}). Please report it.") from error
 
 
 def _from_image(piece: Piece, mean: Sequence[float], std: Sequence[float], images: Tensor) -> Piece:
