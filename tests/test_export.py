@@ -1,5 +1,6 @@
 """Networks as files: they say what the network says, run without torch, and what is wrong with them is said."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -179,27 +180,34 @@ def in_stretches():
 SAID = {"classes": list("0123456789"), "switches": ["block 0", "block 1", "block 2"]}
 
 
+@pytest.fixture(scope="module")
+def deciding(in_stretches):
+    """Their models by a pattern of blocks that is decided whatever the image."""
+    _, models, images = in_stretches
+    start, made = models.pieces["start"], {}
+    for pattern in itertools.product((0, 1), repeat=3):
+        bits = torch.tensor([pattern], dtype=torch.uint8)
+        decides = Part(start.module, lambda image, bits=bits: (start.module(image)[0], start.module(image)[1] * 0 + bits))
+        content, _ = to_onnx(decides, {"image": images[:1]}, start.outputs)
+        made[pattern] = replace(models, contents={**models.contents, "start": content})
+    return made
+
+
 @pytest.mark.parametrize("all_on", [False, True])
 @pytest.mark.parametrize("format_", ["onnx", "openvino"])
-def test_stretches_answer_as_the_network_does_whatever_is_decided(in_stretches, tmp_path, format_, all_on):
+def test_stretches_answer_as_the_network_does_whatever_is_decided(in_stretches, deciding, tmp_path, format_, all_on):
     pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[format_])
     net, models, images = in_stretches
-    start, image = models.pieces["start"], images[:1]
-    assert [len(step.ways) for step in start.next] == [1, 3]
-    x = ((image / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
-    for number in range(8):
-        pattern = torch.tensor([[int(each) for each in f"{number:03b}"]])
-        decides = Part(
-            start.module, lambda image, pattern=pattern: (start.module(image)[0], start.module(image)[1] * 0 + pattern.to(torch.uint8))
-        )
-        content, _ = to_onnx(decides, {"image": image}, start.outputs)
-        write.write(RunFolder(tmp_path), replace(models, contents={**models.contents, "start": content}), format_, "fp32", SAID, all_on)
-        answer, runs = runner(tmp_path)(tmp_path)(image[0].numpy()), torch.ones_like(pattern) if all_on else pattern
+    assert [len(step.ways) for step in models.pieces["start"].next] == [1, 3]
+    x = ((images[:1] / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
+    for pattern, decided in deciding.items():
+        write.write(RunFolder(tmp_path), decided, format_, "fp32", SAID, all_on)
+        answer, runs = runner(tmp_path)(tmp_path)(images[0].numpy()), torch.tensor([[1, 1, 1] if all_on else pattern]).bool()
         with torch.inference_mode():
-            wanted = net.infer(x, decisions=runs.bool())
+            wanted = net.infer(x, decisions=runs)
         assert answer.logits == pytest.approx(wanted.logits[0].numpy(), abs=1e-4)
         assert answer.on == runs[0].nonzero().flatten().tolist()
-        assert answer.macs == float(net.tally(runs.bool()).sum())
+        assert answer.macs == float(net.tally(runs).sum())
 
 
 @pytest.mark.parametrize("format_", ["onnx", "openvino"])
