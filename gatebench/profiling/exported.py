@@ -67,7 +67,7 @@ def chosen(names: list[str], precisions: list[str]) -> tuple[Runtime, ...]:
 
 
 class Files:
-    """Pieces of networks and their twins, each converted once, as folders that are there until `remove`."""
+    """Networks and their twins, converted once for each way in which runtimes keep weights, as folders that are there until `remove`."""
 
     def __init__(self):
         self._temporary = tempfile.TemporaryDirectory(prefix="gatebench-")
