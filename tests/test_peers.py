@@ -17,9 +17,12 @@ from gatebench.errors import UsageError
 from gatebench.evaluation.most_used import most_used
 from gatebench.losses import Batch, Clock
 from gatebench.models.blocks import search
+from gatebench.models.blocks.blockdrop import PolicyNetwork
 from gatebench.models.blocks.chance import drawn
+from gatebench.models.blocks.convnet_aig import PooledGate
 from gatebench.models.blocks.losses import EarlyAnswer, PolicyGradient, Reinforce, TargetRate
 from gatebench.models.blocks.search import best_subset
+from gatebench.models.blocks.skipnet import ConvolutionalGate
 from gatebench.models.registry import create
 from gatebench.runtimes.fold import folded
 from gatebench.untrained import build
@@ -91,6 +94,80 @@ def test_skipnet_s_recurrent_gate_is_torch_s_lstm_over_the_blocks():
             x = block(x)
         wanted = net.gates.answer(lstm(torch.stack(seen))[0]).squeeze(2)
     torch.testing.assert_close(torch.stack(logits), wanted)
+
+
+def any_norms(net):
+    """Gives batch norms statistics and weights of which none is trivial, and the network in fp64 for numpy to follow."""
+    torch.manual_seed(3)
+    for module in net.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            for each in (module.running_var, module.weight.data):
+                each.uniform_(0.5, 2)
+            for each in (module.running_mean, module.bias.data):
+                each.normal_()
+    return net.double().eval()
+
+
+def normed(x, norm):
+    mean, var, weight, bias = (each.detach().numpy() for each in (norm.running_mean, norm.running_var, norm.weight, norm.bias))
+    scale = weight / np.sqrt(var + norm.eps)
+    return ((x.T - mean) * scale + bias).T  # channels first, whatever follows
+
+
+def convolved(x, convolution):
+    """3x3 with zeros around, pixel by pixel. x is [C, H, W]."""
+    weight, stride = convolution.weight.detach().numpy(), convolution.stride[0]
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+    rows, columns = (range(0, size, stride) for size in x.shape[1:])
+    pixels = [[(weight * padded[:, i : i + 3, j : j + 3]).sum((1, 2, 3)) for j in columns] for i in rows]
+    return np.array(pixels).transpose(2, 0, 1)
+
+
+def affine(x, linear):
+    return linear.weight.detach().numpy() @ x + linear.bias.detach().numpy()
+
+
+def maps(channels, size=SIZE, count=4):
+    return torch.randn(count, channels, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+
+def test_convnet_aig_s_gate_is_a_hidden_layer_with_norm_and_relu_on_the_average():
+    gate, x = any_norms(PooledGate(16, 16)), maps(16)
+    nn.init.normal_(gate.answer.weight)
+    wanted = []
+    for image in x.numpy():
+        left_out, runs = affine(np.maximum(normed(affine(image.mean((1, 2)), gate.hidden), gate.norm), 0), gate.answer)
+        wanted.append(runs - left_out)
+    for each in (gate, gate.merged()):
+        assert each(x).tolist() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("convolutions", [2, 1])
+def test_skipnet_s_feed_forward_gate_is_maxima_and_convolutions(convolutions):
+    gate, x = any_norms(ConvolutionalGate(4, convolutions)), maps(4, size=8)
+    wanted = []
+    for image in x.numpy():
+        if convolutions == 2:  # FFGate-I
+            image = image.reshape(4, 4, 2, 4, 2).max((2, 4))
+        for convolution, norm in zip(gate.layers[::3], gate.layers[1::3], strict=True):
+            image = np.maximum(normed(convolved(image, convolution), norm), 0)
+        left_out, runs = affine(image.mean((1, 2)), gate.answer)
+        wanted.append(runs - left_out)
+    assert gate(x).tolist() == pytest.approx(wanted)
+
+
+def test_blockdrop_s_policy_is_a_residual_block_a_stage_on_means_of_pixels():
+    decider, x = any_norms(PolicyNetwork((4, 6), 5, 2)), maps(4)
+    wanted = []
+    for image in x.numpy():
+        image = image.reshape(4, 8, 2, 8, 2).mean((2, 4))
+        for block, (step, more) in zip(decider.blocks, [(1, 0), (2, 2)], strict=True):
+            path = block.residual
+            hidden = np.maximum(normed(convolved(image, path.conv1), path.bn1), 0)
+            shortcut = np.pad(image[:, ::step, ::step], ((more // 2, more // 2), (0, 0), (0, 0)))
+            image = np.maximum(normed(convolved(hidden, path.conv2), path.bn2) + shortcut, 0)
+        wanted.append(affine(image.mean((1, 2)), decider.answer))
+    np.testing.assert_allclose(decider(x).detach().numpy(), wanted)
 
 
 @pytest.mark.parametrize(("convolutions", "pixels"), [(2, 64 + 16), (1, 64)])
