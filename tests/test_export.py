@@ -244,7 +244,7 @@ def test_the_program_is_short_and_needs_little(exported):
     text = (exported("exits") / "run.py").read_text()
     assert len(text.splitlines()) < 150
     assert {line.split()[1].split(".")[0] for line in text.splitlines() if line.lstrip().startswith(("import ", "from "))} <= {
-        "collections", "json", "sys", "pathlib", "numpy", "onnxruntime", "openvino", "run",
+        "collections", "functools", "json", "sys", "pathlib", "numpy", "onnxruntime", "openvino", "run",
     }  # fmt: skip
 
 
@@ -269,6 +269,29 @@ def test_a_runtime_that_is_missing_is_named(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ValueError, match="needs onnxruntime: pip install onnxruntime"):
         runner(exported("exits"))(exported("exits"))
+
+
+INTERRUPTED = """
+import gc, signal, sys
+sys.path.insert(0, sys.argv[1])
+import run
+first, second = run.Network(sys.argv[1]), run.Network(sys.argv[1])
+del first
+gc.collect()
+del second
+gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_is_heard_when_networks_of_openvino_are_gone(made, tmp_path, gatebench):
+    pytest.importorskip("openvino")
+    gatebench.json("export", str(made("exits")), "--format", "openvino", "--out", str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, tmp_path], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 def test_what_is_exported_to_a_folder_replaces_what_was(made, exported, tmp_path, gatebench):

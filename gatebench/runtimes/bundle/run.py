@@ -8,6 +8,7 @@
 or `python run.py IMAGE.npy` in the bundle's folder. It needs numpy, and onnxruntime or openvino; neither torch nor gatebench.
 """
 
+import functools
 import json
 import sys
 from collections import namedtuple
@@ -71,6 +72,15 @@ def _onnxruntime(path, image, threads, precision):
     return lambda: session.run_with_iobinding(binding), [outputs[name] for name in OUTPUTS]
 
 
+@functools.cache
+def _core():
+    """One for the process. Of two, the second to go would leave the thread with the first one's signal stack, which is no longer there
+    (OpenVINO 2026.4): Ctrl-C would then be a segmentation fault."""
+    import openvino
+
+    return openvino.Core()
+
+
 def _openvino(path, image, threads, precision):
     """The same by OpenVINO."""
     import openvino
@@ -80,7 +90,7 @@ def _openvino(path, image, threads, precision):
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": {"bf16": "bf16"}.get(precision, "f32"),
     }
-    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    request = _core().compile_model(path, "CPU", settings).create_infer_request()
     request.set_tensor("image", openvino.Tensor(image, shared_memory=True))
     outputs = [np.zeros(request.get_tensor(name).shape, request.get_tensor(name).data.dtype) for name in OUTPUTS]
     for name, array in zip(OUTPUTS, outputs, strict=True):
