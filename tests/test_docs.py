@@ -150,7 +150,12 @@ def test_a_sweep_is_planned(there, home, words, monkeypatch):
     assert sorted(set(chosen)) == sorted(map(float, values)) and {job.seed for job in wanted} == set(map(int, seeds))
 
 
-@pytest.mark.parametrize("words", OTHERS, ids=" ".join)
+def longer(words):
+    """Converts networks for several runtimes."""
+    return "--runtime" in words or "--format" in words and words[0] == "export"
+
+
+@pytest.mark.parametrize("words", [pytest.param(each, marks=pytest.mark.slow if longer(each) else ()) for each in OTHERS], ids=" ".join)
 def test_another_command_runs(there, home, words, monkeypatch):
     (run,) = home.glob("results/cosinegate-*")
     words = [str(run) if word.startswith("results/") and word != "results/" else word for word in few(words)]

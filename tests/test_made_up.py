@@ -272,6 +272,7 @@ class PoolRouter(TwoExperts):
 '''
 
 
+@pytest.mark.slow
 def test_a_router_between_runs_of_other_models(gatebench_process, tmp_path):
     """Parents of other models first, once each; frozen to the last bit; in the run's identity; timed with its experts inside."""
     shutil.copy(HERE / "two_experts.py", tmp_path)
