@@ -15,15 +15,16 @@ import torch
 from ..contract import GatedModel
 from ..errors import GatebenchError, UsageError
 from ..measure.protocol import Subject
-from ..pieces import whole
+from ..pieces import Piece, whole
 from ..runs import RunFolder
 from ..runtimes.bundle import run
 from ..runtimes.bundle.unscored import RANGES, decided, unscored
-from ..runtimes.bundle.write import PRECISIONS, SHARED, Models, check_installed, converted, write
+from ..runtimes.bundle.write import PRECISIONS, SHARED, Models, check_installed, converted, raw, write
 from ..runtimes.compiled import Compiled
 from ..runtimes.fold import folded
 from ..words import counted
 from .contender import Contender
+from .networks import Network
 
 TORCH = "torch"
 FORMATS = {"compile": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
@@ -67,19 +68,32 @@ def chosen(names: list[str], precisions: list[str]) -> tuple[Runtime, ...]:
 
 
 class Files:
-    """Networks and their twins, converted once for each way in which runtimes keep weights, as folders that are there until `remove`."""
+    """Networks and their twins, converted once, as folders that are there until `remove`."""
 
     def __init__(self):
         self._temporary = tempfile.TemporaryDirectory(prefix="gatebench-")
-        self._models: dict[tuple[int, bool], tuple[Models, Models | None]] = {}
+        self._pieces: dict[tuple[int, bool], tuple[Mapping[str, Piece], Mapping[str, Piece] | None]] = {}
+        self._models: dict[tuple, Models] = {}
         self.remove = self._temporary.cleanup
 
     def models(self, contender: Contender, runtime: Runtime) -> tuple[Models, Models | None]:
         """Those of the network, and of its twin, if it has one. Raises UsageError and GatebenchError where they cannot be made."""
-        shared = runtime.name == "compile" or SHARED[FORMATS[runtime.name]]
-        key = id(contender.network), shared
+        network, shared = contender.network, runtime.name == "compile" or SHARED[FORMATS[runtime.name]]
+        if not isinstance(network.model, GatedModel):
+            raise UsageError(f"{network.label} is no model of gatebench, and is timed in torch alone.")
+        if (id(network), shared) not in self._pieces:
+            net = folded(network.model)
+            own = net.pieces(decided(net, network.data, *network.statistics), shared)
+            twin = next(iter(net.references().values()), None)
+            self._pieces[id(network), shared] = own, twin and whole(twin, net.macs_static)
+        make, (own, twin) = raw if runtime.name == "compile" else converted, self._pieces[id(network), shared]
+        return self._made(network, own, make), twin and self._made(network, twin, make)
+
+    def _made(self, network: Network, pieces: Mapping[str, Piece], make: Callable[..., Models]) -> Models:
+        """The models of a network's pieces, which names tell apart."""
+        key = id(network), make, *pieces
         if key not in self._models:
-            self._models[key] = _models(contender, shared)
+            self._models[key] = make(pieces, *network.statistics, torch.from_numpy(unscored(network.data, RANGES).pixels))
         return self._models[key]
 
     def network(self, models: Models, runtime: Runtime, threads: int, said: Mapping[str, Any], all_on: bool = False) -> Callable:
@@ -91,16 +105,6 @@ class Files:
         if not folder.exists():
             write(RunFolder(folder), models, format_, runtime.precision, said, all_on)
         return run.Network(folder, threads)
-
-
-def _models(contender: Contender, shared: bool) -> tuple[Models, Models | None]:
-    network = contender.network
-    if not isinstance(network.model, GatedModel):
-        raise UsageError(f"{network.label} is no model of gatebench, and is timed in torch alone.")
-    net, images = folded(network.model), torch.from_numpy(unscored(network.data, RANGES).pixels)
-    own = converted(net.pieces(decided(net, network.data, *network.statistics), shared), *network.statistics, images)
-    twin = next(iter(net.references().values()), None)
-    return own, twin and converted(whole(twin, net.macs_static), *network.statistics, images)
 
 
 class Exported:

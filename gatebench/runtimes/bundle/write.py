@@ -47,7 +47,7 @@ class Models:
     pieces: Mapping[str, Piece]
     """On an image as it comes."""
     contents: Mapping[str, bytes]
-    """By the name of the piece, the first one first."""
+    """By the name of the piece, the first one first; none, where they are not asked for."""
     images: Tensor
     """Some as the data set has them, [N, H, W, C]; int8 takes its ranges from them."""
 
@@ -64,17 +64,23 @@ class Models:
         }
 
 
+def raw(pieces: Mapping[str, Piece], mean: Sequence[float], std: Sequence[float], images: Tensor) -> Models:
+    """Pieces of a copy for inference on images as they come, which they normalise by mean and deviation of each channel.
+
+    `images` [N, H, W, C] are some as the data set has them, which are not scored.
+    """
+    return Models({name: _from_image(piece, mean, std, images) for name, piece in pieces.items()}, {}, images)
+
+
 def converted(
     pieces: Mapping[str, Piece], mean: Sequence[float], std: Sequence[float], images: Tensor,
     after: Callable[[int], None] = lambda done: None,
 ) -> Models:  # fmt: skip
-    """Pieces of a copy for inference, whose images are normalised by mean and deviation of each channel, as ONNX models.
+    """As `raw`, and as ONNX models. `after` is called with how many pieces are done.
 
-    `images` [N, H, W, C] are some as the data set has them, which are not scored; `after` is called with how many pieces are done. Raises
-    GatebenchError where a piece cannot be written as ONNX.
+    Raises GatebenchError where a piece cannot be written as ONNX.
     """
-    pieces = {name: _from_image(piece, mean, std, images) for name, piece in pieces.items()}
-    contents = {}
+    pieces, contents = dict(raw(pieces, mean, std, images).pieces), {}
     for number, (name, given) in enumerate(inputs_of(pieces, images[:1]).items(), start=1):
         try:
             contents[name], read = to_onnx(pieces[name].module, given, pieces[name].outputs)
