@@ -232,7 +232,7 @@ class _Writer:
     def piece(self, graph: _Graph, name: str, known: Known) -> Known:
         own = self.graphs[name]
         called = {"": ""} | {each.name: known[each.name] for each in own.input}
-        read = {each for node in own.node for each in node.input}
+        read = {each for node in own.node for each in node.input} | {each.name for each in own.output}
         called |= {each.name: graph.weight(each) for each in own.initializer if each.name in read}
         for node in own.node:
             called |= {each: graph.name() for each in node.output if each}

@@ -18,6 +18,10 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str,
     An output that has the name of an input is called "NAME after".
     """
     import onnx
+    from onnxscript import opset18
+
+    def hypot(self, other):  # which torch cannot write as ONNX
+        return opset18.Sqrt(opset18.Add(opset18.Mul(self, self), opset18.Mul(other, other)))
 
     stream, named = io.BytesIO(), [f"{each} after" if each in inputs else each for each in outputs]
     with warnings.catch_warnings(), torch.no_grad():
@@ -25,8 +29,9 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str,
         for name in ("torch.onnx", "onnxscript", "onnx_ir"):
             logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.onnx.export(
-            module, tuple(inputs.values()), dynamo=True, opset_version=OPSET, input_names=list(inputs), output_names=named, verbose=False
-        )
+            module, tuple(inputs.values()), dynamo=True, opset_version=OPSET, input_names=list(inputs), output_names=named, verbose=False,
+            custom_translation_table={torch.ops.aten.hypot.default: hypot},
+        )  # fmt: skip
         program.save(stream)
     model = onnx.load_from_string(stream.getvalue())
     read = {name for node in model.graph.node for name in node.input}

@@ -1,0 +1,60 @@
+"""Every kind of network that can be exported, as one model: classes, decisions and MACs of images are those of the network."""
+
+import numpy as np
+import pytest
+import torch
+from test_execution import SIZE, has_exits, leave_everywhere, make
+from test_routing import GATERS, learned
+
+from gatebench.runs import RunFolder
+from gatebench.runtimes.bundle import run, write
+
+pytest.importorskip("onnx", reason="export needs pip install 'gatebench[export]'")
+pytest.importorskip("onnxruntime", reason="export needs pip install 'gatebench[export]'")
+
+MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
+NETWORKS = {
+    "patience": lambda: make("exits, patience"),
+    "margin": lambda: make("exits, margin"),
+    "when unsure": lambda: make("when unsure"),
+    **{name: lambda name=name: learned(name)[0] for name in (*GATERS, "learned")},
+}
+
+
+def choose_differently(name, net, x):
+    """A policy, or answers of a gater, by which every expert is somebody's."""
+    scores = net.scores(x, net.answers(x))
+    if name == "learned":
+        *_, answer = (module for module in net.gater.modules() if isinstance(module, torch.nn.Linear))
+        torch.nn.init.normal_(answer.weight, std=100.0)
+        answer.bias -= net.scores(x, None).mean(0)
+    elif name.startswith("cascade"):
+        net.policy = tuple(scores[:, :-1].quantile(0.4, 0).tolist())
+    elif name in ("entropy", "complexity"):
+        low, high = scores[:, 0].quantile(torch.tensor([0.3, 0.6])).tolist()
+        net.policy = low, high, 0.0, 1.0, 2.0
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ("patience", "complexity") else pytest.mark.slow) for name in NETWORKS]
+)
+@torch.inference_mode()
+def test_one_model_answers_as_the_network_does(name, tmp_path):
+    net, draw = NETWORKS[name]().eval(), np.random.default_rng(0)
+    type_ = np.dtype("uint16" if name in ("margin", "complexity") else "uint8")
+    most = np.iinfo(type_).max
+    images = torch.from_numpy((draw.random((48, 1, 1, 3)) * draw.random((48, SIZE, SIZE, 3)) * most).astype(type_))  # bright and dark ones
+    x = ((images.to(torch.float32) / most - torch.tensor(MEAN)) / torch.tensor(STD)).permute(0, 3, 1, 2)
+    if has_exits(net):
+        leave_everywhere(net, x)
+    elif hasattr(net, "experts"):
+        choose_differently(name, net, x)
+    own = net.infer(x)
+    models = write.converted(net.pieces(own.decisions, False), MEAN, STD, images)
+    write.write(RunFolder(tmp_path), models, "onnx", "fp32", {"classes": list("0123456789"), "switches": [unit.name for unit in net.units]})
+    network = run.Network(tmp_path)
+    for image, logits, decided, macs in zip(images, own.logits, own.decisions, net.tally(own.decisions), strict=True):
+        answer = network(image.numpy())
+        assert answer.on == decided.nonzero().flatten().tolist()
+        assert answer.logits == pytest.approx(logits.numpy(), rel=1e-3, abs=1e-4) and answer.macs == pytest.approx(float(macs.sum()))
+    assert len({tuple(each) for each in own.decisions.tolist()}) > (name != "when unsure")
