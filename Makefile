@@ -15,12 +15,12 @@ PEERS = skipnet convnet-aig slat random-skip stochastic-depth
 ONE_CYCLE = training.schedule=one-cycle, training.learning_rate=0.2
 OF_SHORT = --set parents.network.epochs=15 --set 'parents.network.changes=[$(ONE_CYCLE)]'
 DEPTHS = 8 26 32 44 56
-DECIDERS = skipnet convnet-aig
+DECIDERS = skipnet convnet-aig slat when-unsure
 PINES = indian-pines indian-pines-hard indian-pines-soft-printed indian-pines-joint
 RULES = neighbours entropy complexity cascade cascade-entropy cascade-margin
 LAMBDAS = 0.5,0.6,0.7,0.8,0.9,0.95,1.0
 RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive cifar10-when-unsure $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
-	$(PEERS:%=cifar10-%) cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed cifar10-fixed-depth $(DECIDERS:%=cifar10-fixed-%) $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
+	$(PEERS:%=cifar10-%) cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed cifar10-fixed-depth $(DECIDERS:%=cifar10-fixed-%) cifar10-fixed-skipnet-hrl $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
 	$(EXITS:%=fashion-mnist-%) cifar100-exits intel-routers $(RULES:%=intel-%) cifar100-channels cifar10-channels
 # LAG's networks, at a quarter of the width
 QUARTER = --set model.width=0.25
@@ -116,6 +116,10 @@ cifar10-fixed-depth: cifar10-stochastic-depth
 
 $(DECIDERS:%=cifar10-fixed-%): cifar10-fixed-%: cifar10-%
 	$(TRAIN) fixed-blocks --config decided $(SHORT) $(OF_SHORT) --set parents.network.model=$* --set parents.network.config=default
+
+cifar10-fixed-skipnet-hrl: cifar10-skipnet-hrl
+	$(TRAIN) fixed-blocks --config decided $(SHORT) --set parents.network.model=skipnet --set parents.network.config=hrl --set parents.network.epochs=3 \
+		--set 'parents.network.changes=[parents.weights.epochs=15, "parents.weights.changes=[$(ONE_CYCLE)]"]'
 
 $(PINES): $(VENV)/installed
 	$(TRAIN) cgt --config $@ --seed 0,1,2 --threads 1

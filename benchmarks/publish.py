@@ -4,8 +4,9 @@
 
 Of a run stay behind: what only going on needs, raw times and locks; for every seed but 0, and where the weights take 1.5 MB and more,
 weights, decisions of more than 20 KB, thumbnails and the table of inputs (`gatebench.results.publish`); of runs named with --with-inputs
-only such weights. Of experts in a pool, and of what routes between them, also all weights, thumbnails and tables of inputs: the pool has
-what the experts answer. Sweeps' tables and pictures are copied too. Runs that are not finished are named and left out.
+only such weights; of networks that decide nothing, thumbnails. Of experts in a pool, and of what routes between them, also all weights,
+thumbnails and tables of inputs: the pool has what the experts answer. Sweeps' tables and pictures are copied too. Runs that are not
+finished are named and left out.
 """
 
 import argparse
@@ -39,6 +40,8 @@ def publish_all(results: Path, to: Path, with_inputs: Collection[str] = ()) -> l
         copy = publish(folder, to, folder.path.name in with_inputs or (None if light else False))
         if not light:
             copy.remove("model.safetensors")
+        if not folder.read_json("summary.json", "adaptive")["adaptive"]:
+            copy.remove("examples.npz")
         parents = folder.read_json("identity.json", "parents")["parents"].values()
         if folder.path.name in experts or experts.intersection(parents):
             copy.remove(*IN_POOL)

@@ -15,6 +15,7 @@ from gatebench import recipe
 from gatebench.contract import Output
 from gatebench.errors import UsageError
 from gatebench.evaluation.most_used import most_used
+from gatebench.gating import gumbel_softmax
 from gatebench.losses import Batch, Clock
 from gatebench.models.blocks import search
 from gatebench.models.blocks.blockdrop import PolicyNetwork
@@ -279,6 +280,63 @@ def test_what_the_policy_network_costs_beside_a_resnet20(shrink, percent):
     assert round(100 * net.macs_gate / net.macs_static) == percent
 
 
+def test_blockdrop_s_loss_is_given_what_was_drawn_and_what_is_surest():
+    net, x = make("blockdrop", 14).train(), images(16, size=SIZE)
+    nn.init.normal_(net.decider.answer.weight)
+    output = net(x)
+    with torch.no_grad():
+        stem = net.stem(x)
+        probable = torch.sigmoid(net.decider(stem)).double().numpy()
+        surest = torch.from_numpy(probable > 0.5).float()
+        assert torch.equal(output.details["greedy"], surest) and 0 < surest.mean() < 1
+        for gates, logits in ((surest, output.details["greedy_logits"]), (output.gates, output.logits)):
+            torch.testing.assert_close(logits, net.under(stem, gates))
+    bounded, on = 0.8 * probable + 0.2 * (1 - probable), output.gates.numpy() > 0
+    likely = np.log(np.where(on, bounded, 1 - bounded))
+    np.testing.assert_allclose(output.details["log_probability"].detach().numpy(), likely, rtol=1e-4)
+    output.details["log_probability"].sum().backward()
+    assert net.decider.answer.weight.grad.abs().max() > 0
+    assert all(each.grad is None for name, each in net.named_parameters() if not name.startswith("decider."))
+
+
+def test_random_skip_draws_by_its_rate_in_training_too():
+    net = make("random-skip", 20, gate={"rate": 0.8}).train()
+    on = torch.stack([net(images(64, seed, SIZE)).gates.detach() for seed in range(4)]).mean()
+    assert float(on) == pytest.approx(0.8, abs=0.03)
+
+
+def test_convnet_aig_s_gradient_is_that_of_the_gumbel_softmax_at_its_temperature():
+    """Two logits with noise each, over the temperature: a softmax of the one that runs."""
+    net = make("convnet-aig", gate={"temperature": 0.5})
+    logits = torch.tensor([0.3, -1.0], dtype=torch.float64, requires_grad=True)
+    torch.manual_seed(4)
+    gates = net.relax(logits)
+    gates.sum().backward()
+    torch.manual_seed(4)
+    soft = gumbel_softmax(logits.detach(), 0.5).numpy()
+    assert gates.tolist() == (soft > 0.5).tolist()
+    np.testing.assert_allclose(logits.grad.numpy(), soft * (1 - soft) / 0.5)
+
+
+PUBLISHED = {
+    ("skipnet", "resnet110"): {"training.batch_size": 128, "training.learning_rate": 0.1, "training.momentum": 0.9,
+                               "training.weight_decay": 1e-4, "model.gate.kind": "recurrent", "model.gate.size": 10},
+    ("skipnet", "hrl"): {"training.learning_rate": 1e-4, "losses.reinforce.weight": 0.01, "losses.reinforce.reward": 0.1},
+    ("convnet-aig", "default"): {"model.gate.hidden": 16, "model.gate.temperature": 1.0, "losses.target_rate.weight": 2.0},
+    ("blockdrop", "curriculum"): {"model.gate.sureness": 0.8},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("peer", "config"), PUBLISHED)
+def test_recipes_have_the_published_settings(peer, config):
+    settings = recipe.load(peer, peer, config).model_dump()
+    for name, value in PUBLISHED[peer, config].items():
+        found = settings
+        for part in name.split("."):
+            found = found[part]
+        assert found == value, name
+
+
 def test_blockdrop_draws_within_its_bounds():
     net = make("blockdrop", 14)
     nn.init.zeros_(net.decider.answer.weight)
@@ -359,6 +417,19 @@ def test_decided_blocks_are_those_of_any_gated_network_and_its_first_one(gated):
     net.learn([Batch(images(8, size=SIZE), torch.zeros(8))])
     assert net.kept.tolist() == ([True] * 6 if gated == "skipnet" else [False, False, True, False, False, False])
     assert net.infer(images(3, size=SIZE)).gates.unique().tolist() == ([1] if gated == "skipnet" else [0, 1])
+
+
+def test_blocks_that_keep_their_weights_get_statistics_of_their_own():
+    parent = create("resnet8", 10, (3, SIZE, SIZE)).to(memory_format=torch.channels_last).eval()
+    net = create("fixed-blocks", 10, (3, SIZE, SIZE), {"network": parent}, depth=8, subset={"kind": "search", "macs": 0.7})
+    batches = [Batch(images(32, seed, SIZE), torch.arange(32) % 10) for seed in range(3)]
+    net.learn(batches)
+    convolution, norm, _ = net.stem
+    assert torch.equal(convolution.weight, parent.stem[0].weight)
+    with torch.no_grad():
+        means = torch.stack([convolution(batch.x).mean((0, 2, 3)) for batch in batches]).mean(0)
+    torch.testing.assert_close(norm.running_mean, means, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(norm.running_mean, parent.stem[1].running_mean)
 
 
 def test_stochastic_depth_is_run_at_reduced_depth_by_its_best_blocks():

@@ -122,6 +122,17 @@ def test_a_number_in_a_sentence_is_one_of_the_tables(committed, name):
         assert number in {f"{abs(each):.{len(number.partition('.')[2])}f}" for each in found}, (number, file, found)
 
 
+def test_what_the_readme_says_was_found_is_said_on_the_pages(committed):
+    """Each number with decimals in a sentence of the page that its line points at."""
+    found = (ROOT / "README.md").read_text().partition("## What it found")[2].partition("\n| ")[0]
+    lines = re.findall(r"^- .*?(?=\n- |\Z)", found.strip(), re.M | re.S)
+    assert len(lines) == 6
+    for line in lines:
+        (page,) = re.findall(r"\(results/(\w+)\.md\)", line)
+        parts = re.split(r"<!-- table: .*? -->|<!-- end -->", (RESULTS / f"{page}.md").read_text())
+        assert numbers(line) <= numbers("\n".join(parts[::2])), line
+
+
 def numbers(text: str) -> set[str]:
     """Those with decimals, without their sign."""
     return set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", text))
