@@ -37,8 +37,8 @@ PRINTED = {"accuracy": "accuracy %", "mean_gate_soft_pct": "blocks on (soft) %"}
 PICTURE = "static-blocks.png"
 ALIKE = "aggressive", "conservative", "sign-corrected", "curriculum"
 """CosineGate's recipes that end where `balanced` does, on its own page alone, and BlockDrop's first step."""
-DECIDED_BY = re.compile(r"(?<=decided), .*?(?:parents\.network\.model=([a-z-]+).*|$)")
-"""In the name of fixed blocks: the network whose blocks they are, where it is not `predictive`."""
+DECIDED_BY = re.compile(r"(?<=decided), .*?(?:parents\.network\.model=([a-z-]+)(?:.*?config=([a-z-]+))?.*|$)")
+"""In the name of fixed blocks: the network whose blocks they are and its recipe, where it is not `predictive`."""
 KINDS = {"static": (LINE, "s"), "baseline": (RIVAL, "D"), "gate": (GATED, "o")}
 """Colour and mark of each kind of network."""
 TICKS = 1, 1.5, 2, 3, 5, 7
@@ -83,12 +83,12 @@ def full(runs: list[Run]) -> dict[str, list[Sheet]]:
 
 def savings(runs: list[Run], gains: dict[str, dict[str, Cell]]) -> Sheet:
     """A line for each network; epochs where some were trained for longer."""
-    lines, ordered = [], _ordered(runs)
-    several = len({str(_epochs(group, gains)) for group in ordered}) > 1
+    lines, ordered, epochs = [], _ordered(runs), _epochs(runs)
+    several = len({str(epochs.get(group.label)) for group in ordered}) > 1
     for group in ordered:
         at, gain = {size: timed(group, size) for size in BATCHES}, gains.get(group.label, {})
         lines.append((
-            name(group.label), seeds_cell(group.seeds), _epochs(group, gains) if several else None,
+            name(group.label), seeds_cell(group.seeds), epochs.get(group.label) if several else None,
             short(spread(group, "accuracy")), mean(group, "macs_executed"),
             mean_ms(at[1]), compared(at[1], "speedup"), mean(at[64], "speedup") if at[64].rows else None,
             *(gain.get(key) for key in ("static_gain", "static_gain_latency")),
@@ -121,7 +121,8 @@ def kind(group: Group) -> str:
 
 def name(text: str) -> str:
     """Of a network, short."""
-    return DECIDED_BY.sub(lambda found: f" by {found[1] or 'predictive'}", text).replace(" default", "")
+    decided = DECIDED_BY.sub(lambda found: " by " + (" ".join(filter(None, found.groups())) or "predictive"), text)
+    return decided.replace(" default", "")
 
 
 def picture(runs: list[Run]) -> Figure:
@@ -178,9 +179,10 @@ def _gains(runs: list[Run]) -> dict[str, dict[str, Cell]]:
     return {line["network"].value: line for line in sorted(lines, key=lambda line: places[line["timed_on"].value])}
 
 
-def _epochs(group: Group, gains: dict[str, dict[str, Cell]]) -> Cell:
-    """As a sum where it went on from other weights."""
-    return gains.get(group.label, {}).get("epochs", Cell(group.row["epochs"]))
+def _epochs(runs: list[Run]) -> dict[str, Cell]:
+    """By network; as a sum where it went on from other weights, of runs that are here."""
+    own, known = groups(runs), (each for some in members(runs, groups(runs)) for each in some)
+    return {group.label: Cell(group.row["epochs"]) for group in own} | {each.group.label: each.epochs for each in known}
 
 
 def _ordered(runs: list[Run]) -> list[Group]:
