@@ -17,7 +17,6 @@ from pages import BATCHES, Parts, beside, compared, mean_ms, short, timed, usual
 from gatebench.figures import GATED, LINE, RIVAL, STYLE
 from gatebench.report.agreement import seed_agreement
 from gatebench.report.beside_static import Frontier, Member, Spot, beside_static_sheet, members
-from gatebench.report.claims import seeds_cell
 from gatebench.report.comparison import comparison_sheets
 from gatebench.report.front import Panel, Point
 from gatebench.report.front_figure import label
@@ -37,7 +36,7 @@ PRINTED = {"accuracy": "accuracy %", "mean_gate_soft_pct": "blocks on (soft) %"}
 PICTURE = "static-blocks.png"
 ALIKE = "aggressive", "conservative", "sign-corrected", "curriculum"
 """CosineGate's recipes that end where `balanced` does, on its own page alone, and BlockDrop's first step."""
-DECIDED_BY = re.compile(r"(?<=decided), .*?(?:parents\.network\.model=([a-z-]+)(?:.*?config=([a-z-]+))?.*|$)")
+DECIDED_BY = re.compile(r" decided, .*?(?:parents\.network\.model=([a-z-]+)(?:.*?config=([a-z-]+))?.*|$)")
 """In the name of fixed blocks: the network whose blocks they are and its recipe, where it is not `predictive`."""
 KINDS = {"static": (LINE, "s"), "baseline": (RIVAL, "D"), "gate": (GATED, "o")}
 """Colour and mark of each kind of network."""
@@ -46,7 +45,7 @@ TICKS = 1, 1.5, 2, 3, 5, 7
 FAR = 7.0
 """Points of accuracy below the best from which on a network is not drawn."""
 SAVINGS = (
-    Heading("network", "network"), Heading("seeds", "seeds"), Heading("epochs", "epochs", digits=0),
+    Heading("network", "network"), Heading("seeds", "seeds", digits=0),
     Heading("accuracy", "accuracy", "%", 2),
     Heading("macs_executed", "executed", "MACs", 2), Heading("latency_ms", "ms, batch 1", digits=2),
     *(Heading(f"speedup_{size}", f"speed-up, batch {size}", digits=2) for size in BATCHES),
@@ -54,7 +53,7 @@ SAVINGS = (
     Heading("static_gain_latency", "at equal latency", "points", 2, signed=True),
 )  # fmt: skip
 WORTH = (
-    Heading("network", "network"), Heading("seeds", "seeds"),
+    Heading("network", "network"), Heading("seeds", "seeds", digits=0),
     Heading("adaptivity_gain", "over fixed blocks, same weights", "points", 2, signed=True),
     Heading("retrained_gain", "over its most used blocks, retrained", "points", 2, signed=True),
     Heading("matching_gain", "over decisions of other images", "points", 2, signed=True),
@@ -82,14 +81,12 @@ def full(runs: list[Run]) -> dict[str, list[Sheet]]:
 
 
 def savings(runs: list[Run], gains: dict[str, dict[str, Cell]]) -> Sheet:
-    """A line for each network; epochs where some were trained for longer."""
-    lines, ordered, epochs = [], _ordered(runs), _epochs(runs)
-    several = len({str(epochs.get(group.label)) for group in ordered}) > 1
-    for group in ordered:
+    """A line for each network."""
+    lines = []
+    for group in _ordered(runs):
         at, gain = {size: timed(group, size) for size in BATCHES}, gains.get(group.label, {})
         lines.append((
-            name(group.label), seeds_cell(group.seeds), epochs.get(group.label) if several else None,
-            short(spread(group, "accuracy")), mean(group, "macs_executed"),
+            name(group.label), len(group.seeds), short(spread(group, "accuracy")), mean(group, "macs_executed"),
             mean_ms(at[1]), compared(at[1], "speedup"), mean(at[64], "speedup") if at[64].rows else None,
             *(gain.get(key) for key in ("static_gain", "static_gain_latency")),
         ))  # fmt: skip
@@ -106,7 +103,7 @@ def worth(runs: list[Run], gains: dict[str, dict[str, Cell]]) -> Sheet:
             continue
         some = Group([run for run, _ in pairs], [row for _, row in pairs])
         lines.append((
-            name(group.label), seeds_cell(some.seeds), compared(some, "adaptivity_gain"), gains.get(group.label, {}).get("retrained_gain"),
+            name(group.label), len(some.seeds), compared(some, "adaptivity_gain"), gains.get(group.label, {}).get("retrained_gain"),
             compared(some, "matching_gain"), *(mean(some, key) for key in ("patterns", "pattern_entropy", "loss_correlation")),
             seed_agreement(some),
         ))  # fmt: skip
@@ -121,7 +118,7 @@ def kind(group: Group) -> str:
 
 def name(text: str) -> str:
     """Of a network, short."""
-    decided = DECIDED_BY.sub(lambda found: " by " + (" ".join(filter(None, found.groups())) or "predictive"), text)
+    decided = DECIDED_BY.sub(lambda found: " of " + (" ".join(filter(None, found.groups())) or "predictive"), text)
     return decided.replace(" default", "")
 
 
@@ -177,12 +174,6 @@ def _gains(runs: list[Run]) -> dict[str, dict[str, Cell]]:
     lines = [dict(zip((heading.name for heading in sheet.headings), line, strict=True)) for line in (sheet.lines if sheet else ())]
     places = Counter(line["timed_on"].value for line in lines)
     return {line["network"].value: line for line in sorted(lines, key=lambda line: places[line["timed_on"].value])}
-
-
-def _epochs(runs: list[Run]) -> dict[str, Cell]:
-    """By network; as a sum where it went on from other weights, of runs that are here."""
-    own, known = groups(runs), (each for some in members(runs, groups(runs)) for each in some)
-    return {group.label: Cell(group.row["epochs"]) for group in own} | {each.group.label: each.epochs for each in known}
 
 
 def _ordered(runs: list[Run]) -> list[Group]:
