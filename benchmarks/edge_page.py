@@ -85,8 +85,8 @@ def sheets(runs: list[Run]) -> dict[str, Sheet]:
 
 
 def tables(runs: list[Run]) -> Parts:
-    """What the page shows: networks with a twin, in runtimes for devices."""
-    made, twinless = sheets(runs), {name(run, members[0]) for run, members in rows(runs) if "rival" not in members[0]}
+    """What the page shows: networks with a twin of their own, in runtimes for devices."""
+    made, twinless = sheets(runs), {name(run, members[0]) for run, members in rows(runs) if "rival" not in members[0] or "vs" in members[0]}
     return {
         key: replace(
             sheet, lines=[line for line in sheet.lines if line[0].value not in twinless and line[1].value not in ("torch", "compile")]

@@ -62,7 +62,10 @@ SAID = {
         "27.35": ("channels-rivals", "lag-compact", "accuracy"), "42.79": ("channels-rivals", "vgg11", "accuracy"),
         "46.60": ("channels-rivals", "lag-vgg11 fbs", "accuracy"), "50.25": ("channels-rivals", "pruned magnitude", "accuracy"),
     },
-    "edge": {"93.52": ("cgt-points", "cgt deepest", "accuracy")},
+    "edge": {
+        "93.52": ("cgt-points", "cgt deepest", "accuracy"), "27.35": ("channels-rivals", "lag-compact", "accuracy"),
+        "57.21": ("channels-points", "vgg11", "accuracy"), "1.44": ("edge", "channels cut out", "speedup_fastest_high"),
+    },
     "routing": {"0.3": ("routing-routers", "cascade", "gain"), "13.94": ("routing.txt", "in the loop", "")},
 }  # fmt: skip
 """Numbers of sentences that stand in no table on their page: file of results/tables/, network and column; or output of a benchmark, and
