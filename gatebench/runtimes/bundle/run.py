@@ -8,7 +8,6 @@
 or `python run.py IMAGE.npy` in the bundle's folder. It needs numpy, and onnxruntime or openvino; neither torch nor gatebench.
 """
 
-import functools
 import json
 import sys
 from collections import namedtuple
@@ -72,13 +71,14 @@ def _onnxruntime(path, image, threads, precision):
     return lambda: session.run_with_iobinding(binding), [outputs[name] for name in OUTPUTS]
 
 
-@functools.cache
 def _core():
-    """One for the process. Of two, the second to go would leave the thread with the first one's signal stack, which is no longer there
-    (OpenVINO 2026.4): Ctrl-C would then be a segmentation fault."""
+    """One for the process, whichever copy of this file asks. Of two, the second to go would leave the thread with the first one's signal
+    stack, which is no longer there (OpenVINO 2026.4): the next signal, as of Ctrl-C, would be a segmentation fault."""
     import openvino
 
-    return openvino.Core()
+    if not hasattr(openvino, "core_of_exported_networks"):
+        openvino.core_of_exported_networks = openvino.Core()
+    return openvino.core_of_exported_networks
 
 
 def _openvino(path, image, threads, precision):
