@@ -40,10 +40,10 @@ demo: $(VENV)/installed
 	$(BIN)/gatebench profile-latency demo-results --threads 1 --max-seconds 12 || test $$? = 3
 
 test: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --max-worker-restart 0
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-slow: $(VENV)/installed-slow lint
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --max-worker-restart 0 -m ""
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -m ""
 
 # 2,000 recipes, --set values and run folders that chance has spoilt, always the same ones
 fuzz: $(VENV)/installed-test

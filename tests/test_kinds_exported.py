@@ -35,9 +35,7 @@ def choose_differently(name, net, x):
         net.policy = low, high, 0.0, 1.0, 2.0
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in ("patience", "complexity") else pytest.mark.slow) for name in NETWORKS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "patience" else pytest.mark.slow) for name in NETWORKS])
 @torch.inference_mode()
 def test_one_model_answers_as_the_network_does(name, tmp_path):
     net, draw = NETWORKS[name]().eval(), np.random.default_rng(0)
