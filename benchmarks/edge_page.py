@@ -5,7 +5,6 @@ trained for this page alone and lie in results/edge/RUN themselves; and results/
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 from pages import Parts
@@ -80,7 +79,7 @@ def sizes(runs: list[Run], table: pd.DataFrame) -> Sheet:
 
 def sheets(runs: list[Run]) -> dict[str, Sheet]:
     made = {"runtimes": times(runs)}
-    path = runs[0].folder.path.parent / "benchmarks" / "edge.csv" if runs else Path()
+    path = runs[0].folder.path.parent / "benchmarks" / "edge.csv"
     return {**made, "sizes": sizes(runs, pd.read_csv(path))} if path.is_file() else made
 
 

@@ -106,7 +106,7 @@ class Place(_Columns):
     machine: Text | None = _column("processor and cores; a GPU before them")
     threads: Count | None = _column("CPU threads of torch")
     batch_size: Count | None = _column("inputs of a call")
-    precision: Text | None = _column("fp32 or bf16")
+    precision: Text | None = _column("fp32, bf16 or int8")
     execution: Text | None = _column("sparse, masked, or itself for a network that decides nothing")
     runtime: Text | None = _column(
         "what runs it: torch (with CUDA graphs, or not), compile, onnxruntime, openvino, and its precision where that is not fp32"

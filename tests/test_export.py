@@ -15,14 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gatebench.contract import Output
 from gatebench.data.catalogue import load
+from gatebench.errors import GatebenchError
 from gatebench.models import registry
 from gatebench.models.blocks import pieces
 from gatebench.pieces import Part
 from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle import write
+from gatebench.runtimes.bundle.compare import Compared
 from gatebench.runtimes.bundle.images import Raw
 from gatebench.runtimes.bundle.onnx import to_onnx
+from gatebench.runtimes.bundle.run import Answer
 from gatebench.trained import load_run
 
 pytest.importorskip("onnx", reason="export needs pip install 'gatebench[export]'")
@@ -130,7 +134,9 @@ def test_another_operating_point_is_exported_and_timed_by_its_name(made, tmp_pat
     headline, *others = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
     row = next(each for each in others if each["policy"] != headline["policy"] and each["tradeoff"] == headline["tradeoff"])
     said = gatebench.json("export", str(run), "--policy", row["policy"], "--out", str(tmp_path / "net"))
-    assert said["bundle"]["accuracy"] == row["accuracy"]
+    assert {key: said["bundle"][key] for key in ("accuracy", "policy", "tradeoff")} == {
+        key: row[key] for key in ("accuracy", "policy", "tradeoff")
+    }
     short = ["--inputs", "8", "--repeats", "5", "--max-seconds", "1", "--out", str(tmp_path / "times")]
     done = gatebench("profile-latency", str(run), "--policy", row["policy"], *short, "--json")
     (timed,) = json.loads(done.stdout)
@@ -301,9 +307,34 @@ def test_ctrl_c_is_heard_when_networks_of_openvino_are_gone(made, tmp_path, gate
 
 
 def test_what_is_exported_to_a_folder_replaces_what_was(made, exported, tmp_path, gatebench):
+    pytest.importorskip("openvino")
     folder = shutil.copytree(exported("exits"), tmp_path / "net")
-    gatebench.json("export", str(made("static")), "--out", str(folder))
-    assert {each.name for each in folder.iterdir() if each.suffix == ".onnx"} == {"network.onnx"}
+    gatebench.json("export", str(made("static")), "--format", "openvino", "--out", str(folder))
+    assert {each.name for each in folder.iterdir()} == {"network.xml", "network.bin", "bundle.json", "run.py"}
+
+
+def test_files_of_something_else_are_kept(made, tmp_path, gatebench):
+    (tmp_path / "run.py").write_text("mine")
+    said = gatebench.refused("export", str(made("exits")), "--out", str(tmp_path), code=2)
+    assert "has a run.py that is of no exported network. Give --out the name of another folder." in said
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 not a zip", b"text"])
+def test_what_is_no_image_is_refused_in_a_sentence(exported, tmp_path, content):
+    (tmp_path / "image.npy").write_bytes(content)
+    done = subprocess.run([sys.executable, exported("exits") / "run.py", tmp_path / "image.npy"], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "image.npy cannot be read" in done.stderr and "Give a file that numpy.save wrote." in done.stderr
+
+
+@pytest.mark.parametrize("worst", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_found(worst):
+    compared, output = Compared("net"), Output(torch.zeros(1, 2), decisions=torch.ones(1, 1, dtype=torch.bool))
+    compared.add(Answer("a", np.zeros(2, np.float32), [0], 1.0), output)
+    assert (compared.images, compared.apart, compared.turned, compared.relabelled) == (1, 0, 0, 0)
+    with pytest.raises(GatebenchError, match="net gives logits that are no numbers"):
+        compared.add(Answer("a", np.array([0, worst], np.float32), [0], 1.0), output)
 
 
 def test_what_cannot_be_exported_says_so_by_name(gatebench, tmp_path, monkeypatch):

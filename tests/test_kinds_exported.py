@@ -39,7 +39,7 @@ def choose_differently(name, net, x):
 @torch.inference_mode()
 def test_one_model_answers_as_the_network_does(name, tmp_path):
     net, draw = NETWORKS[name]().eval(), np.random.default_rng(0)
-    type_ = np.dtype("uint16" if name in ("margin", "complexity") else "uint8")
+    type_ = np.dtype("int16" if name in ("margin", "complexity") else "uint8")
     most = np.iinfo(type_).max
     images = torch.from_numpy((draw.random((48, 1, 1, 3)) * draw.random((48, SIZE, SIZE, 3)) * most).astype(type_))  # bright and dark ones
     x = ((images.to(torch.float32) / most - torch.tensor(MEAN)) / torch.tensor(STD)).permute(0, 3, 1, 2)
@@ -55,4 +55,4 @@ def test_one_model_answers_as_the_network_does(name, tmp_path):
         answer = network(image.numpy())
         assert answer.on == decided.nonzero().flatten().tolist()
         assert answer.logits == pytest.approx(logits.numpy(), rel=1e-3, abs=1e-4) and answer.macs == pytest.approx(float(macs.sum()))
-    assert len({tuple(each) for each in own.decisions.tolist()}) > (name != "when unsure")
+    assert len({tuple(each) for each in own.decisions.tolist()}) > 1

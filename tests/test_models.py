@@ -141,6 +141,15 @@ def test_most_least_and_random_decisions_are_legal_and_can_be_run(registered):
         assert len(drawn.unique(dim=0)) > 1 and (cost[1] < cost[0])
 
 
+def test_masked_equals_sparse_in_every_registered_model(registered):
+    net, x = registered.eval(), images(5, size=28, channels=1)
+    decisions = net.needed(torch.cat([net.most()[None], net.least()[None], net.random_decisions(3, np.random.default_rng(1))]))
+    with torch.no_grad():
+        masked, sparse = net.infer(x, "masked", decisions), net.infer(x, "sparse", decisions)
+    assert close(sparse.logits, masked.logits)
+    assert torch.equal(sparse.decisions, decisions) and torch.equal(sparse.executed_macs, net.tally(decisions, deciding=False))
+
+
 def test_unit_macs_are_differentiable_and_agree_with_tally(registered):
     net = registered
     on = torch.from_numpy(np.random.default_rng(1).random((5, net.switches))).requires_grad_()

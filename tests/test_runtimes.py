@@ -1,6 +1,7 @@
 """Times in runtimes other than torch: interleaved with it, over the static twin in the same runtime and in its fastest."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -8,21 +9,30 @@ import pytest
 import torch
 from conftest import GATED, SMALL, STATIC, Command
 
+from gatebench.errors import UsageError
 from gatebench.export.samples import Samples
 from gatebench.models.blocks import pieces
+from gatebench.pieces import Part, Piece, Step
+from gatebench.profiling import exported
 from gatebench.profiling.exported import chosen
 from gatebench.report.results import read_runs
 from gatebench.report.verdict import in_runtimes
 from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle import run, write
+from gatebench.runtimes.bundle.openvino import has_bf16
 from gatebench.runtimes.bundle.unscored import decided
+from gatebench.runtimes.compiled import Compiled
 
 pytest.importorskip("onnx", reason="other runtimes need pip install 'gatebench[export]'")
 pytest.importorskip("onnxruntime", reason="other runtimes need pip install 'gatebench[export]'")
 pytest.importorskip("openvino", reason="other runtimes need pip install 'gatebench[export]'")
 
 SHORT = ["--threads", "1", "--inputs", "16", "--repeats", "5", "--max-seconds", "5"]
-BOTH = ["--runtime", "onnxruntime,openvino", "--precision", "fp32,bf16"]
+LOW = "bf16" if has_bf16() else "int8"
+"""What OpenVINO computes in here, besides fp32."""
+BOTH = ["--runtime", "onnxruntime,openvino", "--precision", f"fp32,{LOW}"]
+RUNTIMES = ["onnxruntime", *(["onnxruntime, int8"] if LOW == "int8" else []), "openvino", f"openvino, {LOW}"]
+"""Of the rows."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,8 +66,8 @@ def of(timed, network):
 
 def test_every_network_that_can_be_cut_is_timed_in_every_runtime(timed):
     rows = of(timed, "cosinegate predictive")
-    assert list(rows) == ["torch", "onnxruntime", "openvino", "openvino, bf16"]
-    assert [row["precision"] for row in rows.values()] == ["fp32", "fp32", "fp32", "bf16"]
+    assert list(rows) == ["torch", *RUNTIMES]
+    assert [row["precision"] for row in rows.values()] == ["fp32", *(LOW if LOW in name else "fp32" for name in RUNTIMES)]
     assert {row["rival"] for row in rows.values()} == {"its static twin"}
     assert len({row["calls"] for row in rows.values()}) == len({row["rounds"] for row in rows.values()}) == 1
     assert rows["onnxruntime"]["timed_macs_executed"] == rows["openvino"]["timed_macs_executed"] == rows["torch"]["timed_macs_executed"]
@@ -91,15 +101,15 @@ def test_speed_ups_are_over_the_twin_in_the_same_runtime_and_in_its_fastest(time
 def test_reports_keep_them_apart_from_times_in_torch(timed, runs, tmp_path):
     read = {run.headline["recipe"]: run for run in read_runs(runs)[0]}
     assert [row["runtime"] for row in read["predictive"].times] == ["torch"]
-    assert [row["runtime"] for row in read["predictive"].elsewhere] == ["onnxruntime", "openvino", "openvino, bf16"]
+    assert [row["runtime"] for row in read["predictive"].elsewhere] == RUNTIMES
     command = Command(tmp_path)
     done = command("report", str(runs), "--out", str(tmp_path / "report"))
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "In every runtime" in text and "openvino, bf16" in text
+    assert "In every runtime" in text and f"openvino, {LOW}" in text
     assert command("report", "--check", str(runs)).returncode == 0
     lines = pd.read_csv(tmp_path / "report" / "times.csv")
-    assert set(lines["runtime"]) == {"torch", "onnxruntime", "openvino", "openvino, bf16"}
+    assert set(lines["runtime"]) == {"torch", *RUNTIMES}
 
 
 @pytest.mark.slow
@@ -144,9 +154,48 @@ def test_what_cannot_be_timed_is_refused_in_a_sentence(runs, gatebench, monkeypa
     assert "pip install 'gatebench[export]'" in gatebench.refused("profile-latency", name, "--runtime", "openvino", code=2)
 
 
-def test_a_precision_is_taken_where_a_runtime_has_it():
+def test_a_precision_is_taken_where_a_runtime_has_it(monkeypatch):
+    monkeypatch.setattr(exported, "has_bf16", lambda: True)
     names = [str(each) for each in chosen(["torch", "compile", "onnxruntime", "openvino"], ["fp32", "bf16"])]
     assert names == ["compile", "onnxruntime", "openvino", "openvino, bf16"]
+
+
+def test_a_precision_that_the_processor_does_not_have_is_refused(monkeypatch):
+    monkeypatch.setattr(exported, "has_bf16", lambda: False)
+    with pytest.raises(UsageError, match="This processor does not compute in bf16"):
+        chosen(["openvino"], ["fp32", "bf16"])
+    assert [str(each) for each in chosen(["openvino"], ["fp32", "int8"])] == ["openvino", "openvino, int8"]
+
+
+def test_torch_compile_needs_nothing_that_files_need(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    assert [str(each) for each in chosen(["compile"], ["fp32"])] == ["compile"]
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
+    with pytest.raises(UsageError, match="--runtime compile needs torch 2.14"):
+        chosen(["compile"], ["fp32"])
+
+
+def test_every_piece_is_compiled_however_many_there_are(monkeypatch):
+    compiled, count = [], 20
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    names = [f"piece {number}" for number in range(count)]
+    following = [(Step({"1": name}),) for name in names[1:]] + [()]
+    made = {
+        name: Piece(
+            Part(torch.nn.Identity(), lambda x, number=number: (x + number, torch.ones(1, 1, dtype=torch.uint8))),
+            ("image",) if number == 0 else ("logits",), ("logits", "bits"), next=step,
+        )
+        for number, (name, step) in enumerate(zip(names, following, strict=True))
+    }  # fmt: skip
+    network = Compiled(made, ["a", "b"])
+    for _ in range(2):
+        assert network(np.zeros(2, np.float32)).logits.tolist() == [sum(range(count))] * 2
+    assert len(compiled) == count
 
 
 def test_the_verdict_is_over_the_twin_in_its_fastest_runtime():

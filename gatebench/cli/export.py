@@ -1,7 +1,6 @@
 """`gatebench export`."""
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +9,8 @@ import typer
 from ..errors import UsageError
 from ..words import counted
 from . import option
-from .console import DataDir, Policy, Tradeoff, handle_errors, line, one_of, stderr
+from .console import DataDir, Policy, Tradeoff, handle_errors, line, one_of, say, stderr
 
-WRITTEN = "network.onnx", "network.xml", "network.bin", "bundle.json", "run.py"
-"""What a folder may have."""
 CHECKED = 256
 """Test images on which files and network are compared."""
 
@@ -41,8 +38,9 @@ def export(
         from ..export.check import check
         from ..export.samples import Samples
         from ..runs import RunFolder, slug
+        from ..runtimes.bundle.openvino import has_bf16
         from ..runtimes.bundle.unscored import RANGES, decided, unscored
-        from ..runtimes.bundle.write import PRECISIONS, SHARED, check_installed, converted, files_of, write
+        from ..runtimes.bundle.write import PRECISIONS, SHARED, WRITTEN, check_folder, check_installed, converted, write, write_alone
         from ..training.view import View
 
     if one_of(precision, "--precision", ("fp32", "bf16", "int8")) not in PRECISIONS[kind]:
@@ -58,25 +56,27 @@ def export(
         pieces = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics), SHARED[kind])
     point = [slug(str(each)) for each in (policy, tradeoff) if each is not None]
     path = out or Path("exported") / "-".join([run.resolve().name, *point, kind, precision])
+    if not alone:
+        check_folder(RunFolder(path))
     said = {**samples.said, "switches": [unit.name for unit in samples.net.units]}
     view = View(stderr, run.resolve().name)
     with view.counting("converts it", len(pieces), "pieces") as done:
         models = converted(pieces, *samples.statistics, torch.from_numpy(unscored(samples.data, RANGES).pixels), done)
     if alone:
-        bundle = {"format": kind, "precision": precision, "gatebench": version("gatebench"), **said}
-        (content,) = files_of(models, kind, precision, bundle).values()
-        RunFolder(path.parent).write(path.name, lambda stream: stream.write(content))
-        files = [path]
+        bundle, files = write_alone(path, models, precision, said), [path]
     else:
         bundle = write(RunFolder(path), models, kind, precision, said)
         files = [path / each for each in WRITTEN if (path / each).is_file()]
     images, x = samples.scored(CHECKED)
+    if precision == "bf16" and not has_bf16():
+        say("gatebench: this processor has no bf16, so OpenVINO runs the files in fp32 here, and so they are compared.")
     with view.counting("compares them with the network", len(images), "images") as done:
         checked = check(path, samples.net, images, x, precision, done)
+    found = {key: value for key, value in vars(checked).items() if key != "name"}
     size = sum(each.stat().st_size for each in files)
     if as_json:
         place = {"file": str(path)} if alone else {"folder": str(path)}
-        typer.echo(json.dumps({**place, "bytes": size, **vars(checked), "bundle": bundle}, indent=2))
+        typer.echo(json.dumps({**place, "bytes": size, **found, "bundle": bundle}, indent=2))
         return
     what = "" if alone else f": {', '.join(each.name for each in files)}"
     line(f"written to {path}{what}, {size / 1e6:.1f} MB")

@@ -30,8 +30,9 @@ class Samples:
             raise UsageError(f"{run} holds {len(named)} runs. Name one of them.")
         network = named[0].at_point(policy, tradeoff)
         self.net, self.data, self.statistics = folded(network.model), network.data, network.statistics
-        kept = ("model", "recipe", "seed", "accuracy", "dataset", "split")
-        self.said = {"run": network.folder.path.name, **{key: network.row[key] for key in kept}, "classes": network.data.classes}
+        kept = ("model", "recipe", "seed", "policy", "tradeoff", "accuracy", "dataset", "split")
+        own = {key: network.row[key] for key in kept if key in network.row}
+        self.said = {"run": network.folder.path.name, **own, "classes": network.data.classes}
 
     def scored(self, count: int) -> tuple[np.ndarray, Tensor]:
         """Test images [N, H, W, C], and the same normalised, [N, C, H, W]."""

@@ -13,21 +13,23 @@ import numpy as np
 import torch
 
 from ..contract import GatedModel
-from ..errors import GatebenchError, UsageError
+from ..errors import UsageError
 from ..measure.protocol import Subject
 from ..pieces import Piece, whole
 from ..runs import RunFolder
 from ..runtimes.bundle import run
+from ..runtimes.bundle.compare import Compared
+from ..runtimes.bundle.openvino import has_bf16
 from ..runtimes.bundle.unscored import RANGES, decided, unscored
 from ..runtimes.bundle.write import PRECISIONS, SHARED, Models, check_installed, converted, raw, write
-from ..runtimes.compiled import Compiled
+from ..runtimes.compiled import Compiled, check_version
 from ..runtimes.fold import folded
 from ..words import counted
 from .contender import Contender
 from .networks import Network
 
 TORCH = "torch"
-FORMATS = {"compile": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
+FORMATS = {"onnxruntime": "onnx", "openvino": "openvino"}
 """Formats that runtimes read; torch.compile takes the pieces themselves."""
 IN = {"compile": ("fp32",), "onnxruntime": PRECISIONS["onnx"], "openvino": PRECISIONS["openvino"]}
 """Precisions of each."""
@@ -52,18 +54,23 @@ class Runtime:
 def chosen(names: list[str], precisions: list[str]) -> tuple[Runtime, ...]:
     """The runtimes besides torch, each in those of the precisions that it has.
 
-    Raises UsageError where one of them has none, or is not installed.
+    Raises UsageError where one of them has none, or is not installed, or the processor has no such precision.
     """
     made = []
     for name in names:
         if name == TORCH:
             continue
-        check_installed(FORMATS[name])
+        if name == "compile":
+            check_version()
+        else:
+            check_installed(FORMATS[name])
         made += [Runtime(name, precision) for precision in precisions if precision in IN[name]]
     for precision in precisions:
         if precision != "fp32" and not any(each.precision == precision for each in made):
             able = [name for name, kinds in IN.items() if precision in kinds]
             raise UsageError(f"--precision {precision} is for {' and '.join(able)}: give --runtime {','.join([TORCH, *able])}.")
+    if any(each.precision == "bf16" for each in made) and not has_bf16():
+        raise UsageError("This processor does not compute in bf16, and OpenVINO would take fp32 instead. Leave out --precision bf16.")
     return tuple(made)
 
 
@@ -146,18 +153,12 @@ class Exported:
 
     def _compared(self) -> list[str]:
         """Findings on what is answered otherwise than by torch. Raises GatebenchError where fp32 does that away from a threshold."""
-        contender, turned, labels = self.contender, 0, 0
+        compared = Compared(f"{self.contender.network.label} in {self.runtime}")
         for number, answer in enumerate(self.answers):
-            output = contender.output(number, "sparse")
-            logits, on = output.logits[0].float().cpu().numpy(), output.decisions[0].nonzero().flatten().tolist()
-            turned += answer.on != on
-            labels += int(answer.logits.argmax()) != int(logits.argmax())
-            apart = np.abs(answer.logits - logits).max() / max(1.0, np.abs(logits).max())
-            if self.runtime.precision == "fp32" and answer.on == on and apart > TOLERANCE:
-                raise GatebenchError(f"In {self.runtime}, {contender.network.label} gives other logits. Please report this network.")
-        if self.runtime.precision == "fp32" and turned > TURNED * len(self.answers):
-            raise GatebenchError(f"In {self.runtime}, {contender.network.label} decides otherwise. Please report this network.")
-        if not turned and not labels:
+            compared.add(answer, self.contender.output(number, "sparse"))
+        if self.runtime.precision == "fp32":
+            compared.check(TOLERANCE, TURNED)
+        if not compared.turned and not compared.relabelled:
             return []
-        inputs = counted(len(self.answers), "timed input")
-        return [f"answers otherwise than in torch: of {inputs}, {labels} get another class and {turned} are decided about otherwise"]
+        otherwise = f"{compared.relabelled} get another class and {compared.turned} are decided about otherwise"
+        return [f"answers otherwise than in torch: of {counted(compared.images, 'timed input')}, {otherwise}"]

@@ -3,21 +3,29 @@
 Shapes: one image, H x W pixels, C channels.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import UsageError
 from ..pieces import Piece, dearest
 from .bundle.run import Answer
+
+
+def check_version() -> None:
+    """Raises UsageError where torch cannot compile pieces each by itself."""
+    if "isolate_recompiles" not in inspect.signature(torch.compile).parameters:
+        raise UsageError(f"--runtime compile needs torch 2.14, and this is {torch.__version__}: pip install 'torch>=2.14'.")
 
 
 class Compiled:
     """On an image [H, W, C], whole numbers, as `run.Network` of exported files.
 
-    Pieces are compiled when they are first wanted, with torch's own threads. With `all_on`, decisions are made as ever, and then what costs
-    most is run.
+    Pieces are compiled when they are first wanted, with torch's own threads, and each by itself: of those that share their code torch would
+    compile eight and leave the others as they are. With `all_on`, decisions are made as ever, and then what costs most is run.
     """
 
     def __init__(self, pieces: Mapping[str, Piece], classes: Sequence[str], all_on: bool = False):
@@ -30,7 +38,7 @@ class Compiled:
             name = names.pop(0)
             piece = self.pieces[name]
             if name not in self.ready:
-                self.ready[name] = torch.compile(piece.module, dynamic=False)
+                self.ready[name] = torch.compile(piece.module, dynamic=False, isolate_recompiles=True)
             known |= zip(piece.outputs, self.ready[name](*(known[each] for each in piece.inputs)), strict=True)
             on += piece.on
             macs += piece.macs

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from .onnx import is_map
+from .run import core
 
 FLOAT, BF16 = 1, 16
 """Element types, as ONNX numbers them."""
@@ -35,6 +36,11 @@ def for_openvino(content: bytes, precision: str) -> bytes:
                 graph.node.append(onnx.helper.make_node("Transpose", [f"{inside} kept"], [each.name], perm=[0, 2, 3, 1]))
             each.CopyFrom(onnx.helper.make_tensor_value_info(each.name, outside, [1, height, width, channels]))
     return model.SerializeToString()
+
+
+def has_bf16() -> bool:
+    """Whether this processor computes in bf16; OpenVINO takes fp32 instead where it does not, and does not say so."""
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def as_files(content: bytes) -> tuple[bytes, bytes]:

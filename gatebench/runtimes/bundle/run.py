@@ -30,7 +30,7 @@ class Network:
             bundle = json.loads((folder / "bundle.json").read_text())
             self.classes, path, precision = bundle["classes"], folder / bundle["file"], bundle["precision"]
             self.shape, self.type = tuple(bundle["image"]["shape"]), np.dtype(bundle["image"]["type"])
-            opened = {"onnx": _onnxruntime, "openvino": _openvino}[bundle["format"]]
+            opened = {"onnx": by_onnxruntime, "openvino": by_openvino}[bundle["format"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
         self.image = np.zeros((1, *self.shape), self.type)
@@ -55,8 +55,8 @@ class Network:
 OUTPUTS = "logits", "on", "macs"
 
 
-def _onnxruntime(path, image, threads, precision):
-    """A function that computes the outputs for what stands in `image`, and the arrays that it writes them to."""
+def by_onnxruntime(path, image, threads=1, precision="fp32"):
+    """A function that computes the outputs for what stands in `image` [1, H, W, C], and the arrays that it writes them to."""
     import onnxruntime
     from onnxruntime import OrtValue
 
@@ -71,7 +71,7 @@ def _onnxruntime(path, image, threads, precision):
     return lambda: session.run_with_iobinding(binding), [outputs[name] for name in OUTPUTS]
 
 
-def _core():
+def core():
     """One for the process, whichever copy of this file asks. Of two, the second to go would leave the thread with the first one's signal
     stack, which is no longer there (OpenVINO 2026.4): the next signal, as of Ctrl-C, would be a segmentation fault."""
     import openvino
@@ -81,7 +81,7 @@ def _core():
     return openvino.core_of_exported_networks
 
 
-def _openvino(path, image, threads, precision):
+def by_openvino(path, image, threads=1, precision="fp32"):
     """The same by OpenVINO."""
     import openvino
 
@@ -90,7 +90,7 @@ def _openvino(path, image, threads, precision):
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": {"bf16": "bf16"}.get(precision, "f32"),
     }
-    request = _core().compile_model(path, "CPU", settings).create_infer_request()
+    request = core().compile_model(path, "CPU", settings).create_infer_request()
     request.set_tensor("image", openvino.Tensor(image, shared_memory=True))
     outputs = [np.zeros(request.get_tensor(name).shape, request.get_tensor(name).data.dtype) for name in OUTPUTS]
     for name, array in zip(OUTPUTS, outputs, strict=True):
@@ -102,6 +102,10 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("Give one image as run.py IMAGE.npy: an array [H, W, C] of whole numbers.")
     try:
-        print(Network(Path(__file__).parent)(np.load(sys.argv[1])))
-    except (OSError, ValueError) as problem:
+        image = np.load(sys.argv[1])
+    except Exception as problem:
+        sys.exit(f"{sys.argv[1]} cannot be read ({problem}). Give a file that numpy.save wrote.")
+    try:
+        print(Network(Path(__file__).parent)(image))
+    except ValueError as problem:
         sys.exit(str(problem))

@@ -1,4 +1,4 @@
-"""What each piece of a network is given, found by running the pieces once in every way that they can follow each other.
+"""What each piece of a network is given, found by running each of them once, in one way to get there.
 
 Shapes: one input.
 """

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,6 +39,10 @@ def check_installed(format_: str) -> None:
             import openvino  # noqa: F401
     except ImportError as error:
         raise UsageError(f"Files of {format_} need the package {error.name}. Install what they take: {EXTRA}.") from None
+
+
+WRITTEN = "network.onnx", "network.xml", "network.bin", "run.py", "bundle.json"
+"""What a folder may have, the last one in every case."""
 
 
 @dataclass(frozen=True)
@@ -91,22 +96,42 @@ def converted(
     return Models(pieces, contents, images)
 
 
+def check_folder(folder: RunFolder) -> None:
+    """Raises UsageError where files that `write` would replace are not those of an exported network."""
+    strangers = [name for name in WRITTEN if folder.has(name)]
+    if strangers and not folder.has(WRITTEN[-1]):
+        raise UsageError(f"{folder.path} has a {strangers[0]} that is of no exported network. Give --out the name of another folder.")
+
+
 def write(out: RunFolder, models: Models, format_: str, precision: str, said: Mapping[str, Any], all_on: bool = False) -> dict:
     """Write the folder and return what bundle.json says; `said` is what it says besides: `classes` and `switches` at least.
 
     The format has to have the precision (`PRECISIONS`). With `all_on`, the network decides as ever and then runs what costs most.
+    What stood there of another network, or format, is removed.
     """
     image = {"shape": list(models.images.shape[1:]), "type": str(models.images.dtype).removeprefix("torch.")}
     file = {"onnx": "network.onnx", "openvino": "network.xml"}[format_]
-    said = {"format": format_, "precision": precision, "gatebench": version("gatebench"), **said, "image": image, "file": file}
+    said = {**head(format_, precision), **said, "image": image, "file": file}
     contents = files_of(models, format_, precision, said, all_on)
-    if out.has("bundle.json"):  # of another network, or format
-        out.remove("bundle.json", "network.onnx", "network.xml", "network.bin")
+    out.remove(*reversed(WRITTEN))
     for name, content in contents.items():
         out.write(name, lambda stream, content=content: stream.write(content))
     out.write_text("run.py", (files("gatebench.runtimes.bundle") / "run.py").read_text())
     out.write_json("bundle.json", said)
     return said
+
+
+def write_alone(path: Path, models: Models, precision: str, said: Mapping[str, Any]) -> dict:
+    """Write one ONNX file and return what its metadata say; `said` as for a folder."""
+    said = {**head("onnx", precision), **said}
+    (content,) = files_of(models, "onnx", precision, said).values()
+    RunFolder(path.parent).write(path.name, lambda stream: stream.write(content))
+    return said
+
+
+def head(format_: str, precision: str) -> dict[str, str]:
+    """What a network's metadata begin with."""
+    return {"format": format_, "precision": precision, "gatebench": version("gatebench")}
 
 
 def files_of(models: Models, format_: str, precision: str, said: Mapping[str, Any], all_on: bool = False) -> dict[str, bytes]:
