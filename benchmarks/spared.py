@@ -24,7 +24,7 @@ from gatebench.evaluation.fixed import NORMAL, standard_error
 from gatebench.export.samples import Samples
 from gatebench.models.blocks.forecast import UpFrontHead
 
-TAUGHT, CHOSEN_ON, EPOCHS, MOST_OFF = 40_000, 2_500, 10, 3
+TAUGHT, CHOSEN_ON, EPOCHS, MOST_OFF = 20_000, 2_500, 10, 3
 WORST = 1.0
 """Nats; the loss counts for no more, so that a few images do not decide what is learned."""
 
@@ -32,12 +32,18 @@ WORST = 1.0
 @torch.inference_mode()
 def ablated(net, batches: Batches) -> tuple[Tensor, Tensor, Tensor]:
     """Stem outputs [N, C, H, W], labels [N], and what each block's absence adds to the loss, [N, B]."""
-    count, stems, labels, added = len(net.blocks), [], [], []
+    stems, labels, added = [], [], []
     for batch in batches.in_order():
-        stem, off = net.stem(batch.x), ~torch.eye(count, dtype=torch.bool)
-        losses = [F.cross_entropy(net.run(stem, on), batch.labels, reduction="none") for on in [[True] * count, *off.tolist()]]
-        added.append(torch.stack([each - losses[0] for each in losses[1:]], 1))
-        stems.append(stem)
+        answers, x = [], net.stem(batch.x)
+        stems.append(x)
+        for number, block in enumerate(net.blocks):
+            without = block.skip(x)
+            for later in net.blocks[number + 1 :]:
+                without = later(without)
+            answers.append(net.classify(without))
+            x = block(x)
+        whole, *losses = (F.cross_entropy(each, batch.labels, reduction="none") for each in (net.classify(x), *answers))
+        added.append(torch.stack([each - whole for each in losses], 1))
         labels.append(batch.labels)
     return torch.cat(stems), torch.cat(labels), torch.cat(added)
 

@@ -38,7 +38,7 @@ MOST_OF_A_PICTURE = 200_000
 SAID = {
     "README": {
         "0.59": ("cosinegate-times", "cosinegate balanced", "speedup"), "0.78": ("cosinegate-times", "cosinegate predictive", "realised"),
-        "0.94": ("cgt-times", "cgt cifar100", "realised"),
+        "0.60": ("cgt-times", "cgt indian-pines indian-pines-random", "realised"), "0.94": ("cgt-times", "cgt cifar100", "realised"),
     },
     "cosinegate": {
         **dict.fromkeys(("0.75", "0.78", "0.79"), ("cosinegate-times", "cosinegate predictive", "realised")),
@@ -46,6 +46,7 @@ SAID = {
     },
     "blocks": {},
     "cgt": {
+        "0.60": ("cgt-times", "cgt indian-pines indian-pines-random", "realised"),
         "0.80": ("cgt-times", "cgt joint", "realised"), "0.88": ("cgt-times", "cgt soft-printed", "realised"),
         "2.8": ("cgt-points", "cgt joint", "overthinking_pct"), "4.5": ("cgt-points", "cgt hard", "overthinking_pct"),
         "0.86": ("cgt-beside-joint-training", "cgt soft-printed", "accuracy_gain"),

@@ -174,4 +174,5 @@ def _draw(axes, title: str, where: str, members: list[Savings]) -> None:
     axes.set_xlabel(f"saving over {over}, %\n{where}", fontsize=8)
     axes.set_title(f"{title}\n", loc="left", fontsize=10, fontweight="bold", linespacing=1.4)
     handles = [matplotlib.patches.Patch(color=colour, label=f"{name} ({what})") for name, what, colour in SERIES]
-    axes.legend(handles=handles, loc="lower left", frameon=False, fontsize=7.5, ncols=3, bbox_to_anchor=(0, 1.0), borderaxespad=0)
+    narrow = {"fontsize": 7, "ncols": 3, "handlelength": 1.2, "handletextpad": 0.5, "columnspacing": 1.0}
+    axes.legend(handles=handles, loc="lower left", frameon=False, bbox_to_anchor=(0, 1.0), borderaxespad=0, **narrow)

@@ -31,7 +31,7 @@ HEADINGS = (
     Heading("static_gain", "over static networks at equal MACs", "points", 2, signed=True), Heading("static_mix", "which are"),
     Heading("latency_ms", "ms, batch 1", digits=2),
     Heading("static_gain_latency", "over static networks at equal latency", "points", 2, signed=True), Heading("timed_on", "timed on"),
-    Heading("retrained_gain", "over its most used blocks, retrained", "points", 2, signed=True),
+    Heading("retrained_gain", "over its most used blocks, retrained, at equal MACs", "points", 2, signed=True),
     Heading("retrained_macs", "retrained: executed", "MACs", 2),
 )  # fmt: skip
 NOTE = (
@@ -40,7 +40,8 @@ NOTE = (
     "Which are mixed is chosen by the scored accuracies, which favours the mix slightly. Intervals take the networks as independent; "
     "those of one seed leave out the spread between seeds. Epochs as a sum: it went on from other weights, and was trained for longer "
     "than the static networks; without a line where those weights are missing. Retrained: its most used blocks, or channels, for every "
-    "input, as a static network trained as long; of several such networks the one with most seeds, then the most accurate."
+    "input, as a static network trained as long, in a random mix with its static twin where they cost less; of several such networks the "
+    "one with most seeds, then the most accurate."
 )
 
 
@@ -176,8 +177,7 @@ def _lines(comparable: list[Member]) -> list[tuple]:
     for each in static:
         for where, spot in each.timed.items():
             by_time[where].append(spot)
-    retrained = [_by_network(each.group) for each in static]
-    made = []
+    retrained, made = [_by_network(each.group) for each in static], []
     for each in comparable:
         if not each.gated:
             continue
@@ -187,7 +187,7 @@ def _lines(comparable: list[Member]) -> list[tuple]:
         for where in in_order(each.timed.keys() & by_time.keys()) or [None]:
             spot = each.timed.get(where)
             timed = (spot.cost.value, _cell(Frontier(by_time[where]).gain(spot)), machine_name(where)) if spot else (None, None, None)
-            made.append((-gain.value if gain else math.inf, (*start, *timed, *_beside_retrained(group, retrained))))
+            made.append((-gain.value if gain else math.inf, (*start, *timed, *_beside_retrained(group, retrained, _whole(group, static)))))
     return [line for _, line in sorted(made, key=lambda each: each[0])]
 
 
@@ -199,10 +199,18 @@ def _by_network(group: Group) -> dict[str | None, list[dict]]:
     return made
 
 
-def _beside_retrained(group: Group, retrained: Iterable[Mapping[str | None, list[dict]]]) -> tuple[Cell, float | None]:
+def _whole(group: Group, static: Iterable[Member]) -> list[dict]:
+    """Headlines of its static twin, trained as long; none where it was not."""
+    dense = group.row.get("macs_dense", math.nan)
+    whole = [each for each in static if each.group.row.get("macs_ratio") == 1 and math.isclose(each.spot.cost.value, dense, rel_tol=0.01)]
+    return [run.headline for each in whole for run in each.group.runs]
+
+
+def _beside_retrained(group: Group, retrained: Iterable[Mapping[str | None, list[dict]]], whole: list[dict]) -> tuple[Cell, float | None]:
     """The gain of the headline over a static network that was made from its own, seed by seed, and the MACs of that.
 
-    Of several such networks it is the one with most seeds, then the most accurate.
+    Where that costs less, a random mix of it and the whole network that costs the same is the rival. Of several such networks it is the one
+    with most seeds, then the most accurate.
     """
     own = [(run.name, row) for run, row in zip(group.runs, group.rows, strict=True) if row is run.headline]
     every = ([(row, _of_seed(made[name], row["seed"])) for name, row in own if name in made] for made in retrained)
@@ -210,11 +218,22 @@ def _beside_retrained(group: Group, retrained: Iterable[Mapping[str | None, list
     if not pairs:
         return Cell(), None
     macs = statistics.mean(static["macs_executed"] for _, static in pairs)
-    if len(pairs) == 1:
-        own, static = (Estimate(row["accuracy"], row["accuracy_low"], row["accuracy_high"]) for row in pairs[0])
-        return _cell(combined([(1.0, own), (-1.0, static)])), macs
-    apart = [row["accuracy"] - static["accuracy"] for row, static in pairs]
+    gains = [_over_mix(row, [static, *([_of_seed(whole, row["seed"])] if whole else [])]) for row, static in pairs]
+    if len(gains) == 1:
+        return _cell(gains[0]), macs
+    apart = [each.value for each in gains]
     return Cell(statistics.mean(apart), *over_seeds(apart)), macs
+
+
+def _over_mix(row: dict, static: list[dict]) -> Estimate | None:
+    """The gain over the best mix of static networks at equal MACs, or over the cheapest of them where that costs more."""
+    least = min(each["macs_executed"] for each in static)
+    own, *others = (
+        Spot("", Estimate(each["accuracy"], each["accuracy_low"], each["accuracy_high"]), Estimate(macs, macs, macs))
+        for each in (row, *static)
+        for macs in [max(least, each["macs_executed"])]
+    )
+    return Frontier(others).gain(own)
 
 
 def _of_seed(rows: list[dict], seed: int) -> dict:

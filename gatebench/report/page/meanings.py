@@ -18,7 +18,7 @@ DERIVED = {
     "static_gain": "accuracy over a random mix of static networks that were trained as long, at equal executed MACs",
     "static_gain_latency": "the same at equal time of one input, in one place",
     "static_mix": "the static networks at its executed MACs, and the share of the inputs of each",
-    "retrained_gain": "accuracy over that of its most used blocks or channels for every input, trained as long as a static network",
+    "retrained_gain": "accuracy over its most used blocks or channels for every input, retrained, mixed with its static twin to equal MACs",
     "retrained_macs": "of an input through that network",
 }
 """Of columns that only tables have."""
