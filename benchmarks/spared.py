@@ -24,7 +24,7 @@ from gatebench.evaluation.fixed import NORMAL, standard_error
 from gatebench.export.samples import Samples
 from gatebench.models.blocks.forecast import UpFrontHead
 
-TAUGHT, CHOSEN_ON, EPOCHS, MOST_OFF = 20_000, 2_500, 10, 3
+TAUGHT, CHOSEN_ON, EPOCHS, MOST_OFF = 20_000, 2_500, 10, 2
 WORST = 1.0
 """Nats; the loss counts for no more, so that a few images do not decide what is learned."""
 

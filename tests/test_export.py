@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hypothesis.extra.numpy import arrays
 from gatebench.contract import Output
 from gatebench.data.catalogue import load
 from gatebench.errors import GatebenchError
+from gatebench.export.check import check
 from gatebench.models import registry
 from gatebench.models.blocks import pieces
 from gatebench.pieces import Part
@@ -104,6 +106,12 @@ def test_files_answer_as_the_network_does_without_torch(made, exported, tmp_path
         assert macs == float(model.tally(output.decisions).sum()) and label == data.classes[int(np.argmax(logits))]
     said = json.loads((exported(name) / "bundle.json").read_text())
     assert said["model"] == TRAINED[name][0] and said["classes"] == data.classes and said["switches"] == [unit.name for unit in model.units]
+    row = json.loads((made(name) / "rows.jsonl").read_text().splitlines()[0])
+    assert {key: said[key] for key in ("recipe", "seed", "dataset", "split")} == {
+        key: row[key] for key in ("recipe", "seed", "dataset", "split")
+    }
+    assert said["accuracy"] == pytest.approx(row["accuracy"], abs=1e-6) and said["run"] == made(name).name
+    assert (said["format"], said["precision"], said["gatebench"]) == ("onnx", "fp32", version("gatebench"))
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "exits" else pytest.mark.slow) for name in TRAINED])
@@ -134,9 +142,9 @@ def test_another_operating_point_is_exported_and_timed_by_its_name(made, tmp_pat
     headline, *others = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
     row = next(each for each in others if each["policy"] != headline["policy"] and each["tradeoff"] == headline["tradeoff"])
     said = gatebench.json("export", str(run), "--policy", row["policy"], "--out", str(tmp_path / "net"))
-    assert {key: said["bundle"][key] for key in ("accuracy", "policy", "tradeoff")} == {
-        key: row[key] for key in ("accuracy", "policy", "tradeoff")
-    }
+    assert (said["bundle"]["policy"], said["bundle"]["tradeoff"]) == (row["policy"], row["tradeoff"])
+    assert said["bundle"]["accuracy"] == pytest.approx(row["accuracy"], abs=1e-6)
+    assert said["images"] == min(256, len(load(load_run(RunFolder(run))[1].data, run).test))
     short = ["--inputs", "8", "--repeats", "5", "--max-seconds", "1", "--out", str(tmp_path / "times")]
     done = gatebench("profile-latency", str(run), "--policy", row["policy"], *short, "--json")
     (timed,) = json.loads(done.stdout)
@@ -237,7 +245,7 @@ def test_stretches_decide_as_the_network_does(in_stretches, tmp_path, format_):
 def test_a_file_that_is_gone_or_cut_off_is_refused_in_a_sentence(exported, tmp_path, spoil):
     folder = shutil.copytree(exported("exits"), tmp_path / "net")
     spoil(folder / "network.onnx")
-    with pytest.raises(ValueError, match=r"cannot be opened .* Export the network again\."):
+    with pytest.raises(ValueError, match=r"network.onnx is not the file that was exported\. Export the network again\."):
         runner(folder)(folder)
 
 
@@ -251,7 +259,7 @@ def test_the_program_is_short_and_needs_little(exported):
     text = (exported("exits") / "run.py").read_text()
     assert len(text.splitlines()) < 150
     assert {line.split()[1].split(".")[0] for line in text.splitlines() if line.lstrip().startswith(("import ", "from "))} <= {
-        "collections", "json", "sys", "pathlib", "numpy", "onnxruntime", "openvino", "run",
+        "collections", "hashlib", "json", "sys", "pathlib", "numpy", "onnxruntime", "openvino", "run",
     }  # fmt: skip
 
 
@@ -262,14 +270,51 @@ def test_an_image_of_another_shape_or_type_is_refused(exported):
             network(image)
 
 
-@pytest.mark.parametrize(
-    ("file", "said"), [("bundle.json", "holds no network that gatebench exported"), ("network.onnx", "cannot be opened")]
-)
-def test_a_spoilt_folder_is_refused_in_a_sentence(exported, tmp_path, file, said):
+SPOILT = {
+    "no object": ([], "holds no network that gatebench exported"),
+    "other classes": ({"classes": ["a", "b"]}, "does not have the network's classes"),
+    "not read by the runtime": ({"file": "run.py", "sha256": {}}, r"run.py cannot be opened \(.+\)\. Export the network again"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_a_spoilt_folder_is_refused_in_a_sentence(exported, tmp_path, case):
     folder = shutil.copytree(exported("exits"), tmp_path / "net")
-    (folder / file).write_text("[]")
+    changes, said = SPOILT[case]
+    bundle = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps({**bundle, **changes} if changes else []))
     with pytest.raises(ValueError, match=said):
         runner(folder)(folder)
+
+
+def test_why_openvino_does_not_open_a_file_is_said(made, tmp_path, gatebench):
+    pytest.importorskip("openvino")
+    gatebench.json("export", str(made("exits")), "--format", "openvino", "--out", str(tmp_path))
+    bundle = json.loads((tmp_path / "bundle.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps({**bundle, "sha256": {}}))
+    (tmp_path / "network.bin").unlink()
+    with pytest.raises(ValueError, match=r"cannot be opened \(Empty weights data in bin file.*\)"):
+        runner(tmp_path)(tmp_path)
+
+
+@pytest.mark.parametrize("threads", [0, -1, "2", None])
+def test_threads_are_a_whole_number(exported, threads):
+    with pytest.raises(ValueError, match="threads must be a whole number from 1 on"):
+        runner(exported("exits"))(exported("exits"), threads)
+
+
+def test_a_runtime_is_given_the_threads(exported, monkeypatch):
+    seen, session = [], ort.InferenceSession
+    monkeypatch.setattr(ort, "InferenceSession", lambda path, options, *more: seen.append(options) or session(path, options, *more))
+    for threads in (1, 2):
+        runner(exported("exits"))(exported("exits"), threads)
+    assert [each.intra_op_num_threads for each in seen] == [1, 2]
+
+
+def test_numpy_that_is_missing_is_named(exported):
+    words = f"import runpy, sys; sys.modules['numpy'] = None; runpy.run_path({str(exported('exits') / 'run.py')!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "Running a network needs numpy: pip install numpy.\n")
 
 
 def test_a_runtime_that_is_missing_is_named(exported, monkeypatch):
@@ -313,11 +358,13 @@ def test_what_is_exported_to_a_folder_replaces_what_was(made, exported, tmp_path
     assert {each.name for each in folder.iterdir()} == {"network.xml", "network.bin", "bundle.json", "run.py"}
 
 
-def test_files_of_something_else_are_kept(made, tmp_path, gatebench):
-    (tmp_path / "run.py").write_text("mine")
-    said = gatebench.refused("export", str(made("exits")), "--out", str(tmp_path), code=2)
-    assert "has a run.py that is of no exported network. Give --out the name of another folder." in said
-    assert [each.read_text() for each in tmp_path.iterdir()] == ["mine"]
+@pytest.mark.parametrize("name", ["run.py", "bundle.json", "net.onnx", "file"])
+def test_files_of_something_else_are_kept(made, tmp_path, gatebench, name):
+    (tmp_path / name).write_text("{}")
+    out = {"net.onnx": tmp_path / name, "file": tmp_path / name / "net"}.get(name, tmp_path)
+    said = gatebench.refused("export", str(made("exits")), "--out", str(out), code=2)
+    assert f"{tmp_path / name} is {'a file' if name == 'file' else 'of no exported network'}" in said and "Give --out another name" in said
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["{}"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 not a zip", b"text"])
@@ -328,9 +375,35 @@ def test_what_is_no_image_is_refused_in_a_sentence(exported, tmp_path, content):
     assert "image.npy cannot be read" in done.stderr and "Give a file that numpy.save wrote." in done.stderr
 
 
+def said_by_torch(logits):
+    """Logits, one switch that is on, and 1 MAC."""
+    return Output(torch.tensor([logits]), decisions=torch.ones(1, 1, dtype=torch.bool), count=lambda: torch.ones(1, 1))
+
+
+def test_answers_are_compared_by_logits_decisions_classes_and_macs():
+    compared = Compared("net")
+    for logits, on in (([4.0, 0.0], [0]), ([4.0, 0.2], [0]), ([0.0, 4.0], []), ([3.0, 3.9], [0])):
+        compared.add(Answer("a", np.array(logits, np.float32), on, 1.0), said_by_torch([4.0, 0.0]))
+    assert (compared.images, compared.turned, compared.relabelled) == (4, 1, 2) and compared.apart == pytest.approx(3.9 / 4)
+    compared.check(0.98, 0.25)
+    for bounds in ((0.97, 0.25), (0.98, 0.24)):
+        with pytest.raises(GatebenchError, match="net does not answer as the network does: .* 1 of 4 images"):
+            compared.check(*bounds)
+    with pytest.raises(GatebenchError, match="net counts other MACs"):
+        compared.add(Answer("a", np.zeros(2, np.float32), [0], 1.1), said_by_torch([0.0, 0.0]))
+
+
+def test_decisions_away_from_a_threshold_must_be_the_network_s(made, exported):
+    model, test = network_and_images(made("exits"))
+    x, infer = torch.zeros(4, 3, 16, 16), model.infer
+    model.infer = lambda x: replace(infer(x), decisions=~infer(x).decisions)
+    with pytest.raises(GatebenchError, match="decides otherwise than the network does"):
+        check(exported("exits"), model, test.pixels[:4], x, "fp32", print)
+
+
 @pytest.mark.parametrize("worst", [np.nan, np.inf])
 def test_logits_that_are_no_numbers_are_found(worst):
-    compared, output = Compared("net"), Output(torch.zeros(1, 2), decisions=torch.ones(1, 1, dtype=torch.bool))
+    compared, output = Compared("net"), said_by_torch([0.0, 0.0])
     compared.add(Answer("a", np.zeros(2, np.float32), [0], 1.0), output)
     assert (compared.images, compared.apart, compared.turned, compared.relabelled) == (1, 0, 0, 0)
     with pytest.raises(GatebenchError, match="net gives logits that are no numbers"):
@@ -354,3 +427,4 @@ def test_what_cannot_be_exported_says_so_by_name(gatebench, tmp_path, monkeypatc
 def test_files_that_answer_otherwise_are_found(made, tmp_path, gatebench, monkeypatch):
     monkeypatch.setattr(write, "Raw", lambda piece, mean, std, largest: Raw(piece, mean, std, 2 * largest))
     assert "does not answer as the network does" in gatebench.refused("export", str(made("static")), "--out", str(tmp_path / "net"), code=1)
+    assert not (tmp_path / "net").exists()

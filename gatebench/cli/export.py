@@ -1,6 +1,7 @@
 """`gatebench export`."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -36,11 +37,12 @@ def export(
 
         from ..data.catalogue import data_root
         from ..export.check import check
+        from ..export.place import check_place, put
         from ..export.samples import Samples
         from ..runs import RunFolder, slug
         from ..runtimes.bundle.openvino import has_bf16
         from ..runtimes.bundle.unscored import RANGES, decided, unscored
-        from ..runtimes.bundle.write import PRECISIONS, SHARED, WRITTEN, check_folder, check_installed, converted, write, write_alone
+        from ..runtimes.bundle.write import PRECISIONS, SHARED, check_installed, converted, write, write_alone
         from ..training.view import View
 
     if one_of(precision, "--precision", ("fp32", "bf16", "int8")) not in PRECISIONS[kind]:
@@ -48,30 +50,26 @@ def export(
     alone = out is not None and out.suffix == ".onnx"
     if alone and kind != "onnx":
         raise UsageError(f"{out} is one ONNX file. Leave out --format {kind}, or give --out the name of a folder.")
-    if alone and out.is_dir():
-        raise UsageError(f"{out} is a folder. Give --out the name of a file, or of a folder that does not end in .onnx.")
     check_installed(kind)
+    point = [slug(str(each)) for each in (policy, tradeoff) if each is not None]
+    path = out or Path("exported") / "-".join([run.resolve().name, *point, kind, precision])
+    check_place(path, alone)
     with stderr.status("loading network and data"):
         samples = Samples(run, data_root(data_dir), policy, tradeoff)
         pieces = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics), SHARED[kind])
-    point = [slug(str(each)) for each in (policy, tradeoff) if each is not None]
-    path = out or Path("exported") / "-".join([run.resolve().name, *point, kind, precision])
-    if not alone:
-        check_folder(RunFolder(path))
     said = {**samples.said, "switches": [unit.name for unit in samples.net.units]}
     view = View(stderr, run.resolve().name)
     with view.counting("converts it", len(pieces), "pieces") as done:
         models = converted(pieces, *samples.statistics, torch.from_numpy(unscored(samples.data, RANGES).pixels), done)
-    if alone:
-        bundle, files = write_alone(path, models, precision, said), [path]
-    else:
-        bundle = write(RunFolder(path), models, kind, precision, said)
-        files = [path / each for each in WRITTEN if (path / each).is_file()]
     images, x = samples.scored(CHECKED)
     if precision == "bf16" and not has_bf16():
         say("gatebench: this processor has no bf16, so OpenVINO runs the files in fp32 here, and so they are compared.")
-    with view.counting("compares them with the network", len(images), "images") as done:
-        checked = check(path, samples.net, images, x, precision, done)
+    with tempfile.TemporaryDirectory(prefix="gatebench-") as home:
+        made = Path(home) / ("network.onnx" if alone else "network")
+        bundle = write_alone(made, models, precision, said) if alone else write(RunFolder(made), models, kind, precision, said)
+        with view.counting("compares them with the network", len(images), "images") as done:
+            checked = check(made, samples.net, images, x, precision, done)
+        files = put(made, path)
     found = {key: value for key, value in vars(checked).items() if key != "name"}
     size = sum(each.stat().st_size for each in files)
     if as_json:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..contract import GatedModel
+from ..errors import GatebenchError
 from ..runtimes.bundle import run
 from ..runtimes.bundle.compare import Compared
 
@@ -19,20 +20,40 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 0.1, "int8": 0.3}
 TURNED = {"fp32": 0.02, "bf16": 0.1, "int8": 0.2}
 """Share of the images whose decisions may differ: those that stand on a threshold fall either way."""
 
+NOISE, TRIED = 1e-4, 16
+"""Deviation of noise that turns what stands on a threshold, in those of pixels, and how often it is tried."""
+
 
 def check(path: Path, net: GatedModel, images: np.ndarray, x: Tensor, precision: str, after: Callable[[int], None]) -> Compared:
     """Run a folder, or one file, on images [N, H, W, C] and the network on the same ones normalised, x [N, C, H, W], one by one.
 
-    Raises GatebenchError where they differ by more than the files' precision allows.
+    Raises GatebenchError where they differ by more than the files' precision allows; in fp32 an image is decided about as the network does,
+    or stands on a threshold.
     """
-    exported, compared = run.Network(path) if path.is_dir() else one_file(path, images[:1]), Compared(str(path))
+    exported, compared = run.Network(path) if path.is_dir() else one_file(path, images[:1]), Compared("The exported network")
     net.eval()
     for number, (image, one) in enumerate(zip(images, x.split(1), strict=True), start=1):
+        answer = exported(image)
         with torch.inference_mode():
-            compared.add(exported(image), net.infer(one))
+            own = net.infer(one)
+            if precision == "fp32" and not (same(answer, own.decisions).any() or same(answer, net.infer(nearby(one)).decisions).any()):
+                raise GatebenchError("The exported network decides otherwise than the network does. Please report this network.")
+        compared.add(answer, own)
         after(number)
     compared.check(TOLERANCE[precision], TURNED[precision])
     return compared
+
+
+def same(answer: run.Answer, decisions: Tensor) -> Tensor:
+    """Which decisions [N, S] are the answer's, [N]."""
+    on = torch.zeros(decisions.shape[1], dtype=torch.bool)
+    on[answer.on] = True
+    return (decisions == on).all(1)
+
+
+def nearby(x: Tensor) -> Tensor:
+    """An image [1, C, H, W] with a little noise, several times: what is decided otherwise about these stood on a threshold."""
+    return x + NOISE * torch.randn(TRIED, *x.shape[1:], generator=torch.Generator().manual_seed(0))
 
 
 def one_file(path: Path, like: np.ndarray) -> Callable[[np.ndarray], run.Answer]:

@@ -31,7 +31,7 @@ class Samples:
         network = named[0].at_point(policy, tradeoff)
         self.net, self.data, self.statistics = folded(network.model), network.data, network.statistics
         kept = ("model", "recipe", "seed", "policy", "tradeoff", "accuracy", "dataset", "split")
-        own = {key: network.row[key] for key in kept if key in network.row}
+        own = {key: value if isinstance(value := network.row[key], str) else round(value, 6) for key in kept if key in network.row}
         self.said = {"run": network.folder.path.name, **own, "classes": network.data.classes}
 
     def scored(self, count: int) -> tuple[np.ndarray, Tensor]:

@@ -3,6 +3,7 @@
 Shapes: K classes, S switches.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ class Compared:
     def add(self, answer: Answer, output: Output) -> None:
         """One image's, beside what the network gives for it alone: logits [1, K] and decisions [1, S].
 
-        Raises GatebenchError where logits are NaN or infinite.
+        Raises GatebenchError where logits are NaN or infinite, or MACs are not those of the decisions.
         """
         logits, on = output.logits[0].float().cpu().numpy(), output.decisions[0].nonzero().flatten().tolist()
         if not np.isfinite(answer.logits).all():
@@ -39,6 +40,8 @@ class Compared:
         if answer.on != on:
             self.turned += 1
         else:
+            if not math.isclose(answer.macs, float(output.executed_macs.sum()), rel_tol=1e-5):
+                raise GatebenchError(f"{self.name} counts other MACs than the network does. Please report this network.")
             self.apart = max(self.apart, float(np.abs(answer.logits - logits).max() / max(1.0, np.abs(logits).max())))
 
     def check(self, tolerance: float, share: float) -> None:

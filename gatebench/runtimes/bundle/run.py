@@ -8,12 +8,18 @@
 or `python run.py IMAGE.npy` in the bundle's folder. It needs numpy, and onnxruntime or openvino; neither torch nor gatebench.
 """
 
+import hashlib
 import json
 import sys
 from collections import namedtuple
 from pathlib import Path
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    if __name__ == "__main__":
+        sys.exit("Running a network needs numpy: pip install numpy.")
+    raise
 
 Answer = namedtuple("Answer", "label logits on macs")
 """What the network says of an image: its class, logits [classes], the numbers of the switches that ran, as bundle.json names them, and the
@@ -25,21 +31,29 @@ class Network:
 
     def __init__(self, folder, threads=1):
         """Raises ValueError where the folder or a file in it is no network that gatebench exported, or the runtime is missing."""
+        if not isinstance(threads, int) or threads < 1:
+            raise ValueError(f"threads must be a whole number from 1 on, not {threads!r}")
         folder = Path(folder)
         try:
             bundle = json.loads((folder / "bundle.json").read_text())
             self.classes, path, precision = bundle["classes"], folder / bundle["file"], bundle["precision"]
             self.shape, self.type = tuple(bundle["image"]["shape"]), np.dtype(bundle["image"]["type"])
-            opened = {"onnx": by_onnxruntime, "openvino": by_openvino}[bundle["format"]]
+            opened, hashes = {"onnx": by_onnxruntime, "openvino": by_openvino}[bundle["format"]], dict(bundle["sha256"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
         self.image = np.zeros((1, *self.shape), self.type)
+        for name, wanted in hashes.items():
+            if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != wanted:
+                raise ValueError(f"{folder / name} is not the file that was exported. Export the network again.")
         try:
             self.compute, self.outputs = opened(path, self.image, threads, precision)
         except ImportError as error:
             raise ValueError(f"Running {folder} needs {error.name}: pip install {error.name}.") from None
         except Exception as error:
-            raise ValueError(f"{path} cannot be opened ({str(error).splitlines()[0]}). Export the network again.") from None
+            reason = ([""] + [line.strip() for line in str(error).splitlines() if line.strip()])[-1]
+            raise ValueError(f"{path} cannot be opened ({reason}). Export the network again.") from None
+        if self.outputs[0].shape != (1, len(self.classes)):
+            raise ValueError(f"{folder / 'bundle.json'} does not have the network's classes. Export the network again.")
 
     def __call__(self, image):
         """`image` [H, W, C]. Raises ValueError for another shape or type."""

@@ -1,5 +1,6 @@
 """The folder itself: pieces become ONNX models, and these one model in a format, with bundle.json and run.py beside it."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,10 +40,6 @@ def check_installed(format_: str) -> None:
             import openvino  # noqa: F401
     except ImportError as error:
         raise UsageError(f"Files of {format_} need the package {error.name}. Install what they take: {EXTRA}.") from None
-
-
-WRITTEN = "network.onnx", "network.xml", "network.bin", "run.py", "bundle.json"
-"""What a folder may have, the last one in every case."""
 
 
 @dataclass(frozen=True)
@@ -96,24 +93,16 @@ def converted(
     return Models(pieces, contents, images)
 
 
-def check_folder(folder: RunFolder) -> None:
-    """Raises UsageError where files that `write` would replace are not those of an exported network."""
-    strangers = [name for name in WRITTEN if folder.has(name)]
-    if strangers and not folder.has(WRITTEN[-1]):
-        raise UsageError(f"{folder.path} has a {strangers[0]} that is of no exported network. Give --out the name of another folder.")
-
-
 def write(out: RunFolder, models: Models, format_: str, precision: str, said: Mapping[str, Any], all_on: bool = False) -> dict:
     """Write the folder and return what bundle.json says; `said` is what it says besides: `classes` and `switches` at least.
 
     The format has to have the precision (`PRECISIONS`). With `all_on`, the network decides as ever and then runs what costs most.
-    What stood there of another network, or format, is removed.
     """
     image = {"shape": list(models.images.shape[1:]), "type": str(models.images.dtype).removeprefix("torch.")}
     file = {"onnx": "network.onnx", "openvino": "network.xml"}[format_]
     said = {**head(format_, precision), **said, "image": image, "file": file}
     contents = files_of(models, format_, precision, said, all_on)
-    out.remove(*reversed(WRITTEN))
+    said["sha256"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     for name, content in contents.items():
         out.write(name, lambda stream, content=content: stream.write(content))
     out.write_text("run.py", (files("gatebench.runtimes.bundle") / "run.py").read_text())
