@@ -39,9 +39,9 @@ class Network:
             self.classes, path, precision = bundle["classes"], folder / bundle["file"], bundle["precision"]
             self.shape, self.type = tuple(bundle["image"]["shape"]), np.dtype(bundle["image"]["type"])
             opened, hashes = {"onnx": by_onnxruntime, "openvino": by_openvino}[bundle["format"]], dict(bundle["sha256"])
+            self.image = np.zeros((1, *self.shape), self.type)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
-        self.image = np.zeros((1, *self.shape), self.type)
         for name, wanted in hashes.items():
             if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != wanted:
                 raise ValueError(f"{folder / name} is not the file that was exported. Export the network again.")
