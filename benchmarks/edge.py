@@ -2,10 +2,10 @@
 
     python benchmarks/edge.py RUN... [--data-dir DATA] [--out FILE.csv]
 
-Each network and its twin is written for each runtime and precision, and run on the test images in a process of its own, which has loaded
-numpy and the runtime before its memory is taken. It decides as it did where it was timed last, in results/edge. What is written: megabytes
-of the files, megabytes that the process grew by at most (on Linux), milliseconds until the first answer, and accuracy in percent. The twin
-has the gated network's weights, everything on.
+Each network and its twin is written for each runtime and precision that the processor has, and run on the test images in a process of its
+own, which has loaded numpy and the runtime before its memory is taken. It decides as it did where it was timed last, in results/edge. What
+is written: megabytes of the files, megabytes that the process grew by at most (on Linux), milliseconds until the first answer, and accuracy
+in percent. The twin has the gated network's weights, everything on.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from gatebench.pieces import whole
 from gatebench.row import TimeRow
 from gatebench.rows import read_rows
 from gatebench.runs import RunFolder
+from gatebench.runtimes.bundle.openvino import has_bf16
 from gatebench.runtimes.bundle.unscored import RANGES, decided, unscored
 from gatebench.runtimes.bundle.write import PRECISIONS, SHARED, converted, write
 
@@ -76,7 +77,7 @@ def lines(run: Path, root: Path, home: Path) -> list[dict]:
         kinds += [("static", whole(twin, net.macs_static), [])] if twin else []
         for kind, pieces, names in kinds:
             models = converted(pieces, *samples.statistics, ranges)
-            for precision in precisions:
+            for precision in (each for each in precisions if each != "bf16" or has_bf16()):
                 folder = home / f"{kind}-{format_}-{precision}"
                 write(RunFolder(folder), models, format_, precision, {**samples.said, "switches": names})
                 sizes = measured(folder, images, RUNTIMES[format_])
