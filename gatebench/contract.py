@@ -209,7 +209,7 @@ class GatedModel(nn.Module):
         return np.stack(columns, 1) if columns else np.zeros((len(decisions), 0), np.float32)
 
     def claimed(self, decisions: np.ndarray, gates: np.ndarray | None = None) -> float:
-        """The saving in percent that the method's paper would claim; here the share of switches off. Decisions and gates are [N, S]."""
+        """What the method's paper would claim to save, in percent; here the switches that are off. Decisions and gates are [N, S]."""
         return 100 * (1 - float(decisions.mean()))
 
     # Cost
@@ -250,7 +250,7 @@ class GatedModel(nn.Module):
         return lambda: self.tally(torch.ones(inputs, self.switches), deciding)
 
     def measured(self, outcome: Any) -> dict[str, Any]:
-        """Further columns of a run's row, from what it did on the scored inputs (`evaluation.outcome.Outcome`): shares, weights used ..."""
+        """Further columns of a run's row, such as shares of exits, from what it did on the scored inputs (an `Outcome`)."""
         return {}
 
     # What it is compared with, and how it is timed
@@ -272,7 +272,7 @@ class GatedModel(nn.Module):
         return {}
 
     def recorded(self, example: Tensor, record: Callable[..., Callable[[Tensor], Any]]) -> Any:
-        """The network for one input at a time, with `infer` and `references` as here, out of pieces that `record(work, example)` replays.
+        """The network for one input at a time, with `infer` and `references`, out of pieces that `record(work, example)` replays.
 
         With `share_memory=True` pieces share memory: a replay of one overwrites the results of the others. None where its inference
         cannot be recorded.
@@ -296,7 +296,7 @@ class GatedModel(nn.Module):
         return {}
 
     def operate(self, row: Mapping[str, Any]) -> None:
-        """Decide from now on as a row of its study says, by its policy, trade-off and columns of its family. For a family with a study."""
+        """Decide from now on as a row of its study says. For a family with a study."""
         raise NotImplementedError(f"{type(self).__name__} does not define operate()")
 
     # Training
