@@ -17,6 +17,8 @@ class Step:
     """Name of the piece that follows, by digits such as "101"; an empty name: none."""
     single: tuple[tuple[str, str], ...] = ()
     """For digits that `ways` does not have: the pieces that 0 and 1 stand for, digit by digit, run in this order; empty names: none."""
+    shares: tuple[float, ...] = ()
+    """How often each of the ways is taken; none: all alike."""
 
     @property
     def digits(self) -> int:

@@ -1,10 +1,12 @@
 """Networks as files: they say what the network says, run without torch, and what is wrong with them is said."""
 
+import heapq
 import itertools
 import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gatebench import forks
 from gatebench.contract import Output
 from gatebench.data.catalogue import load
 from gatebench.errors import GatebenchError
@@ -154,23 +157,68 @@ def test_another_operating_point_is_exported_and_timed_by_its_name(made, tmp_pat
 
 
 @given(
-    decided=arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 9))), most=st.integers(1, 4),
-    weights=st.lists(st.integers(1, 9), min_size=9, max_size=9), heavy=st.integers(1, 60),
+    decided=arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 6))), most=st.integers(1, 4),
+    weights=st.lists(st.integers(0, 9), min_size=6, max_size=6), cold=st.floats(0.5, 20),
 )  # fmt: skip
-def test_stretches_of_blocks_have_the_common_patterns_and_all_on(decided, most, weights, heavy):
+def test_stretches_of_blocks_have_the_common_patterns_and_are_the_cheapest_cut(decided, most, weights, cold):
+    blocks = decided.shape[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "MOST", most)
-        patch.setattr(pieces, "HEAVY", heavy)
-        made = pieces.stretches(torch.from_numpy(decided), weights)
-    assert [begin for begin, _, _ in made] == [0, *(end for _, end, _ in made)][:-1] and made[-1][1] == decided.shape[1]
+        patch.setattr(pieces, "COLD", cold)
+        made = pieces.stretches(torch.from_numpy(decided), weights[:blocks])
+    assert [begin for begin, _, _ in made] == [0, *(end for _, end, _ in made)][:-1] and made[-1][1] == blocks
     for begin, end, patterns in made:
-        own = decided[:, begin:end].tolist()
-        covered = [own.count(each) for each in patterns]
-        assert patterns.count([True] * (end - begin)) == 1 and len(patterns) <= most + 1
-        assert sum(covered) >= 0.9 * len(own) or end - begin == 1
-        assert np.array(patterns).astype(int).dot(weights[begin:end]).sum() <= heavy or end - begin == 1
-        rest = [own.count(each) for each in own if each not in patterns]
-        assert not rest or max(rest) <= sorted(covered, reverse=True)[most - 1]
+        own = [tuple(row) for row in decided[:, begin:end].tolist()]
+        assert all(share == own.count(pattern) / len(own) for pattern, share in patterns.items())
+        rest = {each for each in own if each not in patterns}
+        assert (True,) * (end - begin) in patterns and len(patterns) <= most + 1
+        assert not rest or max(map(own.count, rest)) <= sorted(map(own.count, patterns), reverse=True)[:most][-1] or end - begin == 1
+
+    def price(cut):
+        return sum(
+            stretch_price(decided[:, begin:end], weights[begin:end], most, cold) for begin, end in itertools.pairwise((0, *cut, blocks))
+        )
+
+    cuts = [cut for size in range(blocks) for cut in itertools.combinations(range(1, blocks), size)]
+    assert (
+        price(tuple(begin for begin, _, _ in made[1:])) <= min(map(price, cuts)) + 0.3 * most
+    )  # among equally common patterns, any is taken
+
+
+def stretch_price(decided, weights, most, cold):
+    """Questions that a stretch costs, by a heap of its patterns."""
+    own = [tuple(row) for row in decided.tolist()]
+    if len(weights) == 1:
+        return pieces.BORDER + 1
+    common = list(dict.fromkeys([*(each for each, _ in Counter(own).most_common(most)), (True,) * len(weights)]))
+    shares = [own.count(each) / len(own) for each in common]
+    others = 1 - sum(shares)
+    heap, asked = [max(share, forks.RARE) for share in (*shares, others)], 0
+    heapq.heapify(heap)
+    while len(heap) > 1:
+        asked += (both := heapq.heappop(heap) + heapq.heappop(heap))
+        heapq.heappush(heap, both)
+    again = sum(weight * (sum(each[place] for each in common) - 1) for place, weight in enumerate(weights))
+    return pieces.BORDER + asked + others * len(weights) + again / cold
+
+
+@given(shares=st.lists(st.floats(0, 1), min_size=1, max_size=9), others=st.none() | st.floats(0, 1))
+def test_forks_lead_to_every_way_and_ask_seldom_for_what_is_often_taken(shares, others):
+    top, ways = forks.fork(shares, others), [*range(len(shares)), *([] if others is None else [None])]
+
+    def asked(way, wanted):
+        return 0 if not isinstance(way, forks.Fork) else 1 + asked(way.yes if wanted in way.ways else way.no, wanted)
+
+    def reached(way, wanted):
+        return reached(way.yes if wanted in way.ways else way.no, wanted) if isinstance(way, forks.Fork) else way
+
+    assert [reached(top, way) for way in ways] == ways
+    often = [max(each, forks.RARE) for each in (*shares, *([] if others is None else [others]))]
+    for (way, share), (other, more) in itertools.permutations(zip(ways, often, strict=True), 2):
+        assert share >= more or asked(top, way) >= asked(top, other)
+    if len(ways) > 1:
+        assert top.asked == pytest.approx(sum(share * asked(top, way) for way, share in zip(ways, often, strict=True)))
+        assert all(None not in each.ways for each in top)
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +231,11 @@ def in_stretches():
     images = (torch.rand(24, 1, 1, 3) * torch.rand(24, 16, 16, 3) * 255).to(torch.uint8)  # bright and dark ones
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "MOST", 2)
-        patch.setattr(pieces, "ENOUGH", 0.45)
-        patch.setattr(pieces, "HEAVY", 10**6)
-        pairs = torch.tensor([[0, 0]] * 3 + [[0, 1]] * 3 + [[1, 0]] * 2 + [[1, 1]]).bool()
-        decided = torch.cat([torch.cat([torch.full((9, 1), each), pairs], 1) for each in (False, True)])
-        cut = net.pieces(decided)  # of a block whose patterns are all common, and of two blocks whose patterns are not
+        patch.setattr(pieces, "BORDER", 0.3)
+        patch.setattr(pieces, "COLD", 10**9)
+        pairs = torch.tensor([[0, 0]] * 9 + [[0, 1]] * 9 + [[1, 0], [1, 1]]).bool()
+        decided = torch.cat([torch.cat([torch.full((20, 1), each), pairs], 1) for each in (False, True)])
+        cut = net.pieces(decided)  # of two blocks whose patterns are not all common, and of a block whose patterns are
     return net, write.converted(cut, [0.5] * 3, [0.25] * 3, images), images
 
 
@@ -213,7 +261,7 @@ def deciding(in_stretches):
 def test_stretches_answer_as_the_network_does_whatever_is_decided(in_stretches, deciding, tmp_path, format_, all_on):
     pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[format_])
     net, models, images = in_stretches
-    assert [len(step.ways) for step in models.pieces["start"].next] == [1, 3]
+    assert [len(step.ways) for step in models.pieces["start"].next] == [3, 1]
     x = ((images[:1] / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
     for pattern, decided in deciding.items():
         write.write(RunFolder(tmp_path), decided, format_, "fp32", SAID, all_on)

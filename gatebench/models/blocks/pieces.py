@@ -14,18 +14,19 @@ import torch
 from torch import Tensor
 
 from ...errors import UsageError
+from ...forks import fork
 from ...gating import decide
 from ...pieces import Part, Piece, Step
 
 if TYPE_CHECKING:
     from .network import BlockGatedResNet
 
-MOST = 4
+MOST = 8
 """Patterns of a stretch that are made ready, at most; and all blocks on."""
-ENOUGH = 0.9
-"""Share of the decisions that they should cover."""
-HEAVY = 100_000
-"""Weights that they may hold together where each has its own: what lies in memory several times comes out of the cache cold."""
+BORDER = 2
+"""What a stretch costs besides, in questions: its feature maps are laid out anew."""
+COLD = 20_000
+"""Weights that cost as much as a question where they lie in memory several times: they come out of the cache cold."""
 
 
 def pieces(net: "BlockGatedResNet", decided: Tensor, shared: bool) -> dict[str, Piece]:
@@ -55,26 +56,45 @@ def _up_front(net: "BlockGatedResNet", decided: Tensor, shared: bool) -> dict[st
             does_nothing = index + 1 < len(net.blocks) and net.blocks[index].shortcut_is_identity
             single |= {f"block {index}": on} | ({} if does_nothing else {f"skip {index}": off})
             pairs.append(("" if does_nothing else f"skip {index}", f"block {index}"))
-        steps.append(Step(named, tuple(pairs)))
+        steps.append(Step(named, tuple(pairs), tuple(patterns.values())))
     start = Piece(Part(net, first), ("image",), ("x", "bits"), macs=net.macs_outside + net.macs_gate, next=tuple(steps))
     return {"start": start, **ready, **single}
 
 
-def stretches(decided: Tensor, weights: list[int], begin: int = 0, end: int | None = None) -> list[tuple[int, int, list[list[bool]]]]:
+Pattern = tuple[bool, ...]
+"""Which blocks of a stretch are on."""
+
+
+def stretches(decided: Tensor, weights: list[int]) -> list[tuple[int, int, dict[Pattern, float]]]:
     """Begin, end and common patterns of stretches of blocks, by decisions [N, B] and how many weights each block adds to a piece.
 
-    One stretch where few patterns are nearly all there are, and light; where they are not, either half is taken by itself. The pattern of
-    all blocks is common everywhere.
+    The patterns come with how often they are decided; that of all blocks is always there. Of all ways to cut the network, this is the one
+    that costs least, counted in questions.
     """
-    end = decided.shape[1] if end is None else end
-    counts = Counter(map(tuple, decided[:, begin:end].tolist()))
-    common = counts.most_common(MOST)
-    patterns = dict.fromkeys([*(pattern for pattern, _ in common), (True,) * (end - begin)])
-    held = sum(size for pattern in patterns for size, on in zip(weights[begin:end], pattern, strict=True) if on)
-    if end - begin > 1 and (sum(count for _, count in common) < ENOUGH * len(decided) or held > HEAVY):
-        middle = (begin + end) // 2
-        return stretches(decided, weights, begin, middle) + stretches(decided, weights, middle, end)
-    return [(begin, end, [list(each) for each in patterns])]
+    rows = [int("".join(str(int(each)) for each in row), 2) for row in decided.tolist()]
+    blocks, best = len(weights), [(0.0, [])]
+    for end in range(1, blocks + 1):
+        ways = []
+        for begin in range(end):
+            low = blocks - end
+            counts = Counter(row >> low & (1 << end - begin) - 1 for row in rows)
+            price, patterns = _stretch(counts, weights[begin:end])
+            ways.append((best[begin][0] + price, [*best[begin][1], (begin, end, patterns)]))
+        best.append(min(ways, key=lambda each: each[0]))
+    return best[-1][1]
+
+
+def _stretch(counts: Counter[int], weights: list[int]) -> tuple[float, dict[Pattern, float]]:
+    """What a stretch costs, and its common patterns, by how often each is decided, as a number whose digits are the blocks."""
+    size, total = len(weights), counts.total()
+    numbers = dict.fromkeys([*(number for number, _ in counts.most_common(MOST)), 2**size - 1])
+    shares = {tuple(digit == "1" for digit in f"{number:0{size}b}"): counts[number] / total for number in numbers}
+    if size == 1:  # which is asked for by its own digit
+        return BORDER + 1, {(True,): counts[1] / total}
+    others = 1 - sum(shares.values())
+    copies = (sum(pattern[place] for pattern in shares) - 1 for place in range(size))
+    again = sum(size * copy for size, copy in zip(weights, copies, strict=True))
+    return BORDER + fork(list(shares.values()), others).asked + others * size + again / COLD, shares
 
 
 def _blocks(net: "BlockGatedResNet", begin: int, on: list[bool]) -> Piece:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...forks import Fork, Way, fork
 from ...pieces import Piece, Step, dearest
 from .onnx import OPSET
 
@@ -21,6 +22,8 @@ FLOAT, UINT8, BOOL = 1, 2, 9
 """Element types, as ONNX numbers them."""
 Known = Mapping[str, str]
 """What a tensor of the pieces is called in the model, by its name."""
+Choice = tuple[str, "Choice", "Choice"] | str | None
+"""A condition, and what is next where it is met and where it is not; a piece by its name, empty: none; None: single ones."""
 
 
 def joined(
@@ -142,12 +145,12 @@ class _Writer:
         bits, digits = self.decided(graph, name, state.known)
         ways = self.ways(graph, steps, bits, digits)
         if self.part(steps[0]):
-            return self.choice(graph, *ways[0], partial(self.answer, state=state))
+            return self.choice(graph, ways[0], partial(self.answer, state=state))
         known, begin, macs = state.known, 0, []
-        for step, (met, last) in zip(steps, ways, strict=True):
+        for step, way in zip(steps, ways, strict=True):
             keys = self.pieces[after := next(filter(None, step.ways.values()))].outputs
             singles = partial(self.singles, step=step, digits=digits, begin=begin, known=known, keys=keys)
-            made = self.choice(graph, met, last, partial(self.made, known=known, keys=keys), singles)
+            made = self.choice(graph, way, partial(self.made, known=known, keys=keys), singles)
             known, begin = {**known, **dict(zip(keys, made, strict=True))}, begin + step.digits
             macs += [self.pieces[on].macs for _, on in step.single] or [self.pieces[step.ways["1"]].macs]
         return self.following(graph, after, _State(known, state.on, state.macs, (*state.by, (bits, digits, macs))))
@@ -167,20 +170,19 @@ class _Writer:
         kinds = [each and (self.pieces[each].outputs, self.pieces[each].next) for each in step.ways.values()]
         return not step.single and (step.digits > 1 or any(each != kinds[0] for each in kinds))
 
-    def ways(self, graph: _Graph, steps: tuple[Step, ...], bits: str, digits: str) -> list[tuple[list[tuple[str, str]], str | None]]:
-        """Of each step, conditions and the pieces that they stand for, and the piece for all else; None: single ones.
+    def ways(self, graph: _Graph, steps: tuple[Step, ...], bits: str, digits: str) -> list[Choice]:
+        """What is next in each step.
 
         Conditions of all steps are computed together: each operation of a runtime takes its time, however little it computes.
         """
-        single, met = self.each_digit(graph, steps, bits), self.whole_ways(graph, steps, digits)
+        single, several = self.each_digit(graph, steps, bits), self.several_digits(graph, steps, digits)
         made, begin = [], 0
         for step in steps:
             if step.digits == 1:
                 off, on = step.single[0] if step.single else (step.ways["0"], step.ways["1"])
-                made.append(([(single[begin], on)], off))
+                made.append((single[begin], on, off))
             else:
-                ways = [(next(met), name) for name in step.ways.values()]
-                made.append((ways, None) if step.single else (ways[:-1], ways[-1][1]))
+                made.append(next(several))
             begin += step.digits
         return made
 
@@ -191,28 +193,33 @@ class _Writer:
         cast, size = graph.add("Cast", [bits], to=BOOL), sum(step.digits for step in steps)
         return [cast] if size == 1 else graph.split(cast, size)
 
-    def whole_ways(self, graph: _Graph, steps: tuple[Step, ...], digits: str) -> Iterator[str]:
-        """A condition for each way of the steps of several digits."""
-        wanted, begin = [], 0
+    def several_digits(self, graph: _Graph, steps: tuple[Step, ...], digits: str) -> Iterator[Choice]:
+        """What is next in the steps of several digits, one after the other."""
+        wanted, found, begin = [], [], 0  # a row of digits for each way; the forks of each step, and the number of its first way
         for step in steps:
-            for way in step.ways if step.digits > 1 else ():
-                wanted.append(np.zeros(sum(each.digits for each in steps), np.float32))
-                wanted[-1][begin : begin + step.digits] = 2 * _numbers(way) - 1
+            if step.digits > 1:
+                found.append((step, len(wanted), forks(step)))
+                for way in step.ways:
+                    wanted.append(np.zeros(sum(each.digits for each in steps), np.float32))
+                    wanted[-1][begin : begin + step.digits] = 2 * _numbers(way) - 1
             begin += step.digits
-        if not wanted:
-            return iter(())
+        asked = [[first + way for way in each.ways] for _, first, top in found if isinstance(top, Fork) for each in top]
+        if not asked:
+            return (named(step, top, iter(())) for step, _, top in found)
         table = np.stack(wanted)  # 1 where a digit is on, -1 where it is off: all agree where the sum is that of the ones
         alike = graph.add("MatMul", [digits, graph.constant(table.T)])
-        return iter(graph.split(graph.add("Equal", [alike, graph.constant((table > 0).sum(1).astype(np.float32))]), len(table)))
+        met = graph.add("Equal", [alike, graph.constant((table > 0).sum(1).astype(np.float32))])
+        among = np.array([[way in ways for ways in asked] for way in range(len(table))], np.float32)
+        met = graph.add("MatMul", [graph.add("Cast", [met], to=FLOAT), graph.constant(among)])
+        conditions = iter(graph.split(graph.add("Cast", [met], to=BOOL), len(asked)))
+        return (named(step, top, conditions) for step, _, top in found)
 
-    def choice(
-        self, graph: _Graph, ways: list[tuple[str, str]], last: str | None, go: Callable, singles: Callable | None = None
-    ) -> list[str]:
-        """What `go` makes of the piece whose condition is met, else of the last one, or what `singles` makes."""
-        if not ways:
-            return singles(graph) if last is None else go(graph, last)
-        (condition, name), *others = ways
-        return self.branch(graph, condition, lambda yes: go(yes, name), lambda no: self.choice(no, others, last, go, singles))
+    def choice(self, graph: _Graph, way: Choice, go: Callable, singles: Callable | None = None) -> list[str]:
+        """What `go` makes of the piece that is next, or what `singles` makes."""
+        if not isinstance(way, tuple):
+            return singles(graph) if way is None else go(graph, way)
+        condition, *ways = way
+        return self.branch(graph, condition, *(partial(self.choice, way=each, go=go, singles=singles) for each in ways))
 
     def made(self, graph: _Graph, name: str, known: Known, keys: tuple[str, ...]) -> list[str]:
         """Tensors behind a piece, by their names there; an empty name: it does nothing."""
@@ -226,7 +233,7 @@ class _Writer:
         for bit, (off, on) in zip(bits, step.single, strict=True):
             inner = self.pieces[on].outputs
             go = partial(self.made, known=known, keys=inner)
-            known = {**known, **dict(zip(inner, self.choice(graph, [(bit, on)], off, go), strict=True))}
+            known = {**known, **dict(zip(inner, self.choice(graph, (bit, on, off), go), strict=True))}
         return [known[key] for key in keys]
 
     def piece(self, graph: _Graph, name: str, known: Known) -> Known:
@@ -275,6 +282,19 @@ class _Writer:
             made = [on, graph.add("Identity", [graph.constant(np.float32(state.macs))])]
         self.types |= {made[0]: (UINT8, [self.switches]), made[1]: (FLOAT, [])}
         return [state.known["logits"], *made]
+
+
+def forks(step: Step) -> Way:
+    """How to find which of its ways a step takes."""
+    shares = step.shares or [1 / len(step.ways)] * len(step.ways)
+    return fork(shares, 1 - sum(shares) if step.single else None)
+
+
+def named(step: Step, way: Way, conditions: Iterator[str]) -> Choice:
+    """What is next in a step; `conditions` are of its forks, in their order."""
+    if isinstance(way, Fork):
+        return next(conditions), named(step, way.yes, conditions), named(step, way.no, conditions)
+    return None if way is None else [*step.ways.values()][way]
 
 
 def _numbers(digits: str) -> np.ndarray:

@@ -42,23 +42,27 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str,
 
 
 def for_onnxruntime(content: bytes, precision: str) -> bytes:
-    """An ONNX model as ONNX Runtime runs it fast inside a branch.
+    """An ONNX model as ONNX Runtime runs it fast.
 
-    It computes convolutions in a blocked layout, but what adds a feature map that came in from outside only in the plain one, and then
-    rearranges at every block. A pooling of single pixels, which changes nothing, brings the map into the blocked layout once.
+    It computes convolutions in a blocked layout, but what adds a feature map that came in from outside, or from a shortcut that is padded,
+    only in the plain one, and then rearranges at every block. A pooling of single pixels, which changes nothing, brings such a map into the
+    blocked layout once.
     """
     import onnx
 
     if precision == "int8":  # has no such layout
         return content
     model = onnx.load_from_string(content)
-    maps = [each.name for each in model.graph.input if is_map(each)]
-    for node in model.graph.node:
-        for place, name in enumerate(node.input):
-            if name in maps:
-                node.input[place] = f"{name} blocked"
-    for name in maps:
-        model.graph.node.insert(0, onnx.helper.make_node("MaxPool", [name], [f"{name} blocked"], kernel_shape=[1, 1]))
+    nodes, added = model.graph.node, {name for node in model.graph.node if node.op_type == "Add" for name in node.input}
+    turned = {
+        node.output[0]: place + 1 for place, node in enumerate(nodes) if node.op_type == "Transpose" and len(node.attribute[0].ints) == 4
+    }
+    padded = {name: place for name, place in turned.items() if name in added}
+    maps = {each.name: 0 for each in model.graph.input if is_map(each)} | padded
+    for node in nodes:
+        node.input[:] = [f"{name} blocked" if name in maps else name for name in node.input]
+    for name, place in reversed(maps.items()):
+        nodes.insert(place, onnx.helper.make_node("MaxPool", [name], [f"{name} blocked"], kernel_shape=[1, 1]))
     return model.SerializeToString()
 
 
