@@ -100,7 +100,7 @@ cifar10-blockdrop: cifar10-resnet20
 
 # What results/edge.md times and no other page shows; it goes to a folder of its own, since lengths and machine differ
 device: $(VENV)/installed
-	$(TRAIN) cosinegate --config predictive --epochs 6 --set model.depth=56 --set losses.budget.target=0.65 \
+	$(TRAIN) cosinegate --config predictive --epochs 10 --set model.depth=56 --set model.gate.hidden=1 --set losses.budget.target=0.5 \
 		--set training.schedule=one-cycle --set training.learning_rate=0.2 --threads 1 --out device-results
 	$(TRAIN) router --threads 1 --out device-results
 	$(TRAIN) lag-compact --set parents.gated.config=hard --set 'parents.gated.changes=[model.width=0.25, losses.sparsity.weight=0.004]' \

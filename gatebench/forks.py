@@ -39,9 +39,9 @@ def fork(shares: Sequence[float], others: float | None = None) -> Way:
         found.append((max(others, RARE), [None], None))
     while len(found) > 1:
         found.sort(key=lambda each: each[0], reverse=True)
-        (second, more, yes), (first, fewer, no) = found.pop(), found.pop()
-        if None in more or (None not in fewer and len(fewer) < len(more)):
-            (more, yes), (fewer, no) = (fewer, no), (more, yes)
-        share, before = first + second, sum(each.asked for each in (yes, no) if isinstance(each, Fork))
-        found.append((share, more + fewer, Fork(tuple(more), yes, no, before + share)))
+        rarest = [found.pop(), found.pop()]
+        rarest.sort(key=lambda each: None in each[1])  # what is none of the ways cannot be asked for
+        share, behind = sum(each[0] for each in rarest), [way for _, _, way in rarest]
+        asked = share + sum(way.asked for way in behind if isinstance(way, Fork))
+        found.append((share, rarest[0][1] + rarest[1][1], Fork(tuple(rarest[0][1]), *behind, asked)))
     return found[0][2]
