@@ -22,7 +22,7 @@ FLOAT, UINT8, BOOL = 1, 2, 9
 """Element types, as ONNX numbers them."""
 Known = Mapping[str, str]
 """What a tensor of the pieces is called in the model, by its name."""
-Choice = tuple[str, "Choice", "Choice"] | str | None
+Following = tuple[str, "Following", "Following"] | str | None
 """A condition, and what is next where it is met and where it is not; a piece by its name, empty: none; None: single ones."""
 
 
@@ -170,7 +170,7 @@ class _Writer:
         kinds = [each and (self.pieces[each].outputs, self.pieces[each].next) for each in step.ways.values()]
         return not step.single and (step.digits > 1 or any(each != kinds[0] for each in kinds))
 
-    def ways(self, graph: _Graph, steps: tuple[Step, ...], bits: str, digits: str) -> list[Choice]:
+    def ways(self, graph: _Graph, steps: tuple[Step, ...], bits: str, digits: str) -> list[Following]:
         """What is next in each step.
 
         Conditions of all steps are computed together: each operation of a runtime takes its time, however little it computes.
@@ -193,7 +193,7 @@ class _Writer:
         cast, size = graph.add("Cast", [bits], to=BOOL), sum(step.digits for step in steps)
         return [cast] if size == 1 else graph.split(cast, size)
 
-    def several_digits(self, graph: _Graph, steps: tuple[Step, ...], digits: str) -> Iterator[Choice]:
+    def several_digits(self, graph: _Graph, steps: tuple[Step, ...], digits: str) -> Iterator[Following]:
         """What is next in the steps of several digits, one after the other."""
         wanted, found, begin = [], [], 0  # a row of digits for each way; the forks of each step, and the number of its first way
         for step in steps:
@@ -214,7 +214,7 @@ class _Writer:
         conditions = iter(graph.split(graph.add("Cast", [met], to=BOOL), len(asked)))
         return (named(step, top, conditions) for step, _, top in found)
 
-    def choice(self, graph: _Graph, way: Choice, go: Callable, singles: Callable | None = None) -> list[str]:
+    def choice(self, graph: _Graph, way: Following, go: Callable, singles: Callable | None = None) -> list[str]:
         """What `go` makes of the piece that is next, or what `singles` makes."""
         if not isinstance(way, tuple):
             return singles(graph) if way is None else go(graph, way)
@@ -290,7 +290,7 @@ def forks(step: Step) -> Way:
     return fork(shares, 1 - sum(shares) if step.single else None)
 
 
-def named(step: Step, way: Way, conditions: Iterator[str]) -> Choice:
+def named(step: Step, way: Way, conditions: Iterator[str]) -> Following:
     """What is next in a step; `conditions` are of its forks, in their order."""
     if isinstance(way, Fork):
         return next(conditions), named(step, way.yes, conditions), named(step, way.no, conditions)
