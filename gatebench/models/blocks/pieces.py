@@ -93,7 +93,7 @@ def _stretch(counts: Counter[int], weights: list[int]) -> tuple[float, dict[Patt
         return BORDER + 1, {(True,): counts[1] / total}
     others = 1 - sum(shares.values())
     copies = (sum(pattern[place] for pattern in shares) - 1 for place in range(size))
-    again = sum(size * copy for size, copy in zip(weights, copies, strict=True))
+    again = sum(weight * copy for weight, copy in zip(weights, copies, strict=True))
     return BORDER + fork(list(shares.values()), others).asked + others * size + again / COLD, shares
 
 
