@@ -30,11 +30,11 @@ from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle import write
 from gatebench.runtimes.bundle.compare import Compared
 from gatebench.runtimes.bundle.images import Raw
-from gatebench.runtimes.bundle.onnx import to_onnx
+from gatebench.runtimes.bundle.onnx import for_onnxruntime, to_onnx
 from gatebench.runtimes.bundle.run import Answer
 from gatebench.trained import load_run
 
-pytest.importorskip("onnx", reason="export needs pip install 'gatebench[export]'")
+onnx = pytest.importorskip("onnx", reason="export needs pip install 'gatebench[export]'")
 ort = pytest.importorskip("onnxruntime", reason="export needs pip install 'gatebench[export]'")
 
 TRAINED = {
@@ -271,6 +271,15 @@ def test_stretches_answer_as_the_network_does_whatever_is_decided(in_stretches, 
         assert answer.logits == pytest.approx(wanted.logits[0].numpy(), abs=1e-4)
         assert answer.on == runs[0].nonzero().flatten().tolist()
         assert answer.macs == float(net.tally(runs).sum())
+
+
+def test_what_is_added_to_a_convolution_is_brought_into_its_layout(in_stretches):
+    _, models, _ = in_stretches
+    for name, wanted in (("block 0", 1), ("block 1", 2)):  # its input; in a block that halves the map, the padded shortcut too
+        graph = onnx.load_from_string(for_onnxruntime(models.contents[name], "fp32")).graph
+        pooled = [node.output[0] for node in graph.node if node.op_type == "MaxPool"]
+        added = [each for node in graph.node if node.op_type == "Add" for each in node.input]
+        assert len(pooled) == wanted and len(set(added) & set(pooled)) == 1
 
 
 @pytest.mark.parametrize("format_", ["onnx", "openvino"])
