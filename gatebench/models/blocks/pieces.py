@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 MOST = 8
 """Patterns of a stretch that are made ready, at most; and all blocks on."""
 BORDER = 2
-"""What a stretch costs besides, in questions: its feature maps are laid out anew."""
+"""What a stretch counts as besides, in questions: its feature maps are laid out anew. Set by trial, as is what follows."""
 COLD = 20_000
-"""Weights that cost as much as a question where they lie in memory several times: they come out of the cache cold."""
+"""Weights that count as a question where they lie in memory several times: they come out of the cache cold."""
 
 
 def pieces(net: "BlockGatedResNet", decided: Tensor, shared: bool) -> dict[str, Piece]:
