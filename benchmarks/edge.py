@@ -21,13 +21,13 @@ import torch
 
 from gatebench.data.catalogue import data_root
 from gatebench.export.samples import Samples
-from gatebench.pieces import whole
+from gatebench.pieces import APART, whole
 from gatebench.row import TimeRow
 from gatebench.rows import read_rows
 from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle.openvino import has_bf16
 from gatebench.runtimes.bundle.unscored import RANGES, decided, unscored
-from gatebench.runtimes.bundle.write import PRECISIONS, SHARED, converted, write
+from gatebench.runtimes.bundle.write import PRECISIONS, converted, write
 
 MOST = 10_000
 """Images."""
@@ -54,7 +54,7 @@ RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 def measured(folder: Path, images: Path, runtime: str) -> dict[str, float]:
     """One bundle in a process of its own."""
     done = subprocess.run([sys.executable, "-c", ALONE, folder, images, runtime], capture_output=True, text=True, check=True)
-    files = sum(each.stat().st_size for each in folder.iterdir() if each.name != "run.py")
+    files = sum(each.stat().st_size for each in folder.rglob("*.*") if each.name != "run.py")
     return {"files_mb": files / 1e6, **json.loads(done.stdout)}
 
 
@@ -73,7 +73,7 @@ def lines(run: Path, root: Path, home: Path) -> list[dict]:
     ranges, decisions = torch.from_numpy(unscored(samples.data, RANGES).pixels), decided(net, samples.data, *samples.statistics)
     twin, switches = next(iter(net.references().values()), None), [unit.name for unit in net.units]
     for format_, precisions in PRECISIONS.items():
-        kinds = [("gated" if switches else "static", net.pieces(decisions, SHARED[format_]), switches)]
+        kinds = [("gated" if switches else "static", net.pieces(decisions, APART), switches)]
         kinds += [("static", whole(twin, net.macs_static), [])] if twin else []
         for kind, pieces, names in kinds:
             models = converted(pieces, *samples.statistics, ranges)

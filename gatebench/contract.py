@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UsageError
-from .pieces import Piece
+from .pieces import TOGETHER, Piece
 from .weights.fit import load_into
 
 if TYPE_CHECKING:
@@ -279,11 +279,11 @@ class GatedModel(nn.Module):
         """
         return None
 
-    def pieces(self, decided: Tensor, shared: bool = False) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
         """The network for one input at a time in pieces that really skip, by name, the first one first; over its own weights.
 
-        `decided` are decisions [N, S] on real inputs: what the common ones run may be made ready as a whole. `shared`: weights that
-        several pieces have are in memory once. Raises UsageError where its work cannot be cut like that.
+        `decided` are decisions [N, S] on real inputs: what the common ones run may be made ready as a whole, of the `most` common ones.
+        Raises UsageError where its work cannot be cut like that.
         """
         raise UsageError(f"{type(self).__name__} has no pieces that could be exported.")
 

@@ -1,4 +1,4 @@
-"""A network in pieces without branches, from which other runtimes get one model, whose branches they are.
+"""A network in pieces without branches, from which other runtimes get models.
 
 Shapes: one input.
 """
@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+TOGETHER = 8
+"""Common patterns of decisions that are made ready as a whole, at most."""
+APART = 16
+"""The same, where each is a file of its own and they share their weights."""
+
 
 @dataclass(frozen=True)
 class Step:
-    """What follows a piece, by as many digits of its tensor `bits` as the step has, behind those of the steps before it."""
+    """What follows a piece, by its tensor `bits`, a digit for each."""
 
     ways: Mapping[str, str]
     """Name of the piece that follows, by digits such as "101"; an empty name: none."""
@@ -19,15 +24,6 @@ class Step:
     """For digits that `ways` does not have: the pieces that 0 and 1 stand for, digit by digit, run in this order; empty names: none."""
     shares: tuple[float, ...] = ()
     """How often each of the ways is taken; none: all alike."""
-
-    @property
-    def digits(self) -> int:
-        return len(next(iter(self.ways)))
-
-    @property
-    def names(self) -> set[str]:
-        """Of all pieces that may be run in it."""
-        return {each for each in (*self.ways.values(), *(name for pair in self.single for name in pair)) if each}
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,8 @@ class Piece:
     """Numbers of the switches that it runs."""
     macs: float = 0
     """Of all that it computes."""
-    next: tuple[Step, ...] = ()
-    """What follows, step by step; none: nothing, or what a piece before it said."""
+    next: Step | None = None
+    """None: nothing follows, or what a piece before it said."""
 
 
 class Part(nn.Module):
@@ -65,11 +61,14 @@ def whole(network: Callable[[Tensor], Tensor], macs: float) -> dict[str, Piece]:
     return {"whole": Piece(Part(network, lambda image: (network(image),)), ("image",), ("logits",), macs=macs)}
 
 
-def dearest(pieces: Mapping[str, Piece]) -> dict[str, list[str]]:
-    """The digits by which a piece is followed by what computes most, step by step."""
-    digits: dict[str, list[str]] = {}
+def dearest(pieces: Mapping[str, Piece]) -> dict[str, str]:
+    """The digits by which a piece is followed by what computes most, by its name."""
+    digits: dict[str, str] = {}
     cost = {"": 0.0}
     for name, piece in reversed(pieces.items()):  # a piece comes before those that follow it
-        digits[name] = [max(step.ways, key=lambda each, step=step: cost[step.ways[each]]) for step in piece.next]
-        cost[name] = piece.macs + sum(cost[step.ways[each]] for step, each in zip(piece.next, digits[name], strict=True))
+        cost[name] = piece.macs
+        if piece.next:
+            ways = piece.next.ways
+            digits[name] = max(ways, key=lambda each, ways=ways: cost[ways[each]])
+            cost[name] += cost[ways[digits[name]]]
     return digits

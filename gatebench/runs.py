@@ -62,7 +62,7 @@ class RunFolder:
         What killed processes left of this file is removed. Raises GatebenchError where the disk is full or not writable.
         """
         with self._explained(name):
-            self.path.mkdir(parents=True, exist_ok=True)
+            (self / name).parent.mkdir(parents=True, exist_ok=True)
             for path in _half_written((self / name).parent, Path(name).name):
                 _remove_abandoned(path)
             with _replacing(self / name) as stream:

@@ -1,12 +1,10 @@
 """Networks as files: they say what the network says, run without torch, and what is wrong with them is said."""
 
-import heapq
 import itertools
 import json
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import GATED, SMALL, STATIC, Command
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -22,14 +20,14 @@ from gatebench import forks
 from gatebench.contract import Output
 from gatebench.data.catalogue import load
 from gatebench.errors import GatebenchError
-from gatebench.export.check import check
+from gatebench.export.check import check, one_file
 from gatebench.models import registry
-from gatebench.models.blocks import pieces
-from gatebench.pieces import Part
+from gatebench.pieces import Part, Piece, Step
 from gatebench.runs import RunFolder
-from gatebench.runtimes.bundle import write
+from gatebench.runtimes.bundle import apart, write
 from gatebench.runtimes.bundle.compare import Compared
 from gatebench.runtimes.bundle.images import Raw
+from gatebench.runtimes.bundle.joined import joined
 from gatebench.runtimes.bundle.onnx import for_onnxruntime, to_onnx
 from gatebench.runtimes.bundle.run import Answer
 from gatebench.trained import load_run
@@ -156,52 +154,6 @@ def test_another_operating_point_is_exported_and_timed_by_its_name(made, tmp_pat
     assert "has no operating point" in refused and row["policy"] in refused
 
 
-@given(
-    decided=arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 6))), most=st.integers(1, 4),
-    weights=st.lists(st.integers(0, 9), min_size=6, max_size=6), cold=st.floats(0.5, 20),
-)  # fmt: skip
-def test_stretches_of_blocks_have_the_common_patterns_and_are_the_cheapest_cut(decided, most, weights, cold):
-    blocks = decided.shape[1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "MOST", most)
-        patch.setattr(pieces, "COLD", cold)
-        made = pieces.stretches(torch.from_numpy(decided), weights[:blocks])
-    assert [begin for begin, _, _ in made] == [0, *(end for _, end, _ in made)][:-1] and made[-1][1] == blocks
-    for begin, end, patterns in made:
-        own = [tuple(row) for row in decided[:, begin:end].tolist()]
-        assert all(share == own.count(pattern) / len(own) for pattern, share in patterns.items())
-        rest = {each for each in own if each not in patterns}
-        assert (True,) * (end - begin) in patterns and len(patterns) <= most + 1
-        assert not rest or max(map(own.count, rest)) <= sorted(map(own.count, patterns), reverse=True)[:most][-1] or end - begin == 1
-
-    def price(cut):
-        return sum(
-            stretch_price(decided[:, begin:end], weights[begin:end], most, cold) for begin, end in itertools.pairwise((0, *cut, blocks))
-        )
-
-    cuts = [cut for size in range(blocks) for cut in itertools.combinations(range(1, blocks), size)]
-    assert (
-        price(tuple(begin for begin, _, _ in made[1:])) <= min(map(price, cuts)) + 0.3 * most
-    )  # among equally common patterns, any is taken
-
-
-def stretch_price(decided, weights, most, cold):
-    """Questions that a stretch costs, by a heap of its patterns."""
-    own = [tuple(row) for row in decided.tolist()]
-    if len(weights) == 1:
-        return pieces.BORDER + 1
-    common = list(dict.fromkeys([*(each for each, _ in Counter(own).most_common(most)), (True,) * len(weights)]))
-    shares = [own.count(each) / len(own) for each in common]
-    others = 1 - sum(shares)
-    heap, asked = [max(share, forks.RARE) for share in (*shares, others)], 0
-    heapq.heapify(heap)
-    while len(heap) > 1:
-        asked += (both := heapq.heappop(heap) + heapq.heappop(heap))
-        heapq.heappush(heap, both)
-    again = sum(weight * (sum(each[place] for each in common) - 1) for place, weight in enumerate(weights))
-    return pieces.BORDER + asked + others * len(weights) + again / cold
-
-
 @given(shares=st.lists(st.floats(0, 1), min_size=1, max_size=9), others=st.none() | st.floats(0, 1))
 def test_forks_lead_to_every_way_and_ask_seldom_for_what_is_often_taken(shares, others):
     top, ways = forks.fork(shares, others), [*range(len(shares)), *([] if others is None else [None])]
@@ -222,30 +174,36 @@ def test_forks_lead_to_every_way_and_ask_seldom_for_what_is_often_taken(shares, 
 
 
 @pytest.fixture(scope="module")
-def in_stretches():
-    """A network whose decisions differ from image to image, its pieces as models, of stretches of blocks, and images."""
+def up_front():
+    """A network whose decisions differ from image to image, its pieces as models, of which two patterns are ready, and images."""
     torch.manual_seed(0)
     net = registry.create("cosinegate", depth=8, input_shape=(3, 16, 16), gate={"kind": "predictive"}).eval()
     for parameter in net.up_front_head.parameters():
         torch.nn.init.normal_(parameter)
     images = (torch.rand(24, 1, 1, 3) * torch.rand(24, 16, 16, 3) * 255).to(torch.uint8)  # bright and dark ones
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "MOST", 2)
-        patch.setattr(pieces, "BORDER", 0.3)
-        patch.setattr(pieces, "COLD", 10**9)
-        pairs = torch.tensor([[0, 0]] * 9 + [[0, 1]] * 9 + [[1, 0], [1, 1]]).bool()
-        decided = torch.cat([torch.cat([torch.full((20, 1), each), pairs], 1) for each in (False, True)])
-        cut = net.pieces(decided)  # of two blocks whose patterns are not all common, and of a block whose patterns are
-    return net, write.converted(cut, [0.5] * 3, [0.25] * 3, images), images
+    decided = torch.tensor([[0, 1, 0]] * 9 + [[1, 1, 0]] * 8 + [[0, 0, 1]] * 3).bool()
+    return net, write.converted(net.pieces(decided, 2), [0.5] * 3, [0.25] * 3, images), images
 
 
 SAID = {"classes": list("0123456789"), "switches": ["block 0", "block 1", "block 2"]}
 
 
+@given(decided=arrays(bool, st.tuples(st.integers(1, 40), st.just(3))), most=st.integers(1, 4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_common_patterns_of_blocks_are_ready_the_commonest_first(up_front, decided, most):
+    net, *_ = up_front
+    step = net.pieces(torch.from_numpy(decided), most)["start"].next
+    own = ["".join(str(int(each)) for each in row) for row in decided]
+    assert step.shares == tuple(own.count(each) / len(own) for each in step.ways)
+    common = [each for each in step.ways if each in own]
+    assert "111" in step.ways and len(step.ways) <= most + 1 and own.count(common[0]) == max(map(own.count, own))
+    assert max((own.count(each) for each in own if each not in common), default=0) <= min(map(own.count, common[:most]))
+
+
 @pytest.fixture(scope="module")
-def deciding(in_stretches):
+def deciding(up_front):
     """Their models by a pattern of blocks that is decided whatever the image."""
-    _, models, images = in_stretches
+    _, models, images = up_front
     start, made = models.pieces["start"], {}
     written = torch.tensor([[5, 6, 7]], dtype=torch.uint8)
     decides = Part(start.module, lambda image: (start.module(image)[0], start.module(image)[1] * 0 + written))
@@ -256,15 +214,29 @@ def deciding(in_stretches):
     return made
 
 
+@pytest.fixture
+def in_files(monkeypatch):
+    """Patterns are files of their own, however seldom branches would ask."""
+    monkeypatch.setitem(apart.CALL, "openvino", 0)
+
+
+@pytest.mark.parametrize("share, files", [(0.5, True), (0.9, False)])
+def test_patterns_are_branches_where_that_takes_few_questions_of_openvino(share, files):
+    shares = (share, *[(1 - share) / 7] * 7)
+    step = Step({f"{number:03b}": "pattern" for number in range(8)}, (("", "block"),) * 3, shares)
+    pieces = {"start": Piece(torch.nn.Identity(), ("image",), ("x", "bits"), next=step)}
+    assert (apart.is_apart(pieces, "openvino"), apart.is_apart(pieces, "onnx")) == (files, True)
+
+
 @pytest.mark.parametrize("all_on", [False, True])
 @pytest.mark.parametrize("format_", ["onnx", "openvino"])
-def test_stretches_answer_as_the_network_does_whatever_is_decided(in_stretches, deciding, tmp_path, format_, all_on):
+def test_patterns_answer_as_the_network_does_whatever_is_decided(up_front, deciding, in_files, tmp_path, format_, all_on):
     pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[format_])
-    net, models, images = in_stretches
-    assert [len(step.ways) for step in models.pieces["start"].next] == [3, 1]
+    net, _, images = up_front
     x = ((images[:1] / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
-    for pattern, decided in deciding.items():
-        write.write(RunFolder(tmp_path), decided, format_, "fp32", SAID, all_on)
+    for pattern, models in deciding.items():
+        bundle = write.write(RunFolder(tmp_path), models, format_, "fp32", SAID, all_on)
+        assert list(bundle["patterns"]) == ([] if all_on else ["010", "110", "111"])
         answer, runs = runner(tmp_path)(tmp_path)(images[0].numpy()), torch.tensor([[1, 1, 1] if all_on else pattern]).bool()
         with torch.inference_mode():
             wanted = net.infer(x, decisions=runs)
@@ -273,8 +245,23 @@ def test_stretches_answer_as_the_network_does_whatever_is_decided(in_stretches, 
         assert answer.macs == float(net.tally(runs).sum())
 
 
-def test_what_is_added_to_a_convolution_is_brought_into_its_layout(in_stretches):
-    _, models, _ = in_stretches
+@pytest.mark.parametrize("all_on", [False, True])
+def test_one_file_answers_as_the_network_does_whatever_is_decided(up_front, deciding, tmp_path, all_on):
+    net, _, images = up_front
+    for pattern, models in deciding.items():
+        (tmp_path / "net.onnx").write_bytes(joined(models.pieces, models.contents, {}, 3, all_on))
+        answer, runs = (
+            one_file(tmp_path / "net.onnx", images[:1].numpy())(images[0].numpy()),
+            torch.tensor([[1] * 3 if all_on else pattern]),
+        )
+        with torch.inference_mode():
+            wanted = net.infer(((images[:1] / 255 - 0.5) / 0.25).permute(0, 3, 1, 2), decisions=runs.bool())
+        assert answer.logits == pytest.approx(wanted.logits[0].numpy(), abs=1e-4)
+        assert answer.on == runs[0].nonzero().flatten().tolist() and answer.macs == float(net.tally(runs.bool()).sum())
+
+
+def test_what_is_added_to_a_convolution_is_brought_into_its_layout(up_front):
+    _, models, _ = up_front
     for name, wanted in (("block 0", 1), ("block 1", 2)):  # its input; in a block that halves the map, the padded shortcut too
         graph = onnx.load_from_string(for_onnxruntime(models.contents[name], "fp32")).graph
         pooled = [node.output[0] for node in graph.node if node.op_type == "MaxPool"]
@@ -282,20 +269,41 @@ def test_what_is_added_to_a_convolution_is_brought_into_its_layout(in_stretches)
         assert len(pooled) == wanted and len(set(added) & set(pooled)) == 1
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 @pytest.mark.parametrize("format_", ["onnx", "openvino"])
-def test_stretches_decide_as_the_network_does(in_stretches, tmp_path, format_):
+def test_patterns_decide_as_the_network_does(up_front, in_files, tmp_path, format_, precision):
     pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[format_])
-    net, models, images = in_stretches
-    write.write(RunFolder(tmp_path), models, format_, "fp32", SAID)
-    network, seen = runner(tmp_path)(tmp_path), set()
+    if precision not in write.PRECISIONS[format_]:
+        pytest.skip(f"{format_} has no {precision}")
+    net, models, images = up_front
+    bundle = write.write(RunFolder(tmp_path), models, format_, precision, SAID)
+    network, seen, tolerance = runner(tmp_path)(tmp_path), set(), {"fp32": 1e-4, "bf16": 0.1, "int8": 0.1}[precision]
     for image in images:
         answer = network(image.numpy())
+        x, runs = ((image / 255 - 0.5) / 0.25).permute(2, 0, 1)[None], torch.zeros(1, 3, dtype=torch.bool)
+        runs[0, answer.on] = True
         with torch.inference_mode():
-            own = net.infer(((image / 255 - 0.5) / 0.25).permute(2, 0, 1)[None])
+            assert precision != "fp32" or answer.on == net.infer(x).decisions[0].nonzero().flatten().tolist()
+            wanted = net.infer(x, decisions=runs)
         seen.add(tuple(answer.on))
-        assert answer.on == own.decisions[0].nonzero().flatten().tolist()
-        assert answer.logits == pytest.approx(own.logits[0].numpy(), abs=1e-4)
-    assert len(seen) > 2
+        assert answer.logits == pytest.approx(wanted.logits[0].numpy(), abs=tolerance) and answer.macs == float(net.tally(runs).sum())
+    assert len(seen) > 2 and bundle["ahead"] == 3  # two patterns are of 85 of 100 images
+
+
+def test_patterns_share_their_weights_and_are_opened_when_they_are_decided(up_front, deciding, tmp_path, monkeypatch):
+    _, _, images = up_front
+    models, opened, session = deciding[1, 1, 1], [], ort.InferenceSession
+    bundle = write.write(RunFolder(tmp_path), models, "onnx", "fp32", SAID)
+    (tmp_path / "bundle.json").write_text(json.dumps({**bundle, "ahead": 1}))
+    weights = sum(each.numel() * each.element_size() for each in up_front[0].parameters())
+    assert (tmp_path / "patterns" / "weights.bin").stat().st_size < weights
+    assert all(each.stat().st_size < weights / 4 for each in tmp_path.rglob("*.onnx"))
+    monkeypatch.setattr(ort, "InferenceSession", lambda path, *more: opened.append(path.rsplit("/", 1)[1]) or session(path, *more))
+    network = runner(tmp_path)(tmp_path)
+    assert opened == ["network.onnx", "1.onnx"]
+    for _ in range(2):
+        network(images[0].numpy())
+    assert opened == ["network.onnx", "1.onnx", "3.onnx"]
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:100])])
@@ -415,7 +423,19 @@ def test_what_is_exported_to_a_folder_replaces_what_was(made, exported, tmp_path
     assert {each.name for each in folder.iterdir()} == {"network.xml", "network.bin", "bundle.json", "run.py"}
 
 
-@pytest.mark.parametrize("name", ["run.py", "bundle.json", "net.onnx", "file"])
+def test_patterns_replace_a_network_and_are_replaced(made, exported, tmp_path, gatebench):
+    folder = shutil.copytree(exported("exits"), tmp_path / "net")
+    gatebench.json("export", str(made("up front")), "--out", str(folder))
+    files = {"network.onnx", "patterns", "bundle.json", "run.py"}
+    assert {each.name for each in folder.iterdir()} == files
+    said = gatebench("export", str(made("up front")), "--out", str(folder)).stdout  # over itself
+    assert "net: network.onnx, patterns/, run.py, bundle.json" in " ".join(said.split())
+    runner(folder)(folder)
+    gatebench.json("export", str(made("static")), "--out", str(folder))
+    assert {each.name for each in folder.iterdir()} == files - {"patterns"}
+
+
+@pytest.mark.parametrize("name", ["run.py", "bundle.json", "patterns", "net.onnx", "file"])
 def test_files_of_something_else_are_kept(made, tmp_path, gatebench, name):
     (tmp_path / name).write_text("{}")
     out = {"net.onnx": tmp_path / name, "file": tmp_path / name / "net"}.get(name, tmp_path)

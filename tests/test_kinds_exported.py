@@ -48,7 +48,7 @@ def test_one_model_answers_as_the_network_does(name, tmp_path):
     elif hasattr(net, "experts"):
         choose_differently(name, net, x)
     own = net.infer(x)
-    models = write.converted(net.pieces(own.decisions, False), MEAN, STD, images)
+    models = write.converted(net.pieces(own.decisions), MEAN, STD, images)
     write.write(RunFolder(tmp_path), models, "onnx", "fp32", {"classes": list("0123456789"), "switches": [unit.name for unit in net.units]})
     network = run.Network(tmp_path)
     for image, logits, decided, macs in zip(images, own.logits, own.decisions, net.tally(own.decisions), strict=True):

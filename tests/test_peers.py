@@ -21,7 +21,7 @@ from gatebench.models.blocks import search
 from gatebench.models.blocks.blockdrop import PolicyNetwork
 from gatebench.models.blocks.chance import drawn
 from gatebench.models.blocks.convnet_aig import PooledGate
-from gatebench.models.blocks.losses import EarlyAnswer, PolicyGradient, Reinforce, TargetRate
+from gatebench.models.blocks.losses import DecisionEntropy, EarlyAnswer, PolicyGradient, Reinforce, TargetRate
 from gatebench.models.blocks.search import best_subset
 from gatebench.models.blocks.skipnet import ConvolutionalGate
 from gatebench.models.registry import create
@@ -222,6 +222,29 @@ def test_the_target_rate_is_held_block_by_block():
 
     assert of([[0.0, 1.0], [0.0, 1.0]]) == pytest.approx(2 * 0.25)
     assert of([[0.0, 1.0], [1.0, 0.0]]) == 0
+
+
+def test_the_entropy_of_decisions_is_highest_where_blocks_run_for_half_of_the_inputs():
+    net = create("cosinegate", 10, (3, SIZE, SIZE), depth=8, gate={"kind": "predictive"})
+    DecisionEntropy().check(net)
+    loss = DecisionEntropy(weight=0.5).bind(net, {})
+
+    def of(gates):
+        gates = torch.tensor(gates, requires_grad=True)
+        value = loss(Output(torch.zeros(2, 2), gates), Batch(None, torch.zeros(2)), CLOCK)
+        value.backward()
+        return value.item(), gates.grad
+
+    quarter = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))  # of no input of two: (0 + 1) of (2 + 2)
+    alike, gradient = of([[0.0, 1.0], [0.0, 1.0]])
+    assert (
+        alike == pytest.approx(-0.5 * quarter) and gradient.isfinite().all() and (gradient[:, 0] < 0).all() and (gradient[:, 1] > 0).all()
+    )
+    assert of([[0.0, 1.0], [1.0, 0.0]])[0] == pytest.approx(-0.5) and of([[0.0, 1.0], [0.0, 0.0]])[0] == pytest.approx(
+        -0.25 * (quarter + 1)
+    )
+    with pytest.raises(UsageError, match="the model has no gates whose decisions could differ"):
+        DecisionEntropy().check(create("resnet8", 10, (3, SIZE, SIZE)))
 
 
 def test_convnet_aig_starts_with_87_percent_of_the_gates_on():

@@ -11,7 +11,6 @@ from conftest import GATED, SMALL, STATIC, Command
 
 from gatebench.errors import UsageError
 from gatebench.export.samples import Samples
-from gatebench.models.blocks import pieces
 from gatebench.pieces import Part, Piece, Step
 from gatebench.profiling import exported
 from gatebench.profiling.exported import chosen
@@ -37,9 +36,10 @@ RUNTIMES = ["onnxruntime", *(["onnxruntime, int8"] if LOW == "int8" else []), "o
 
 @pytest.fixture(scope="module", autouse=True)
 def few_patterns():
-    """Files of two patterns of each stretch of blocks alone: others are put together of single blocks."""
+    """Two patterns of blocks alone are ready: others are put together of single blocks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "MOST", 2)
+        patch.setattr(exported, "APART", 2)
+        patch.setattr(exported, "TOGETHER", 2)
         yield
 
 
@@ -184,7 +184,7 @@ def test_every_piece_is_compiled_however_many_there_are(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     names = [f"piece {number}" for number in range(count)]
-    following = [(Step({"1": name}),) for name in names[1:]] + [()]
+    following = [Step({"1": name}) for name in names[1:]] + [None]
     made = {
         name: Piece(
             Part(torch.nn.Identity(), lambda x, number=number: (x + number, torch.ones(1, 1, dtype=torch.uint8))),

@@ -39,10 +39,11 @@ def export(
         from ..export.check import check
         from ..export.place import check_place, put
         from ..export.samples import Samples
+        from ..pieces import APART, TOGETHER
         from ..runs import RunFolder, slug
         from ..runtimes.bundle.openvino import has_bf16
         from ..runtimes.bundle.unscored import RANGES, decided, unscored
-        from ..runtimes.bundle.write import PRECISIONS, SHARED, check_installed, converted, write, write_alone
+        from ..runtimes.bundle.write import PRECISIONS, check_installed, converted, write, write_alone
         from ..training.view import View
 
     if one_of(precision, "--precision", ("fp32", "bf16", "int8")) not in PRECISIONS[kind]:
@@ -56,7 +57,7 @@ def export(
     check_place(path, alone)
     with stderr.status("loading network and data"):
         samples = Samples(run, data_root(data_dir), policy, tradeoff)
-        pieces = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics), SHARED[kind])
+        pieces = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics), TOGETHER if alone else APART)
     said = {**samples.said, "switches": [unit.name for unit in samples.net.units]}
     view = View(stderr, run.resolve().name)
     with view.counting("converts it", len(pieces), "pieces") as done:
@@ -76,7 +77,8 @@ def export(
         place = {"file": str(path)} if alone else {"folder": str(path)}
         typer.echo(json.dumps({**place, "bytes": size, **found, "bundle": bundle}, indent=2))
         return
-    what = "" if alone else f": {', '.join(each.name for each in files)}"
+    parts = [each.relative_to(path).parts for each in files]
+    what = "" if alone else f": {', '.join(dict.fromkeys(each[0] + '/' * (len(each) > 1) for each in parts))}"
     line(f"written to {path}{what}, {size / 1e6:.1f} MB")
     others = [f"{checked.turned} are decided about otherwise"] if checked.turned else []
     others += [f"{checked.relabelled} get another class"] if checked.relabelled else []

@@ -59,11 +59,11 @@ def nearby(x: Tensor) -> Tensor:
 def one_file(path: Path, like: np.ndarray) -> Callable[[np.ndarray], run.Answer]:
     """A single ONNX file, on images [H, W, C] like that one, [1, H, W, C]; it gives no label."""
     given = np.zeros_like(like)
-    compute, (logits, on, macs) = run.by_onnxruntime(path, given)
+    compute, outputs = run.by_onnxruntime(path, {"image": given})
 
     def answer(image: np.ndarray) -> run.Answer:
         given[0] = image
         compute()
-        return run.Answer("", logits[0].copy(), on.nonzero()[0].tolist(), float(macs))
+        return run.Answer("", outputs["logits"][0].copy(), outputs["on"].nonzero()[0].tolist(), float(outputs["macs"]))
 
     return answer

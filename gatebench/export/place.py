@@ -1,12 +1,14 @@
 """Where an exported network is put: over another one, and over nothing else."""
 
+import contextlib
 import json
 from pathlib import Path
 
 from ..errors import UsageError
 from ..runs import RunFolder
+from ..runtimes.bundle.apart import FOLDER as PATTERNS
 
-WRITTEN = "network.onnx", "network.xml", "network.bin", "run.py", "bundle.json"
+WRITTEN = "network.onnx", "network.xml", "network.bin", PATTERNS, "run.py", "bundle.json"
 """What a folder may have, the last one in every case."""
 
 
@@ -31,8 +33,12 @@ def put(made: Path, path: Path) -> list[Path]:
     if made.is_file():
         RunFolder(path.parent).write(path.name, lambda stream: stream.write(made.read_bytes()))
         return [path]
-    folder, names = RunFolder(path), [name for name in WRITTEN if (made / name).exists()]
-    folder.remove(*(name for name in reversed(WRITTEN) if name not in names))
+    folder, wanted = RunFolder(path), [each for name in WRITTEN for each in (made / name, *sorted((made / name).glob("*")))]
+    names = [str(each.relative_to(made)) for each in wanted if each.is_file()]
+    folder.remove(*(f"{PATTERNS}/{each}" for each in ("*.onnx", "*.xml", "*.bin")))
+    folder.remove(*(name for name in reversed(WRITTEN) if name not in (*names, PATTERNS)))
+    with contextlib.suppress(OSError):  # it is not there, or has files of somebody else
+        (path / PATTERNS).rmdir()
     for name in names:
         folder.write(name, lambda stream, name=name: stream.write((made / name).read_bytes()))
     return [path / name for name in names]

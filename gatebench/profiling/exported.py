@@ -15,13 +15,13 @@ import torch
 from ..contract import GatedModel
 from ..errors import UsageError
 from ..measure.protocol import Subject
-from ..pieces import Piece, whole
+from ..pieces import APART, TOGETHER, Piece, whole
 from ..runs import RunFolder
 from ..runtimes.bundle import run
 from ..runtimes.bundle.compare import Compared
 from ..runtimes.bundle.openvino import has_bf16
 from ..runtimes.bundle.unscored import RANGES, decided, unscored
-from ..runtimes.bundle.write import PRECISIONS, SHARED, Models, check_installed, converted, raw, write
+from ..runtimes.bundle.write import PRECISIONS, Models, check_installed, converted, raw, write
 from ..runtimes.compiled import Compiled, check_version
 from ..runtimes.fold import folded
 from ..words import counted
@@ -79,21 +79,21 @@ class Files:
 
     def __init__(self):
         self._temporary = tempfile.TemporaryDirectory(prefix="gatebench-")
-        self._pieces: dict[tuple[int, bool], tuple[Mapping[str, Piece], Mapping[str, Piece] | None]] = {}
+        self._pieces: dict[tuple[int, int], tuple[Mapping[str, Piece], Mapping[str, Piece] | None]] = {}
         self._models: dict[tuple, Models] = {}
         self.remove = self._temporary.cleanup
 
     def models(self, contender: Contender, runtime: Runtime) -> tuple[Models, Models | None]:
         """Those of the network, and of its twin, if it has one. Raises UsageError and GatebenchError where they cannot be made."""
-        network, shared = contender.network, runtime.name == "compile" or SHARED[FORMATS[runtime.name]]
+        network, most = contender.network, TOGETHER if runtime.name == "compile" else APART
         if not isinstance(network.model, GatedModel):
             raise UsageError(f"{network.label} is no model of gatebench, and is timed in torch alone.")
-        if (id(network), shared) not in self._pieces:
+        if (id(network), most) not in self._pieces:
             net = folded(network.model)
-            own = net.pieces(decided(net, network.data, *network.statistics), shared)
+            own = net.pieces(decided(net, network.data, *network.statistics), most)
             twin = next(iter(net.references().values()), None)
-            self._pieces[id(network), shared] = own, twin and whole(twin, net.macs_static)
-        make, (own, twin) = raw if runtime.name == "compile" else converted, self._pieces[id(network), shared]
+            self._pieces[id(network), most] = own, twin and whole(twin, net.macs_static)
+        make, (own, twin) = raw if runtime.name == "compile" else converted, self._pieces[id(network), most]
         return self._made(network, own, make), twin and self._made(network, twin, make)
 
     def _made(self, network: Network, pieces: Mapping[str, Piece], make: Callable[..., Models]) -> Models:

@@ -49,9 +49,7 @@ class Compiled:
 
     def _following(self, name: str, bits: Tensor) -> list[str]:
         """Names of the pieces to run next."""
-        steps, names = self.pieces[name].next, []
-        digits = "".join(self.forced[name]) if self.forced else "".join(map(str, bits.flatten().tolist()))
-        for step in steps:
-            own, digits = digits[: step.digits], digits[step.digits :]
-            names += [step.ways[own]] if own in step.ways else [pair[int(digit)] for pair, digit in zip(step.single, own, strict=True)]
+        step = self.pieces[name].next
+        digits = self.forced[name] if self.forced else "".join(map(str, bits.flatten().tolist()))
+        names = [step.ways[digits]] if digits in step.ways else [pair[int(each)] for pair, each in zip(step.single, digits, strict=True)]
         return [each for each in names if each]

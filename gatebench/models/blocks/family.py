@@ -2,7 +2,7 @@
 
 from ...row import Column
 from ..registry import Gating, register
-from .losses import Consistency, EarlyAnswer, PolicyGradient, Prediction, Reinforce, TargetRate
+from .losses import Consistency, DecisionEntropy, EarlyAnswer, PolicyGradient, Prediction, Reinforce, TargetRate
 
 TRADEOFFS = {
     setting: Column(name="tradeoff", kind="number", heading=heading, digits=digits, meaning=meaning)
@@ -25,7 +25,7 @@ register(
     "cosinegate",
     "gatebench.models.blocks.cosinegate:cosinegate",
     default="balanced",
-    losses=(Consistency, Prediction),
+    losses=(Consistency, Prediction, DecisionEntropy),
     tradeoffs=TRADEOFFS,
     gating=BLOCKS,
 )

@@ -5,6 +5,7 @@ Shapes: N inputs, B blocks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,29 @@ class TargetRate(Loss):
 
     def bind(self, model: GatedModel, parents: Mapping[str, nn.Module]) -> Bound:
         return lambda output, batch, clock: self.weight * (self.target - output.gates.float().mean(0)).square().mean()
+
+
+class DecisionEntropy(Loss):
+    """-weight x mean over blocks of the entropy of the batch's mean gate, in bits (ours): each block is to run for some of the inputs.
+
+    An input more that each block runs for, and one that it does not, keep the gradient finite.
+    """
+
+    kind = "decision_entropy"
+    weight: NonNegativeFloat = 0.3
+
+    def check(self, model: GatedModel) -> None:
+        if not (model.units and model.soft_gates):
+            raise UsageError("losses.decision_entropy: the model has no gates whose decisions could differ; leave it out.")
+
+    def bind(self, model: GatedModel, parents: Mapping[str, nn.Module]) -> Bound:
+        from torch.special import entr
+
+        def loss(output: Output, batch: Batch, clock: Clock) -> Tensor:
+            mean = (output.gates.float().sum(0) + 1) / (len(output.gates) + 2)
+            return -self.weight / math.log(2) * (entr(mean) + entr(1 - mean)).mean()
+
+        return loss
 
 
 class EarlyAnswer(Loss):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...contract import Execution, Output, Unit
 from ...gating import straight_through
 from ...measure.macs import count_macs, count_params
-from ...pieces import Piece
+from ...pieces import TOGETHER, Piece
 from ..backbones.resnet import ResidualTrunk
 from ..backbones.static import StaticPath
 from .execution import apart, run_blocks
@@ -130,8 +130,8 @@ class BlockGatedResNet(ResidualTrunk):
     def recorded(self, example: Tensor, record: Callable[..., Callable[[Tensor], Any]]) -> GraphedBlocks:
         return GraphedBlocks(self, example, record)
 
-    def pieces(self, decided: Tensor, shared: bool = False) -> dict[str, Piece]:
-        return pieces(self, decided, shared)
+    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
+        return pieces(self, decided, most)
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: float | None) -> Output:
         return run_blocks(self, x, execution, decisions, self.threshold if policy is None else policy)

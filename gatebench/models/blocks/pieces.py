@@ -1,7 +1,7 @@
 """A block-gated residual network as pieces without branches.
 
-Where all gates are decided up front: what decides, then one piece for each common pattern of decisions, or one for each stretch of blocks
-where too many patterns are common; an uncommon one is put together of single blocks.
+Where all gates are decided up front: what decides, then one piece for each common pattern of decisions; an uncommon one is put together of
+single blocks.
 Where each gate is decided before its block: what runs (or leaves out) a block decides about the next one too.
 Shapes: one input, B blocks, C channels, H x W pixels.
 """
@@ -14,87 +14,41 @@ import torch
 from torch import Tensor
 
 from ...errors import UsageError
-from ...forks import fork
 from ...gating import decide
 from ...pieces import Part, Piece, Step
 
 if TYPE_CHECKING:
     from .network import BlockGatedResNet
 
-MOST = 8
-"""Patterns of a stretch that are made ready, at most; and all blocks on."""
-BORDER = 2
-"""What a stretch counts as besides, in questions: its feature maps are laid out anew. Set by trial, as is what follows."""
-COLD = 20_000
-"""Weights that count as a question where they lie in memory several times: they come out of the cache cold."""
 
-
-def pieces(net: "BlockGatedResNet", decided: Tensor, shared: bool) -> dict[str, Piece]:
+def pieces(net: "BlockGatedResNet", decided: Tensor, most: int) -> dict[str, Piece]:
     """As `GatedModel.pieces`. Raises UsageError where gates need F(x)."""
     if net.when == "after":
         raise UsageError(
             f"{type(net).__name__} decides about a block once it is computed, so no file of it leaves work out. Export a network that"
             " decides before, such as cosinegate --config predictive."
         )
-    return _up_front(net, decided, shared) if net.when == "up-front" else dict(_before(net))
+    return _up_front(net, decided, most) if net.when == "up-front" else dict(_before(net))
 
 
-def _up_front(net: "BlockGatedResNet", decided: Tensor, shared: bool) -> dict[str, Piece]:
+def _up_front(net: "BlockGatedResNet", decided: Tensor, most: int) -> dict[str, Piece]:
     def first(image: Tensor) -> tuple[Tensor, Tensor]:
         x = net.stem(image)
         return x, decide(net.up_front_logits(x), net.threshold)[1].to(torch.uint8)
 
-    weights = [0 if shared else sum(each.numel() for each in block.parameters()) for block in net.blocks]
-    steps, ready, single = [], {}, {}
-    for begin, end, patterns in stretches(decided, weights):
-        ways = {"".join(str(int(each)) for each in on): on for on in patterns}
-        named = {digits: f"from {begin} {digits}" for digits in ways} if end - begin > 1 else {"1": f"block {begin}"}
-        ready |= {named[digits]: _blocks(net, begin, on) for digits, on in ways.items() if end - begin > 1}
-        pairs = []
-        for index in range(begin, end):
-            off, on = _blocks(net, index, [False]), _blocks(net, index, [True])
-            does_nothing = index + 1 < len(net.blocks) and net.blocks[index].shortcut_is_identity
-            single |= {f"block {index}": on} | ({} if does_nothing else {f"skip {index}": off})
-            pairs.append(("" if does_nothing else f"skip {index}", f"block {index}"))
-        steps.append(Step(named, tuple(pairs), tuple(patterns.values())))
-    start = Piece(Part(net, first), ("image",), ("x", "bits"), macs=net.macs_outside + net.macs_gate, next=tuple(steps))
+    counts, blocks = Counter("".join(str(int(each)) for each in row) for row in decided.tolist()), len(net.blocks)
+    common = dict.fromkeys([*(digits for digits, _ in counts.most_common(most)), "1" * blocks])  # that of all blocks is always there
+    ways = {digits: f"pattern {digits}" for digits in common}
+    ready = {name: _blocks(net, 0, [digit == "1" for digit in digits]) for digits, name in ways.items()}
+    pairs, single = [], {}
+    for index, block in enumerate(net.blocks):
+        off, on = _blocks(net, index, [False]), _blocks(net, index, [True])
+        does_nothing = index + 1 < blocks and block.shortcut_is_identity
+        single |= {f"block {index}": on} | ({} if does_nothing else {f"skip {index}": off})
+        pairs.append(("" if does_nothing else f"skip {index}", f"block {index}"))
+    step = Step(ways, tuple(pairs), tuple(counts[digits] / counts.total() for digits in common))
+    start = Piece(Part(net, first), ("image",), ("x", "bits"), macs=net.macs_outside + net.macs_gate, next=step)
     return {"start": start, **ready, **single}
-
-
-Pattern = tuple[bool, ...]
-"""Which blocks of a stretch are on."""
-
-
-def stretches(decided: Tensor, weights: list[int]) -> list[tuple[int, int, dict[Pattern, float]]]:
-    """Begin, end and common patterns of stretches of blocks, by decisions [N, B] and how many weights each block adds to a piece.
-
-    The patterns come with how often they are decided; that of all blocks is always there. Of all ways to cut the network, this is the one
-    that costs least, counted in questions.
-    """
-    rows = [int("".join(str(int(each)) for each in row), 2) for row in decided.tolist()]
-    blocks, best = len(weights), [(0.0, [])]
-    for end in range(1, blocks + 1):
-        ways = []
-        for begin in range(end):
-            low = blocks - end
-            counts = Counter(row >> low & (1 << end - begin) - 1 for row in rows)
-            price, patterns = _stretch(counts, weights[begin:end])
-            ways.append((best[begin][0] + price, [*best[begin][1], (begin, end, patterns)]))
-        best.append(min(ways, key=lambda each: each[0]))
-    return best[-1][1]
-
-
-def _stretch(counts: Counter[int], weights: list[int]) -> tuple[float, dict[Pattern, float]]:
-    """What a stretch costs, and its common patterns, by how often each is decided, as a number whose digits are the blocks."""
-    size, total = len(weights), counts.total()
-    numbers = dict.fromkeys([*(number for number, _ in counts.most_common(MOST)), 2**size - 1])
-    shares = {tuple(digit == "1" for digit in f"{number:0{size}b}"): counts[number] / total for number in numbers}
-    if size == 1:  # which is asked for by its own digit
-        return BORDER + 1, {(True,): counts[1] / total}
-    others = 1 - sum(shares.values())
-    copies = (sum(pattern[place] for pattern in shares) - 1 for place in range(size))
-    again = sum(weight * copy for weight, copy in zip(weights, copies, strict=True))
-    return BORDER + fork(list(shares.values()), others).asked + others * size + again / COLD, shares
 
 
 def _blocks(net: "BlockGatedResNet", begin: int, on: list[bool]) -> Piece:
@@ -130,8 +84,8 @@ def _before(net: "BlockGatedResNet") -> Iterator[tuple[str, Piece]]:
 
         return Part(net, work)
 
-    def following(index: int) -> tuple[Step, ...]:
-        return (Step({"0": f"skip {index}", "1": f"block {index}"}),) if index < len(net.blocks) else ()
+    def following(index: int) -> Step | None:
+        return Step({"0": f"skip {index}", "1": f"block {index}"}) if index < len(net.blocks) else None
 
     going_on = ("x", *carried, "bits")
     yield "start", Piece(Part(net, first), ("image",), going_on, macs=net.macs_outside + net.macs_gate, next=following(0))

@@ -56,7 +56,7 @@ def pieces(net: "EarlyExit") -> dict[str, Piece]:
         last = number == net.exits - 1
         on = (*(2 * each for each in range(begin, number + 1)), 2 * number + 1)
         outputs = ("logits",) if last else ("x", "logits", "bits", *kept)
-        following = () if last else (Step({"0": f"exit {asked[place + 1]}", "1": ""}),)
+        following = None if last else Step({"0": f"exit {asked[place + 1]}", "1": ""})
         segments = [_poolings(net.segments[begin])[1], *net.segments[begin + 1 : number + 1]]
         pooling = nn.Identity() if last else _poolings(net.segments[number + 1])[0]
         module = UpTo(segments, net.heads[number], pooling, number, policy, last)

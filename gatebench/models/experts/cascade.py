@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 
 from ...contract import Execution, GatedModel, Output, Probe
 from ...gating import first_sure, sureness
-from ...pieces import Part, Piece, Step
+from ...pieces import TOGETHER, Part, Piece, Step
 from ..backbones.feature_maps import take_rows
 from .decider import Chooser, Policy
 from .objective import normalised, objective
@@ -107,13 +107,13 @@ class CascadeRouter(BaseRouter):
         """The last expert's logits: there is nothing to train."""
         return Output((self.answers(x) if outputs is None else outputs)[:, -1])
 
-    def pieces(self, decided: Tensor, shared: bool = False) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
         last, made = len(self.roles) - 1, {}
         for number, (role, threshold) in enumerate(zip(self.roles, (*self.policy, None), strict=True)):
             work = partial(self._ask_one, number, threshold)
-            outputs, following = ("logits",), ()
+            outputs, following = ("logits",), None
             if number < last:
-                outputs, following = ("logits", "bits"), (Step({"0": self.roles[number + 1], "1": ""}),)
+                outputs, following = ("logits", "bits"), Step({"0": self.roles[number + 1], "1": ""})
             made[role] = Piece(Part(self, work), ("image",), outputs, (number,), self.units[number].macs, following)
         return made
 

@@ -33,17 +33,21 @@ def joined(
 
     With `all_on`, decisions are made as ever, and then what costs most is run.
     """
-    from onnx import helper
-
     writer, main, first = _Writer(pieces, contents, switches, all_on), _Graph(count()), next(iter(pieces))
-    names = writer.answer(main, first, _State({"image": "image"}))
-    for name, called in zip(OUTPUTS, names, strict=True):
-        main.add("Identity", [called], name)
-    outputs = [helper.make_tensor_value_info(name, *writer.types[called]) for name, called in zip(OUTPUTS, names, strict=True)]
-    graph = main.written("network", writer.graphs[first].input, outputs)
-    model = helper.make_model(graph, opset_imports=writer.opsets, ir_version=10)
-    helper.set_model_props(model, {key: each if isinstance(each, str) else json.dumps(each) for key, each in said.items()})
-    return model.SerializeToString()
+    return writer.model(main, writer.graphs[first].input, writer.answer(main, first, _State({"image": "image"})), said)
+
+
+def behind(pieces: Mapping[str, Piece], contents: Mapping[str, bytes], switches: int, digits: str | None) -> bytes:
+    """The model of what follows the first piece by these digits, from what that gives; None: by any, which are looked at one by one."""
+    writer, main, (first, piece) = _Writer(pieces, contents, switches, False), _Graph(count()), next(iter(pieces.items()))
+    state = _State({each: each for each in piece.outputs}, macs=piece.macs)
+    writer.types = {each.name: _type(each) for each in writer.graphs[first].output}
+    given = [each for each in writer.graphs[first].output if digits is None or each.name != "bits"]
+    if digits is None:
+        made = writer.singles(main, piece.next, *writer.decided(main, first, state.known), state)
+    else:
+        made = writer.answer(main, piece.next.ways[digits], state)
+    return writer.model(main, given, made, {})
 
 
 class _Graph:
@@ -105,11 +109,8 @@ class _State:
 
     known: Known
     on: tuple[int, ...] = ()
-    """Switches that ran on this way, other than by the decisions in `by`, which are then about all switches."""
+    """Switches that ran."""
     macs: float = 0
-    """MACs of what ran so."""
-    by: tuple[tuple[str, str, list[float]], ...] = ()
-    """Decisions about the switches in turn: which ran, uint8 [D], the same as floats, and the MACs of each."""
 
 
 class _Writer:
@@ -126,93 +127,52 @@ class _Writer:
         self.types: dict[str, tuple[int, list[int]]] = {}
         """Element type and shape of tensors by what they are called in the model."""
 
+    def model(self, main: _Graph, inputs: list, made: list[str], said: Mapping[str, Any]) -> bytes:
+        """The finished model, whose outputs are what was `made`."""
+        from onnx import helper
+
+        for name, called in zip(OUTPUTS, made, strict=True):
+            main.add("Identity", [called], name)
+        outputs = [helper.make_tensor_value_info(name, *self.types[called]) for name, called in zip(OUTPUTS, made, strict=True)]
+        model = helper.make_model(main.written("network", inputs, outputs), opset_imports=self.opsets, ir_version=10)
+        helper.set_model_props(model, {key: each if isinstance(each, str) else json.dumps(each) for key, each in said.items()})
+        return model.SerializeToString()
+
     def answer(self, graph: _Graph, name: str, state: _State) -> list[str]:
         """A piece and all that follow it, to the outputs; an empty name: the logits are there."""
         if not name:
             return self.outputs(graph, state)
-        piece, known = self.pieces[name], self.piece(graph, name, state.known)
-        return self.following(graph, name, _State(known, state.on + tuple(piece.on), state.macs + piece.macs, state.by))
-
-    def following(self, graph: _Graph, name: str, state: _State) -> list[str]:
-        """What follows a piece, step by step.
-
-        Where the ways of a step go on otherwise, each is written to its end; else what comes next is written once, behind the step, and
-        its digits are the decisions about the next switches.
-        """
-        steps = self.pieces[name].next
-        if not steps:
+        piece = self.pieces[name]
+        state = _State(self.piece(graph, name, state.known), state.on + tuple(piece.on), state.macs + piece.macs)
+        if not piece.next:
             return self.outputs(graph, state)
         bits, digits = self.decided(graph, name, state.known)
-        ways = self.ways(graph, steps, bits, digits)
-        if self.part(steps[0]):
-            return self.choice(graph, ways[0], partial(self.answer, state=state))
-        known, begin, macs = state.known, 0, []
-        for step, way in zip(steps, ways, strict=True):
-            keys = self.pieces[after := next(filter(None, step.ways.values()))].outputs
-            singles = partial(self.singles, step=step, digits=digits, begin=begin, known=known, keys=keys)
-            made = self.choice(graph, way, partial(self.made, known=known, keys=keys), singles)
-            known, begin = {**known, **dict(zip(keys, made, strict=True))}, begin + step.digits
-            macs += [self.pieces[on].macs for _, on in step.single] or [self.pieces[step.ways["1"]].macs]
-        return self.following(graph, after, _State(known, state.on, state.macs, (*state.by, (bits, digits, macs))))
+        go, singles = partial(self.answer, state=state), partial(self.singles, step=piece.next, bits=bits, digits=digits, state=state)
+        return self.choice(graph, self.way(graph, piece.next, bits, digits), go, singles)
 
     def decided(self, graph: _Graph, name: str, known: Known) -> tuple[str, str]:
         """Decisions of a piece, uint8 [D], and the same as floats."""
         bits = graph.add("Squeeze", [known["bits"], graph.constant([0])])
         digits = graph.add("Cast", [bits], to=FLOAT)
         if self.forced:
-            to = graph.constant(_numbers("".join(self.forced[name])))
+            to = graph.constant(_numbers(self.forced[name]))
             digits = graph.add("Min", [graph.add("Max", [digits, to]), to])
             bits = graph.add("Cast", [digits], to=UINT8)
         return bits, digits
 
-    def part(self, step: Step) -> bool:
-        """Whether the ways of a step do not meet again."""
-        kinds = [each and (self.pieces[each].outputs, self.pieces[each].next) for each in step.ways.values()]
-        return not step.single and (step.digits > 1 or any(each != kinds[0] for each in kinds))
-
-    def ways(self, graph: _Graph, steps: tuple[Step, ...], bits: str, digits: str) -> list[Following]:
-        """What is next in each step.
-
-        Conditions of all steps are computed together: each operation of a runtime takes its time, however little it computes.
-        """
-        single, several = self.each_digit(graph, steps, bits), self.several_digits(graph, steps, digits)
-        made, begin = [], 0
-        for step in steps:
-            if step.digits == 1:
-                off, on = step.single[0] if step.single else (step.ways["0"], step.ways["1"])
-                made.append((single[begin], on, off))
-            else:
-                made.append(next(several))
-            begin += step.digits
-        return made
-
-    def each_digit(self, graph: _Graph, steps: tuple[Step, ...], bits: str) -> list[str]:
-        """A condition for each digit, where steps have but one."""
-        if all(step.digits > 1 for step in steps):
-            return []
-        cast, size = graph.add("Cast", [bits], to=BOOL), sum(step.digits for step in steps)
-        return [cast] if size == 1 else graph.split(cast, size)
-
-    def several_digits(self, graph: _Graph, steps: tuple[Step, ...], digits: str) -> Iterator[Following]:
-        """What is next in the steps of several digits, one after the other."""
-        wanted, found, begin = [], [], 0  # a row of digits for each way; the forks of each step, and the number of its first way
-        for step in steps:
-            if step.digits > 1:
-                found.append((step, len(wanted), forks(step)))
-                for way in step.ways:
-                    wanted.append(np.zeros(sum(each.digits for each in steps), np.float32))
-                    wanted[-1][begin : begin + step.digits] = 2 * _numbers(way) - 1
-            begin += step.digits
-        asked = [[first + way for way in each.ways] for _, first, top in found if isinstance(top, Fork) for each in top]
-        if not asked:
-            return (named(step, top, iter(())) for step, _, top in found)
-        table = np.stack(wanted)  # 1 where a digit is on, -1 where it is off: all agree where the sum is that of the ones
-        alike = graph.add("MatMul", [digits, graph.constant(table.T)])
+    def way(self, graph: _Graph, step: Step, bits: str, digits: str) -> Following:
+        """What is next in a step; the conditions are computed together: each operation takes its time, however little it computes."""
+        if set(step.ways) == {"0", "1"}:
+            return graph.add("Cast", [bits], to=BOOL), step.ways["1"], step.ways["0"]
+        top = forks(step)
+        if not isinstance(top, Fork):
+            return named(step, top, iter(()))
+        table = np.stack([2 * _numbers(way) - 1 for way in step.ways])
+        alike = graph.add("MatMul", [digits, graph.constant(table.T)])  # all digits agree where this is the sum of the ones
         met = graph.add("Equal", [alike, graph.constant((table > 0).sum(1).astype(np.float32))])
-        among = np.array([[way in ways for ways in asked] for way in range(len(table))], np.float32)
+        among = np.array([[way in each.ways for each in top] for way in range(len(table))], np.float32)
         met = graph.add("MatMul", [graph.add("Cast", [met], to=FLOAT), graph.constant(among)])
-        conditions = iter(graph.split(graph.add("Cast", [met], to=BOOL), len(asked)))
-        return (named(step, top, conditions) for step, _, top in found)
+        return named(step, top, iter(graph.split(graph.add("Cast", [met], to=BOOL), among.shape[1])))
 
     def choice(self, graph: _Graph, way: Following, go: Callable, singles: Callable | None = None) -> list[str]:
         """What `go` makes of the piece that is next, or what `singles` makes."""
@@ -221,20 +181,22 @@ class _Writer:
         condition, *ways = way
         return self.branch(graph, condition, *(partial(self.choice, way=each, go=go, singles=singles) for each in ways))
 
+    def singles(self, graph: _Graph, step: Step, bits: str, digits: str, state: _State) -> list[str]:
+        """The pieces that a step's digits stand for one by one, which decide about all switches, to the outputs."""
+        known, macs = state.known, [self.pieces[on].macs for _, on in step.single]
+        for bit, (off, on) in zip(graph.split(graph.add("Cast", [bits], to=BOOL), len(macs)), step.single, strict=True):
+            keys = self.pieces[on].outputs
+            known = {
+                **known,
+                **dict(zip(keys, self.choice(graph, (bit, on, off), partial(self.made, known=known, keys=keys)), strict=True)),
+            }
+        spent = graph.add("MatMul", [digits, graph.constant(np.array(macs, np.float32))])
+        return self.named_outputs(known, bits, graph.add("Add", [spent, graph.constant(np.float32(state.macs))]))
+
     def made(self, graph: _Graph, name: str, known: Known, keys: tuple[str, ...]) -> list[str]:
         """Tensors behind a piece, by their names there; an empty name: it does nothing."""
         after = self.piece(graph, name, known) if name else known
         return [after[key] for key in keys]
-
-    def singles(self, graph: _Graph, step: Step, digits: str, begin: int, known: Known, keys: tuple[str, ...]) -> list[str]:
-        """The pieces that a step's digits, from `begin`, stand for one by one."""
-        own = graph.add("Gather", [digits, graph.constant(np.arange(begin, begin + step.digits))])
-        bits = graph.split(graph.add("Cast", [own], to=BOOL), step.digits)
-        for bit, (off, on) in zip(bits, step.single, strict=True):
-            inner = self.pieces[on].outputs
-            go = partial(self.made, known=known, keys=inner)
-            known = {**known, **dict(zip(inner, self.choice(graph, (bit, on, off), go), strict=True))}
-        return [known[key] for key in keys]
 
     def piece(self, graph: _Graph, name: str, known: Known) -> Known:
         own = self.graphs[name]
@@ -249,8 +211,7 @@ class _Writer:
             copy.input[:], copy.output[:] = [called[each] for each in node.input], [called[each] for each in node.output]
             graph.nodes.append(copy)
         for each in own.output:
-            type_ = each.type.tensor_type
-            self.types[called[each.name]] = type_.elem_type, [size.dim_value for size in type_.shape.dim]
+            self.types[called[each.name]] = _type(each)
         return {**known, **{key: called[each.name] for key, each in zip(self.pieces[name].outputs, own.output, strict=True)}}
 
     def branch(self, graph: _Graph, condition: str, yes: Callable, no: Callable) -> list[str]:
@@ -271,17 +232,19 @@ class _Writer:
 
     def outputs(self, graph: _Graph, state: _State) -> list[str]:
         """The logits, which switches ran, and the MACs."""
-        if state.by:
-            bits, digits, macs = zip(*state.by, strict=True)
-            bits, digits = (each[0] if len(each) == 1 else graph.add("Concat", list(each), axis=0) for each in (bits, digits))
-            by = graph.add("MatMul", [digits, graph.constant(np.array(sum(macs, []), np.float32))])
-            made = [bits, graph.add("Add", [by, graph.constant(np.float32(state.macs))])]
-        else:
-            on = np.isin(np.arange(self.switches + 1), state.on).astype(np.uint8)  # one more: OpenVINO reads no empty constant
-            on = graph.add("Slice", [graph.constant(on), graph.constant([0]), graph.constant([self.switches])])
-            made = [on, graph.add("Identity", [graph.constant(np.float32(state.macs))])]
-        self.types |= {made[0]: (UINT8, [self.switches]), made[1]: (FLOAT, [])}
-        return [state.known["logits"], *made]
+        on = np.isin(np.arange(self.switches + 1), state.on).astype(np.uint8)  # one more: OpenVINO reads no empty constant
+        on = graph.add("Slice", [graph.constant(on), graph.constant([0]), graph.constant([self.switches])])
+        return self.named_outputs(state.known, on, graph.add("Identity", [graph.constant(np.float32(state.macs))]))
+
+    def named_outputs(self, known: Known, on: str, macs: str) -> list[str]:
+        self.types |= {on: (UINT8, [self.switches]), macs: (FLOAT, [])}
+        return [known["logits"], on, macs]
+
+
+def _type(value: Any) -> tuple[int, list[int]]:
+    """Element type and shape of an input or output of a model."""
+    type_ = value.type.tensor_type
+    return type_.elem_type, [size.dim_value for size in type_.shape.dim]
 
 
 def forks(step: Step) -> Way:

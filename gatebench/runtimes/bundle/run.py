@@ -27,7 +27,10 @@ multiply-accumulates that were computed, gates included."""
 
 
 class Network:
-    """The network of a folder. Images and answers have their places in memory, which are bound once."""
+    """The network of a folder. Images and answers have their places in memory, which are bound once.
+
+    Where it decides up front, each common pattern of decisions is a file. The commonest are opened at once, others when they are decided.
+    """
 
     def __init__(self, folder, threads=1):
         """Raises ValueError where the folder or a file in it is no network that gatebench exported, or the runtime is missing."""
@@ -36,24 +39,35 @@ class Network:
         folder = Path(folder)
         try:
             bundle = json.loads((folder / "bundle.json").read_text())
-            self.classes, path, precision = bundle["classes"], folder / bundle["file"], bundle["precision"]
+            self.classes, first, precision = bundle["classes"], bundle["file"], bundle["precision"]
             self.shape, self.type = tuple(bundle["image"]["shape"]), np.dtype(bundle["image"]["type"])
             opened, hashes = {"onnx": by_onnxruntime, "openvino": by_openvino}[bundle["format"]], dict(bundle["sha256"])
-            self.image = np.zeros((1, *self.shape), self.type)
+            self.image, self.others = np.zeros((1, *self.shape), self.type), bundle.get("others")
+            self.patterns = {bytes(map(int, digits)): name for digits, name in bundle.get("patterns", {}).items()}
+            ahead = list(self.patterns)[: bundle.get("ahead")]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
         for name, wanted in hashes.items():
             if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != wanted:
                 raise ValueError(f"{folder / name} is not the file that was exported. Export the network again.")
-        try:
-            self.compute, self.outputs = opened(path, self.image, threads, precision)
-        except ImportError as error:
-            raise ValueError(f"Running {folder} needs {error.name}: pip install {error.name}.") from None
-        except Exception as error:
-            reason = ([""] + [line.strip() for line in str(error).splitlines() if line.strip()])[-1]
-            raise ValueError(f"{path} cannot be opened ({reason}). Export the network again.") from None
-        if self.outputs[0].shape != (1, len(self.classes)):
-            raise ValueError(f"{folder / 'bundle.json'} does not have the network's classes. Export the network again.")
+
+        def part(name, given):
+            """A file as `opened`: a function, and the arrays that it fills, by name."""
+            try:
+                compute, outputs = opened(folder / name, given, threads, precision)
+            except ImportError as error:
+                raise ValueError(f"Running {folder} needs {error.name}: pip install {error.name}.") from None
+            except Exception as error:
+                reason = ([""] + [line.strip() for line in str(error).splitlines() if line.strip()])[-1]
+                raise ValueError(f"{folder / name} cannot be opened ({reason}). Export the network again.") from None
+            if "logits" in outputs and outputs["logits"].shape != (1, len(self.classes)):
+                raise ValueError(f"{folder / 'bundle.json'} does not have the network's classes. Export the network again.")
+            return compute, outputs
+
+        self.part, self.ready = part, {}
+        self.compute, self.outputs = part(first, {"image": self.image})
+        for bits in ahead:
+            self.behind(bits)
 
     def __call__(self, image):
         """`image` [H, W, C]. Raises ValueError for another shape or type."""
@@ -62,15 +76,23 @@ class Network:
             raise ValueError(f"the image must be {self.type} of shape {self.shape}, not {image.dtype} of shape {image.shape}")
         self.image[0] = image
         self.compute()
-        logits, on, macs = self.outputs
+        outputs = self.outputs
+        if "bits" in outputs:
+            compute, outputs = self.behind(outputs["bits"].tobytes())
+            compute()
+        logits, on, macs = (outputs[name] for name in ("logits", "on", "macs"))
         return Answer(self.classes[int(logits.argmax())], logits[0].copy(), on.nonzero()[0].tolist(), float(macs))
 
+    def behind(self, bits):
+        """What goes on where these switches are on, opened."""
+        name = self.patterns.get(bits, self.others)
+        if name not in self.ready:
+            self.ready[name] = self.part(name, self.outputs)
+        return self.ready[name]
 
-OUTPUTS = "logits", "on", "macs"
 
-
-def by_onnxruntime(path, image, threads=1, precision="fp32"):
-    """A function that computes the outputs for what stands in `image` [1, H, W, C], and the arrays that it writes them to."""
+def by_onnxruntime(path, given, threads=1, precision="fp32"):
+    """A function that computes the outputs for what stands in the arrays that are given by name, and the arrays that it writes them to."""
     import onnxruntime
     from onnxruntime import OrtValue
 
@@ -79,10 +101,11 @@ def by_onnxruntime(path, image, threads=1, precision="fp32"):
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
     binding, outputs = session.io_binding(), {each.name: np.zeros(each.shape, types[each.type]) for each in session.get_outputs()}
-    binding.bind_ortvalue_input("image", OrtValue.ortvalue_from_numpy(image))
+    for each in session.get_inputs():
+        binding.bind_ortvalue_input(each.name, OrtValue.ortvalue_from_numpy(given[each.name]))
     for name, array in outputs.items():
         binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(array))
-    return lambda: session.run_with_iobinding(binding), [outputs[name] for name in OUTPUTS]
+    return lambda: session.run_with_iobinding(binding), outputs
 
 
 def core():
@@ -95,20 +118,20 @@ def core():
     return openvino.core_of_exported_networks
 
 
-def by_openvino(path, image, threads=1, precision="fp32"):
+def by_openvino(path, given, threads=1, precision="fp32"):
     """The same by OpenVINO."""
     import openvino
 
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": {"bf16": "bf16"}.get(precision, "f32"),
-    }
-    request = core().compile_model(path, "CPU", settings).create_infer_request()
-    request.set_tensor("image", openvino.Tensor(image, shared_memory=True))
-    outputs = [np.zeros(request.get_tensor(name).shape, request.get_tensor(name).data.dtype) for name in OUTPUTS]
-    for name, array in zip(OUTPUTS, outputs, strict=True):
-        request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+    inside = "bf16" if precision == "bf16" else "f32"
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": inside}
+    weights = path.with_name("weights.bin")
+    model = core().read_model(path, weights) if weights.exists() else core().read_model(path)
+    request, outputs = core().compile_model(model, "CPU", settings).create_infer_request(), {}
+    for port in model.inputs:
+        request.set_tensor(port.any_name, openvino.Tensor(given[port.any_name], shared_memory=True))
+    for port in model.outputs:
+        outputs[port.any_name] = np.zeros(port.shape, port.element_type.to_dtype())
+        request.set_tensor(port.any_name, openvino.Tensor(outputs[port.any_name], shared_memory=True))
     return lambda: request.infer(share_outputs=True), outputs
 
 

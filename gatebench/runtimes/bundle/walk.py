@@ -26,7 +26,7 @@ def inputs_of(pieces: Mapping[str, Piece], image: Tensor) -> dict[str, dict[str,
     while todo:
         name = todo.pop()
         state = after(name) if pieces[name].next else {}
-        for step in pieces[name].next:
+        if step := pieces[name].next:
             new = [each for each in step.ways.values() if each and each not in known]
             known |= dict.fromkeys(new, state)
             todo += new

@@ -15,17 +15,19 @@ from torch import Tensor
 from ...errors import GatebenchError, UsageError, first_line
 from ...pieces import Piece
 from ...runs import RunFolder
+from .apart import FOLDER, apart, is_apart
 from .images import Raw
 from .joined import joined
 from .onnx import for_onnxruntime, to_onnx
 from .openvino import as_files, for_openvino
 from .quantised import quantised
 from .walk import inputs_of
+from .weights import WEIGHTS, Weights, onnx_sharing, openvino_sharing
 
 PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
 """Of each format."""
-SHARED = {"onnx": False, "openvino": True}
-"""Whether a runtime keeps equal weights of pieces once."""
+ENDING = {"onnx": ".onnx", "openvino": ".xml"}
+"""Of the file that describes a network."""
 EXTRA = "pip install 'gatebench[export]'"
 
 
@@ -99,9 +101,9 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
     The format has to have the precision (`PRECISIONS`). With `all_on`, the network decides as ever and then runs what costs most.
     """
     image = {"shape": list(models.images.shape[1:]), "type": str(models.images.dtype).removeprefix("torch.")}
-    file = {"onnx": "network.onnx", "openvino": "network.xml"}[format_]
-    said = {**head(format_, precision), **said, "image": image, "file": file}
-    contents = files_of(models, format_, precision, said, all_on)
+    said = {**head(format_, precision), **said, "image": image, "file": f"network{ENDING[format_]}"}
+    contents, behind = files_of(models, format_, precision, said, all_on)
+    said |= behind
     said["sha256"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     for name, content in contents.items():
         out.write(name, lambda stream, content=content: stream.write(content))
@@ -113,7 +115,7 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
 def write_alone(path: Path, models: Models, precision: str, said: Mapping[str, Any]) -> dict:
     """Write one ONNX file and return what its metadata say; `said` as for a folder."""
     said = {**head("onnx", precision), **said}
-    (content,) = files_of(models, "onnx", precision, said).values()
+    content = joined(models.pieces, arranged(models, "onnx", precision), said, len(said["switches"]))
     RunFolder(path.parent).write(path.name, lambda stream: stream.write(content))
     return said
 
@@ -123,18 +125,40 @@ def head(format_: str, precision: str) -> dict[str, str]:
     return {"format": format_, "precision": precision, "gatebench": version("gatebench")}
 
 
-def files_of(models: Models, format_: str, precision: str, said: Mapping[str, Any], all_on: bool = False) -> dict[str, bytes]:
-    """The network itself, by the names of its files; `said` goes into its metadata too, where the format has some.
+def files_of(
+    models: Models, format_: str, precision: str, said: Mapping[str, Any], all_on: bool = False
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The network itself, by the names of its files, and what bundle.json says of those besides.
 
-    Raises GatebenchError where its pieces do not make a model that the format takes.
+    `said` goes into its metadata too, where the format has some. Raises GatebenchError where its pieces do not make a model that the format
+    takes.
     """
-    arranged = {"onnx": for_onnxruntime, "openvino": for_openvino}[format_]
-    contents = {name: arranged(content, precision) for name, content in models.in_precision(precision).items()}
-    content = joined(models.pieces, contents, said, len(said["switches"]), all_on)
+    contents, switches, ending = arranged(models, format_, precision), len(said["switches"]), ENDING[format_]
+    if not is_apart(models.pieces, format_):
+        return in_format(format_, "network", joined(models.pieces, contents, said, switches, all_on)), {}
+    first = next(iter(contents))
+    parts, behind = apart(models.pieces, contents, switches, all_on, ending)
+    start, weights = in_format(format_, "network", contents[first]), Weights()
     if format_ == "onnx":
-        return {"network.onnx": content}
+        parts = onnx_sharing(parts, weights)
+    else:
+        parts = openvino_sharing({name: tuple(in_format(format_, "network", content).values()) for name, content in parts.items()}, weights)
+    return {**start, **parts, f"{FOLDER}/{WEIGHTS}": bytes(weights.content)}, behind
+
+
+def arranged(models: Models, format_: str, precision: str) -> dict[str, bytes]:
+    """The models of the pieces, as the format's runtime runs them fast."""
+    arrange = {"onnx": for_onnxruntime, "openvino": for_openvino}[format_]
+    inside = "fp32" if precision == "bf16" and is_apart(models.pieces, format_) else precision  # numpy, which hands maps on, has no bf16
+    return {name: arrange(content, inside) for name, content in models.in_precision(precision).items()}
+
+
+def in_format(format_: str, name: str, content: bytes) -> dict[str, bytes]:
+    """An ONNX model by the names of its files, the describing one first. Raises GatebenchError where OpenVINO does not take it."""
+    if format_ == "onnx":
+        return {f"{name}.onnx": content}
     try:
-        return dict(zip(("network.xml", "network.bin"), as_files(content), strict=True))
+        return dict(zip((f"{name}.xml", f"{name}.bin"), as_files(content), strict=True))
     except Exception as error:
         raise GatebenchError(f"OpenVINO does not take this network ({first_line(error)}). Please report it.") from error
 
