@@ -44,7 +44,7 @@ def behind(pieces: Mapping[str, Piece], contents: Mapping[str, bytes], switches:
     writer.types = {each.name: _type(each) for each in writer.graphs[first].output}
     given = [each for each in writer.graphs[first].output if digits is None or each.name != "bits"]
     if digits is None:
-        made = writer.singles(main, piece.next, *writer.decided(main, first, state.known), state)
+        made = writer.singles(main, piece.next, writer.decided(main, first, state.known), state)
     else:
         made = writer.answer(main, piece.next.ways[digits], state)
     return writer.model(main, given, made, {})
@@ -146,21 +146,20 @@ class _Writer:
         state = _State(self.piece(graph, name, state.known), state.on + tuple(piece.on), state.macs + piece.macs)
         if not piece.next:
             return self.outputs(graph, state)
-        bits, digits = self.decided(graph, name, state.known)
-        go, singles = partial(self.answer, state=state), partial(self.singles, step=piece.next, bits=bits, digits=digits, state=state)
-        return self.choice(graph, self.way(graph, piece.next, bits, digits), go, singles)
+        bits = self.decided(graph, name, state.known)
+        go, singles = partial(self.answer, state=state), partial(self.singles, step=piece.next, bits=bits, state=state)
+        return self.choice(graph, self.way(graph, piece.next, bits), go, singles)
 
-    def decided(self, graph: _Graph, name: str, known: Known) -> tuple[str, str]:
-        """Decisions of a piece, uint8 [D], and the same as floats."""
+    def decided(self, graph: _Graph, name: str, known: Known) -> str:
+        """Decisions of a piece, uint8 [D]."""
         bits = graph.add("Squeeze", [known["bits"], graph.constant([0])])
-        digits = graph.add("Cast", [bits], to=FLOAT)
         if self.forced:
             to = graph.constant(_numbers(self.forced[name]))
-            digits = graph.add("Min", [graph.add("Max", [digits, to]), to])
-            bits = graph.add("Cast", [digits], to=UINT8)
-        return bits, digits
+            forced = graph.add("Min", [graph.add("Max", [graph.add("Cast", [bits], to=FLOAT), to]), to])
+            bits = graph.add("Cast", [forced], to=UINT8)
+        return bits
 
-    def way(self, graph: _Graph, step: Step, bits: str, digits: str) -> Following:
+    def way(self, graph: _Graph, step: Step, bits: str) -> Following:
         """What is next in a step; the conditions are computed together: each operation takes its time, however little it computes."""
         if set(step.ways) == {"0", "1"}:
             return graph.add("Cast", [bits], to=BOOL), step.ways["1"], step.ways["0"]
@@ -168,7 +167,9 @@ class _Writer:
         if not isinstance(top, Fork):
             return named(step, top, iter(()))
         table = np.stack([2 * _numbers(way) - 1 for way in step.ways])
-        alike = graph.add("MatMul", [digits, graph.constant(table.T)])  # all digits agree where this is the sum of the ones
+        alike = graph.add(
+            "MatMul", [graph.add("Cast", [bits], to=FLOAT), graph.constant(table.T)]
+        )  # all digits agree where this is the sum of the ones
         met = graph.add("Equal", [alike, graph.constant((table > 0).sum(1).astype(np.float32))])
         among = np.array([[way in each.ways for each in top] for way in range(len(table))], np.float32)
         met = graph.add("MatMul", [graph.add("Cast", [met], to=FLOAT), graph.constant(among)])
@@ -181,8 +182,11 @@ class _Writer:
         condition, *ways = way
         return self.branch(graph, condition, *(partial(self.choice, way=each, go=go, singles=singles) for each in ways))
 
-    def singles(self, graph: _Graph, step: Step, bits: str, digits: str, state: _State) -> list[str]:
-        """The pieces that a step's digits stand for one by one, which decide about all switches, to the outputs."""
+    def singles(self, graph: _Graph, step: Step, bits: str, state: _State) -> list[str]:
+        """The pieces that a step's digits stand for one by one, which decide about all switches, to the outputs.
+
+        They are made floats here once more: ONNX Runtime warns that it cannot take away a conversion that branches see from outside.
+        """
         known, macs = state.known, [self.pieces[on].macs for _, on in step.single]
         for bit, (off, on) in zip(graph.split(graph.add("Cast", [bits], to=BOOL), len(macs)), step.single, strict=True):
             keys = self.pieces[on].outputs
@@ -190,6 +194,7 @@ class _Writer:
                 **known,
                 **dict(zip(keys, self.choice(graph, (bit, on, off), partial(self.made, known=known, keys=keys)), strict=True)),
             }
+        digits = graph.add("Cast", [bits], to=FLOAT)
         spent = graph.add("MatMul", [digits, graph.constant(np.array(macs, np.float32))])
         return self.named_outputs(known, bits, graph.add("Add", [spent, graph.constant(np.float32(state.macs))]))
 
