@@ -66,7 +66,6 @@ SAID = {
     "edge": {
         "93.52": ("cgt-points", "cgt deepest", "accuracy"), "27.35": ("channels-rivals", "lag-compact", "accuracy"),
         "57.21": ("channels-points", "vgg11", "accuracy"), "87.45": ("blocks-points", "resnet14 default", "accuracy"),
-        "1.44": ("edge", "channels cut out", "speedup_fastest_high"),
     },
     "routing": {"0.3": ("routing-routers", "cascade", "gain"), "13.94": ("routing.txt", "in the loop", "")},
 }  # fmt: skip
