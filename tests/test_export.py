@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from gatebench import forks
 from gatebench.contract import Output
 from gatebench.data.catalogue import load
 from gatebench.errors import GatebenchError
-from gatebench.export.check import check, one_file
+from gatebench.export.check import check, check_patterns, one_file
 from gatebench.models import registry
 from gatebench.pieces import Part, Piece, Step
 from gatebench.runs import RunFolder
@@ -287,19 +288,23 @@ def test_patterns_decide_as_the_network_does(up_front, in_files, tmp_path, forma
             wanted = net.infer(x, decisions=runs)
         seen.add(tuple(answer.on))
         assert answer.logits == pytest.approx(wanted.logits[0].numpy(), abs=tolerance) and answer.macs == float(net.tally(runs).sum())
-    assert len(seen) > 2 and bundle["ahead"] == 3  # two patterns are of 85 of 100 images
+    assert len(seen) > 2 and bundle["ahead"] == [f"patterns/{each}.{write.ENDING[format_][1:]}" for each in ("1", "2", "others")]
+    weights = sum(each.numel() * each.element_size() for each in net.parameters())
+    assert (tmp_path / "patterns" / "weights.bin").stat().st_size < 1.1 * weights  # of four files
 
 
 def test_patterns_share_their_weights_and_are_opened_when_they_are_decided(up_front, deciding, tmp_path, monkeypatch):
     _, _, images = up_front
     models, opened, session = deciding[1, 1, 1], [], ort.InferenceSession
     bundle = write.write(RunFolder(tmp_path), models, "onnx", "fp32", SAID)
-    (tmp_path / "bundle.json").write_text(json.dumps({**bundle, "ahead": 1}))
+    (tmp_path / "bundle.json").write_text(json.dumps({**bundle, "ahead": ["patterns/1.onnx"]}))
     weights = sum(each.numel() * each.element_size() for each in up_front[0].parameters())
     assert (tmp_path / "patterns" / "weights.bin").stat().st_size < weights
     assert all(each.stat().st_size < weights / 4 for each in tmp_path.rglob("*.onnx"))
     monkeypatch.setattr(ort, "InferenceSession", lambda path, *more: opened.append(path.rsplit("/", 1)[1]) or session(path, *more))
-    network = runner(tmp_path)(tmp_path)
+    monkeypatch.chdir(tmp_path.parent)
+    network = runner(tmp_path)(Path(tmp_path.name))
+    monkeypatch.chdir("/")
     assert opened == ["network.onnx", "1.onnx"]
     for _ in range(2):
         network(images[0].numpy())
@@ -423,6 +428,13 @@ def test_what_is_exported_to_a_folder_replaces_what_was(made, exported, tmp_path
     assert {each.name for each in folder.iterdir()} == {"network.xml", "network.bin", "bundle.json", "run.py"}
 
 
+def test_what_lies_beside_a_network_is_not_taken_for_its_weights(made, tmp_path, gatebench):
+    pytest.importorskip("openvino")
+    gatebench.json("export", str(made("exits")), "--format", "openvino", "--out", str(tmp_path))
+    (tmp_path / "weights.bin").write_bytes(b"of something else")
+    assert np.isfinite(runner(tmp_path)(tmp_path)(np.zeros((16, 16, 3), np.uint8)).logits).all()
+
+
 def test_patterns_replace_a_network_and_are_replaced(made, exported, tmp_path, gatebench):
     folder = shutil.copytree(exported("exits"), tmp_path / "net")
     gatebench.json("export", str(made("up front")), "--out", str(folder))
@@ -431,7 +443,12 @@ def test_patterns_replace_a_network_and_are_replaced(made, exported, tmp_path, g
     said = gatebench("export", str(made("up front")), "--out", str(folder)).stdout  # over itself
     assert "net: network.onnx, patterns/, run.py, bundle.json" in " ".join(said.split())
     runner(folder)(folder)
+    (folder / "patterns" / "mine.onnx").write_text("mine")
     gatebench.json("export", str(made("static")), "--out", str(folder))
+    assert {each.name for each in folder.iterdir()} == files and [each.name for each in folder.glob("patterns/*")] == ["mine.onnx"]
+    (folder / "patterns" / "mine.onnx").unlink()
+    gatebench.json("export", str(made("up front")), "--out", str(folder))
+    gatebench.json("export", str(made("exits")), "--out", str(folder))
     assert {each.name for each in folder.iterdir()} == files - {"patterns"}
 
 
@@ -468,6 +485,25 @@ def test_answers_are_compared_by_logits_decisions_classes_and_macs():
             compared.check(*bounds)
     with pytest.raises(GatebenchError, match="net counts other MACs"):
         compared.add(Answer("a", np.zeros(2, np.float32), [0], 1.1), said_by_torch([0.0, 0.0]))
+
+
+def test_every_pattern_is_compared_whether_it_is_decided_or_not(up_front, deciding, tmp_path):
+    net, _, images = up_front
+    x, models = ((images[:1] / 255 - 0.5) / 0.25).permute(0, 3, 1, 2), deciding[0, 1, 0]
+    write.write(RunFolder(tmp_path), models, "onnx", "fp32", SAID)
+    check_patterns(runner(tmp_path)(tmp_path), net, x, images[0].numpy(), 1e-4)
+    spoilt = {**models.contents, "pattern 111": models.contents["pattern 110"]}
+    write.write(RunFolder(tmp_path), replace(models, contents=spoilt), "onnx", "fp32", SAID)
+    with pytest.raises(GatebenchError, match=r"patterns/3.onnx of the exported network does not answer as the network does"):
+        check_patterns(runner(tmp_path)(tmp_path), net, x, images[0].numpy(), 1e-4)
+
+
+@given(shares=st.dictionaries(st.text(), st.floats(0, 1), min_size=1), enough=st.floats(0.01, 1))
+def test_as_few_are_common_as_have_enough(shares, enough):
+    names = apart.common(shares, enough)
+    kept = [shares[name] for name in names]
+    assert kept == sorted(shares.values(), reverse=True)[: len(kept)]
+    assert sum(kept[:-1]) < enough and (sum(kept) >= enough or len(kept) == len(shares))
 
 
 def test_decisions_away_from_a_threshold_must_be_the_network_s(made, exported):

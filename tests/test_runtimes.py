@@ -216,8 +216,8 @@ def test_int8_gives_most_images_their_class(runs, tmp_path, format_):
     said = Command(tmp_path).json("export", str(gated), "--format", format_, "--precision", "int8", "--out", str(tmp_path / "net"))
     assert said["relabelled"] <= 0.1 * said["images"] and said["bundle"]["precision"] == "int8"
     Command(tmp_path).json("export", str(gated), "--format", format_, "--out", str(tmp_path / "fp32"))
-    file = {"onnx": "network.onnx", "openvino": "network.bin"}[format_]
-    sizes = [(tmp_path / name / file).stat().st_size for name in ("net", "fp32")]
+    weights = {"onnx": "patterns/weights.bin", "openvino": "network.bin"}[format_]
+    sizes = [(tmp_path / name / weights).stat().st_size for name in ("net", "fp32")]
     assert sizes[0] < 0.5 * sizes[1]
 
 

@@ -41,7 +41,24 @@ def check(path: Path, net: GatedModel, images: np.ndarray, x: Tensor, precision:
         compared.add(answer, own)
         after(number)
     compared.check(TOLERANCE[precision], TURNED[precision])
+    if path.is_dir():
+        check_patterns(exported, net, x[:1], images[0], TOLERANCE[precision])
     return compared
+
+
+@torch.inference_mode()
+def check_patterns(exported: run.Network, net: GatedModel, x: Tensor, image: np.ndarray, tolerance: float) -> None:
+    """Run every pattern's file on one image [H, W, C], x [1, C, H, W], whatever is decided about it.
+
+    Raises GatebenchError where one does not answer as the network does.
+    """
+    exported(image)
+    for bits, name in exported.patterns.items():
+        compute, outputs = exported.opened(name)
+        compute()
+        logits, wanted = outputs["logits"][0], net.infer(x, decisions=torch.tensor([[*bits]]).bool()).logits[0].numpy()
+        if np.abs(logits - wanted).max() > tolerance * max(1.0, np.abs(wanted).max()):
+            raise GatebenchError(f"{name} of the exported network does not answer as the network does. Please report this network.")
 
 
 def same(answer: run.Answer, decisions: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def put(made: Path, path: Path) -> list[Path]:
         return [path]
     folder, wanted = RunFolder(path), [each for name in WRITTEN for each in (made / name, *sorted((made / name).glob("*")))]
     names = [str(each.relative_to(made)) for each in wanted if each.is_file()]
-    folder.remove(*(f"{PATTERNS}/{each}" for each in ("*.onnx", "*.xml", "*.bin")))
+    folder.remove(*(each for each in _written_before(path) if each.startswith(PATTERNS)))
     folder.remove(*(name for name in reversed(WRITTEN) if name not in (*names, PATTERNS)))
     with contextlib.suppress(OSError):  # it is not there, or has files of somebody else
         (path / PATTERNS).rmdir()
@@ -50,6 +50,14 @@ def _is_exported(path: Path) -> bool:
         return "gatebench" in json.loads(path.read_text())
     except (OSError, ValueError, TypeError):
         return False
+
+
+def _written_before(path: Path) -> list[str]:
+    """Names of the files of the network that a folder has."""
+    try:
+        return [*json.loads((path / WRITTEN[-1]).read_text())["sha256"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
 
 
 def _is_ours(path: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..contract import GatedModel
+from ..contract import GatedModel, Output
 from ..errors import UsageError
 from ..measure.protocol import Subject
 from ..pieces import APART, TOGETHER, Piece, whole
@@ -94,11 +94,11 @@ class Files:
             twin = next(iter(net.references().values()), None)
             self._pieces[id(network), most] = own, twin and whole(twin, net.macs_static)
         make, (own, twin) = raw if runtime.name == "compile" else converted, self._pieces[id(network), most]
-        return self._made(network, own, make), twin and self._made(network, twin, make)
+        return self._made(network, "own", own, make), twin and self._made(network, "twin", twin, make)
 
-    def _made(self, network: Network, pieces: Mapping[str, Piece], make: Callable[..., Models]) -> Models:
-        """The models of a network's pieces, which names tell apart."""
-        key = id(network), make, *pieces
+    def _made(self, network: Network, role: str, pieces: Mapping[str, Piece], make: Callable[..., Models]) -> Models:
+        """The models of a network's own pieces, or its twin's."""
+        key = id(network), role, make
         if key not in self._models:
             self._models[key] = make(pieces, *network.statistics, torch.from_numpy(unscored(network.data, RANGES).pixels))
         return self._models[key]
@@ -158,7 +158,20 @@ class Exported:
             compared.add(answer, self.contender.output(number, "sparse"))
         if self.runtime.precision == "fp32":
             compared.check(TOLERANCE, TURNED)
+            self._check_fixed()
         if not compared.turned and not compared.relabelled:
             return []
         otherwise = f"{compared.relabelled} get another class and {compared.turned} are decided about otherwise"
         return [f"answers otherwise than in torch: of {counted(compared.images, 'timed input')}, {otherwise}"]
+
+    @torch.inference_mode()
+    def _check_fixed(self) -> None:
+        """Twin and network with all on, on the first image. Raises GatebenchError where they do not answer as in torch."""
+        label, model, x = self.contender.network.label, self.contender.model, self.contender.calls[0]
+        if self.twin:
+            logits = next(iter(model.references().values()))(x)
+            wanted = Output(logits, decisions=x.new_zeros(1, 0, dtype=torch.bool), count=lambda: x.new_full((1, 1), model.macs_static))
+            Compared(f"{label}'s static twin in {self.runtime}").one(self.twin(self.images[0]), wanted, TOLERANCE)
+        if self.all_on:
+            wanted = model.infer(x, decisions=model.most()[None])
+            Compared(f"{label} with all on in {self.runtime}").one(self.all_on(self.images[0]), wanted, TOLERANCE)

@@ -6,16 +6,13 @@ The program opens the file of the pattern. That asks nothing, so it is as fast a
 from collections.abc import Mapping
 from typing import Any
 
-from ...forks import Fork
 from ...pieces import Piece, dearest
-from .joined import behind, forks
+from .joined import continued, forks
 
 FOLDER = "patterns"
 OTHERS = "others"
 AHEAD = 0.9
 """Share of the images whose patterns are opened with the network, the commonest first; others when they are first decided."""
-
-
 CALL = {"onnx": 0, "openvino": 2}
 """What one more call counts as, in questions, by format: where branches ask less, they are faster. Set by trial."""
 
@@ -23,8 +20,7 @@ CALL = {"onnx": 0, "openvino": 2}
 def is_apart(pieces: Mapping[str, Piece], format_: str) -> bool:
     """Whether what follows the first piece are patterns that are faster as files of their own."""
     step = next(iter(pieces.values())).next
-    top = forks(step) if step and step.single else None
-    return isinstance(top, Fork) and top.asked > CALL[format_]
+    return bool(step and step.single) and forks(step).asked > CALL[format_]
 
 
 def apart(
@@ -36,9 +32,23 @@ def apart(
     """
     (first, start), others = next(iter(pieces.items())), f"{FOLDER}/{OTHERS}{ending}"
     if all_on:
-        return {others: behind(pieces, contents, switches, dearest(pieces)[first])}, {"patterns": {}, "ahead": 0, "others": others}
+        return {others: continued(pieces, contents, switches, dearest(pieces)[first])}, {
+            "patterns": {},
+            "ahead": [others],
+            "others": others,
+        }
     names = {digits: f"{FOLDER}/{number}{ending}" for number, digits in enumerate(start.next.ways, start=1)}
-    made = {name: behind(pieces, contents, switches, digits) for digits, name in names.items()}
-    before = (sum(start.next.shares[:number]) for number in range(len(names)))
-    ahead = sum(share < AHEAD for share in before)
-    return {**made, others: behind(pieces, contents, switches, None)}, {"patterns": names, "ahead": ahead, "others": others}
+    made = {name: continued(pieces, contents, switches, digits) for digits, name in names.items()}
+    shares = dict(zip(names.values(), start.next.shares, strict=True))
+    ahead = common({**shares, others: 1 - sum(shares.values())}, AHEAD)
+    return {**made, others: continued(pieces, contents, switches, None)}, {"patterns": names, "ahead": ahead, "others": others}
+
+
+def common(shares: Mapping[str, float], enough: float) -> list[str]:
+    """As few names as have that share together, the commonest first."""
+    names, found = [], 0.0
+    for name in sorted(shares, key=shares.get, reverse=True):
+        if found < enough:
+            names.append(name)
+            found += shares[name]
+    return names

@@ -44,6 +44,11 @@ class Compared:
                 raise GatebenchError(f"{self.name} counts other MACs than the network does. Please report this network.")
             self.apart = max(self.apart, float(np.abs(answer.logits - logits).max() / max(1.0, np.abs(logits).max())))
 
+    def one(self, answer: Answer, output: Output, tolerance: float) -> None:
+        """`add` and `check`, where no decision may differ."""
+        self.add(answer, output)
+        self.check(tolerance, 0)
+
     def check(self, tolerance: float, share: float) -> None:
         """Raises GatebenchError where logits lie further apart, or decisions turn for a larger share of the images."""
         if self.apart > tolerance or self.turned > share * self.images:

@@ -37,11 +37,10 @@ def joined(
     return writer.model(main, writer.graphs[first].input, writer.answer(main, first, _State({"image": "image"})), said)
 
 
-def behind(pieces: Mapping[str, Piece], contents: Mapping[str, bytes], switches: int, digits: str | None) -> bytes:
+def continued(pieces: Mapping[str, Piece], contents: Mapping[str, bytes], switches: int, digits: str | None) -> bytes:
     """The model of what follows the first piece by these digits, from what that gives; None: by any, which are looked at one by one."""
     writer, main, (first, piece) = _Writer(pieces, contents, switches, False), _Graph(count()), next(iter(pieces.items()))
     state = _State({each: each for each in piece.outputs}, macs=piece.macs)
-    writer.types = {each.name: _type(each) for each in writer.graphs[first].output}
     given = [each for each in writer.graphs[first].output if digits is None or each.name != "bits"]
     if digits is None:
         made = writer.singles(main, piece.next, writer.decided(main, first, state.known), state)
@@ -124,7 +123,7 @@ class _Writer:
         versions = {each.domain: each.version for model in models.values() for each in model.opset_import}
         self.opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in ({"": OPSET} | versions).items()]
         self.switches, self.forced = switches, dearest(pieces) if all_on else None
-        self.types: dict[str, tuple[int, list[int]]] = {}
+        self.types = {each.name: _type(each) for each in next(iter(self.graphs.values())).output}
         """Element type and shape of tensors by what they are called in the model."""
 
     def model(self, main: _Graph, inputs: list, made: list[str], said: Mapping[str, Any]) -> bytes:

@@ -36,25 +36,26 @@ class Network:
         """Raises ValueError where the folder or a file in it is no network that gatebench exported, or the runtime is missing."""
         if not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be a whole number from 1 on, not {threads!r}")
-        folder = Path(folder)
+        folder = Path(folder).resolve()  # parts are opened later, too
         try:
             bundle = json.loads((folder / "bundle.json").read_text())
             self.classes, first, precision = bundle["classes"], bundle["file"], bundle["precision"]
             self.shape, self.type = tuple(bundle["image"]["shape"]), np.dtype(bundle["image"]["type"])
             opened, hashes = {"onnx": by_onnxruntime, "openvino": by_openvino}[bundle["format"]], dict(bundle["sha256"])
-            self.image, self.others = np.zeros((1, *self.shape), self.type), bundle.get("others")
-            self.patterns = {bytes(map(int, digits)): name for digits, name in bundle.get("patterns", {}).items()}
-            ahead = list(self.patterns)[: bundle.get("ahead")]
+            self.image = np.zeros((1, *self.shape), self.type)
+            more = bundle if "others" in bundle else {"patterns": {}, "others": "", "weights": "", "ahead": []}
+            self.patterns = {bytes(map(int, digits)): name for digits, name in more["patterns"].items()}
+            self.others, self.weights, ahead = more["others"], folder / more["weights"], list(more["ahead"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
         for name, wanted in hashes.items():
             if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != wanted:
                 raise ValueError(f"{folder / name} is not the file that was exported. Export the network again.")
 
-        def part(name, given):
+        def part(name, given, weights=None):
             """A file as `opened`: a function, and the arrays that it fills, by name."""
             try:
-                compute, outputs = opened(folder / name, given, threads, precision)
+                compute, outputs = opened(folder / name, given, threads, precision, weights)
             except ImportError as error:
                 raise ValueError(f"Running {folder} needs {error.name}: pip install {error.name}.") from None
             except Exception as error:
@@ -66,11 +67,11 @@ class Network:
 
         self.part, self.ready = part, {}
         self.compute, self.outputs = part(first, {"image": self.image})
-        for bits in ahead:
-            self.behind(bits)
+        for name in ahead:
+            self.opened(name)
 
     def __call__(self, image):
-        """`image` [H, W, C]. Raises ValueError for another shape or type."""
+        """`image` [H, W, C]. Raises ValueError for another shape or type, or where a part that is opened now cannot be."""
         image = np.asarray(image)
         if image.shape != self.shape or image.dtype != self.type:
             raise ValueError(f"the image must be {self.type} of shape {self.shape}, not {image.dtype} of shape {image.shape}")
@@ -78,33 +79,33 @@ class Network:
         self.compute()
         outputs = self.outputs
         if "bits" in outputs:
-            compute, outputs = self.behind(outputs["bits"].tobytes())
+            compute, outputs = self.opened(self.patterns.get(outputs["bits"].tobytes(), self.others))
             compute()
         logits, on, macs = (outputs[name] for name in ("logits", "on", "macs"))
         return Answer(self.classes[int(logits.argmax())], logits[0].copy(), on.nonzero()[0].tolist(), float(macs))
 
-    def behind(self, bits):
-        """What goes on where these switches are on, opened."""
-        name = self.patterns.get(bits, self.others)
+    def opened(self, name):
+        """A part that goes on with what the first one gives."""
         if name not in self.ready:
-            self.ready[name] = self.part(name, self.outputs)
+            self.ready[name] = self.part(name, self.outputs, self.weights)
         return self.ready[name]
 
 
-def by_onnxruntime(path, given, threads=1, precision="fp32"):
-    """A function that computes the outputs for what stands in the arrays that are given by name, and the arrays that it writes them to."""
+def by_onnxruntime(path, given, threads=1, precision="fp32", weights=None):
+    """A function that computes the outputs for what stands in the arrays that are given by name, and the arrays that it writes them to.
+    `weights` are those that the model shares with others."""
     import onnxruntime
     from onnxruntime import OrtValue
 
-    types = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    binding, outputs = session.io_binding(), {each.name: np.zeros(each.shape, types[each.type]) for each in session.get_outputs()}
+    binding, outputs = session.io_binding(), {}
     for each in session.get_inputs():
         binding.bind_ortvalue_input(each.name, OrtValue.ortvalue_from_numpy(given[each.name]))
-    for name, array in outputs.items():
-        binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(array))
+    for each in session.get_outputs():
+        outputs[each.name] = np.zeros(each.shape, np.uint8 if "uint8" in each.type else np.float32)
+        binding.bind_ortvalue_output(each.name, OrtValue.ortvalue_from_numpy(outputs[each.name]))
     return lambda: session.run_with_iobinding(binding), outputs
 
 
@@ -118,14 +119,13 @@ def core():
     return openvino.core_of_exported_networks
 
 
-def by_openvino(path, given, threads=1, precision="fp32"):
+def by_openvino(path, given, threads=1, precision="fp32", weights=None):
     """The same by OpenVINO."""
     import openvino
 
     inside = "bf16" if precision == "bf16" else "f32"
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": inside}
-    weights = path.with_name("weights.bin")
-    model = core().read_model(path, weights) if weights.exists() else core().read_model(path)
+    model = core().read_model(path, weights) if weights else core().read_model(path)
     request, outputs = core().compile_model(model, "CPU", settings).create_infer_request(), {}
     for port in model.inputs:
         request.set_tensor(port.any_name, openvino.Tensor(given[port.any_name], shared_memory=True))

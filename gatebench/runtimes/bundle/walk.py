@@ -25,8 +25,8 @@ def inputs_of(pieces: Mapping[str, Piece], image: Tensor) -> dict[str, dict[str,
     todo = [first]
     while todo:
         name = todo.pop()
-        state = after(name) if pieces[name].next else {}
         if step := pieces[name].next:
+            state = after(name)
             new = [each for each in step.ways.values() if each and each not in known]
             known |= dict.fromkeys(new, state)
             todo += new

@@ -102,8 +102,8 @@ def write(out: RunFolder, models: Models, format_: str, precision: str, said: Ma
     """
     image = {"shape": list(models.images.shape[1:]), "type": str(models.images.dtype).removeprefix("torch.")}
     said = {**head(format_, precision), **said, "image": image, "file": f"network{ENDING[format_]}"}
-    contents, behind = files_of(models, format_, precision, said, all_on)
-    said |= behind
+    contents, more = files_of(models, format_, precision, said, all_on)
+    said |= more
     said["sha256"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     for name, content in contents.items():
         out.write(name, lambda stream, content=content: stream.write(content))
@@ -130,27 +130,27 @@ def files_of(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The network itself, by the names of its files, and what bundle.json says of those besides.
 
-    `said` goes into its metadata too, where the format has some. Raises GatebenchError where its pieces do not make a model that the format
-    takes.
+    `said` goes into the metadata of a model that is alone, where the format has some. Raises GatebenchError where its pieces do not make a
+    model that the format takes.
     """
-    contents, switches, ending = arranged(models, format_, precision), len(said["switches"]), ENDING[format_]
-    if not is_apart(models.pieces, format_):
+    in_files, switches, ending = is_apart(models.pieces, format_), len(said["switches"]), ENDING[format_]
+    contents = arranged(models, format_, "fp32" if in_files and precision == "bf16" else precision)  # numpy hands maps on, and has no bf16
+    if not in_files:
         return in_format(format_, "network", joined(models.pieces, contents, said, switches, all_on)), {}
     first = next(iter(contents))
-    parts, behind = apart(models.pieces, contents, switches, all_on, ending)
+    parts, more = apart(models.pieces, contents, switches, all_on, ending)
     start, weights = in_format(format_, "network", contents[first]), Weights()
     if format_ == "onnx":
         parts = onnx_sharing(parts, weights)
     else:
         parts = openvino_sharing({name: tuple(in_format(format_, "network", content).values()) for name, content in parts.items()}, weights)
-    return {**start, **parts, f"{FOLDER}/{WEIGHTS}": bytes(weights.content)}, behind
+    return {**start, **parts, f"{FOLDER}/{WEIGHTS}": bytes(weights.content)}, {**more, "weights": f"{FOLDER}/{WEIGHTS}"}
 
 
 def arranged(models: Models, format_: str, precision: str) -> dict[str, bytes]:
     """The models of the pieces, as the format's runtime runs them fast."""
     arrange = {"onnx": for_onnxruntime, "openvino": for_openvino}[format_]
-    inside = "fp32" if precision == "bf16" and is_apart(models.pieces, format_) else precision  # numpy, which hands maps on, has no bf16
-    return {name: arrange(content, inside) for name, content in models.in_precision(precision).items()}
+    return {name: arrange(content, precision) for name, content in models.in_precision(precision).items()}
 
 
 def in_format(format_: str, name: str, content: bytes) -> dict[str, bytes]:
