@@ -342,6 +342,10 @@ def test_an_image_of_another_shape_or_type_is_refused(exported):
 
 SPOILT = {
     "no object": ([], "holds no network that gatebench exported"),
+    "a file without a name": ({"file": None}, "holds no network that gatebench exported"),
+    "classes that are numbers": ({"classes": [1, 2]}, "holds no network that gatebench exported"),
+    "patterns without others": ({"patterns": {"1": "network.onnx"}, "others": None}, "holds no network that gatebench exported"),
+    "a shape that no memory has": ({"image": {"shape": [10**8, 10**8, 3], "type": "uint8"}}, "holds no network that gatebench exported"),
     "other classes": ({"classes": ["a", "b"]}, "does not have the network's classes"),
     "not read by the runtime": ({"file": "run.py", "sha256": {}}, r"run.py cannot be opened \(.+\)\. Export the network again"),
 }
@@ -452,13 +456,22 @@ def test_patterns_replace_a_network_and_are_replaced(made, exported, tmp_path, g
     assert {each.name for each in folder.iterdir()} == files - {"patterns"}
 
 
-@pytest.mark.parametrize("name", ["run.py", "bundle.json", "patterns", "net.onnx", "file"])
+@pytest.mark.parametrize("name", ["run.py", "bundle.json", "net.onnx", "file"])
 def test_files_of_something_else_are_kept(made, tmp_path, gatebench, name):
     (tmp_path / name).write_text("{}")
     out = {"net.onnx": tmp_path / name, "file": tmp_path / name / "net"}.get(name, tmp_path)
     said = gatebench.refused("export", str(made("exits")), "--out", str(out), code=2)
     assert f"{tmp_path / name} is {'a file' if name == 'file' else 'of no exported network'}" in said and "Give --out another name" in said
     assert [each.read_text() for each in tmp_path.iterdir()] == ["{}"]
+
+
+def test_a_file_where_patterns_may_have_to_be_is_kept(made, exported, tmp_path, gatebench):
+    folder = shutil.copytree(exported("exits"), tmp_path / "net")
+    (folder / "patterns").write_text("mine")
+    said = gatebench.refused("export", str(made("static")), "--out", str(folder), code=2)
+    assert (
+        "patterns is no folder, where one may have to be. Give --out another name." in said and (folder / "patterns").read_text() == "mine"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 not a zip", b"text"])

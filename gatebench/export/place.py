@@ -19,6 +19,8 @@ def check_place(path: Path, alone: bool) -> None:
         raise UsageError(f"{above} is a file, so that no folder can be made there. Give --out another name.")
     if alone and path.is_dir():
         raise UsageError(f"{path} is a folder. Give --out the name of a file, or of a folder that does not end in .onnx.")
+    if not alone and (path / PATTERNS).exists() and ((path / PATTERNS).is_symlink() or not (path / PATTERNS).is_dir()):
+        raise UsageError(f"{path / PATTERNS} is no folder, where one may have to be. Give --out another name.")
     strangers = [path] if alone else [path / name for name in WRITTEN]
     strangers = [each for each in strangers if each.exists()]
     if strangers and not (_is_ours(path) if alone else _is_exported(path / WRITTEN[-1])):

@@ -2,6 +2,11 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
 
 from .onnx import is_map
 from .run import core
@@ -14,11 +19,12 @@ def for_openvino(content: bytes, precision: str) -> bytes:
     """An ONNX model as OpenVINO runs it fast inside a branch.
 
     OpenVINO computes with channels last; feature maps that come in and go out are [1, H, W, C], and of the precision that is computed in,
-    so that none is rearranged in between.
+    so that none is rearranged in between. Images are scaled down as the network does it.
     """
     import onnx
 
     model = onnx.load_from_string(content)
+    scale_as_told(model)
     graph, outside = model.graph, BF16 if precision == "bf16" else FLOAT
     for maps, coming_in in ((graph.input, True), (graph.output, False)):
         for each in filter(is_map, maps):
@@ -36,6 +42,31 @@ def for_openvino(content: bytes, precision: str) -> bytes:
                 graph.node.append(onnx.helper.make_node("Transpose", [f"{inside} kept"], [each.name], perm=[0, 2, 3, 1]))
             each.CopyFrom(onnx.helper.make_tensor_value_info(each.name, outside, [1, height, width, channels]))
     return model.SerializeToString()
+
+
+def scale_as_told(model: Any) -> None:
+    """Write scaling that smooths as what it is: a product with a matrix for the rows, and one for the columns.
+
+    OpenVINO (2026.4) scales without smoothing, whatever the model says.
+    """
+    import onnx
+
+    graph = model.graph
+    known = {each.name: each.type.tensor_type.shape.dim for each in (*graph.value_info, *graph.input, *graph.output)}
+    for place, node in reversed([*enumerate(graph.node)]):
+        if node.op_type == "Resize" and any(each.name == "antialias" and each.i for each in node.attribute):
+            (given,), made = node.input[:1], node.output[0]
+            rows, columns = (scaling(known[given][side].dim_value, known[made][side].dim_value) for side in (2, 3))
+            graph.initializer.append(onnx.numpy_helper.from_array(rows, f"{made} rows"))
+            graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(columns.T), f"{made} columns"))
+            del graph.node[place]
+            graph.node.insert(place, onnx.helper.make_node("MatMul", [f"{made} low", f"{made} columns"], [made]))
+            graph.node.insert(place, onnx.helper.make_node("MatMul", [f"{made} rows", given], [f"{made} low"]))
+
+
+def scaling(old: int, new: int) -> np.ndarray:
+    """The matrix [new, old] that scales bilinearly and smooths, as torch does."""
+    return interpolate(torch.eye(old)[None, None], (new, old), mode="bilinear", antialias=True)[0, 0].numpy()
 
 
 def has_bf16() -> bool:

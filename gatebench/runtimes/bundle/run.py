@@ -46,7 +46,8 @@ class Network:
             more = bundle if "others" in bundle else {"patterns": {}, "others": "", "weights": "", "ahead": []}
             self.patterns = {bytes(map(int, digits)): name for digits, name in more["patterns"].items()}
             self.others, self.weights, ahead = more["others"], folder / more["weights"], list(more["ahead"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            "".join((first, self.others, *self.patterns.values(), *self.classes))  # which are all text
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
             raise ValueError(f"{folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
         for name, wanted in hashes.items():
             if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != wanted:
