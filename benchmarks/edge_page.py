@@ -45,17 +45,16 @@ def rows(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
     return sorted(made, key=lambda item: (list(NAMES).index(item[0].headline["model"]), item[0].headline.get("macs_dense", 0)))
 
 
-def name(run: Run, row: dict) -> str:
-    """In words, with the depth or recipe where several would share it, and how it decided where that is not the headline's way."""
-    model, depth, policy = run.headline["model"], run.setting("model.depth"), row.get("policy", "")
-    made = NAMES[model] + (f", {run.headline['recipe']}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
-    return made + (f", {policy.rpartition(', ')[2]}" if policy != run.headline.get("policy", "") else "")
+def name(run: Run) -> str:
+    """In words, with the depth or recipe where several would share it."""
+    model, depth = run.headline["model"], run.setting("model.depth")
+    return NAMES[model] + (f", {run.headline['recipe']}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
 
 
 def times(runs: list[Run]) -> Sheet:
     lines = [
         (
-            name(run, row), row["runtime"], *(row.get(key) for key in ("timed_saving_pct", "rival_ms", "latency_ms")),
+            name(run), row["runtime"], *(row.get(key) for key in ("timed_saving_pct", "rival_ms", "latency_ms")),
             *(estimate(row, key) for key in ("speedup", "realised", "all_on", "speedup_fastest")),
         )
         for run, members in rows(runs)
@@ -66,13 +65,13 @@ def times(runs: list[Run]) -> Sheet:
 
 def sizes(runs: list[Run], table: pd.DataFrame) -> Sheet:
     lines = []
-    for run, (row, *_) in rows(runs):
+    for run, _ in rows(runs):
         own = table[table["run"] == run.name]
         for (runtime, precision), members in own.groupby(["runtime", "precision"], sort=False):
             kinds = members.set_index("network")
             values = [kinds[key].get(kind) for key in ("files_mb", "memory_mb") for kind in ("static", "gated")]
             values += [kinds[key].get("gated") for key in ("first_answer_ms", "accuracy")]
-            lines.append((name(run, row), runtime if precision == "fp32" else f"{runtime}, {precision}", *values))
+            lines.append((name(run), runtime if precision == "fp32" else f"{runtime}, {precision}", *values))
     return make_sheet("edge-sizes", "What the files take", SIZES, lines)
 
 
@@ -84,7 +83,7 @@ def sheets(runs: list[Run]) -> dict[str, Sheet]:
 
 def tables(runs: list[Run]) -> Parts:
     """What the page shows: networks and what they are compared with, in runtimes for devices."""
-    made, twinless = sheets(runs), {name(run, members[0]) for run, members in rows(runs) if "rival" not in members[0]}
+    made, twinless = sheets(runs), {name(run) for run, members in rows(runs) if "rival" not in members[0]}
     return {
         key: replace(
             sheet, lines=[line for line in sheet.lines if line[0].value not in twinless and line[1].value not in ("torch", "compile")]
