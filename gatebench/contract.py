@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UsageError
-from .pieces import TOGETHER, Piece
+from .pieces import Piece
 from .weights.fit import load_into
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ class GatedModel(nn.Module):
         """
         return None
 
-    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, most: int) -> dict[str, Piece]:
         """The network for one input at a time in pieces that really skip, by name, the first one first; over its own weights.
 
         `decided` are decisions [N, S] on real inputs: what the common ones run may be made ready as a whole, of the `most` common ones.

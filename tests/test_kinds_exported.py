@@ -7,7 +7,7 @@ from test_execution import SIZE, has_exits, leave_everywhere, make
 from test_routing import GATERS, learned
 from torch.nn.functional import interpolate
 
-from gatebench.pieces import Part
+from gatebench.pieces import APART, Part
 from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle import run, write
 from gatebench.runtimes.bundle.onnx import to_onnx
@@ -67,7 +67,7 @@ def test_one_model_answers_as_the_network_does(name, format_, tmp_path):
     elif hasattr(net, "experts"):
         choose_differently(name, net, x)
     own = net.infer(x)
-    models = write.converted(net.pieces(own.decisions), MEAN, STD, images)
+    models = write.converted(net.pieces(own.decisions, APART), MEAN, STD, images)
     pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[format_])
     write.write(
         RunFolder(tmp_path),

@@ -36,13 +36,12 @@ def put(made: Path, path: Path) -> list[Path]:
         RunFolder(path.parent).write(path.name, lambda stream: stream.write(made.read_bytes()))
         return [path]
     folder, wanted = RunFolder(path), [each for name in WRITTEN for each in (made / name, *sorted((made / name).glob("*")))]
-    names = [str(each.relative_to(made)) for each in wanted if each.is_file()]
-    folder.remove(*(each for each in _written_before(path) if each.startswith(PATTERNS)))
-    folder.remove(*(name for name in reversed(WRITTEN) if name not in (*names, PATTERNS)))
-    with contextlib.suppress(OSError):  # it is not there, or has files of somebody else
-        (path / PATTERNS).rmdir()
+    names, before = [str(each.relative_to(made)) for each in wanted if each.is_file()], _written_before(path)
     for name in names:
         folder.write(name, lambda stream, name=name: stream.write((made / name).read_bytes()))
+    folder.remove(*(name for name in before if name not in names))
+    with contextlib.suppress(OSError):  # it is not there, or has files
+        (path / PATTERNS).rmdir()
     return [path / name for name in names]
 
 
@@ -55,10 +54,11 @@ def _is_exported(path: Path) -> bool:
 
 
 def _written_before(path: Path) -> list[str]:
-    """Names of the files of the network that a folder has."""
+    """Names of the files of the network that a folder has, where they are such as export writes."""
     try:
-        return [*json.loads((path / WRITTEN[-1]).read_text())["sha256"]]
-    except (OSError, ValueError, TypeError, KeyError):
+        names = [*json.loads((path / WRITTEN[-1]).read_text())["sha256"]]
+        return [name for name in names if Path(name).parts[0] in WRITTEN and ".." not in name]
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
         return []
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...contract import Execution, Output
-from ...pieces import TOGETHER, Piece, whole
+from ...pieces import Piece, whole
 
 
 class Static:
@@ -23,7 +23,7 @@ class Static:
         nothing = torch.zeros(len(x), 0, dtype=torch.bool, device=x.device)
         return Output(self.static_logits(x), decisions=nothing, count=self.counting(nothing))
 
-    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, most: int) -> dict[str, Piece]:
         return whole(StaticPath(self), self.macs_static)
 
 

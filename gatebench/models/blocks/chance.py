@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...contract import Execution, Output
 from ...errors import UsageError
-from ...pieces import TOGETHER, Piece
+from ...pieces import Piece
 from ..backbones.settings import Depth, Shortcut, Widths
 from .network import BlockGatedResNet
 from .settings import RandomGate
@@ -46,7 +46,7 @@ class RandomSkip(BlockGatedResNet):
     def relax(self, logits: Tensor) -> Tensor:
         return torch.bernoulli(torch.sigmoid(logits))
 
-    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, most: int) -> dict[str, Piece]:
         raise UsageError("random-skip decides by chance, so there is nothing to export. Export a network that looks at its input.")
 
     def recorded(self, example: Tensor, record: Callable[..., Callable[[Tensor], Any]]) -> None:

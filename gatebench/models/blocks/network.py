@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...contract import Execution, Output, Unit
 from ...gating import straight_through
 from ...measure.macs import count_macs, count_params
-from ...pieces import TOGETHER, Piece
+from ...pieces import Piece
 from ..backbones.resnet import ResidualTrunk
 from ..backbones.static import StaticPath
 from .execution import apart, run_blocks
@@ -130,7 +130,7 @@ class BlockGatedResNet(ResidualTrunk):
     def recorded(self, example: Tensor, record: Callable[..., Callable[[Tensor], Any]]) -> GraphedBlocks:
         return GraphedBlocks(self, example, record)
 
-    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, most: int) -> dict[str, Piece]:
         return pieces(self, decided, most)
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: float | None) -> Output:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...contract import Execution, GatedModel, Output, Unit
 from ...errors import UsageError
 from ...measure.macs import count_macs, count_params
-from ...pieces import TOGETHER, Piece
+from ...pieces import Piece
 from ..backbones.static import StaticPath
 from . import gates
 from .engines import Decision, Engine, PartialMap, Relaxed
@@ -121,7 +121,7 @@ class ChannelGated(GatedModel):
         logits = self.walk(x, engine)
         return Output(logits, torch.cat(engine.gates, 1), terms=engine.terms())
 
-    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, most: int) -> dict[str, Piece]:
         raise UsageError(
             "No file leaves out other channels for each image. Export a smaller network: lag-compact, of free gates, or pruned."
         )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...contract import Execution, GatedModel, Output, Unit
 from ...measure.macs import count_macs, count_params
-from ...pieces import TOGETHER, Piece
+from ...pieces import Piece
 from .execution import leave_at, run_exits
 from .pieces import pieces
 from .policy import BEYOND, NEVER, ExitPolicy
@@ -107,7 +107,7 @@ class EarlyExit(GatedModel):
         exits = self.all_exits(x)
         return Output(exits[:, -1], details={"exits": exits})
 
-    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, most: int) -> dict[str, Piece]:
         return pieces(self)
 
     def references(self) -> dict[str, nn.Module]:

@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 
 from ...contract import Execution, GatedModel, Output, Probe
 from ...gating import first_sure, sureness
-from ...pieces import TOGETHER, Part, Piece, Step
+from ...pieces import Part, Piece, Step
 from ..backbones.feature_maps import take_rows
 from .decider import Chooser, Policy
 from .objective import normalised, objective
@@ -107,7 +107,7 @@ class CascadeRouter(BaseRouter):
         """The last expert's logits: there is nothing to train."""
         return Output((self.answers(x) if outputs is None else outputs)[:, -1])
 
-    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, most: int) -> dict[str, Piece]:
         last, made = len(self.roles) - 1, {}
         for number, (role, threshold) in enumerate(zip(self.roles, (*self.policy, None), strict=True)):
             work = partial(self._ask_one, number, threshold)

@@ -19,7 +19,7 @@ from torch.nn.functional import one_hot
 from ...contract import Conversion, Execution, GatedModel, Output, Prepare, Probe, Unit
 from ...losses import Batch
 from ...measure.macs import count_macs, count_params
-from ...pieces import TOGETHER, Part, Piece, Step
+from ...pieces import Part, Piece, Step
 from ..backbones.feature_maps import take_rows
 from .decider import Chooser, Decider, Policy
 from .learned import one_hot_through
@@ -190,7 +190,7 @@ class Router(BaseRouter):
         outputs = self.answers(x) if outputs is None else outputs
         return Output((one_hot_through(soft)[:, :, None] * outputs).sum(1), soft, details={"outputs": outputs})
 
-    def pieces(self, decided: Tensor, most: int = TOGETHER) -> dict[str, Piece]:
+    def pieces(self, decided: Tensor, most: int) -> dict[str, Piece]:
         following = {"".join("01"[own == each] for own in range(len(self.roles))): role for each, role in enumerate(self.roles)}
         start = Piece(Part(self, self._name), ("image",), ("bits",), macs=self.macs_gate, next=Step(following))
         return {"start": start, **self.expert_pieces()}

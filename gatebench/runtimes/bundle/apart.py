@@ -32,11 +32,8 @@ def apart(
     """
     (first, start), others = next(iter(pieces.items())), f"{FOLDER}/{OTHERS}{ending}"
     if all_on:
-        return {others: continued(pieces, contents, switches, dearest(pieces)[first])}, {
-            "patterns": {},
-            "ahead": [others],
-            "others": others,
-        }
+        made = {others: continued(pieces, contents, switches, dearest(pieces)[first])}
+        return made, {"patterns": {}, "ahead": [others], "others": others}
     names = {digits: f"{FOLDER}/{number}{ending}" for number, digits in enumerate(start.next.ways, start=1)}
     made = {name: continued(pieces, contents, switches, digits) for digits, name in names.items()}
     shares = dict(zip(names.values(), start.next.shares, strict=True))

@@ -166,9 +166,8 @@ class _Writer:
         if not isinstance(top, Fork):
             return named(step, top, iter(()))
         table = np.stack([2 * _numbers(way) - 1 for way in step.ways])
-        alike = graph.add(
-            "MatMul", [graph.add("Cast", [bits], to=FLOAT), graph.constant(table.T)]
-        )  # all digits agree where this is the sum of the ones
+        digits = graph.add("Cast", [bits], to=FLOAT)
+        alike = graph.add("MatMul", [digits, graph.constant(table.T)])  # all digits agree where this is the sum of the ones
         met = graph.add("Equal", [alike, graph.constant((table > 0).sum(1).astype(np.float32))])
         among = np.array([[way in each.ways for each in top] for way in range(len(table))], np.float32)
         met = graph.add("MatMul", [graph.add("Cast", [met], to=FLOAT), graph.constant(among)])
@@ -182,17 +181,12 @@ class _Writer:
         return self.branch(graph, condition, *(partial(self.choice, way=each, go=go, singles=singles) for each in ways))
 
     def singles(self, graph: _Graph, step: Step, bits: str, state: _State) -> list[str]:
-        """The pieces that a step's digits stand for one by one, which decide about all switches, to the outputs.
-
-        They are made floats here once more: ONNX Runtime warns that it cannot take away a conversion that branches see from outside.
-        """
+        """The pieces that a step's digits stand for one by one, which decide about all switches, to the outputs."""
         known, macs = state.known, [self.pieces[on].macs for _, on in step.single]
         for bit, (off, on) in zip(graph.split(graph.add("Cast", [bits], to=BOOL), len(macs)), step.single, strict=True):
             keys = self.pieces[on].outputs
-            known = {
-                **known,
-                **dict(zip(keys, self.choice(graph, (bit, on, off), partial(self.made, known=known, keys=keys)), strict=True)),
-            }
+            made = self.choice(graph, (bit, on, off), partial(self.made, known=known, keys=keys))
+            known = {**known, **dict(zip(keys, made, strict=True))}
         digits = graph.add("Cast", [bits], to=FLOAT)
         spent = graph.add("MatMul", [digits, graph.constant(np.array(macs, np.float32))])
         return self.named_outputs(known, bits, graph.add("Add", [spent, graph.constant(np.float32(state.macs))]))

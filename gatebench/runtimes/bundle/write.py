@@ -136,14 +136,14 @@ def files_of(
     in_files, switches, ending = is_apart(models.pieces, format_), len(said["switches"]), ENDING[format_]
     contents = arranged(models, format_, "fp32" if in_files and precision == "bf16" else precision)  # numpy hands maps on, and has no bf16
     if not in_files:
-        return in_format(format_, "network", joined(models.pieces, contents, said, switches, all_on)), {}
+        return in_format(format_, joined(models.pieces, contents, said, switches, all_on)), {}
     first = next(iter(contents))
     parts, more = apart(models.pieces, contents, switches, all_on, ending)
-    start, weights = in_format(format_, "network", contents[first]), Weights()
+    start, weights = in_format(format_, contents[first]), Weights()
     if format_ == "onnx":
         parts = onnx_sharing(parts, weights)
     else:
-        parts = openvino_sharing({name: tuple(in_format(format_, "network", content).values()) for name, content in parts.items()}, weights)
+        parts = openvino_sharing({name: tuple(in_format(format_, content).values()) for name, content in parts.items()}, weights)
     return {**start, **parts, f"{FOLDER}/{WEIGHTS}": bytes(weights.content)}, {**more, "weights": f"{FOLDER}/{WEIGHTS}"}
 
 
@@ -153,12 +153,12 @@ def arranged(models: Models, format_: str, precision: str) -> dict[str, bytes]:
     return {name: arrange(content, precision) for name, content in models.in_precision(precision).items()}
 
 
-def in_format(format_: str, name: str, content: bytes) -> dict[str, bytes]:
+def in_format(format_: str, content: bytes) -> dict[str, bytes]:
     """An ONNX model by the names of its files, the describing one first. Raises GatebenchError where OpenVINO does not take it."""
     if format_ == "onnx":
-        return {f"{name}.onnx": content}
+        return {"network.onnx": content}
     try:
-        return dict(zip((f"{name}.xml", f"{name}.bin"), as_files(content), strict=True))
+        return dict(zip(("network.xml", "network.bin"), as_files(content), strict=True))
     except Exception as error:
         raise GatebenchError(f"OpenVINO does not take this network ({first_line(error)}). Please report it.") from error
 
