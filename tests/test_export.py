@@ -22,6 +22,7 @@ from gatebench.contract import Output
 from gatebench.data.catalogue import load
 from gatebench.errors import GatebenchError
 from gatebench.export.check import check, check_patterns, one_file
+from gatebench.export.place import check_place, put
 from gatebench.models import registry
 from gatebench.pieces import Part, Piece, Step
 from gatebench.runs import RunFolder
@@ -439,21 +440,47 @@ def test_what_lies_beside_a_network_is_not_taken_for_its_weights(made, tmp_path,
     assert np.isfinite(runner(tmp_path)(tmp_path)(np.zeros((16, 16, 3), np.uint8)).logits).all()
 
 
-def test_patterns_replace_a_network_and_are_replaced(made, exported, tmp_path, gatebench):
-    folder = shutil.copytree(exported("exits"), tmp_path / "net")
-    gatebench.json("export", str(made("up front")), "--out", str(folder))
+def test_patterns_replace_a_network_and_are_replaced(up_front, exported, tmp_path):
+    _, models, _ = up_front
+    patterns, exits, folder = tmp_path / "made", exported("exits"), tmp_path / "net"
+    write.write(RunFolder(patterns), models, "onnx", "fp32", SAID)
     files = {"network.onnx", "patterns", "bundle.json", "run.py"}
-    assert {each.name for each in folder.iterdir()} == files
-    said = gatebench("export", str(made("up front")), "--out", str(folder)).stdout  # over itself
-    assert "net: network.onnx, patterns/, run.py, bundle.json" in " ".join(said.split())
-    runner(folder)(folder)
+    for made, wanted in (
+        (exits, files - {"patterns"}),
+        (patterns, files),
+        (patterns, files),
+        (exits, files - {"patterns"}),
+        (patterns, files),
+    ):
+        check_place(folder, False)
+        written = put(made, folder)
+        assert {each.name for each in folder.iterdir()} == wanted and set(written) == {each for each in folder.rglob("*") if each.is_file()}
+        runner(folder)(folder)
     (folder / "patterns" / "mine.onnx").write_text("mine")
-    gatebench.json("export", str(made("static")), "--out", str(folder))
+    put(exits, folder)
     assert {each.name for each in folder.iterdir()} == files and [each.name for each in folder.glob("patterns/*")] == ["mine.onnx"]
-    (folder / "patterns" / "mine.onnx").unlink()
-    gatebench.json("export", str(made("up front")), "--out", str(folder))
-    gatebench.json("export", str(made("exits")), "--out", str(folder))
-    assert {each.name for each in folder.iterdir()} == files - {"patterns"}
+
+
+def test_a_disk_that_is_full_leaves_the_old_files_that_are_not_replaced(up_front, exported, tmp_path, monkeypatch):
+    _, models, _ = up_front
+    patterns, folder = tmp_path / "made", shutil.copytree(exported("exits"), tmp_path / "net")
+    write.write(RunFolder(patterns), models, "onnx", "fp32", SAID)
+    put(patterns, folder)
+    kept = {each for each in folder.rglob("*.*")}
+
+    def full(self, name, fill):
+        raise GatebenchError("the disk is full")
+
+    monkeypatch.setattr(RunFolder, "write", full)
+    with pytest.raises(GatebenchError):
+        put(exported("exits"), folder)
+    assert {each for each in folder.rglob("*.*")} == kept and runner(folder)(folder)
+
+
+@pytest.mark.slow
+def test_what_was_written_is_named(made, tmp_path, gatebench):
+    said = gatebench("export", str(made("up front")), "--out", str(tmp_path / "net")).stdout
+    assert "net: network.onnx, patterns/, run.py, bundle.json" in " ".join(said.split())
 
 
 @pytest.mark.parametrize("name", ["run.py", "bundle.json", "net.onnx", "file"])
