@@ -72,6 +72,26 @@ def test_every_gate_is_moved_by_its_recipe_s_losses(peer):
     assert gradients and moved == gradients.keys()
 
 
+@pytest.mark.parametrize("depth", [38, 74, 110])
+@pytest.mark.parametrize("peer", ["recurrent", "feed-forward", "one convolution", "convnet-aig", "blockdrop"])
+def test_the_authors_depths_have_a_gate_a_block_and_what_is_off_is_not_computed(peer, depth):
+    """ResNet-38, 74 and 110 of the papers: legal decisions that differ, gradients, and masked execution's logits without its work."""
+    name, config, options, part = PEERS[peer]
+    net = make(name, depth, shortcut="projection", **options)
+    trained_by(name, config, net)
+    gradients = [each.grad for key, each in net.named_parameters() if part in key and "bias" not in key]
+    assert gradients and all(each is not None and each.abs().max() > 0 for each in gradients)
+    assert len(net.units) == (depth - 2) // 2 - net.always_on
+    settle_norms(net, [images(16, seed, SIZE) for seed in range(2)])
+    net.eval()
+    torch.manual_seed(2)
+    on = torch.rand(4, len(net.units)) > 0.5
+    with torch.no_grad():
+        masked, sparse = (net.infer(images(4, 7, SIZE), execution, decisions=on) for execution in ("masked", "sparse"))
+    torch.testing.assert_close(sparse.logits, masked.logits, rtol=1e-3, atol=1e-4)
+    assert torch.equal(sparse.decisions, on) and bool((sparse.count().sum(1) < masked.count().sum(1)).all())
+
+
 def test_skipnet_s_first_block_has_no_gate_and_belongs_to_no_unit():
     net, plain = make("skipnet", 14), create("resnet14", 10, (3, SIZE, SIZE))
     assert len(net.units) == 5 and net.macs_static == plain.macs_static
@@ -345,8 +365,15 @@ PUBLISHED = {
     ("skipnet", "resnet110"): {"training.batch_size": 128, "training.learning_rate": 0.1, "training.momentum": 0.9,
                                "training.weight_decay": 1e-4, "model.gate.kind": "recurrent", "model.gate.size": 10},
     ("skipnet", "hrl"): {"training.learning_rate": 1e-4, "losses.reinforce.weight": 0.01, "losses.reinforce.reward": 0.1},
+    ("skipnet", "resnet110-hrl"): {"model.depth": 110, "training.learning_rate": 1e-4, "losses.reinforce.weight": 0.01},
     ("convnet-aig", "default"): {"model.gate.hidden": 16, "model.gate.temperature": 1.0, "losses.target_rate.weight": 2.0},
+    ("convnet-aig", "resnet110"): {"training.epochs": 350, "training.batch_size": 256, "training.learning_rate": 0.1,
+                                   "training.weight_decay": 5e-4, "losses.target_rate.target": 0.6, "losses.target_rate.weight": 2.0},
     ("blockdrop", "curriculum"): {"model.gate.sureness": 0.8},
+    ("blockdrop", "resnet110-curriculum"): {"training.epochs": 5000, "training.batch_size": 2048, "training.learning_rate": 1e-3,
+                                            "training.optimizer": "adam"},
+    ("blockdrop", "resnet110"): {"training.epochs": 2000, "training.batch_size": 256, "training.learning_rate": 1e-4,
+                                 "losses.policy_gradient.penalty": 10.0, "model.gate.sureness": 0.8},
 }  # fmt: skip
 
 
