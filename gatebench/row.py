@@ -103,7 +103,7 @@ class Place(_Columns):
     dataset: Text = _column("name of the data set", required=True)
     data_digest: Text | None = _column("of pixels, labels, split, statistics and flips")
     device: Text | None = _column("cpu or cuda")
-    machine: Text | None = _column("processor and cores; a GPU before them")
+    machine: Text | None = _column("processor, cores and widest instructions; a GPU before them")
     threads: Count | None = _column("CPU threads of torch")
     batch_size: Count | None = _column("inputs of a call")
     precision: Text | None = _column("fp32, bf16 or int8")

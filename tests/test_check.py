@@ -264,7 +264,7 @@ DOCTORED = {
     "times of more parameters": (BLOCKS, times(params=1), "jsonl", "params is 1, and the run's 274933"),
     "times of other data": (BLOCKS, times(dataset="mnist"), "jsonl", "dataset is 'mnist', and the run's 'cifar10'"),
     "times twice": (BLOCKS, copied_times, "jsonl", "a row of times is there 2 times"),
-    "times of another machine": (BLOCKS, times(machine="rack"), "json", "it is of 'AMD EPYC, 2 cores', and the row of 'rack'"),
+    "times of another machine": (BLOCKS, times(machine="rack"), "json", "AVX-512 with bf16', and the row of 'rack'"),
     "inputs beyond all": (BLOCKS, conditions(inputs=lambda each: [[10_000, *call[1:]] for call in each]), "json", "beyond the 10,000"),
     "quieter rounds": (BLOCKS, times(noisy_rounds=0), "json", "it lists 2 noisy rounds, and the row has 0"),
     "broken off": (BLOCKS, times(interrupted=True), "json", "it says interrupted: False, and the row True"),

@@ -4,10 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatebench.measure import energy, statistics
+from gatebench.measure import energy, machine, statistics
 from gatebench.measure.clock import CpuClock, overhead
 from gatebench.measure.protocol import Subject, measure
 
@@ -311,3 +312,15 @@ def test_the_processor_s_counter_is_summed_over_packages_and_wraps(tmp_path):
     for folder in (tmp_path / "none", tmp_path / "intel-rapl:0"):
         with pytest.raises(RuntimeError, match="has no counter"):
             energy.CpuCounter(folder)
+
+
+@pytest.mark.parametrize(
+    ("features", "named"),
+    [([], "AMD EPYC, 2 cores"), (["avx2"], "AMD EPYC, 2 cores, AVX2"), (["avx2", "avx512_f"], "AMD EPYC, 2 cores, AVX-512"),
+     (["avx2", "avx512_f", "avx512_bf16"], "AMD EPYC, 2 cores, AVX-512 with bf16")],
+)  # fmt: skip
+def test_two_cpus_that_a_cloud_gives_one_name_are_two_machines(monkeypatch, features, named):
+    for name, value in {"cpu_name": "AMD EPYC", "cpu_features": features}.items():
+        monkeypatch.setattr(machine, name, lambda value=value: value)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert machine.machine_name(torch.device("cpu")) == named

@@ -13,6 +13,9 @@ import torch
 
 from .conditions import Conditions
 
+WIDEST = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 with bf16", "avx512_f": "AVX-512", "avx2": "AVX2"}
+"""Of a processor's features the one that decides most, as machines' names have it."""
+
 
 def cpu_name() -> str:
     """The processor's name as the system gives it."""
@@ -60,8 +63,11 @@ def git_commit() -> str | None:
 
 
 def machine_name(device: torch.device) -> str:
-    """What tells machines apart: GPU where that is the device, CPU, number of cores."""
-    name = f"{cpu_name()}, {os.cpu_count() or 1} cores"
+    """What tells machines apart: GPU where that is the device, CPU, number of cores, and the widest instructions, since clouds give one name
+    to several CPUs."""
+    features = cpu_features()
+    widest = next((label for feature, label in WIDEST.items() if feature in features), None)
+    name = ", ".join(filter(None, (cpu_name(), f"{os.cpu_count() or 1} cores", widest)))
     return f"{torch.cuda.get_device_properties(device).name}; {name}" if device.type == "cuda" else name
 
 
