@@ -63,8 +63,8 @@ def git_commit() -> str | None:
 
 
 def machine_name(device: torch.device) -> str:
-    """What tells machines apart: GPU where that is the device, CPU, number of cores, and the widest instructions, since clouds give one name
-    to several CPUs."""
+    """What tells machines apart: GPU where that is the device, CPU, number of cores, and its widest instructions, since clouds give
+    several CPUs one name."""
     features = cpu_features()
     widest = next((label for feature, label in WIDEST.items() if feature in features), None)
     name = ", ".join(filter(None, (cpu_name(), f"{os.cpu_count() or 1} cores", widest)))
