@@ -161,7 +161,7 @@ def test_another_command_runs(there, home, words, monkeypatch):
     words = [str(run) if word.startswith("results/") and word != "results/" else word for word in few(words)]
     monkeypatch.setattr(catalogue, "make_shapes", lambda count, *others: make_shapes(min(count, 160), *others))
     done = there(*words, *QUICK.get(words[0], []))
-    assert done.returncode in (0, 3), done.stderr
+    assert done.returncode in (0, 3), done.stderr + done.stdout
     if "--json" in words:
         assert json.loads(done.stdout)
 
