@@ -577,6 +577,23 @@ def test_what_cannot_be_exported_says_so_by_name(gatebench, tmp_path, monkeypatc
     assert "pip install 'gatebench[export]'" in gatebench.refused("export", str(run), code=2)
 
 
+CHANNELS = ["lag-vgg11", *STATIC, "--set", "model.width=0.125"]
+
+
+@pytest.mark.parametrize("words, said", [(["cosinegate", *GATED], "once it is computed"), (CHANNELS, "other channels for each image")])
+def test_what_cannot_be_exported_is_not_asked_for_weights(gatebench, tmp_path, words, said):
+    gatebench.json("train", *words, "--out", str(tmp_path))
+    (run,) = (path.parent for path in tmp_path.glob("*/summary.json"))
+    (run / "model.safetensors").unlink()
+    assert said in gatebench.refused("export", str(run), code=2)
+
+
+def test_weights_that_are_gone_are_wanted_to_export_a_run(made, gatebench, tmp_path):
+    run = shutil.copytree(made("exits"), tmp_path / made("exits").name)
+    (run / "model.safetensors").unlink()
+    assert "its weights were not kept. Train it again to export it." in gatebench.refused("export", str(run), code=1)
+
+
 def test_files_that_answer_otherwise_are_found(made, tmp_path, gatebench, monkeypatch):
     monkeypatch.setattr(write, "Raw", lambda piece, mean, std, largest: Raw(piece, mean, std, 2 * largest))
     assert "does not answer as the network does" in gatebench.refused("export", str(made("static")), "--out", str(tmp_path / "net"), code=1)
