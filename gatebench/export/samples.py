@@ -44,9 +44,10 @@ class Samples:
             raise UsageError(f"{run} holds {len(named)} runs. Name one of them.")
         network = named[0].at_point(policy, tradeoff)
         self.net, self.data, self.statistics = folded(network.model), network.data, network.statistics
-        kept = ("model", "recipe", "seed", "policy", "tradeoff", "accuracy", "dataset", "split")
+        kept = ("model", "recipe", "seed", "policy", "tradeoff", "dataset", "split")
         own = {key: value if isinstance(value := network.row[key], str) else round(value, 6) for key in kept if key in network.row}
-        self.said = {"run": network.folder.path.name, **own, "classes": network.data.classes}
+        accuracy = round(network.row["accuracy"], 6)
+        self.said = {"run": network.folder.path.name, **own, "accuracy_in_torch": accuracy, "classes": network.data.classes}
 
     def scored(self, count: int) -> tuple[np.ndarray, Tensor]:
         """Test images [N, H, W, C], and the same normalised, [N, C, H, W]."""
