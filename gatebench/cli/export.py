@@ -60,7 +60,7 @@ def export(
         pieces = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics), TOGETHER if alone else APART)
     said = {**samples.said, "switches": [unit.name for unit in samples.net.units]}
     view = View(stderr, run.resolve().name)
-    with view.counting("converts it", len(pieces), "pieces") as done:
+    with view.counting("converts it", len(pieces), "piece") as done:
         models = converted(pieces, *samples.statistics, torch.from_numpy(unscored(samples.data, RANGES).pixels), done)
     images, x = samples.scored(CHECKED)
     if precision == "bf16" and not has_bf16():
@@ -68,7 +68,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix="gatebench-") as home:
         made = Path(home) / ("network.onnx" if alone else "network")
         bundle = write_alone(made, models, precision, said) if alone else write(RunFolder(made), models, kind, precision, said)
-        with view.counting("compares them with the network", len(images), "images") as done:
+        with view.counting("compares them with the network", len(images), "image") as done:
             checked = check(made, samples.net, images, x, precision, done)
         files = put(made, path)
     found = {key: value for key, value in vars(checked).items() if key != "name"}
