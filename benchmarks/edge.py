@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from gatebench.data.catalogue import data_root
 from gatebench.export.samples import Samples
@@ -26,7 +25,7 @@ from gatebench.row import TimeRow
 from gatebench.rows import read_rows
 from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle.openvino import has_bf16
-from gatebench.runtimes.bundle.unscored import RANGES, decided, unscored
+from gatebench.runtimes.bundle.unscored import cut, ranging
 from gatebench.runtimes.bundle.write import PRECISIONS, converted, write
 
 MOST = 10_000
@@ -70,13 +69,12 @@ def lines(run: Path, root: Path, home: Path) -> list[dict]:
     samples, made = Samples(run, root, *point(run)), []
     net, images, some = samples.net, home / "images.npz", samples.data.test[np.arange(min(MOST, len(samples.data.test)))]
     np.savez(images, images=some.pixels, labels=some.labels)
-    ranges, decisions = torch.from_numpy(unscored(samples.data, RANGES).pixels), decided(net, samples.data, *samples.statistics)
     twin, switches = next(iter(net.references().values()), None), [unit.name for unit in net.units]
+    kinds = [("gated" if switches else "static", cut(net, samples.data, *samples.statistics, APART), switches)]
+    kinds += [("static", whole(twin, net.macs_static), [])] if twin else []
+    networks = [(kind, converted(pieces, *samples.statistics, ranging(samples.data)), names) for kind, pieces, names in kinds]
     for format_, precisions in PRECISIONS.items():
-        kinds = [("gated" if switches else "static", net.pieces(decisions, APART), switches)]
-        kinds += [("static", whole(twin, net.macs_static), [])] if twin else []
-        for kind, pieces, names in kinds:
-            models = converted(pieces, *samples.statistics, ranges)
+        for kind, models, names in networks:
             for precision in (each for each in precisions if each != "bf16" or has_bf16()):
                 folder = home / f"{kind}-{format_}-{precision}"
                 write(RunFolder(folder), models, format_, precision, {**samples.said, "switches": names})

@@ -40,7 +40,7 @@ class Outputs:
 
         def run_parent(role: str) -> np.ndarray:
             network, device = self.networks()[role], choose_device(self.job.device)
-            with self.view.counting(f"{role} on the {part} part", len(images), "images") as done:
+            with self.view.counting(f"{role} on the {part} part", len(images), "image") as done:
                 return answers(network, scoring_batches(network, images, device), self.job.precision, done)
 
         if self.pool.has(part):

@@ -40,7 +40,7 @@ def complete(job: Job, assigned: Assignment, view: Callable[[str], View]) -> Run
     with pool.folder.locked(POOL_IS_SHARED):
         times = pool.times(assigned.conditions)  # by another process meanwhile
         if times is None:
-            with shown.counting("timed", ROUNDS, "rounds") as done:
+            with shown.counting("timed", ROUNDS, "round") as done:
                 rows = time(
                     list(pool.members.values()), one_by_one(assigned.conditions), Path(job.data_root), after_round=done, wait=shown.say
                 )

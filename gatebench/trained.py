@@ -77,8 +77,7 @@ def load_run(folder: RunFolder, chosen: bool = True, above: tuple[str, ...] = ()
         raise GatebenchError(f"{folder.path} contains itself: identity.json names {' in '.join((name, *reversed(above)))}. Train it again.")
     recipe = read(folder / "recipe.yaml")
     described = folder.read_json("data.json", **DESCRIBED)
-    if not folder.has("model.safetensors"):
-        raise GatebenchError(f"{folder.path} has no model.safetensors: its weights were not kept. Train it again to profile it.")
+    check_weights(folder, "profile")
     parents = {role: load_run(parent, above=(*above, name))[0] for role, parent in contained(folder).items()}
     model = registry.create(recipe.model.name, len(described["classes"]), tuple(described["input_shape"]), parents, **recipe.model.options)
     policy = model.policy
@@ -89,6 +88,12 @@ def load_run(folder: RunFolder, chosen: bool = True, above: tuple[str, ...] = ()
     if model.prepare is None:  # weights written before it was kept with them
         model.prepare = prepare(described)
     return model, recipe, described
+
+
+def check_weights(folder: RunFolder, to: str) -> None:
+    """Raises GatebenchError where a run has no weights; `to` is what is to be done with them, as a verb."""
+    if not folder.has("model.safetensors"):
+        raise GatebenchError(f"{folder.path} has no model.safetensors: its weights were not kept. Train it again to {to} it.")
 
 
 def write_weights(folder: RunFolder, model: GatedModel) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import GATED
 
 from gatebench.data.images import Images
 from gatebench.models import registry
@@ -45,6 +46,22 @@ def test_the_executor_against_its_twin_and_its_limit(monkeypatch):
     for net, batch in ((blocks, 1), (blocks, 4), (exits, 1), (exits, 4)):
         claimed, saved, fast, realised = execution.compare(net, batch, 0.33, 5, torch.device("cpu"), np.random.default_rng(0))
         assert 10 < claimed < 60 and 0.1 < saved < 0.6 and fast.low < fast.high and set(realised) == {"sparse", "masked", "limit"}
+
+
+def test_sizes_of_files_of_networks_that_are_converted_once(gatebench, tmp_path, monkeypatch):
+    import edge
+
+    made = []
+    monkeypatch.setattr(edge, "converted", lambda pieces, *_: made.append(pieces) or pieces)
+    monkeypatch.setattr(edge, "write", lambda *_: None)
+    monkeypatch.setattr(edge, "measured", lambda folder, images, runtime: {"files_mb": 1.0})
+    monkeypatch.setattr(edge, "has_bf16", lambda: True)
+    gatebench.json("train", "cosinegate", "--config", "predictive", *GATED, "--out", str(tmp_path))
+    lines = edge.lines(next(tmp_path.glob("cosinegate-*")), tmp_path, tmp_path)
+    assert [next(iter(pieces)) for pieces in made] == ["start", "whole"]
+    named = [(line["network"], line["runtime"], line["precision"]) for line in lines]
+    formats = {"onnxruntime": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
+    assert named == [(kind, name, each) for name, precisions in formats.items() for kind in ("gated", "static") for each in precisions]
 
 
 def test_how_far_the_profiler_can_be_trusted(monkeypatch):

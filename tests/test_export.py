@@ -1,5 +1,7 @@
 """Networks as files: they say what the network says, run without torch, and what is wrong with them is said."""
 
+import hashlib
+import io
 import itertools
 import json
 import shutil
@@ -16,6 +18,7 @@ from conftest import GATED, SMALL, STATIC, Command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from rich.console import Console
 
 from gatebench import forks
 from gatebench.contract import Output
@@ -33,6 +36,7 @@ from gatebench.runtimes.bundle.joined import joined
 from gatebench.runtimes.bundle.onnx import for_onnxruntime, to_onnx
 from gatebench.runtimes.bundle.run import Answer
 from gatebench.trained import load_run
+from gatebench.training.view import View
 
 onnx = pytest.importorskip("onnx", reason="export needs pip install 'gatebench[export]'")
 ort = pytest.importorskip("onnxruntime", reason="export needs pip install 'gatebench[export]'")
@@ -113,7 +117,8 @@ def test_files_answer_as_the_network_does_without_torch(made, exported, tmp_path
     assert {key: said[key] for key in ("recipe", "seed", "dataset", "split")} == {
         key: row[key] for key in ("recipe", "seed", "dataset", "split")
     }
-    assert said["accuracy"] == pytest.approx(row["accuracy"], abs=1e-6) and said["run"] == made(name).name
+    assert said["accuracy_in_torch"] == pytest.approx(row["accuracy"], abs=1e-6) and said["run"] == made(name).name
+    assert "accuracy" not in said  # of the files it is not known
     assert (said["format"], said["precision"], said["gatebench"]) == ("onnx", "fp32", version("gatebench"))
 
 
@@ -146,7 +151,7 @@ def test_another_operating_point_is_exported_and_timed_by_its_name(made, tmp_pat
     row = next(each for each in others if each["policy"] != headline["policy"] and each["tradeoff"] == headline["tradeoff"])
     said = gatebench.json("export", str(run), "--policy", row["policy"], "--out", str(tmp_path / "net"))
     assert (said["bundle"]["policy"], said["bundle"]["tradeoff"]) == (row["policy"], row["tradeoff"])
-    assert said["bundle"]["accuracy"] == pytest.approx(row["accuracy"], abs=1e-6)
+    assert said["bundle"]["accuracy_in_torch"] == pytest.approx(row["accuracy"], abs=1e-6)
     assert said["images"] == min(256, len(load(load_run(RunFolder(run))[1].data, run).test))
     short = ["--inputs", "8", "--repeats", "5", "--max-seconds", "1", "--out", str(tmp_path / "times")]
     done = gatebench("profile-latency", str(run), "--policy", row["policy"], *short, "--json")
@@ -336,11 +341,12 @@ def test_the_program_is_short_and_needs_little(exported):
 
 def test_an_image_of_another_shape_or_type_is_refused(exported):
     network = runner(exported("exits"))(exported("exits"))
-    for image in (np.zeros((16, 16, 1), np.uint8), np.zeros((16, 16, 3), np.float32)):
-        with pytest.raises(ValueError, match=r"the image must be uint8 of shape \(16, 16, 3\), not"):
+    for image in (np.zeros((16, 16, 1), np.uint8), np.zeros((16, 16, 3), np.float32), [[1, 2], [3]], None):
+        with pytest.raises(ValueError, match=r"The image must be an array \[16, 16, 3\] of uint8\. Give it as the data set has it\.$"):
             network(image)
 
 
+PROGRAM = hashlib.sha256(Path(apart.__file__).with_name("run.py").read_bytes()).hexdigest()
 SPOILT = {
     "no object": ([], "holds no network that gatebench exported"),
     "a file without a name": ({"file": None}, "holds no network that gatebench exported"),
@@ -348,7 +354,8 @@ SPOILT = {
     "patterns without others": ({"patterns": {"1": "network.onnx"}, "others": None}, "holds no network that gatebench exported"),
     "a shape that no memory has": ({"image": {"shape": [10**8, 10**8, 3], "type": "uint8"}}, "holds no network that gatebench exported"),
     "other classes": ({"classes": ["a", "b"]}, "does not have the network's classes"),
-    "not read by the runtime": ({"file": "run.py", "sha256": {}}, r"run.py cannot be opened \(.+\)\. Export the network again"),
+    "files without a hash": ({"sha256": {}}, "holds no network that gatebench exported"),
+    "not read by the runtime": ({"file": "run.py", "sha256": {"run.py": PROGRAM}}, r"run.py cannot be opened \(.+\)\. Export"),
 }
 
 
@@ -362,19 +369,32 @@ def test_a_spoilt_folder_is_refused_in_a_sentence(exported, tmp_path, case):
         runner(folder)(folder)
 
 
+@pytest.mark.parametrize("format_, files", [("onnx", 6), ("openvino", 7)])
+def test_every_file_that_is_opened_must_have_its_hash(up_front, in_files, tmp_path, format_, files):
+    pytest.importorskip({"onnx": "onnxruntime", "openvino": "openvino"}[format_])
+    bundle = write.write(RunFolder(tmp_path), up_front[1], format_, "fp32", SAID)
+    assert len(bundle["sha256"]) == files
+    for lacking in bundle["sha256"]:
+        hashes = {name: each for name, each in bundle["sha256"].items() if name != lacking}
+        (tmp_path / "bundle.json").write_text(json.dumps({**bundle, "sha256": hashes}))
+        with pytest.raises(ValueError, match="holds no network that gatebench exported"):
+            runner(tmp_path)(tmp_path)
+
+
 def test_why_openvino_does_not_open_a_file_is_said(made, tmp_path, gatebench):
     pytest.importorskip("openvino")
     gatebench.json("export", str(made("exits")), "--format", "openvino", "--out", str(tmp_path))
     bundle = json.loads((tmp_path / "bundle.json").read_text())
-    (tmp_path / "bundle.json").write_text(json.dumps({**bundle, "sha256": {}}))
-    (tmp_path / "network.bin").unlink()
-    with pytest.raises(ValueError, match=r"cannot be opened \(Empty weights data in bin file.*\)"):
+    hashes = {**bundle["sha256"], "network.bin": hashlib.sha256(b"").hexdigest()}
+    (tmp_path / "bundle.json").write_text(json.dumps({**bundle, "sha256": hashes}))
+    (tmp_path / "network.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"cannot be opened \(Incorrect weights in bin file.*\)"):
         runner(tmp_path)(tmp_path)
 
 
-@pytest.mark.parametrize("threads", [0, -1, "2", None])
+@pytest.mark.parametrize("threads", [0, -1, "2", None, np.int64(2)])
 def test_threads_are_a_whole_number(exported, threads):
-    with pytest.raises(ValueError, match="threads must be a whole number from 1 on"):
+    with pytest.raises(ValueError, match=r"threads must be a whole number from 1 on\. Give an int, such as threads=1\.$"):
         runner(exported("exits"))(exported("exits"), threads)
 
 
@@ -477,6 +497,13 @@ def test_a_disk_that_is_full_leaves_the_old_files_that_are_not_replaced(up_front
     assert {each for each in folder.rglob("*.*")} == kept and runner(folder)(folder)
 
 
+@pytest.mark.parametrize("count, said", [(1, "1 piece"), (2, "2 pieces"), (1000, "1,000 pieces")])
+def test_progress_is_said_of_one_as_of_several(count, said):
+    written = io.StringIO()
+    with View(Console(file=written), "net").counting("converts it", count, "piece"):
+        assert written.getvalue() == f"net: converts it: {said}\n"
+
+
 @pytest.mark.slow
 def test_what_was_written_is_named(made, tmp_path, gatebench):
     said = gatebench("export", str(made("up front")), "--out", str(tmp_path / "net")).stdout
@@ -506,7 +533,7 @@ def test_what_is_no_image_is_refused_in_a_sentence(exported, tmp_path, content):
     (tmp_path / "image.npy").write_bytes(content)
     done = subprocess.run([sys.executable, exported("exits") / "run.py", tmp_path / "image.npy"], capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "image.npy cannot be read" in done.stderr and "Give a file that numpy.save wrote." in done.stderr
+    assert done.stderr == f"{tmp_path / 'image.npy'} cannot be read as an image. Give a file that numpy.save wrote.\n"
 
 
 def said_by_torch(logits):
@@ -575,6 +602,23 @@ def test_what_cannot_be_exported_says_so_by_name(gatebench, tmp_path, monkeypatc
     assert "random-skip decides by chance" in gatebench.refused("export", str(chance), code=2)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert "pip install 'gatebench[export]'" in gatebench.refused("export", str(run), code=2)
+
+
+CHANNELS = ["lag-vgg11", *STATIC, "--set", "model.width=0.125"]
+
+
+@pytest.mark.parametrize("words, said", [(["cosinegate", *GATED], "once it is computed"), (CHANNELS, "other channels for each image")])
+def test_what_cannot_be_exported_is_not_asked_for_weights(gatebench, tmp_path, words, said):
+    gatebench.json("train", *words, "--out", str(tmp_path))
+    (run,) = (path.parent for path in tmp_path.glob("*/summary.json"))
+    (run / "model.safetensors").unlink()
+    assert said in gatebench.refused("export", str(run), code=2)
+
+
+def test_weights_that_are_gone_are_wanted_to_export_a_run(made, gatebench, tmp_path):
+    run = shutil.copytree(made("exits"), tmp_path / made("exits").name)
+    (run / "model.safetensors").unlink()
+    assert "its weights were not kept. Train it again to export it." in gatebench.refused("export", str(run), code=1)
 
 
 def test_files_that_answer_otherwise_are_found(made, tmp_path, gatebench, monkeypatch):

@@ -19,7 +19,7 @@ from gatebench.report.verdict import in_runtimes
 from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle import run, write
 from gatebench.runtimes.bundle.openvino import has_bf16
-from gatebench.runtimes.bundle.unscored import decided
+from gatebench.runtimes.bundle.unscored import cut
 from gatebench.runtimes.compiled import Compiled
 
 pytest.importorskip("onnx", reason="other runtimes need pip install 'gatebench[export]'")
@@ -131,7 +131,7 @@ def test_everything_on_runs_the_dearest_way(runs, tmp_path):
     (early,) = (path.parent for path in (tmp_path / "exits").glob("*/summary.json"))
     for folder, switches in ((early, 6), (next(runs.glob("cosinegate-predictive-*")), 3)):
         samples = Samples(folder, tmp_path)
-        parts = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics), 2)
+        parts = cut(samples.net, samples.data, *samples.statistics, 2)
         models = write.converted(parts, *samples.statistics, torch.from_numpy(samples.data.train[np.arange(2)].pixels))
         said = {"classes": samples.data.classes, "switches": [unit.name for unit in samples.net.units]}
         for format_ in ("onnx", "openvino"):

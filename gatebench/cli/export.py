@@ -33,8 +33,6 @@ def export(
     """
     kind = one_of(format_, "--format", ("onnx", "openvino"))
     with stderr.status("loading torch"):
-        import torch
-
         from ..data.catalogue import data_root
         from ..export.check import check
         from ..export.place import check_place, put
@@ -42,7 +40,7 @@ def export(
         from ..pieces import APART, TOGETHER
         from ..runs import RunFolder, slug
         from ..runtimes.bundle.openvino import has_bf16
-        from ..runtimes.bundle.unscored import RANGES, decided, unscored
+        from ..runtimes.bundle.unscored import cut, ranging
         from ..runtimes.bundle.write import PRECISIONS, check_installed, converted, write, write_alone
         from ..training.view import View
 
@@ -57,18 +55,18 @@ def export(
     check_place(path, alone)
     with stderr.status("loading network and data"):
         samples = Samples(run, data_root(data_dir), policy, tradeoff)
-        pieces = samples.net.pieces(decided(samples.net, samples.data, *samples.statistics), TOGETHER if alone else APART)
+        pieces = cut(samples.net, samples.data, *samples.statistics, TOGETHER if alone else APART)
     said = {**samples.said, "switches": [unit.name for unit in samples.net.units]}
     view = View(stderr, run.resolve().name)
-    with view.counting("converts it", len(pieces), "pieces") as done:
-        models = converted(pieces, *samples.statistics, torch.from_numpy(unscored(samples.data, RANGES).pixels), done)
+    with view.counting("converts it", len(pieces), "piece") as done:
+        models = converted(pieces, *samples.statistics, ranging(samples.data), done)
     images, x = samples.scored(CHECKED)
     if precision == "bf16" and not has_bf16():
         say("gatebench: this processor has no bf16, so OpenVINO runs the files in fp32 here, and so they are compared.")
     with tempfile.TemporaryDirectory(prefix="gatebench-") as home:
         made = Path(home) / ("network.onnx" if alone else "network")
         bundle = write_alone(made, models, precision, said) if alone else write(RunFolder(made), models, kind, precision, said)
-        with view.counting("compares them with the network", len(images), "images") as done:
+        with view.counting("compares them with the network", len(images), "image") as done:
             checked = check(made, samples.net, images, x, precision, done)
         files = put(made, path)
     found = {key: value for key, value in vars(checked).items() if key != "name"}

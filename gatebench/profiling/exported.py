@@ -20,7 +20,7 @@ from ..runs import RunFolder
 from ..runtimes.bundle import run
 from ..runtimes.bundle.compare import Compared
 from ..runtimes.bundle.openvino import has_bf16
-from ..runtimes.bundle.unscored import RANGES, decided, unscored
+from ..runtimes.bundle.unscored import cut, ranging
 from ..runtimes.bundle.write import PRECISIONS, Models, check_installed, converted, raw, write
 from ..runtimes.compiled import Compiled, check_version
 from ..runtimes.fold import folded
@@ -90,7 +90,7 @@ class Files:
             raise UsageError(f"{network.label} is no model of gatebench, and is timed in torch alone.")
         if (id(network), most) not in self._pieces:
             net = folded(network.model)
-            own = net.pieces(decided(net, network.data, *network.statistics), most)
+            own = cut(net, network.data, *network.statistics, most)
             twin = next(iter(net.references().values()), None)
             self._pieces[id(network), most] = own, twin and whole(twin, net.macs_static)
         make, (own, twin) = raw if runtime.name == "compile" else converted, self._pieces[id(network), most]
@@ -100,7 +100,7 @@ class Files:
         """The models of a network's own pieces, or its twin's."""
         key = id(network), role, make
         if key not in self._models:
-            self._models[key] = make(pieces, *network.statistics, torch.from_numpy(unscored(network.data, RANGES).pixels))
+            self._models[key] = make(pieces, *network.statistics, ranging(network.data))
         return self._models[key]
 
     def network(self, models: Models, runtime: Runtime, threads: int, said: Mapping[str, Any], all_on: bool = False) -> Callable:

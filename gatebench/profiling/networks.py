@@ -6,6 +6,7 @@ RUN is a run folder, or a folder of them; MODEL a registered name, timm:NAME or 
 
 import copy
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -104,9 +105,14 @@ def with_distinct_labels(networks: list[Network]) -> list[Network]:
 class Loader:
     """Networks by what the command line calls them; every data set is read once."""
 
-    def __init__(self, root: Path, dataset: str | None = None, inputs: int = 128):
-        """`root` is where data sets are; `dataset` replaces the networks' own data. `inputs` are as many as are timed at most."""
-        self.root, self.dataset, self.inputs = root, dataset, inputs
+    def __init__(
+        self, root: Path, dataset: str | None = None, inputs: int = 128, check_run: Callable[[RunFolder], None] = lambda folder: None
+    ):
+        """`root` is where data sets are; `dataset` replaces the networks' own data. `inputs` are as many as are timed at most.
+
+        `check_run` is called with each finished run before its weights are looked for, and may refuse it.
+        """
+        self.root, self.dataset, self.inputs, self.check_run = root, dataset, inputs, check_run
         self.loaded: dict[Data, Dataset] = {}
         self.made: Dataset | None = None
         """What stands in where no data was named."""
@@ -181,6 +187,7 @@ class Loader:
                 raise GatebenchError(f"{folder.path} is being written by {holder}, and has not finished. Wait for it, then time it.")
             raise UsageError(f"{folder.path} is a run that has not finished. Give the command that trains it again, and it goes on.")
         row = folder.headline()
+        self.check_run(folder)
         model, own_recipe, description = load_run(folder)
         data = self._load(own_recipe.data)
         scored = self._scores(own_recipe.data, data, description["fingerprint"])

@@ -57,13 +57,16 @@ class View:
 
     @contextmanager
     def counting(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """Work besides training: yields what is called with the number of units that are done; bar, rate and time left on a terminal."""
+        """Work besides training: yields what is called with the number of units that are done; bar, rate and time left on a terminal.
+
+        `unit` is the name of one, such as "image".
+        """
         self.at_work()
         if not self.console.is_terminal:
-            self.say(f"{what}: {total:,} {unit}")
+            self.say(f"{what}: {counted(total, unit)}")
             yield lambda done: None
             return
-        columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn(unit)
+        columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn(f"{unit}s")
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, transient=True) as progress:
             task = progress.add_task(f"{self.title}: {what}", total=total)
             yield lambda done: progress.update(task, completed=done)

@@ -35,18 +35,18 @@ class Network:
     def __init__(self, folder, threads=1):
         """Raises ValueError where the folder or a file in it is no network that gatebench exported, or the runtime is missing."""
         if not isinstance(threads, int) or threads < 1:
-            raise ValueError(f"threads must be a whole number from 1 on, not {threads!r}")
+            raise ValueError("threads must be a whole number from 1 on. Give an int, such as threads=1.")
         folder = Path(folder).resolve()  # parts are opened later, too
         try:
             bundle = json.loads((folder / "bundle.json").read_text())
             self.classes, first, precision = bundle["classes"], bundle["file"], bundle["precision"]
-            self.shape, self.type = tuple(bundle["image"]["shape"]), np.dtype(bundle["image"]["type"])
             opened, hashes = {"onnx": by_onnxruntime, "openvino": by_openvino}[bundle["format"]], dict(bundle["sha256"])
-            self.image = np.zeros((1, *self.shape), self.type)
-            more = bundle if "others" in bundle else {"patterns": {}, "others": "", "weights": "", "ahead": []}
+            self.image = np.zeros((1, *bundle["image"]["shape"]), bundle["image"]["type"])
+            more = bundle if "others" in bundle else {"patterns": {}, "others": first, "weights": first, "ahead": []}
             self.patterns = {bytes(map(int, digits)): name for digits, name in more["patterns"].items()}
             self.others, self.weights, ahead = more["others"], folder / more["weights"], list(more["ahead"])
-            "".join((first, self.others, *self.patterns.values(), *self.classes))  # which are all text
+            named = [first, first.replace(".xml", ".bin"), *self.patterns.values(), self.others, more["weights"], *ahead]
+            "".join([*self.classes, *(hashes[name] for name in named)])  # which are all text
         except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
             raise ValueError(f"{folder} holds no network that gatebench exported ({error}). Name the folder of bundle.json.") from None
         for name, wanted in hashes.items():
@@ -73,10 +73,10 @@ class Network:
 
     def __call__(self, image):
         """`image` [H, W, C]. Raises ValueError for another shape or type, or where a part that is opened now cannot be."""
-        image = np.asarray(image)
-        if image.shape != self.shape or image.dtype != self.type:
-            raise ValueError(f"the image must be {self.type} of shape {self.shape}, not {image.dtype} of shape {image.shape}")
-        self.image[0] = image
+        place, image = self.image[0], np.asarray(None if isinstance(image, list) else image)  # lists may be of unequal ones
+        if image.shape != place.shape or image.dtype != place.dtype:
+            raise ValueError(f"The image must be an array {[*place.shape]} of {place.dtype}. Give it as the data set has it.")
+        place[:] = image
         self.compute()
         outputs = self.outputs
         if "bits" in outputs:
@@ -141,8 +141,8 @@ if __name__ == "__main__":
         sys.exit("Give one image as run.py IMAGE.npy: an array [H, W, C] of whole numbers.")
     try:
         image = np.load(sys.argv[1])
-    except Exception as problem:
-        sys.exit(f"{sys.argv[1]} cannot be read ({problem}). Give a file that numpy.save wrote.")
+    except Exception:
+        sys.exit(f"{sys.argv[1]} cannot be read as an image. Give a file that numpy.save wrote.")
     try:
         print(Network(Path(__file__).parent)(image))
     except ValueError as problem:
