@@ -35,14 +35,18 @@ SIZES = (
 )  # fmt: skip
 
 
-def rows(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
-    """Of each run the newest session in which it was timed in several runtimes."""
+def sessions(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
+    """Of each run those in which it was timed in several runtimes, the oldest first."""
     home, made = runs[0].folder.path.parent / "edge", []
     for run in [*runs, *(read_runs(home)[0] if home.is_dir() else ())]:
-        sessions = sorted((home / run.name / "times").glob("*.jsonl"))
-        if sessions:
-            made.append((run, read_rows(sessions[-1], TimeRow)))
+        paths = sorted((home / run.name / "times").glob("*.jsonl"), key=lambda path: path.stem.rsplit("-", 1)[-1])
+        made += [(run, read_rows(path, TimeRow)) for path in paths]
     return sorted(made, key=lambda item: (list(NAMES).index(item[0].headline["model"]), item[0].headline.get("macs_dense", 0)))
+
+
+def newest(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
+    """The last session of each run, which the page shows."""
+    return list({run.name: (run, members) for run, members in sessions(runs)}.values())
 
 
 def name(run: Run) -> str:
@@ -51,21 +55,24 @@ def name(run: Run) -> str:
     return NAMES[model] + (f", {run.headline['recipe']}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
 
 
-def times(runs: list[Run]) -> Sheet:
+def times(members: list[tuple[Run, list[dict]]], places: bool = False) -> Sheet:
+    """A line for each network and runtime; with `places` it says on which machine."""
     lines = [
         (
             name(run), row["runtime"], *(row.get(key) for key in ("timed_saving_pct", "rival_ms", "latency_ms")),
             *(estimate(row, key) for key in ("speedup", "realised", "all_on", "speedup_fastest")),
+            *([row["machine"]] if places else ()),
         )
-        for run, members in rows(runs)
-        for row in members
+        for run, each in members
+        for row in each
     ]  # fmt: skip
-    return make_sheet("edge", "Gated and static in every runtime", TIMES, lines)
+    headings = (*TIMES, Heading("machine", "timed on")) if places else TIMES
+    return make_sheet("edge", "Gated and static in every runtime", headings, lines)
 
 
 def sizes(runs: list[Run], table: pd.DataFrame) -> Sheet:
     lines = []
-    for run, _ in rows(runs):
+    for run, _ in newest(runs):
         own = table[table["run"] == run.name]
         for (runtime, precision), members in own.groupby(["runtime", "precision"], sort=False):
             kinds = members.set_index("network")
@@ -75,15 +82,16 @@ def sizes(runs: list[Run], table: pd.DataFrame) -> Sheet:
     return make_sheet("edge-sizes", "What the files take", SIZES, lines)
 
 
-def sheets(runs: list[Run]) -> dict[str, Sheet]:
-    made = {"runtimes": times(runs)}
+def file_sizes(runs: list[Run]) -> dict[str, Sheet]:
+    """`sizes` by its place, where they were measured."""
     path = runs[0].folder.path.parent / "benchmarks" / "edge.csv"
-    return {**made, "sizes": sizes(runs, pd.read_csv(path))} if path.is_file() else made
+    return {"sizes": sizes(runs, pd.read_csv(path))} if path.is_file() else {}
 
 
 def tables(runs: list[Run]) -> Parts:
     """What the page shows: networks and what they are compared with, in runtimes for devices."""
-    made, twinless = sheets(runs), {name(run) for run, members in rows(runs) if "rival" not in members[0]}
+    shown, twinless = newest(runs), {name(run) for run, members in newest(runs) if "rival" not in members[0]}
+    made = {"runtimes": times(shown), **file_sizes(runs)}
     return {
         key: replace(
             sheet, lines=[line for line in sheet.lines if line[0].value not in twinless and line[1].value not in ("torch", "compile")]
@@ -93,4 +101,5 @@ def tables(runs: list[Run]) -> Parts:
 
 
 def full(runs: list[Run]) -> dict[str, list[Sheet]]:
-    return {"edge": list(sheets(runs).values())}
+    """All sessions."""
+    return {"edge": [times(sessions(runs), places=True), *file_sizes(runs).values()]}
