@@ -19,7 +19,7 @@ DECIDERS = skipnet convnet-aig slat when-unsure
 PINES = indian-pines indian-pines-hard indian-pines-soft-printed indian-pines-joint
 RULES = neighbours entropy complexity cascade cascade-entropy cascade-margin
 LAMBDAS = 0.5,0.6,0.7,0.8,0.9,0.95,1.0
-RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive cifar10-when-unsure $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
+RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive cifar10-predictive-entropy cifar10-when-unsure $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
 	$(PEERS:%=cifar10-%) cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed cifar10-fixed-depth $(DECIDERS:%=cifar10-fixed-%) cifar10-fixed-skipnet-hrl $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
 	$(EXITS:%=fashion-mnist-%) cifar100-exits intel-routers $(RULES:%=intel-%) cifar100-channels cifar10-channels
 # LAG's networks, at a quarter of the width
@@ -78,6 +78,10 @@ cifar10-resnet14: $(VENV)/installed
 
 cifar10-predictive: $(VENV)/installed
 	$(TRAIN) cosinegate --config predictive --seed 0,1,2 $(SHORT)
+
+# Tried so that its decisions differ between images
+cifar10-predictive-entropy: $(VENV)/installed
+	$(TRAIN) cosinegate --config predictive $(SHORT) --set losses.decision_entropy.weight=0.3
 
 cifar10-when-unsure: $(VENV)/installed
 	$(TRAIN) when-unsure --seed 0,1,2 $(SHORT)

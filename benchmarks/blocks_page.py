@@ -38,6 +38,10 @@ ALIKE = "aggressive", "conservative", "sign-corrected", "curriculum"
 """CosineGate's recipes that end where `balanced` does, on its own page alone, and BlockDrop's first step."""
 DECIDED_BY = re.compile(r" decided, .*?(?:parents\.network\.model=([a-z-]+)(?:.*?config=([a-z-]+))?.*|$)")
 """In the name of fixed blocks: the network whose blocks they are and its recipe, where it is not `predictive`."""
+SHARED = re.compile(r", (budget weight 10|training\.schedule=one-cycle|training\.learning_rate=0\.2)(?=,|$)")
+"""In the name of a network: what all have."""
+STATIC_IN = "bf16"
+"""The precision in which the static networks were trained; others compare with none of them."""
 KINDS = {"static": (LINE, "s"), "baseline": (RIVAL, "D"), "gate": (GATED, "o")}
 """Colour and mark of each kind of network."""
 TICKS = 1, 1.5, 2, 3, 5, 7
@@ -81,9 +85,11 @@ def full(runs: list[Run]) -> dict[str, list[Sheet]]:
 
 
 def savings(runs: list[Run], gains: dict[str, dict[str, Cell]]) -> Sheet:
-    """A line for each network."""
+    """A line for each network that was trained as the static ones are."""
     lines = []
     for group in _ordered(runs):
+        if group.row["precision"] != STATIC_IN:
+            continue
         at, gain = {size: timed(group, size) for size in BATCHES}, gains.get(group.label, {})
         lines.append((
             name(group.label), len(group.seeds), short(spread(group, "accuracy")), mean(group, "macs_executed"),
@@ -102,8 +108,9 @@ def worth(runs: list[Run], gains: dict[str, dict[str, Cell]]) -> Sheet:
         if not pairs:
             continue
         some = Group([run for run, _ in pairs], [row for _, row in pairs])
+        other = "" if group.row["precision"] == STATIC_IN else f", {group.row['precision']}"
         lines.append((
-            name(group.label), len(some.seeds), compared(some, "adaptivity_gain"), gains.get(group.label, {}).get("retrained_gain"),
+            name(group.label) + other, len(some.seeds), compared(some, "adaptivity_gain"), gains.get(group.label, {}).get("retrained_gain"),
             compared(some, "matching_gain"), *(mean(some, key) for key in ("patterns", "pattern_entropy", "loss_correlation")),
             seed_agreement(some),
         ))  # fmt: skip
@@ -119,7 +126,7 @@ def kind(group: Group) -> str:
 def name(text: str) -> str:
     """Of a network, short."""
     decided = DECIDED_BY.sub(lambda found: " of " + (" ".join(filter(None, found.groups())) or "predictive"), text)
-    return decided.replace(" default", "")
+    return SHARED.sub("", decided).replace(" default", "").replace("losses.decision_entropy.weight=", "decision entropy ")
 
 
 def picture(runs: list[Run]) -> Figure:

@@ -14,6 +14,8 @@ ORDER = ("resnet20", "resnet14", "cosinegate aggressive", "cosinegate balanced",
          "cosinegate predictive", "resnet20 mnist", "cosinegate mnist", "cosinegate mnist-scaled")  # fmt: skip
 """Of networks. `released`, which was trained for 5 epochs and not timed, is in the full tables, and so are the peers, which have a page
 of their own."""
+TIMED_IN = "bf16"
+"""The precision in which the networks that were timed were trained."""
 PRINTED = "cosinegate-table-2", "cosinegate-section-4-4"
 WORTH = (
     Heading("network", "network"), Heading("seed", "seed", digits=0),
@@ -26,7 +28,7 @@ WORTH = (
 def tables(runs: list[Run]) -> Parts:
     """What the page shows."""
     own = groups(_own(runs))
-    shown = {short_name(group): group for group in own}
+    shown = {short_name(group): group for group in own if group.row["precision"] == TIMED_IN}
     printed = [sheet for sheet in comparison_sheets(own) if sheet.name in PRINTED]
     return {
         "beside": beside(printed, {"accuracy": "accuracy %", "skip_soft_pct": "gates off (soft) %"}),
@@ -45,10 +47,11 @@ def worth(runs: list[Run]) -> Sheet:
     rows = [run.headline for run in runs if "fixed_accuracy" in run.headline and _name(run.headline) in ORDER]
     lines = [
         (
-            _name(row), row["seed"], row["accuracy"], 100 * row["macs_ratio"],
+            _name(row) + ("" if row["precision"] == TIMED_IN else f", {row['precision']}"),
+            row["seed"], row["accuracy"], 100 * row["macs_ratio"],
             row["fixed_accuracy"], 100 * row["fixed_macs"] / row["macs_dense"], estimate(row, verdict.GAIN),
         )
-        for row in sorted(rows, key=lambda row: ORDER.index(_name(row)))
+        for row in sorted(rows, key=lambda row: (ORDER.index(_name(row)), row["precision"]))
     ]  # fmt: skip
     return make_sheet("worth", "Deciding for each image", WORTH, lines)
 
@@ -58,4 +61,5 @@ def _name(row: dict) -> str:
 
 
 def _own(runs: list[Run]) -> list[Run]:
-    return [run for run in runs if run.headline["model"] in MODELS]
+    """Without what was tried and is on the page of block gates."""
+    return [run for run in runs if run.headline["model"] in MODELS and run.setting("losses.decision_entropy") is None]
