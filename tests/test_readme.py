@@ -44,7 +44,7 @@ SAID = {
         **dict.fromkeys(("0.75", "0.78", "0.79"), ("cosinegate-times", "cosinegate predictive", "realised")),
         **dict.fromkeys(("1.071", "1.075"), ("cosinegate-times", "cosinegate predictive", "all_on")),
     },
-    "blocks": {},
+    "blocks": {"84.23": ("blocks-points", "cosinegate predictive", "accuracy")},
     "cgt": {
         "0.60": ("cgt-times", "cgt indian-pines indian-pines-random", "realised"),
         "0.80": ("cgt-times", "cgt joint", "realised"), "0.88": ("cgt-times", "cgt soft-printed", "realised"),
