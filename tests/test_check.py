@@ -10,7 +10,8 @@ import pytest
 from gatebench.report.check import check
 
 PUBLISHED = Path(__file__).parents[1] / "results"
-BLOCKS, EXITS, ROUTER = "cosinegate-predictive-cifar10-s0-*", "cgt-soft-fashion-mnist-s0-*", "router-default-intel-scenes-s0-13e66d27"
+BLOCKS, EXITS = "cosinegate-predictive-cifar10-s0-c4db3fe4", "cgt-soft-fashion-mnist-s0-*"
+ROUTER = "router-default-intel-scenes-s0-13e66d27"
 EVERYTHING = "cosinegate-balanced-cifar10-s0-*"
 """A network whose blocks all run."""
 
@@ -282,7 +283,7 @@ DOCTORED = {
     "more saved": (BLOCKS, times(timed_saving_pct=60.0, realised=lambda row: (1 - 1 / row["speedup"]) / 0.6, realised_low=0.1), "jsonl",
                    "timed_saving_pct = 60, and timed_macs_executed makes 20.7255"),
     "a mean beyond all calls": (BLOCKS, times(latency_quantiles_ms=[1.0, 1.2]), "jsonl", "not between the fastest and the slowest call"),
-    "faster than the times": (BLOCKS, times(rival_ms=500.0), "jsonl", "ms is another"),
+    "faster than the times": (BLOCKS, times(rival_ms=500.0, rival_ms_low=450.0, rival_ms_high=550.0), "jsonl", "ms is another"),
     "no calls": (BLOCKS, times(calls=0), "jsonl", "0 calls in 12 rounds"),
     "noisier than long": (BLOCKS, times(noisy_rounds=13), "jsonl", "13 of them noisy, cannot be"),
     "most below least": (BLOCKS, times(timed_macs_least=2.0, timed_macs_most=1.0), "jsonl", "is not between 2 and 1"),
@@ -313,6 +314,14 @@ def test_a_doctored_folder_is_refused_with_its_reason(tmp_path, name):
     assert checked == 1
     assert any(each.file.endswith(file) and reason in each.problem for each in refused), [str(each) for each in refused]
     assert len({each.folder for each in refused}) == 1
+
+
+def test_times_of_a_busy_machine_hold(tmp_path):
+    """One slow round of twelve moves a mean, and the median of the ratios hardly."""
+    original = published(BLOCKS)
+    run = shutil.copytree(original, tmp_path / original.name)
+    times(latency_ms=lambda row: 3 * row["latency_ms"], latency_ms_high=lambda row: 8 * row["latency_ms_high"])(run)
+    assert check(tmp_path) == (1, [])
 
 
 @pytest.mark.parametrize("name", ["{}", "{}-2", "mine", "old {} of ours"])
