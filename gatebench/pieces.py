@@ -16,7 +16,7 @@ APART = 16
 
 @dataclass(frozen=True)
 class Step:
-    """What follows a piece, by its tensor `bits`, a digit for each."""
+    """What follows a piece, by its tensor `bits`, a digit for each: uint8 [1, D], or of one digit bool [1]."""
 
     ways: Mapping[str, str]
     """Name of the piece that follows, by digits such as "101"; an empty name: none."""

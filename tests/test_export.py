@@ -276,6 +276,18 @@ def test_what_is_added_to_a_convolution_is_brought_into_its_layout(up_front):
         assert len(pooled) == wanted and len(set(added) & set(pooled)) == 1
 
 
+def test_a_branch_asks_the_comparison_itself(exported):
+    """Each operation takes its time, however little it computes."""
+    nodes, asked = [*onnx.load(exported("exits") / "network.onnx").graph.node], 0
+    while nodes:
+        made = {name: node.op_type for node in nodes for name in node.output}
+        branches = [node for node in nodes if node.op_type == "If"]
+        assert all(made[node.input[0]] in ("Greater", "GreaterOrEqual") for node in branches)
+        asked += len(branches)
+        nodes = [node for branch in branches for each in branch.attribute for node in each.g.node]
+    assert asked == 2
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 @pytest.mark.parametrize("format_", ["onnx", "openvino"])
 def test_patterns_decide_as_the_network_does(up_front, in_files, tmp_path, format_, precision):

@@ -50,6 +50,6 @@ class Compiled:
     def _following(self, name: str, bits: Tensor) -> list[str]:
         """Names of the pieces to run next."""
         step = self.pieces[name].next
-        digits = self.forced[name] if self.forced else "".join(map(str, bits.flatten().tolist()))
+        digits = self.forced[name] if self.forced else "".join(map(str, bits.flatten().int().tolist()))
         names = [step.ways[digits]] if digits in step.ways else [pair[int(each)] for pair, each in zip(step.single, digits, strict=True)]
         return [each for each in names if each]

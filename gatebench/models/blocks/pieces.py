@@ -71,7 +71,7 @@ def _before(net: "BlockGatedResNet") -> Iterator[tuple[str, Piece]]:
         if index == len(net.blocks):
             return (net.classify(x),)
         logits, state = net.logits(index, x, state, None)
-        return x, *state, decide(logits, net.threshold)[1][:, None].to(torch.uint8)
+        return x, *state, decide(logits, net.threshold)[1]
 
     def first(image: Tensor) -> tuple[Tensor, ...]:
         x = net.stem(image)

@@ -33,7 +33,7 @@ class UpTo(nn.Module):
         if self.last:
             return (logits,)
         scores, kept = self._scores(logits.float() / self.temperature, before)
-        return self.pooling(x), logits, (scores >= self.threshold)[:, None].to(torch.uint8), *kept
+        return self.pooling(x), logits, scores >= self.threshold, *kept
 
     def _scores(self, logits: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         if self.rule != "patience":

@@ -122,7 +122,7 @@ class CascadeRouter(BaseRouter):
         logits = self.experts[number](image)
         if threshold is None:
             return (logits,)
-        return logits, (sureness(logits, self.confidence.rule) >= threshold)[:, None].to(torch.uint8)
+        return logits, sureness(logits, self.confidence.rule) >= threshold
 
     def _infer(self, x: Tensor, execution: Execution, decisions: Tensor | None, policy: Any) -> Output:
         if decisions is not None and not bool(self.legal(decisions).all()):

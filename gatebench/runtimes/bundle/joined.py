@@ -145,9 +145,21 @@ class _Writer:
         state = _State(self.piece(graph, name, state.known), state.on + tuple(piece.on), state.macs + piece.macs)
         if not piece.next:
             return self.outputs(graph, state)
+        go, ways = partial(self.answer, state=state), piece.next.ways
+        if set(ways) == {"0", "1"}:
+            return self.choice(graph, (self.yes(graph, name, state.known), ways["1"], ways["0"]), go)
         bits = self.decided(graph, name, state.known)
-        go, singles = partial(self.answer, state=state), partial(self.singles, step=piece.next, bits=bits, state=state)
-        return self.choice(graph, self.way(graph, piece.next, bits), go, singles)
+        return self.choice(graph, self.way(graph, piece.next, bits), go, partial(self.singles, step=piece.next, bits=bits, state=state))
+
+    def yes(self, graph: _Graph, name: str, known: Known) -> str:
+        """The decision of a piece that two ways follow, bool [1]."""
+        bits = known["bits"]
+        if self.types[bits][0] != BOOL:
+            bits = graph.add("Cast", [graph.add("Squeeze", [bits, graph.constant([0])])], to=BOOL)
+        if self.forced:
+            on = self.forced[name] == "1"
+            bits = graph.add("Or" if on else "And", [bits, graph.constant([on])])
+        return bits
 
     def decided(self, graph: _Graph, name: str, known: Known) -> str:
         """Decisions of a piece, uint8 [D]."""
@@ -160,8 +172,6 @@ class _Writer:
 
     def way(self, graph: _Graph, step: Step, bits: str) -> Following:
         """What is next in a step; the conditions are computed together: each operation takes its time, however little it computes."""
-        if set(step.ways) == {"0", "1"}:
-            return graph.add("Cast", [bits], to=BOOL), step.ways["1"], step.ways["0"]
         top = forks(step)
         if not isinstance(top, Fork):
             return named(step, top, iter(()))
