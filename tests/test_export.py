@@ -276,6 +276,31 @@ def test_what_is_added_to_a_convolution_is_brought_into_its_layout(up_front):
         assert len(pooled) == wanted and len(set(added) & set(pooled)) == 1
 
 
+class Head(torch.nn.Module):
+    """What becomes of a map behind a convolution: a sum that a linear layer divides, a mean, or a mean that keeps its axes."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.before, self.weight = kind, torch.nn.Conv2d(3, 8, 3), torch.nn.Parameter(torch.randn(8, 5))
+
+    def forward(self, x):
+        x = self.before(x)
+        if self.kind == "sum":
+            return (torch.addmm(torch.ones(5), x.sum((2, 3)), self.weight, alpha=1 / (x.shape[2] * x.shape[3])),)
+        return (x.mean((2, 3)) if self.kind == "mean" else x.mean((2, 3), keepdim=True),)
+
+
+@pytest.mark.parametrize("kind", ["sum", "mean", "kept"])
+def test_what_is_summed_over_a_map_is_pooled_in_its_layout(kind):
+    torch.manual_seed(0)
+    head, x = Head(kind).eval(), torch.randn(1, 3, 9, 12)
+    content = for_onnxruntime(to_onnx(head, {"x": x}, ("logits",))[0], "fp32")
+    kinds = {node.op_type for node in onnx.load_from_string(content).graph.node}
+    assert ("GlobalAveragePool" in kinds) == (kind != "kept") and bool(kinds & {"ReduceSum", "ReduceMean"}) == (kind == "kept")
+    (answer,) = ort.InferenceSession(content).run(None, {"x": x.numpy()})
+    np.testing.assert_allclose(answer, head(x)[0].detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_a_branch_asks_the_comparison_itself(exported):
     """Each operation takes its time, however little it computes."""
     nodes, asked = [*onnx.load(exported("exits") / "network.onnx").graph.node], 0

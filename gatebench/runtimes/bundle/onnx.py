@@ -44,15 +44,16 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str,
 def for_onnxruntime(content: bytes, precision: str) -> bytes:
     """An ONNX model as ONNX Runtime runs it fast.
 
-    It computes convolutions in a blocked layout, but what adds a feature map that came in from outside, or from a shortcut that is padded,
-    only in the plain one, and then rearranges at every block. A pooling of single pixels, which changes nothing, brings such a map into the
-    blocked layout once.
+    It computes convolutions and poolings in a blocked layout, but sums and means over a map only in the plain one, as it does what adds a
+    map that came in from outside, or from a shortcut that is padded; then it rearranges the map. So what is summed is pooled, and a pooling
+    of single pixels, which changes nothing, brings such a map into the blocked layout once.
     """
     import onnx
 
     if precision == "int8":  # has no such layout
         return content
-    model = onnx.load_from_string(content)
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(content))
+    _pool(model.graph)
     nodes, added = model.graph.node, {name for node in model.graph.node if node.op_type == "Add" for name in node.input}
     turned = {
         node.output[0]: place + 1 for place, node in enumerate(nodes) if node.op_type == "Transpose" and len(node.attribute[0].ints) == 4
@@ -63,7 +64,30 @@ def for_onnxruntime(content: bytes, precision: str) -> bytes:
         node.input[:] = [f"{name} blocked" if name in maps else name for name in node.input]
     for name, place in reversed(maps.items()):
         nodes.insert(place, onnx.helper.make_node("MaxPool", [name], [f"{name} blocked"], kernel_shape=[1, 1]))
+    del model.graph.value_info[:]
     return model.SerializeToString()
+
+
+def _pool(graph: Any) -> None:
+    """Means over the pixels of a map, and sums that a linear layer divides, become poolings."""
+    from onnx import helper, numpy_helper
+
+    sizes = {each.name: [size.dim_value for size in each.type.tensor_type.shape.dim] for each in graph.value_info if is_map(each)}
+    axes = {each.name: numpy_helper.to_array(each).tolist() for each in graph.initializer if each.data_type == each.INT64}
+    for place, node in reversed(list(enumerate(graph.node))):
+        over_pixels = node.op_type in ("ReduceMean", "ReduceSum") and node.input[0] in sizes and axes.get(node.input[-1]) == [2, 3]
+        if not over_pixels or any(each.name == "keepdims" and each.i for each in node.attribute):
+            continue
+        if node.op_type == "ReduceSum":
+            readers = [each for each in graph.node if node.output[0] in each.input]
+            factors = [each for reader in readers if reader.op_type == "Gemm" for each in reader.attribute if each.name == "alpha"]
+            if not len(readers) == len(factors) == 1:
+                continue
+            factors[0].f *= sizes[node.input[0]][2] * sizes[node.input[0]][3]
+        pooled = f"{node.output[0]} pooled"
+        graph.node.insert(place + 1, helper.make_node("Flatten", [pooled], [node.output[0]], axis=1))
+        graph.node.insert(place + 1, helper.make_node("GlobalAveragePool", [node.input[0]], [pooled]))
+        del graph.node[place]
 
 
 def is_map(value: Any) -> bool:
