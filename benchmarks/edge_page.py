@@ -11,7 +11,7 @@ from pages import Parts
 
 from gatebench.report.quantities import estimate
 from gatebench.report.results import Run, read_runs
-from gatebench.report.sheet import Heading, Sheet, make_sheet
+from gatebench.report.sheet import Cell, Heading, Sheet, make_sheet
 from gatebench.row import TimeRow
 from gatebench.rows import read_rows
 
@@ -26,6 +26,11 @@ TIMES = (
     Heading("latency_ms", "gated, ms", digits=3), Heading("speedup", "speed-up", digits=2), Heading("realised", "realised", digits=2),
     Heading("all_on", "all on, over twin", digits=3), Heading("speedup_fastest", "over the twin in its fastest", digits=2),
 )  # fmt: skip
+MACHINE = Heading("machine", "timed on")
+COMPARED = "speedup", "realised", "all_on", "speedup_fastest"
+"""Columns with intervals."""
+BF16 = tuple(heading for heading in TIMES if heading.name not in ("timed_saving_pct", "realised", "all_on"))
+"""Of what was timed in bf16, too."""
 SIZES = (
     Heading("network", "network"), Heading("runtime", "runtime"),
     *(Heading(f"{key}_{kind}", f"{text}, {kind}", unit, digits) for key, text, unit, digits in (
@@ -49,24 +54,29 @@ def newest(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
     return list({run.name: (run, members) for run, members in sessions(runs)}.values())
 
 
+def with_bf16(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
+    """The last session of each run on a machine that computes in bf16, where that is not the newest."""
+    shown = [members for _, members in newest(runs)]
+    able = [(run, members) for run, members in sessions(runs) if any("bf16" in row["runtime"] for row in members) and members not in shown]
+    return list({run.name: (run, members) for run, members in able}.values())
+
+
 def name(run: Run) -> str:
     """In words, with the depth or recipe where several would share it."""
     model, depth = run.headline["model"], run.setting("model.depth")
     return NAMES[model] + (f", {run.headline['recipe']}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
 
 
-def times(members: list[tuple[Run, list[dict]]], places: bool = False) -> Sheet:
-    """A line for each network and runtime; with `places` it says on which machine."""
+def times(members: list[tuple[Run, list[dict]]], headings: tuple[Heading, ...] = TIMES) -> Sheet:
+    """A line for each network and runtime."""
     lines = [
-        (
-            name(run), row["runtime"], *(row.get(key) for key in ("timed_saving_pct", "rival_ms", "latency_ms")),
-            *(estimate(row, key) for key in ("speedup", "realised", "all_on", "speedup_fastest")),
-            *([row["machine"]] if places else ()),
-        )
-        for run, each in members
-        for row in each
-    ]  # fmt: skip
-    headings = (*TIMES, Heading("machine", "timed on")) if places else TIMES
+        [
+            name(run) if key == "network" else estimate(row, key) if key in COMPARED else row.get(key)
+            for key in (each.name for each in headings)
+        ]
+        for run, rows in members
+        for row in rows
+    ]
     return make_sheet("edge", "Gated and static in every runtime", headings, lines)
 
 
@@ -90,16 +100,18 @@ def file_sizes(runs: list[Run]) -> dict[str, Sheet]:
 
 def tables(runs: list[Run]) -> Parts:
     """What the page shows: networks and what they are compared with, in runtimes for devices."""
-    shown, twinless = newest(runs), {name(run) for run, members in newest(runs) if "rival" not in members[0]}
-    made = {"runtimes": times(shown), **file_sizes(runs)}
-    return {
-        key: replace(
-            sheet, lines=[line for line in sheet.lines if line[0].value not in twinless and line[1].value not in ("torch", "compile")]
-        )
-        for key, sheet in made.items()
-    }
+    shown = newest(runs)
+    twinless = {name(run) for run, members in shown if "rival" not in members[0]}
+    made = {"runtimes": times(shown), "bf16": times(with_bf16(runs), BF16), **file_sizes(runs)}
+    return {key: replace(sheet, lines=[line for line in sheet.lines if _for_devices(key, line, twinless)]) for key, sheet in made.items()}
+
+
+def _for_devices(table: str, line: tuple[Cell, ...], twinless: set[str]) -> bool:
+    """Whether a line is shown: files in bf16 are as large as in fp32."""
+    network, runtime = line[0].value, str(line[1].value)
+    return network not in twinless and runtime not in ("torch", "compile") and not (table == "sizes" and "bf16" in runtime)
 
 
 def full(runs: list[Run]) -> dict[str, list[Sheet]]:
     """All sessions."""
-    return {"edge": [times(sessions(runs), places=True), *file_sizes(runs).values()]}
+    return {"edge": [times(sessions(runs), (*TIMES, MACHINE)), *file_sizes(runs).values()]}

@@ -295,7 +295,9 @@ def test_what_is_summed_over_a_map_is_pooled_in_its_layout(kind):
     torch.manual_seed(0)
     head, x = Head(kind).eval(), torch.randn(1, 3, 9, 12)
     content = for_onnxruntime(to_onnx(head, {"x": x}, ("logits",))[0], "fp32")
-    kinds = {node.op_type for node in onnx.load_from_string(content).graph.node}
+    graph = onnx.load_from_string(content).graph
+    kinds, read = {node.op_type for node in graph.node}, {name for node in graph.node for name in node.input}
+    assert {each.name for each in graph.initializer} <= read
     assert ("GlobalAveragePool" in kinds) == (kind != "kept") and bool(kinds & {"ReduceSum", "ReduceMean"}) == (kind == "kept")
     (answer,) = ort.InferenceSession(content).run(None, {"x": x.numpy()})
     np.testing.assert_allclose(answer, head(x)[0].detach().numpy(), rtol=1e-4, atol=1e-5)

@@ -88,6 +88,9 @@ def _pool(graph: Any) -> None:
         graph.node.insert(place + 1, helper.make_node("Flatten", [pooled], [node.output[0]], axis=1))
         graph.node.insert(place + 1, helper.make_node("GlobalAveragePool", [node.input[0]], [pooled]))
         del graph.node[place]
+    read = {name for node in graph.node for name in node.input}
+    for unused in [each for each in graph.initializer if each.name not in read]:  # of which ONNX Runtime would warn
+        graph.initializer.remove(unused)
 
 
 def is_map(value: Any) -> bool:
