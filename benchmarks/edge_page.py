@@ -107,9 +107,13 @@ def tables(runs: list[Run]) -> Parts:
 
 
 def _for_devices(table: str, line: tuple[Cell, ...], twinless: set[str]) -> bool:
-    """Whether a line is shown: files in bf16 are as large as in fp32."""
+    """Whether a line is shown. Files in bf16 are as large as in fp32; those of ONNX Runtime in int8 are in the full table."""
     network, runtime = line[0].value, str(line[1].value)
-    return network not in twinless and runtime not in ("torch", "compile") and not (table == "sizes" and "bf16" in runtime)
+    if network in twinless or runtime in ("torch", "compile"):
+        return False
+    if table == "bf16":
+        return runtime in ("openvino, bf16", "openvino, int8")
+    return table == "runtimes" or runtime in ("onnxruntime", "openvino", "openvino, int8")
 
 
 def full(runs: list[Run]) -> dict[str, list[Sheet]]:
