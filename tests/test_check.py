@@ -284,6 +284,7 @@ DOCTORED = {
                    "timed_saving_pct = 60, and timed_macs_executed makes 20.7255"),
     "a mean beyond all calls": (BLOCKS, times(latency_quantiles_ms=[1.0, 1.2]), "jsonl", "not between the fastest and the slowest call"),
     "faster than the times": (BLOCKS, times(rival_ms=500.0, rival_ms_low=450.0, rival_ms_high=550.0), "jsonl", "ms is another"),
+    "faster than the fastest": (BLOCKS, times(speedup_fastest=1.5, rival_fastest_ms=1.0), "jsonl", "speedup_fastest = 1.5, and 1 over"),
     "no calls": (BLOCKS, times(calls=0), "jsonl", "0 calls in 12 rounds"),
     "noisier than long": (BLOCKS, times(noisy_rounds=13), "jsonl", "13 of them noisy, cannot be"),
     "most below least": (BLOCKS, times(timed_macs_least=2.0, timed_macs_most=1.0), "jsonl", "is not between 2 and 1"),
@@ -316,11 +317,15 @@ def test_a_doctored_folder_is_refused_with_its_reason(tmp_path, name):
     assert len({each.folder for each in refused}) == 1
 
 
+ENDS = {"": 1.0, "_low": 0.9, "_high": 1.1}
+
+
 def test_times_of_a_busy_machine_hold(tmp_path):
     """One slow round of twelve moves a mean, and the median of the ratios hardly."""
     original = published(BLOCKS)
     run = shutil.copytree(original, tmp_path / original.name)
-    times(latency_ms=lambda row: 3 * row["latency_ms"], latency_ms_high=lambda row: 8 * row["latency_ms_high"])(run)
+    rival = {f"rival_ms{end}": lambda row, factor=factor: factor * row["speedup"] * row["latency_ms"] for end, factor in ENDS.items()}
+    times(latency_ms=lambda row: 3 * row["latency_ms"], latency_ms_high=lambda row: 8 * row["latency_ms_high"], **rival)(run)
     assert check(tmp_path) == (1, [])
 
 

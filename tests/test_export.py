@@ -276,31 +276,43 @@ def test_what_is_added_to_a_convolution_is_brought_into_its_layout(up_front):
         assert len(pooled) == wanted and len(set(added) & set(pooled)) == 1
 
 
+HEADS = {  # on a map behind a convolution, and whether its sums become poolings
+    "divided by a linear layer": (lambda x, weight: (torch.addmm(torch.ones(5), x.sum((2, 3)), weight, alpha=0.01),), True),
+    "a mean": (lambda x, weight: (x.mean((2, 3)),), True),
+    "a mean that keeps its axes": (lambda x, weight: (x.mean((2, 3), keepdim=True),), False),
+    "a sum": (lambda x, weight: (x.sum((2, 3)),), False),
+    "given out and divided": (lambda x, weight: ((total := x.sum((2, 3))), torch.addmm(torch.ones(5), total, weight, alpha=0.01)), False),
+    "added by a linear layer": (
+        lambda x, weight: (torch.addmm(x.sum((2, 3)), torch.ones(1, 8), torch.ones(8, 8), alpha=0.5),),
+        False,
+    ),
+    "with a constant beside it": (lambda x, weight: (x.mean((2, 3)), torch.ones(3)), True),
+}
+
+
 class Head(torch.nn.Module):
-    """What becomes of a map behind a convolution: a sum that a linear layer divides, a mean, or a mean that keeps its axes."""
+    """What becomes of a map behind a convolution, by its name in HEADS."""
 
     def __init__(self, kind):
         super().__init__()
-        self.kind, self.before, self.weight = kind, torch.nn.Conv2d(3, 8, 3), torch.nn.Parameter(torch.randn(8, 5))
+        self.work, self.before, self.weight = HEADS[kind][0], torch.nn.Conv2d(3, 8, 3), torch.nn.Parameter(torch.randn(8, 5))
 
     def forward(self, x):
-        x = self.before(x)
-        if self.kind == "sum":
-            return (torch.addmm(torch.ones(5), x.sum((2, 3)), self.weight, alpha=1 / (x.shape[2] * x.shape[3])),)
-        return (x.mean((2, 3)) if self.kind == "mean" else x.mean((2, 3), keepdim=True),)
+        return self.work(self.before(x), self.weight)
 
 
-@pytest.mark.parametrize("kind", ["sum", "mean", "kept"])
+@pytest.mark.parametrize("kind", HEADS)
 def test_what_is_summed_over_a_map_is_pooled_in_its_layout(kind):
     torch.manual_seed(0)
     head, x = Head(kind).eval(), torch.randn(1, 3, 9, 12)
-    content = for_onnxruntime(to_onnx(head, {"x": x}, ("logits",))[0], "fp32")
+    wanted, pooled = head(x), HEADS[kind][1]
+    content = for_onnxruntime(to_onnx(head, {"x": x}, tuple(f"output {number}" for number in range(len(wanted))))[0], "fp32")
     graph = onnx.load_from_string(content).graph
-    kinds, read = {node.op_type for node in graph.node}, {name for node in graph.node for name in node.input}
-    assert {each.name for each in graph.initializer} <= read
-    assert ("GlobalAveragePool" in kinds) == (kind != "kept") and bool(kinds & {"ReduceSum", "ReduceMean"}) == (kind == "kept")
-    (answer,) = ort.InferenceSession(content).run(None, {"x": x.numpy()})
-    np.testing.assert_allclose(answer, head(x)[0].detach().numpy(), rtol=1e-4, atol=1e-5)
+    kinds = {node.op_type for node in graph.node}
+    assert {each.name for each in graph.initializer} <= {each.name for each in graph.output}.union(*(node.input for node in graph.node))
+    assert ("GlobalAveragePool" in kinds) == pooled and bool(kinds & {"ReduceSum", "ReduceMean"}) != pooled
+    for answer, own in zip(ort.InferenceSession(content).run(None, {"x": x.numpy()}), wanted, strict=True):
+        np.testing.assert_allclose(answer, own.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_branch_asks_the_comparison_itself(exported):

@@ -72,23 +72,25 @@ def _pool(graph: Any) -> None:
     """Means over the pixels of a map, and sums that a linear layer divides, become poolings."""
     from onnx import helper, numpy_helper
 
-    sizes = {each.name: [size.dim_value for size in each.type.tensor_type.shape.dim] for each in graph.value_info if is_map(each)}
+    given = [*graph.input, *graph.value_info, *graph.output]
+    sizes = {each.name: [size.dim_value for size in each.type.tensor_type.shape.dim] for each in given if is_map(each)}
     axes = {each.name: numpy_helper.to_array(each).tolist() for each in graph.initializer if each.data_type == each.INT64}
+    outputs = {each.name for each in graph.output}
     for place, node in reversed(list(enumerate(graph.node))):
-        over_pixels = node.op_type in ("ReduceMean", "ReduceSum") and node.input[0] in sizes and axes.get(node.input[-1]) == [2, 3]
-        if not over_pixels or any(each.name == "keepdims" and each.i for each in node.attribute):
+        flat = any(each.name == "keepdims" and not each.i for each in node.attribute)
+        if not flat or node.op_type not in ("ReduceMean", "ReduceSum") or node.input[0] not in sizes or axes.get(node.input[-1]) != [2, 3]:
             continue
         if node.op_type == "ReduceSum":
-            readers = [each for each in graph.node if node.output[0] in each.input]
+            readers = [each for each in graph.node for name in each.input if name == node.output[0]]
             factors = [each for reader in readers if reader.op_type == "Gemm" for each in reader.attribute if each.name == "alpha"]
-            if not len(readers) == len(factors) == 1:
+            if node.output[0] in outputs or not len(readers) == len(factors) == 1 or readers[0].input[0] != node.output[0]:
                 continue
             factors[0].f *= sizes[node.input[0]][2] * sizes[node.input[0]][3]
         pooled = f"{node.output[0]} pooled"
         graph.node.insert(place + 1, helper.make_node("Flatten", [pooled], [node.output[0]], axis=1))
         graph.node.insert(place + 1, helper.make_node("GlobalAveragePool", [node.input[0]], [pooled]))
         del graph.node[place]
-    read = {name for node in graph.node for name in node.input}
+    read = outputs.union(*(node.input for node in graph.node))
     for unused in [each for each in graph.initializer if each.name not in read]:  # of which ONNX Runtime would warn
         graph.initializer.remove(unused)
 
