@@ -172,6 +172,7 @@ def test_a_network_that_runs_nothing_is_reported_and_not_on_the_front(gatebench,
     assert panel["hypervolume_pct"] == pytest.approx(rows_of(nothing)[0]["accuracy"])  # over all of the box's costs
 
 
+@pytest.mark.slow
 def test_a_sweep_that_ends_in_nothing_has_a_table_and_a_picture(gatebench, tmp_path):
     sweep = ["sweep-lambda", *TRAIN[1:], "--config", "released", *OFF, "--values", "0,0.1", "--out", str(tmp_path)]
     done = gatebench(*sweep)

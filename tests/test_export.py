@@ -145,6 +145,7 @@ def test_one_file_is_of_onnx_alone(made, tmp_path, gatebench):
     assert "is one ONNX file. Leave out --format openvino" in said
 
 
+@pytest.mark.slow
 def test_another_operating_point_is_exported_and_timed_by_its_name(made, tmp_path, gatebench):
     run = made("exits")
     headline, *others = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]

@@ -95,7 +95,7 @@ def test_a_gate_without_its_kind_is_told_to_say_it():
     ("model", "config", "change", "mend"),
     [
         ("skipnet", "default", "model.gate.kind=feed-forward", "take a recipe of that kind with --config feed-forward."),
-        ("skipnet", "feed-forward", "model.gate.kind=recurrent", "take a recipe of that kind with --config default or hrl or resnet110."),
+        ("skipnet", "feed-forward", "model.gate.kind=recurrent", "with --config default or hrl or resnet110 or resnet110-hrl."),
         ("fixed-blocks", "default", "model.subset={kind: decisions}", "take a recipe of that kind with --config decided."),
         ("cgt", "demo", "model.backbone.kind=resnet", "empty it first with --set model.backbone={}."),
     ],
