@@ -44,8 +44,8 @@ def sessions(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
     """Of each run those in which it was timed in several runtimes, the oldest first."""
     home, made = runs[0].folder.path.parent / "edge", []
     for run in [*runs, *(read_runs(home)[0] if home.is_dir() else ())]:
-        paths = sorted((home / run.name / "times").glob("*.jsonl"), key=lambda path: path.stem.rsplit("-", 1)[-1])
-        made += [(run, read_rows(path, TimeRow)) for path in paths]
+        timed = [read_rows(path, TimeRow) for path in (home / run.name / "times").glob("*.jsonl")]
+        made += [(run, members) for members in sorted(timed, key=lambda members: members[0]["when"])]
     return sorted(made, key=lambda item: (list(NAMES).index(item[0].headline["model"]), item[0].headline.get("macs_dense", 0)))
 
 

@@ -73,8 +73,8 @@ class Network:
 
     def __call__(self, image):
         """`image` [H, W, C]. Raises ValueError for another shape or type, or where a part that is opened now cannot be."""
-        place, image = self.image[0], np.asarray(None if isinstance(image, list) else image)  # lists may be of unequal ones
-        if image.shape != place.shape or image.dtype != place.dtype:
+        place = self.image[0]
+        if not isinstance(image, np.ndarray) or image.shape != place.shape or image.dtype != place.dtype:
             raise ValueError(f"The image must be an array {[*place.shape]} of {place.dtype}. Give it as the data set has it.")
         place[:] = image
         self.compute()
