@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import GATED, SMALL, STATIC, Command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from gatebench.errors import GatebenchError
 from gatebench.export.check import check, check_patterns, one_file
 from gatebench.export.place import check_place, put
 from gatebench.models import registry
+from gatebench.models.backbones.resnet import ZeroPadShortcut
 from gatebench.pieces import Part, Piece, Step
 from gatebench.runs import RunFolder
 from gatebench.runtimes.bundle import apart, write
@@ -270,11 +272,42 @@ def test_one_file_answers_as_the_network_does_whatever_is_decided(up_front, deci
 
 def test_what_is_added_to_a_convolution_is_brought_into_its_layout(up_front):
     _, models, _ = up_front
-    for name, wanted in (("block 0", 1), ("block 1", 2)):  # its input; in a block that halves the map, the padded shortcut too
+    for name, wanted in (("block 0", 1), ("block 1", 0)):  # a block that halves the map reads it by convolutions alone
         graph = onnx.load_from_string(for_onnxruntime(models.contents[name], "fp32")).graph
         pooled = [node.output[0] for node in graph.node if node.op_type == "MaxPool"]
         added = [each for node in graph.node if node.op_type == "Add" for each in node.input]
-        assert len(pooled) == wanted and len(set(added) & set(pooled)) == 1
+        assert len(pooled) == wanted == len(set(added) & set(pooled))
+
+
+def test_a_padded_shortcut_is_exported_as_one_convolution():
+    shortcut, x = ZeroPadShortcut(5, 12).eval(), torch.randn(1, 5, 9, 8)
+    content, _ = to_onnx(Part(shortcut, lambda x: (shortcut(x),)), {"x": x}, ("y",))
+    assert [node.op_type for node in onnx.load_from_string(content).graph.node] == ["Conv"]
+    np.testing.assert_array_equal(ort.InferenceSession(content).run(None, {"x": x.numpy()})[0], shortcut(x).numpy())
+    assert shortcut(x)[0, 3:8].equal(x[0, :, ::2, ::2]) and not shortcut(x)[0, [0, 1, 2, 8, 9, 10, 11]].any()
+
+
+@pytest.mark.parametrize(
+    ("work", "multiplied"),
+    [
+        (lambda x: (F.avg_pool2d(x[:, :, 2:-2, 3:-1], 4, ceil_mode=True),), True),  # of 9 and 12 pixels: windows of 4, 4, 1
+        (lambda x: (F.avg_pool2d(x[:, :, 1:], (3, 2), stride=(2, 1)),), True),
+        (lambda x: (F.avg_pool2d(cut := x[:, :, 1:], 3), cut), True),  # what is cut is given out too
+        (lambda x: (F.avg_pool2d(x, 4),), False),
+        (lambda x: (F.avg_pool2d(x.relu()[:, :, 4:] + 1, 2),), False),
+    ],
+)
+def test_averages_over_the_inside_of_a_map_are_products(work, multiplied):
+    torch.manual_seed(0)
+    conv, x = torch.nn.Conv2d(3, 8, 1), torch.randn(1, 3, 13, 16)
+    head = Part(conv, lambda x: work(conv(x)))
+    wanted = head(x)
+    content = for_onnxruntime(to_onnx(head, {"x": x}, tuple(f"output {number}" for number in range(len(wanted))))[0], "fp32")
+    kinds = [node.op_type for node in onnx.load_from_string(content).graph.node]
+    assert kinds.count("MatMul") == 2 * multiplied and ("AveragePool" in kinds) != multiplied
+    assert not multiplied or kinds.count("Slice") == len(wanted) - 1
+    for answer, own in zip(ort.InferenceSession(content).run(None, {"x": x.numpy()}), wanted, strict=True):
+        np.testing.assert_allclose(answer, own.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
 HEADS = {  # on a map behind a convolution, and whether its sums become poolings

@@ -5,6 +5,7 @@ Shapes: N inputs, C channels, H x W pixels.
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,11 +22,16 @@ UNEVEN = {34: (3, 4, 6, 3)}
 class ZeroPadShortcut(nn.Module):
     """Option A: every second pixel, the new channels zero; no parameters."""
 
-    def __init__(self, new_channels: int):
+    def __init__(self, in_channels: int, channels: int):
         super().__init__()
-        self.before, self.after = new_channels // 2, new_channels - new_channels // 2
+        self.before = (channels - in_channels) // 2
+        self.after = channels - in_channels - self.before
+        kernel = F.pad(torch.eye(in_channels), (0, 0, self.before, self.after))[:, :, None, None]
+        self.register_buffer("kernel", kernel, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():  # other runtimes compute a convolution faster than they rearrange a map
+            return F.conv2d(x, self.kernel, stride=2)
         # Padding the channels of an NHWC view keeps channels_last; padding NCHW would silently fall back to contiguous.
         x_NHWC = x[:, :, ::2, ::2].permute(0, 2, 3, 1)
         return F.pad(x_NHWC, (self.before, self.after)).permute(0, 3, 1, 2)
@@ -55,7 +61,7 @@ class ResidualBlock(nn.Module):
         if stride == 1 and in_channels == channels:
             self.shortcut = nn.Identity()
         elif shortcut == "zero-pad":
-            self.shortcut = ZeroPadShortcut(channels - in_channels)
+            self.shortcut = ZeroPadShortcut(in_channels, channels)
         else:
             self.shortcut = nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
         self.shortcut_is_identity = isinstance(self.shortcut, nn.Identity)

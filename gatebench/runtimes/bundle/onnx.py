@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,35 +46,84 @@ def for_onnxruntime(content: bytes, precision: str) -> bytes:
     """An ONNX model as ONNX Runtime runs it fast.
 
     It computes convolutions and poolings in a blocked layout, but sums and means over a map only in the plain one, as it does what adds a
-    map that came in from outside, or from a shortcut that is padded; then it rearranges the map. So what is summed is pooled, and a pooling
-    of single pixels, which changes nothing, brings such a map into the blocked layout once.
+    map that came in from outside; then it rearranges the map. So what is summed is pooled, and a pooling of single pixels, which changes
+    nothing, brings such a map into the blocked layout once. Averages over parts of a map's inside are products, which are faster.
     """
     import onnx
 
     if precision == "int8":  # has no such layout
         return content
     model = onnx.shape_inference.infer_shapes(onnx.load_from_string(content))
+    _multiply(model)
     _pool(model.graph)
     nodes, added = model.graph.node, {name for node in model.graph.node if node.op_type == "Add" for name in node.input}
-    turned = {
-        node.output[0]: place + 1 for place, node in enumerate(nodes) if node.op_type == "Transpose" and len(node.attribute[0].ints) == 4
-    }
-    padded = {name: place for name, place in turned.items() if name in added}
-    maps = {each.name: 0 for each in model.graph.input if is_map(each)} | padded
+    maps = [each.name for each in model.graph.input if is_map(each) and each.name in added]
     for node in nodes:
         node.input[:] = [f"{name} blocked" if name in maps else name for name in node.input]
-    for name, place in reversed(maps.items()):
-        nodes.insert(place, onnx.helper.make_node("MaxPool", [name], [f"{name} blocked"], kernel_shape=[1, 1]))
+    for name in maps:
+        nodes.insert(0, onnx.helper.make_node("MaxPool", [name], [f"{name} blocked"], kernel_shape=[1, 1]))
     del model.graph.value_info[:]
     return model.SerializeToString()
+
+
+def _multiply(model: Any) -> None:
+    """Averages over squares of a map's inside become products."""
+    graph, sizes, makers = model.graph, map_sizes(model.graph), {node.output[0]: node for node in model.graph.node}
+    for node in [each for each in graph.node if each.op_type == "AveragePool"]:
+        whole, cuts = node.input[0], []
+        while whole in makers and makers[whole].op_type == "Slice":
+            cuts.append(makers[whole])
+            whole = cuts[-1].input[0]
+        if cuts and whole in sizes:
+            averaging = _averaging(model, whole, node.output[0], sizes[whole])
+            as_products(graph, [*graph.node].index(node), whole, *averaging)
+            for cut in cuts:
+                if cut.output[0] not in _read(graph):
+                    graph.node.remove(cut)
+
+
+def _averaging(model: Any, whole: str, averages: str, size: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """What each row [averages, H] and each column [W, averages] of a map [1, C, H, W] adds to averages of the model."""
+    import onnxruntime
+    from onnx.utils import Extractor
+
+    part = Extractor(model).extract_model([whole], [averages]).SerializeToString()
+    session = onnxruntime.InferenceSession(part, providers=["CPUExecutionProvider"])
+
+    def of(side: int) -> np.ndarray:
+        lines = []
+        for line in range(size[side]):
+            ones = np.zeros(size, np.float32)
+            ones.swapaxes(side, 0)[line] = 1
+            lines.append(session.run(None, {whole: ones})[0].swapaxes(side, 3)[0, 0, 0])
+        return np.stack(lines)
+
+    return of(2).T, of(3)
+
+
+def as_products(graph: Any, place: int, given: str, rows: np.ndarray, columns: np.ndarray) -> None:
+    """Replace the node at a place by products of the map that is given: with a matrix for the rows, and with one for the columns."""
+    from onnx import helper, numpy_helper
+
+    made = graph.node[place].output[0]
+    for name, matrix in ((f"{made} rows", rows), (f"{made} columns", columns)):
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(matrix), name))
+    del graph.node[place]
+    graph.node.insert(place, helper.make_node("MatMul", [f"{made} rows", f"{made} wide"], [made]))
+    graph.node.insert(place, helper.make_node("MatMul", [given, f"{made} columns"], [f"{made} wide"]))
+
+
+def map_sizes(graph: Any) -> dict[str, list[int]]:
+    """Sizes [1, C, H, W] of a graph's feature maps, by name."""
+    given = [*graph.input, *graph.value_info, *graph.output]
+    return {each.name: [size.dim_value for size in each.type.tensor_type.shape.dim] for each in given if is_map(each)}
 
 
 def _pool(graph: Any) -> None:
     """Means over the pixels of a map, and sums that a linear layer divides, become poolings."""
     from onnx import helper, numpy_helper
 
-    given = [*graph.input, *graph.value_info, *graph.output]
-    sizes = {each.name: [size.dim_value for size in each.type.tensor_type.shape.dim] for each in given if is_map(each)}
+    sizes = map_sizes(graph)
     axes = {each.name: numpy_helper.to_array(each).tolist() for each in graph.initializer if each.data_type == each.INT64}
     outputs = {each.name for each in graph.output}
     for place, node in reversed(list(enumerate(graph.node))):
@@ -90,9 +140,14 @@ def _pool(graph: Any) -> None:
         graph.node.insert(place + 1, helper.make_node("Flatten", [pooled], [node.output[0]], axis=1))
         graph.node.insert(place + 1, helper.make_node("GlobalAveragePool", [node.input[0]], [pooled]))
         del graph.node[place]
-    read = outputs.union(*(node.input for node in graph.node))
+    read = _read(graph)
     for unused in [each for each in graph.initializer if each.name not in read]:  # of which ONNX Runtime would warn
         graph.initializer.remove(unused)
+
+
+def _read(graph: Any) -> set[str]:
+    """Names of what a node reads, or the graph gives out."""
+    return {each.name for each in graph.output}.union(*(node.input for node in graph.node))
 
 
 def is_map(value: Any) -> bool:

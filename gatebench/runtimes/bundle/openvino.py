@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from .onnx import is_map
+from .onnx import as_products, is_map, map_sizes
 from .run import core
 
 FLOAT, BF16 = 1, 16
@@ -49,19 +49,12 @@ def scale_as_told(model: Any) -> None:
 
     OpenVINO (2026.4) scales without smoothing, whatever the model says.
     """
-    import onnx
-
-    graph = model.graph
-    known = {each.name: each.type.tensor_type.shape.dim for each in (*graph.value_info, *graph.input, *graph.output)}
-    for place, node in reversed([*enumerate(graph.node)]):
+    sizes = map_sizes(model.graph)
+    for place, node in reversed([*enumerate(model.graph.node)]):
         if node.op_type == "Resize" and any(each.name == "antialias" and each.i for each in node.attribute):
             (given,), made = node.input[:1], node.output[0]
-            rows, columns = (scaling(known[given][side].dim_value, known[made][side].dim_value) for side in (2, 3))
-            graph.initializer.append(onnx.numpy_helper.from_array(rows, f"{made} rows"))
-            graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(columns.T), f"{made} columns"))
-            del graph.node[place]
-            graph.node.insert(place, onnx.helper.make_node("MatMul", [f"{made} low", f"{made} columns"], [made]))
-            graph.node.insert(place, onnx.helper.make_node("MatMul", [f"{made} rows", given], [f"{made} low"]))
+            rows, columns = (scaling(sizes[given][side], sizes[made][side]) for side in (2, 3))
+            as_products(model.graph, place, given, rows, columns.T)
 
 
 def scaling(old: int, new: int) -> np.ndarray:
