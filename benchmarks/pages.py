@@ -121,11 +121,12 @@ def beside(sheets: Iterable[Sheet], quantities: Mapping[str, str], only=lambda n
     headings = [Heading("row", "in the paper"), Heading("network", "here"), Heading("seeds", "seeds", digits=0)]
     for key, text in quantities.items():
         headings += [Heading(f"{key}_printed", f"{text}: printed"), Heading(key, "ours", digits=2), Heading(f"{key}_apart", "apart")]
-    numbers = {reason: number for number, reason in enumerate(dict.fromkeys(reasons), start=1)}
-    if len(numbers) == 1:
+    if len(set(reasons)) == 1:
         return make_sheet("beside", "", headings, lines, f"Does it compare? {reasons[0][0].upper()}{reasons[0][1:]}.")
-    lines = [(*line, f"{reason.partition(':')[0]} ({numbers[reason]})") for line, reason in zip(lines, reasons, strict=True)]
-    note = " ".join(f"({number}) {reason.partition(': ')[2] or reason}." for reason, number in numbers.items())
+    answers = [reason.partition(": ") for reason in reasons]
+    numbers = {why: number for number, why in enumerate(dict.fromkeys(why for _, _, why in answers if why), start=1)}
+    lines = [(*line, f"{answer} ({numbers[why]})" if why else answer) for line, (answer, _, why) in zip(lines, answers, strict=True)]
+    note = " ".join(f"({number}) {why}." for why, number in numbers.items())
     return make_sheet("beside", "", [*headings, Heading("comparable", "does it compare?")], lines, note)
 
 

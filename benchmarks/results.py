@@ -18,6 +18,7 @@ import cgt_page
 import channels_page
 import cosinegate_page
 import edge_page
+import references_page
 import routing_page
 from matplotlib.figure import Figure
 from pages import with_tables, write_tables
@@ -34,7 +35,7 @@ from gatebench.report.twins import with_twins
 
 RESULTS = Path(__file__).parents[1] / "results"
 PAGES = {"cosinegate": cosinegate_page, "blocks": blocks_page, "cgt": cgt_page, "channels": channels_page, "routing": routing_page,
-         "edge": edge_page}  # fmt: skip
+         "edge": edge_page, "references": references_page}  # fmt: skip
 DRAWN = {
     "cosinegate": ("cosinegate",), "blocks": ("slat", "skipnet", "convnet-aig", "blockdrop", "when-unsure", "random-skip"), "cgt": ("cgt",),
     "channels": ("lag-vgg11", "lag-resnet18"), "routing": ("router",),

@@ -45,6 +45,7 @@ SAID = {
         **dict.fromkeys(("1.071", "1.075"), ("cosinegate-times", "cosinegate predictive", "all_on")),
     },
     "blocks": {"84.23": ("blocks-points", "cosinegate predictive", "accuracy")},
+    "references": {},
     "cgt": {
         "0.60": ("cgt-times", "cgt indian-pines indian-pines-random", "realised"),
         "0.80": ("cgt-times", "cgt joint", "realised"), "0.88": ("cgt-times", "cgt soft-printed", "realised"),
@@ -96,8 +97,8 @@ def runs(committed):
 def test_the_tables_of_a_page_are_those_of_the_committed_runs(runs, name):
     """As `python benchmarks/results.py` writes them."""
     text = (RESULTS / f"{name}.md").read_text()
-    assert text.count("\n|---|") >= 2 and page(PAGES[name], text, runs) == text
-    with pytest.raises(ValueError, match="the page has no place for .*(savings|ways|runtimes)"):
+    assert text.count("\n|---|") >= 1 and page(PAGES[name], text, runs) == text
+    with pytest.raises(ValueError, match="the page has no place for .*(savings|ways|runtimes|beside)"):
         page(PAGES[name], "", runs)
 
 
