@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from conftest import masked
 
+from gatebench.report.check import check
 from gatebench.report.formats import to_csv
 from gatebench.report.results import read_runs
 from gatebench.results import PER_RUN
@@ -100,6 +102,16 @@ def test_the_tables_of_a_page_are_those_of_the_committed_runs(runs, name):
     assert text.count("\n|---|") >= 1 and page(PAGES[name], text, runs) == text
     with pytest.raises(ValueError, match="the page has no place for .*(savings|ways|runtimes|beside)"):
         page(PAGES[name], "", runs)
+
+
+def test_times_on_the_device_are_of_their_runs(committed, tmp_path):
+    """They lie apart from runs that have times of torch, too."""
+    homes = [times.parent for times in (RESULTS / "edge").glob("*/times")]
+    for home in homes:
+        shutil.copytree(RESULTS / home.name if (RESULTS / home.name).is_dir() else home, tmp_path / home.name)
+        shutil.rmtree(tmp_path / home.name / "times", ignore_errors=True)
+        shutil.copytree(home / "times", tmp_path / home.name / "times")
+    assert check(tmp_path) == (len(homes), [])
 
 
 def test_the_full_tables_are_those_of_the_committed_runs(runs):

@@ -34,7 +34,7 @@ class Network:
 
     def __init__(self, folder, threads=1):
         """Raises ValueError where the folder or a file in it is no network that gatebench exported, or the runtime is missing."""
-        if not isinstance(threads, int) or threads < 1:
+        if type(threads) is not int or threads < 1:
             raise ValueError("threads must be a whole number from 1 on. Give an int, such as threads=1.")
         folder = Path(folder).resolve()  # parts are opened later, too
         try:
