@@ -3,8 +3,9 @@
     python benchmarks/recalibrated.py RUN ... [--data-dir DATA]
 
 Each RUN is a network with gates on blocks whose weights are kept. Its row compares it with fixed blocks that keep the statistics which
-batch norm has from training, where blocks come and go. Here each fixed pattern takes its own, on training images. Patterns are tried and
-chosen as for the row (`evaluation/adaptivity.py`), in fp32.
+batch norm has from training, where blocks come and go. Here each fixed pattern takes its own, and then the network that decides takes
+its own, too: on training images that are cropped and flipped as in training, since with whole ones networks answer worse. Patterns are
+tried and chosen as for the row (`evaluation/adaptivity.py`), in fp32.
 """
 
 import argparse
@@ -27,41 +28,44 @@ from gatebench.runs import RunFolder
 from gatebench.trained import load_run
 
 IMAGES = 5_000
-"""Training images, not augmented, whose mean and variance batch norm takes."""
+"""Training images whose mean and variance batch norm takes."""
 PRECISION = "fp32"
+WHICH = {"neither": (False, False), "fixed blocks": (False, True), "both": (True, True)}
+"""What is recalibrated: the network that decides, and fixed blocks."""
 
 
 @torch.no_grad()
-def recalibrated(model: GatedModel, pattern: Tensor, images: Batches) -> GatedModel:
-    """A copy whose batch norms have their statistics from these images, with the same blocks [S] on for all."""
+def recalibrated(model: GatedModel, images: Batches, pattern: Tensor | None = None) -> GatedModel:
+    """A copy whose batch norms have their statistics from these images, with the same blocks [S] on for all; None: with what it decides."""
     model = copy.deepcopy(model)
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all batches
             norm.train()
-    for batch in images.in_order():
-        model.infer(batch.x, decisions=pattern.expand(len(batch.x), -1))
+    for batch in images.shuffled(0):
+        model.infer(batch.x, decisions=None if pattern is None else pattern.expand(len(batch.x), -1))
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d) and not norm.num_batches_tracked:  # of what did not run
             norm.running_var.fill_(1)
     return model.eval()
 
 
-def worth(model: GatedModel, calibration: Batches, first: Batches, more: Batches, scored: Batches, recalibrate: bool) -> dict:
-    """The columns of a row, with or without recalibration."""
-    tried = patterns(model, first, PRECISION)
-    at = cache(lambda number: recalibrated(model, tried[number], calibration) if recalibrate else model)
+def worth(model: GatedModel, calibration: Batches, first: Batches, more: Batches, scored: Batches, gated: bool, fixed: bool) -> dict:
+    """The columns of a row; with or without recalibration of the network that decides, and of fixed blocks."""
+    deciding = recalibrated(model, calibration) if gated else model
+    tried = patterns(deciding, first, PRECISION)
+    at = cache(lambda number: recalibrated(model, calibration, tried[number]) if fixed else model)
 
     def imposed(number: int, on: Batches):
         return collect(at(number), on, PRECISION, imposed=tried[number])
 
-    own, outcomes = collect(model, scored, PRECISION), [imposed(number, first) for number in range(len(tried))]
+    own, outcomes = collect(deciding, scored, PRECISION), [imposed(number, first) for number in range(len(tried))]
     right, macs = np.stack([each.correct for each in outcomes]), np.array([each.executed.mean() for each in outcomes])
     kept = contenders(right, macs, float(own.executed.mean()))
     right = np.concatenate([right[kept], np.stack([imposed(number, more).correct for number in kept.tolist()])], 1)
-    fixed = FixedChoices(right.mean(1), macs[kept], "train")
-    return {"accuracy": own.accuracy} | fixed.columns(
+    choices = FixedChoices(right.mean(1), macs[kept], "train")
+    return {"accuracy": own.accuracy} | choices.columns(
         own.correct, own.executed, cache(lambda choice: imposed(int(kept[choice]), scored).correct), scored.source
     )
 
@@ -78,14 +82,13 @@ def main() -> None:
         dataset, cpu = load(recipe.data, data_root(given.data_dir)), torch.device("cpu")
         _, (first, more) = images_to_choose_on(dataset)
         seen = np.sort(np.random.default_rng(1).permutation(len(dataset.train))[:IMAGES])
-        parts = [scoring_batches(model, images, cpu) for images in (dataset.train[seen], first, more, dataset.test)]
-        for recalibrate in (False, True):
-            said = worth(model, *parts, recalibrate)
-            print(
-                f"{run.resolve().name}: {said['accuracy']:.2f} %, over fixed blocks {'recalibrated' if recalibrate else 'as trained'}:"
-                f" {said['adaptivity_gain']:+.2f} points ({said['adaptivity_gain_low']:+.2f} to {said['adaptivity_gain_high']:+.2f})",
-                flush=True,
-            )
+        of, told = model.prepare, {"batch_size": 250, "device": cpu, "crop": True, "flip": dataset.mirrors}
+        calibration = Batches(dataset.train[seen], of.mean, of.std, **told)
+        parts = [scoring_batches(model, images, cpu) for images in (first, more, dataset.test)]
+        for name, which in WHICH.items():
+            said = worth(model, calibration, *parts, *which)
+            gain = "{adaptivity_gain:+.2f} points ({adaptivity_gain_low:+.2f} to {adaptivity_gain_high:+.2f})".format(**said)
+            print(f"{run.resolve().name}, {name} recalibrated: {said['accuracy']:.2f} %, {gain} over fixed blocks", flush=True)
 
 
 if __name__ == "__main__":
