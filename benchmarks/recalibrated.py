@@ -45,9 +45,6 @@ def recalibrated(model: GatedModel, images: Batches, pattern: Tensor | None = No
             norm.train()
     for batch in images.shuffled(0):
         model.infer(batch.x, decisions=None if pattern is None else pattern.expand(len(batch.x), -1))
-    for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d) and not norm.num_batches_tracked:  # of what did not run
-            norm.running_var.fill_(1)
     return model.eval()
 
 

@@ -295,6 +295,9 @@ def test_a_padded_shortcut_is_exported_as_one_convolution():
         (lambda x: (F.avg_pool2d(cut := x[:, :, 1:], 3), cut), True),  # what is cut is given out too
         (lambda x: (F.avg_pool2d(x, 4),), False),
         (lambda x: (F.avg_pool2d(x.relu()[:, :, 4:] + 1, 2),), False),
+        (lambda x: (F.avg_pool2d(x[:, :, 1:], 3, padding=1),), False),
+        (lambda x: (F.avg_pool2d(x[:, 2:5], 4),), False),
+        (lambda x: (F.avg_pool2d(x.flip(1)[:, :, 1:], 4),), False),
     ],
 )
 def test_averages_over_the_inside_of_a_map_are_products(work, multiplied):

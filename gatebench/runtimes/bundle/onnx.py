@@ -67,38 +67,47 @@ def for_onnxruntime(content: bytes, precision: str) -> bytes:
 
 
 def _multiply(model: Any) -> None:
-    """Averages over squares of a map's inside become products."""
+    """Averages over parts of a map's inside become products."""
     graph, sizes, makers = model.graph, map_sizes(model.graph), {node.output[0]: node for node in model.graph.node}
     for node in [each for each in graph.node if each.op_type == "AveragePool"]:
         whole, cuts = node.input[0], []
         while whole in makers and makers[whole].op_type == "Slice":
             cuts.append(makers[whole])
             whole = cuts[-1].input[0]
-        if cuts and whole in sizes:
-            averaging = _averaging(model, whole, node.output[0], sizes[whole])
+        if not cuts or not all(sizes.get(whole, [0])):
+            continue
+        if averaging := _averaging(model, whole, node.output[0], sizes[whole]):
             as_products(graph, [*graph.node].index(node), whole, *averaging)
             for cut in cuts:
                 if cut.output[0] not in _read(graph):
                     graph.node.remove(cut)
 
 
-def _averaging(model: Any, whole: str, averages: str, size: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """What each row [averages, H] and each column [W, averages] of a map [1, C, H, W] adds to averages of the model."""
+def _averaging(model: Any, whole: str, averages: str, size: list[int]) -> tuple[np.ndarray, np.ndarray] | None:
+    """What each row [averages, H] and each column [W, averages] of a map [1, C, H, W] adds to averages of the model.
+
+    None where they are no product of the two, such as over padding that counts, or of some channels.
+    """
     import onnxruntime
     from onnx.utils import Extractor
 
     part = Extractor(model).extract_model([whole], [averages]).SerializeToString()
     session = onnxruntime.InferenceSession(part, providers=["CPUExecutionProvider"])
 
+    def averaged(x: np.ndarray) -> np.ndarray:
+        return session.run(None, {whole: x})[0]
+
     def of(side: int) -> np.ndarray:
         lines = []
         for line in range(size[side]):
             ones = np.zeros(size, np.float32)
             ones.swapaxes(side, 0)[line] = 1
-            lines.append(session.run(None, {whole: ones})[0].swapaxes(side, 3)[0, 0, 0])
+            lines.append(averaged(ones).swapaxes(side, 3)[0, 0, 0])
         return np.stack(lines)
 
-    return of(2).T, of(3)
+    rows, columns, x = of(2).T, of(3), np.random.default_rng(0).random(size, np.float32)
+    product, wanted = rows @ x @ columns, averaged(x)
+    return (rows, columns) if product.shape == wanted.shape and np.allclose(product, wanted, atol=1e-5) else None
 
 
 def as_products(graph: Any, place: int, given: str, rows: np.ndarray, columns: np.ndarray) -> None:
