@@ -62,9 +62,10 @@ def with_bf16(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
 
 
 def name(run: Run) -> str:
-    """In words, with the depth or recipe where several would share it."""
+    """In words, with the depth, or recipe and other widths than its own, where several would share it."""
     model, depth = run.headline["model"], run.setting("model.depth")
-    return NAMES[model] + (f", {run.headline['recipe']}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
+    widths = "".join(f", widths {each.partition('=')[2]}" for each in run.headline.get("changes", ()) if "widths=" in each)
+    return NAMES[model] + (f", {run.headline['recipe']}{widths}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
 
 
 def times(members: list[tuple[Run, list[dict]]], headings: tuple[Heading, ...] = TIMES) -> Sheet:
