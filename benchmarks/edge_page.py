@@ -87,8 +87,9 @@ def sizes(runs: list[Run], table: pd.DataFrame) -> Sheet:
         own = table[table["run"] == run.name]
         for (runtime, precision), members in own.groupby(["runtime", "precision"], sort=False):
             kinds = members.set_index("network")
-            values = [kinds[key].get(kind) for key in ("files_mb", "memory_mb") for kind in ("static", "gated")]
-            values += [kinds[key].get("gated") for key in ("first_answer_ms", "accuracy")]
+            twin, itself = ("static", "gated") if "gated" in kinds.index else (None, "static")  # one that decides nothing has none here
+            values = [kinds[key].get(kind) for key in ("files_mb", "memory_mb") for kind in (twin, itself)]
+            values += [kinds[key].get(itself) for key in ("first_answer_ms", "accuracy")]
             lines.append((name(run), runtime if precision == "fp32" else f"{runtime}, {precision}", *values))
     return make_sheet("edge-sizes", "What the files take", SIZES, lines)
 
