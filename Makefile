@@ -109,6 +109,9 @@ device: $(VENV)/installed
 	$(TRAIN) router --threads 1 --out device-results
 	$(TRAIN) lag-compact --set parents.gated.config=hard --set 'parents.gated.changes=[model.width=0.25, losses.sparsity.weight=0.004]' \
 		--threads 1 --out device-results
+	$(TRAIN) vgg11 --set model.width=0.25 --threads 1 --out device-results  # its twin
+	$(TRAIN) cgt --config joint --epochs 2 --set 'model.backbone.widths=[48, 96, 192]' --set training.schedule=one-cycle --threads 1 \
+		--out device-results
 
 cifar10-fixed: cifar10-resnet20 cifar10-predictive  # whose blocks they take
 	$(TRAIN) fixed-blocks --threads 1 $(OF_SHORT)

@@ -64,7 +64,8 @@ def with_bf16(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
 def name(run: Run) -> str:
     """In words, with the depth, or recipe and other widths than its own, where several would share it."""
     model, depth = run.headline["model"], run.setting("model.depth")
-    widths = "".join(f", widths {each.partition('=')[2]}" for each in run.headline.get("changes", ()) if "widths=" in each)
+    changed = [each.partition("=")[2].strip("[]") for each in run.headline.get("changes", ()) if "widths=" in each]
+    widths = "".join(f", widths {each.replace(' ', '').replace(',', '-')}" for each in changed)
     return NAMES[model] + (f", {run.headline['recipe']}{widths}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
 
 
@@ -109,13 +110,13 @@ def tables(runs: list[Run]) -> Parts:
 
 
 def _for_devices(table: str, line: tuple[Cell, ...], twinless: set[str]) -> bool:
-    """Whether a line is shown. Files in bf16 are as large as in fp32; those of ONNX Runtime in int8 are in the full table."""
+    """Whether a line is shown. Files in bf16 are as large as in fp32; ONNX Runtime in int8 is in the full table."""
     network, runtime = line[0].value, str(line[1].value)
     if network in twinless or runtime in ("torch", "compile"):
         return False
     if table == "bf16":
         return runtime in ("openvino, bf16", "openvino, int8")
-    return table == "runtimes" or runtime in ("onnxruntime", "openvino", "openvino, int8")
+    return runtime in ("onnxruntime", "openvino", "openvino, int8")
 
 
 def full(runs: list[Run]) -> dict[str, list[Sheet]]:

@@ -352,6 +352,30 @@ def test_what_is_summed_over_a_map_is_pooled_in_its_layout(kind):
         np.testing.assert_allclose(answer, own.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
+CHAINS = {  # of convolutions a to b to c, of 13, 20 and 5 channels, and how many they have once blocks are filled
+    "one behind the other": (lambda x, a, b, c: (c(F.max_pool2d(b(a(x).relu()).relu(), 2)),), [16, 32, 5]),
+    "what is given out stays": (lambda x, a, b, c: ((y := a(x).relu()), c(b(y))), [13, 32, 5]),
+    "what is added stays": (lambda x, a, b, c: (c(b(a(x).relu()) + 1),), [16, 20, 5]),
+    "what is averaged stays": (lambda x, a, b, c: (c(F.adaptive_avg_pool2d(b(a(x)), 1).sigmoid()),), [16, 20, 5]),
+    "twice the same weights": (lambda x, a, b, c: (c(b(a(x)) + b(a(x.flip(3)))),), [13, 20, 5]),
+}
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+def test_channels_between_convolutions_fill_blocks(kind):
+    torch.manual_seed(0)
+    (work, wanted), x = CHAINS[kind], torch.randn(1, 3, 9, 12)
+    convolutions = [torch.nn.Conv2d(*sizes, 3, padding=1, bias=bias) for *sizes, bias in ((3, 13, True), (13, 20, False), (20, 5, True))]
+    chain = Part(torch.nn.ModuleList(convolutions), lambda x: work(x, *convolutions)).eval()
+    outputs = chain(x)
+    content = for_onnxruntime(to_onnx(chain, {"x": x}, tuple(f"output {number}" for number in range(len(outputs))))[0], "fp32")
+    graph = onnx.load_from_string(content).graph
+    weights = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    assert sorted(each.dims[0] for each in graph.initializer if each.name in weights) == sorted(wanted)
+    for answer, own in zip(ort.InferenceSession(content).run(None, {"x": x.numpy()}), outputs, strict=True):
+        np.testing.assert_allclose(answer, own.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_a_branch_asks_the_comparison_itself(exported):
     """Each operation takes its time, however little it computes."""
     nodes, asked = [*onnx.load(exported("exits") / "network.onnx").graph.node], 0
