@@ -110,13 +110,13 @@ def tables(runs: list[Run]) -> Parts:
 
 
 def _for_devices(table: str, line: tuple[Cell, ...], twinless: set[str]) -> bool:
-    """Whether a line is shown. Files in bf16 are as large as in fp32; ONNX Runtime in int8 is in the full table."""
+    """Whether a line is shown. ONNX Runtime in int8, and OpenVINO's files in fp32 and bf16, are in the full table."""
     network, runtime = line[0].value, str(line[1].value)
     if network in twinless or runtime in ("torch", "compile"):
         return False
     if table == "bf16":
         return runtime in ("openvino, bf16", "openvino, int8")
-    return runtime in ("onnxruntime", "openvino", "openvino, int8")
+    return runtime in ("onnxruntime", "openvino, int8") or (table == "runtimes" and runtime == "openvino")
 
 
 def full(runs: list[Run]) -> dict[str, list[Sheet]]:
