@@ -67,8 +67,7 @@ SAID = {
         "46.60": ("channels-rivals", "lag-vgg11 fbs", "accuracy"), "50.25": ("channels-rivals", "pruned magnitude", "accuracy"),
     },
     "edge": {
-        "93.52": ("cgt-points", "cgt deepest", "accuracy"), "27.35": ("channels-rivals", "lag-compact", "accuracy"),
-        "57.21": ("channels-points", "vgg11", "accuracy"), "87.45": ("blocks-points", "resnet14 default", "accuracy"),
+        "93.52": ("cgt-points", "cgt deepest", "accuracy"), "87.45": ("blocks-points", "resnet14 default", "accuracy"),
         "90.42": ("blocks-points", "resnet56 default", "accuracy"),
     },
     "routing": {"0.3": ("routing-routers", "cascade", "gain"), "13.94": ("routing.txt", "in the loop", "")},
