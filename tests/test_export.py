@@ -309,6 +309,29 @@ def test_averages_over_the_inside_of_a_map_are_products(work, multiplied):
     kinds = [node.op_type for node in onnx.load_from_string(content).graph.node]
     assert kinds.count("MatMul") == 2 * multiplied and ("AveragePool" in kinds) != multiplied
     assert not multiplied or kinds.count("Slice") == len(wanted) - 1
+    _answers_the_same(content, x, wanted)
+
+
+@pytest.mark.parametrize(
+    ("work", "halved"),
+    [
+        (lambda x: F.avg_pool2d(x[:, :, 3:-3, 1:-1], 4, ceil_mode=True), True),  # of 8 and 12 pixels, which pairs from -1 on make up
+        (lambda x: F.avg_pool2d(x[:, :, 2:-4, 5:-5], 4, ceil_mode=True), True),  # from 0 on, and a last window of two columns
+        (lambda x: F.avg_pool2d(x[:, :, 2:, 1:], 2, ceil_mode=True), False),  # the last column is in no pair
+        (lambda x: F.avg_pool2d(x[:, :, 2:-2, 3:-3], 3), False),
+    ],
+)
+def test_averages_of_whole_pairs_are_one_product_of_half_a_map(work, halved):
+    torch.manual_seed(0)
+    conv, x = torch.nn.Conv2d(3, 8, 1), torch.randn(1, 3, 14, 16)
+    head = Part(conv, lambda x: (work(conv(x)),))
+    content = for_onnxruntime(to_onnx(head, {"x": x}, ("averages",))[0], "fp32")
+    kinds = [node.op_type for node in onnx.load_from_string(content).graph.node]
+    assert (kinds.count("AveragePool"), kinds.count("MatMul")) == ((1, 1) if halved else (0, 2))
+    _answers_the_same(content, x, head(x))
+
+
+def _answers_the_same(content, x, wanted):
     for answer, own in zip(ort.InferenceSession(content).run(None, {"x": x.numpy()}), wanted, strict=True):
         np.testing.assert_allclose(answer, own.detach().numpy(), rtol=1e-4, atol=1e-5)
 
@@ -348,8 +371,7 @@ def test_what_is_summed_over_a_map_is_pooled_in_its_layout(kind):
     kinds = {node.op_type for node in graph.node}
     assert {each.name for each in graph.initializer} <= {each.name for each in graph.output}.union(*(node.input for node in graph.node))
     assert ("GlobalAveragePool" in kinds) == pooled and bool(kinds & {"ReduceSum", "ReduceMean"}) != pooled
-    for answer, own in zip(ort.InferenceSession(content).run(None, {"x": x.numpy()}), wanted, strict=True):
-        np.testing.assert_allclose(answer, own.detach().numpy(), rtol=1e-4, atol=1e-5)
+    _answers_the_same(content, x, wanted)
 
 
 CHAINS = {  # of convolutions a to b to c, of 13, 20 and 5 channels, and how many they have once blocks are filled

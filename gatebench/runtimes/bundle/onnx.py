@@ -50,7 +50,8 @@ def for_onnxruntime(content: bytes, precision: str) -> bytes:
 
     It computes convolutions and poolings in a blocked layout, but sums and means over a map only in the plain one, as it does what adds a
     map that came in from outside; then it rearranges the map. So what is summed is pooled, and a pooling of single pixels, which changes
-    nothing, brings such a map into the blocked layout once. Averages over parts of a map's inside are products, which are faster.
+    nothing, brings such a map into the blocked layout once. Averages over parts of a map's inside are products, which are faster, of a
+    map that is halved in the blocked layout first, where that leaves them the same.
     What lies between convolutions gets as many empty channels as fill the last block, without which it would not be in that layout.
     """
     import onnx
@@ -82,7 +83,11 @@ def _multiply(model: Any) -> None:
         if not cuts or not all(sizes.get(whole, [0])):
             continue
         if averaging := _averaging(model, whole, node.output[0], sizes[whole]):
-            as_products(graph, [*graph.node].index(node), whole, *averaging)
+            place, (rows, columns) = [*graph.node].index(node), averaging
+            if (up := _paired(rows.T)) and (across := _paired(columns)):
+                _as_one_product(graph, place, whole, up, across)
+            else:
+                as_products(graph, place, whole, rows, columns)
             for cut in cuts:
                 if cut.output[0] not in _read(graph):
                     graph.node.remove(cut)
@@ -113,6 +118,34 @@ def _averaging(model: Any, whole: str, averages: str, size: list[int]) -> tuple[
     rows, columns, x = of(2).T, of(3), np.random.default_rng(0).random(size, np.float32)
     product, wanted = rows @ x @ columns, averaged(x)
     return (rows, columns) if product.shape == wanted.shape and np.allclose(product, wanted, atol=1e-5) else None
+
+
+def _paired(lines: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """What pairs of a map's lines add, where those [lines, averages] of a pair add the same, and whether the first has one line only."""
+    for alone in (0, 1) if len(lines) % 2 == 0 else ():
+        firsts, seconds = np.pad(lines, [(alone, alone), (0, 0)]).reshape(-1, 2, lines.shape[1]).swapaxes(0, 1)
+        if np.array_equal(firsts, seconds):
+            return firsts[: len(lines) // 2] + seconds[: len(lines) // 2], alone
+    return None
+
+
+def _as_one_product(graph: Any, place: int, given: str, up: tuple[np.ndarray, int], across: tuple[np.ndarray, int]) -> None:
+    """Replace the node at a place by one product of the map that is given, whose pairs of rows and of columns are averaged before."""
+    from onnx import helper, numpy_helper
+
+    made, (rows, top), (columns, left) = graph.node[place].output[0], up, across
+    sizes = {"flat": [-1, len(rows) * len(columns)], "size": [1, -1, rows.shape[1], columns.shape[1]]}
+    constants = {name: np.array(size) for name, size in sizes.items()}
+    constants["weight"] = np.einsum("hi,wj->hwij", rows, columns).reshape(len(rows) * len(columns), -1)
+    graph.initializer.extend(numpy_helper.from_array(array, f"{made} {name}") for name, array in constants.items())
+    names = [given, *(f"{made} {step}" for step in ("halved", "pixels", "averages")), made]
+    del graph.node[place]
+    for number, (kind, more, settings) in enumerate((
+        ("AveragePool", [], {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [top, left, 0, 0]}),
+        ("Reshape", ["flat"], {}), ("MatMul", ["weight"], {}), ("Reshape", ["size"], {}),
+    )):  # fmt: skip
+        inputs = [names[number], *(f"{made} {name}" for name in more)]
+        graph.node.insert(place + number, helper.make_node(kind, inputs, [names[number + 1]], **settings))
 
 
 def as_products(graph: Any, place: int, given: str, rows: np.ndarray, columns: np.ndarray) -> None:
