@@ -36,6 +36,7 @@ def test_a_step_of_what_training_is_compared_with():
         assert not torch.equal(loop.net.head.weight, before)
 
 
+@pytest.mark.slow
 def test_the_executor_against_its_twin_and_its_limit(monkeypatch):
     import execution
 
@@ -64,6 +65,7 @@ def test_sizes_of_files_of_networks_that_are_converted_once(gatebench, tmp_path,
     assert named == [(kind, name, each) for name, precisions in formats.items() for kind in ("gated", "static") for each in precisions]
 
 
+@pytest.mark.slow
 def test_how_far_the_profiler_can_be_trusted(monkeypatch):
     pytest.importorskip("pyperf")
     import trust
@@ -87,7 +89,7 @@ def test_the_pigeonhole_bootstrap_is_as_good_and_wider_where_calls_are_noisy():
     assert theirs.value == pytest.approx(ours.value) and 1.5 < theirs.half_width / ours.half_width < 2
 
 
-@pytest.mark.parametrize("differ", ["inputs", "rounds", "calls", "all alike"])
+@pytest.mark.parametrize("differ", ["inputs", *(pytest.param(each, marks=pytest.mark.slow) for each in ("rounds", "calls", "all alike"))])
 def test_intervals_hold_the_truth_in_95_of_100_draws(differ):
     import intervals
 
@@ -108,7 +110,7 @@ def test_how_complex_images_are(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["free", "input"])
-@pytest.mark.parametrize("batch", [1, 64])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 64])
 def test_what_channel_gates_save(kind, batch):
     import channels
 

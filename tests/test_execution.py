@@ -323,7 +323,7 @@ def test_recorded_pieces_decide_as_the_network_does(net):
                 assert_same(replayed.logits, own.logits)
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 64, 101])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow), 7, pytest.param(64, marks=pytest.mark.slow), 101])
 @pytest.mark.parametrize("fold", [False, True])
 def test_masked_equals_sparse_in_batches_of_every_size(net, lean, count, fold):
     net, x = lean if fold else net, inputs(count)

@@ -331,6 +331,7 @@ def test_the_whole_budget_pays_for_the_heads_on_the_way():
 
 
 EXITS = [*SMALL, "--set", "data.validation=60", "--set", "model.backbone.widths=[8,16,32]"]
+QUICK = ["--inputs", "32", "--repeats", "5", "--max-seconds", "2", "--threads", "1"]
 HARD = ["train", "cgt", "--config", "hard", *EXITS, "--epochs", "2"]
 ONE_THRESHOLD = "max-softmax, one threshold"
 
@@ -430,9 +431,8 @@ def test_the_tables_of_a_run_say_what_its_row_says(hard, on_disk):
 def test_a_run_is_timed_by_its_own_thresholds_which_others_outdate(gatebench, hard, tmp_path):
     folder = copied(hard, tmp_path)
     (row, *_) = rows_of(folder)
-    quick = ("--inputs", "32", "--repeats", "5", "--threads", "1", "--json")
     for named in ((), ("--dataset", row["dataset"])):  # named or not, its own test images are those that it was scored on
-        done = gatebench("profile-latency", str(folder), *quick, *named)
+        done = gatebench("profile-latency", str(folder), *QUICK, "--json", *named)
         assert done.returncode in (0, 3), done.stderr
         (timed,) = json.loads(done.stdout)
         assert timed["policy"] == ONE_THRESHOLD and timed["tradeoff"] == 0.5 and timed["execution"] == "sparse" and "gate_ms" in timed
@@ -458,7 +458,7 @@ def test_a_run_is_timed_by_its_own_thresholds_which_others_outdate(gatebench, ha
 
 def test_training_that_comes_to_the_same_weights_keeps_their_times(gatebench, hard, tmp_path):
     folder = copied(hard, tmp_path)
-    assert gatebench("profile-latency", str(folder), "--inputs", "16", "--repeats", "5", "--threads", "1").returncode in (0, 3)
+    assert gatebench("profile-latency", str(folder), *QUICK).returncode in (0, 3)
     times = {path.name: path.read_bytes() for path in (folder / "times").iterdir()}
     (folder / "summary.json").unlink()  # as if it had been killed before its end
     done = gatebench(*HARD, "--out", str(tmp_path))

@@ -104,14 +104,17 @@ def test_evaluation_is_the_same_whatever_files_were_kept(gatebench, exits_run, t
     assert results(back) == results(exits_run)
 
 
-def test_an_evaluation_that_is_killed_is_done_again_without_training(gatebench, gatebench_forks, exits_run, tmp_path):
+@pytest.mark.parametrize("names", [
+    ["rows.jsonl"], pytest.param(["recipe.yaml", "exits.csv", "model.safetensors", "rows.jsonl", "summary.json"], marks=pytest.mark.slow),
+])  # fmt: skip
+def test_an_evaluation_that_is_killed_is_done_again_without_training(names, gatebench, gatebench_forks, exits_run, tmp_path):
     """At any of its files, with nothing to go on training from, by code that has changed since."""
     folder = copied(exits_run, tmp_path / "killed")
     (folder / "resume.pt").unlink()
     machine = json.loads((folder / "machine.json").read_text())
     (folder / "machine.json").write_text(json.dumps({**machine, "code": "another"}))
     command = [*EXITS, "--set", "study.budgets=[0.9]", "--out", str(folder.parent)]
-    for name in ("recipe.yaml", "exits.csv", "model.safetensors", "rows.jsonl", "summary.json"):
+    for name in names:
         process = gatebench_forks.start(*command, dies_writing=name)
         _, err = process.communicate()
         assert process.returncode == -signal.SIGKILL and "epoch" not in err, (name, err)

@@ -460,7 +460,7 @@ def test_a_network_with_such_an_operation_has_no_count(gatebench, tmp_path):
     pixels, labels = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), np.uint8), np.arange(24) % 3
     np.savez(tmp_path / "images.npz", train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels)
     own, data = f"{tmp_path}/own.py", ["--dataset", f"{tmp_path}/images.npz"]
-    quick = [*data, "--inputs", "24", "--repeats", "5", "--threads", "1"]
+    quick = [*data, "--inputs", "24", "--repeats", "5", "--max-seconds", "2", "--threads", "1"]
 
     def profile(*arguments):
         done = gatebench("profile-latency", *arguments, *quick, "--out", str(tmp_path / "times"))

@@ -53,9 +53,9 @@ def flat(value):
 
 
 def test_a_network_against_itself_is_as_fast_as_itself():
-    trials = [times([flat(1e-3), flat(1e-3)], seed) for seed in range(15)]
+    trials = [times([flat(1e-3), flat(1e-3)], seed) for seed in range(8)]
     wrong = sum(statistics.speedup(each.of("0"), each.of("1")).excludes(1.0) for each in trials)
-    assert wrong <= 3  # one is expected of 15; more than 3 come about once in a hundred times
+    assert wrong <= 2  # one in twenty is expected; more than 2 of 8 come about once in two hundred times
 
 
 def test_five_percent_slower_is_measured_as_slower():

@@ -72,7 +72,7 @@ def test_every_gate_is_moved_by_its_recipe_s_losses(peer):
     assert gradients and moved == gradients.keys()
 
 
-@pytest.mark.parametrize("depth", [38, 74, 110])
+@pytest.mark.parametrize("depth", [38, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (74, 110))])
 @pytest.mark.parametrize("peer", ["recurrent", "feed-forward", "one convolution", "convnet-aig", "blockdrop"])
 def test_the_authors_depths_have_a_gate_a_block_and_what_is_off_is_not_computed(peer, depth):
     """ResNet-38, 74 and 110 of the papers: legal decisions that differ, gradients, and masked execution's logits without its work."""

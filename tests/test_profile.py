@@ -30,7 +30,7 @@ from gatebench.row import TimeRow
 from gatebench.runs import RunFolder
 from gatebench.runtimes.fold import folded
 
-QUICK = ["--inputs", "32", "--repeats", "5", "--threads", "1"]
+QUICK = ["--inputs", "32", "--repeats", "5", "--max-seconds", "5", "--threads", "1"]
 
 
 def invoke(command, *arguments):

@@ -26,7 +26,7 @@ pytest.importorskip("onnx", reason="other runtimes need pip install 'gatebench[e
 pytest.importorskip("onnxruntime", reason="other runtimes need pip install 'gatebench[export]'")
 pytest.importorskip("openvino", reason="other runtimes need pip install 'gatebench[export]'")
 
-SHORT = ["--threads", "1", "--inputs", "16", "--repeats", "5", "--max-seconds", "5"]
+SHORT = ["--threads", "1", "--inputs", "16", "--repeats", "5", "--max-seconds", "2"]
 LOW = "bf16" if has_bf16() else "int8"
 """What OpenVINO computes in here, besides fp32."""
 BOTH = ["--runtime", "onnxruntime,openvino", "--precision", f"fp32,{LOW}"]

@@ -32,6 +32,7 @@ from gatebench.untrained import build
 HEAVY = ("torchvision", "timm", "torch._dynamo", "torch.utils.flop_counter", "matplotlib", "scipy.stats")
 """What trains, counts, decodes or draws, and takes a second to import."""
 BLOCKS = ["sweep-lambda", "cosinegate", *GATED]
+QUICK = ["--inputs", "8", "--repeats", "5", "--max-seconds", "2", "--threads", "1"]
 EXITS = ["sweep-lambda", "cgt", "--config", "hard", *SMALL, "--epochs", "1", "--set", "data.validation=40"]
 PLACE = {"device": "cpu", "precision": "fp32", "threads": 1}
 
@@ -238,7 +239,7 @@ def test_static_networks_trained_as_the_sweep_was_stand_in_its_picture(gatebench
     names = [f"vgg11 default, model.width={width}" for width in (0.05, 0.1)]
     unordered = static_points()
     assert unordered["latency_ms"] == [] and sorted(unordered["macs_executed"]) == names
-    timing_of = ["profile-latency", str(static), "--inputs", "8", "--repeats", "5", "--threads", "1"]
+    timing_of = ["profile-latency", str(static), *QUICK]
     assert gatebench(*timing_of, "--batch-size", "4").returncode in (0, 3) and static_points() is None
     assert gatebench(*timing_of).returncode in (0, 3)
     assert static_points() == {"latency_ms": ["vgg11 default"], "macs_executed": unordered["macs_executed"]}
@@ -443,7 +444,7 @@ def test_times_beside_another_network_do_not_count(gatebench, tmp_path):
         patch.setattr(points, "untimed", lambda runs: [])
         assert gatebench(*command).returncode == 0
     (run,) = tmp_path.glob("cosinegate-*")
-    beside = gatebench("profile-latency", str(run), "--vs", "resnet14", "--inputs", "8", "--repeats", "5", "--threads", "1")
+    beside = gatebench("profile-latency", str(run), "--vs", "resnet14", *QUICK)
     assert beside.returncode in (0, 3) and [json.loads(path.read_text())["vs"] for path in run.glob("times/*.jsonl")] == [True]
     (row,) = gatebench.json(*command)
     assert row["rival"] == "its static twin" and len(list(run.glob("times/*.jsonl"))) == 2
