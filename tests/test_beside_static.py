@@ -171,6 +171,15 @@ def test_blocks_that_cost_less_are_mixed_with_the_static_twin(results):
     assert line["retrained_macs"] == 24e6
 
 
+def test_what_executes_as_much_as_its_static_twin_has_that_as_its_rival(results):
+    static(results, "twin", 90.0, 40, macs_ratio=1.0)
+    network(results, "late", 88.5, 41)
+    (line,) = [line for line in sheet_of(results).records if line["network"] == "late default"]
+    half = hypot(0.5, 0.5)
+    assert [line[f"retrained_gain{end}"] for end in ("", "_low", "_high")] == pytest.approx([-1.5, -1.5 - half, -1.5 + half])
+    assert line["retrained_macs"] == 40e6
+
+
 @pytest.mark.parametrize("accuracies", [(85.0, 86.5), (86.5, 85.0)])
 def test_of_several_networks_of_its_own_blocks_the_most_accurate_is_the_rival(results, accuracies):
     for name, accuracy in zip(("decided", "searched"), accuracies, strict=True):
