@@ -64,6 +64,9 @@ def with_bf16(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
 def name(run: Run) -> str:
     """In words, with the depth, or recipe and other widths than its own, where several would share it."""
     model, depth = run.headline["model"], run.setting("model.depth")
+    if model == "lag-compact":
+        width = [each.partition("=")[2] for each in run.setting("parents.gated.changes") if each.startswith("model.width=")]
+        return f"{NAMES[model]}, width {(*width, 1)[0]}"
     changed = [each.partition("=")[2].strip("[]") for each in run.headline.get("changes", ()) if "widths=" in each]
     widths = "".join(f", widths {each.replace(' ', '').replace(',', '-')}" for each in changed)
     return NAMES[model] + (f", {run.headline['recipe']}{widths}" if model == "cgt" else f", ResNet-{depth}" if depth else "")
