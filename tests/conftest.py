@@ -1,6 +1,7 @@
 """Shared by all tests: the command line in process and as a process, small data, runs that several tests read, and real data."""
 
 import contextlib
+import functools
 import io
 import itertools
 import json
@@ -283,6 +284,16 @@ def trained_run(home: Path, *command: str) -> Path:
     assert done.returncode == 0, done.stderr
     (folder,) = (home / "results").iterdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def operators_read_once() -> Iterator[None]:
+    """The signatures of the exporter's operators are remembered; it reads them from their sources at each export, a third of its time."""
+    values = pytest.importorskip("onnxscript.values", reason="export needs pip install 'gatebench[export]'")
+    read = values.TracedOnnxFunction.function_ir.fget
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(values.TracedOnnxFunction, "function_ir", property(functools.cache(read)))
+        yield
 
 
 @pytest.fixture(scope="session")

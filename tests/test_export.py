@@ -42,6 +42,7 @@ from gatebench.training.view import View
 
 onnx = pytest.importorskip("onnx", reason="export needs pip install 'gatebench[export]'")
 ort = pytest.importorskip("onnxruntime", reason="export needs pip install 'gatebench[export]'")
+pytestmark = pytest.mark.usefixtures("operators_read_once")
 
 TRAINED = {
     "static": ["resnet8", *STATIC],

@@ -16,6 +16,7 @@ from gatebench.runtimes.bundle.openvino import for_openvino
 
 pytest.importorskip("onnx", reason="export needs pip install 'gatebench[export]'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="export needs pip install 'gatebench[export]'")
+pytestmark = pytest.mark.usefixtures("operators_read_once")
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 NETWORKS = {

@@ -25,6 +25,7 @@ from gatebench.runtimes.compiled import Compiled
 pytest.importorskip("onnx", reason="other runtimes need pip install 'gatebench[export]'")
 pytest.importorskip("onnxruntime", reason="other runtimes need pip install 'gatebench[export]'")
 pytest.importorskip("openvino", reason="other runtimes need pip install 'gatebench[export]'")
+pytestmark = pytest.mark.usefixtures("operators_read_once")
 
 SHORT = ["--threads", "1", "--inputs", "16", "--repeats", "5", "--max-seconds", "2"]
 LOW = "bf16" if has_bf16() else "int8"
