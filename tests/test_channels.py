@@ -488,7 +488,7 @@ def test_masked_equals_sparse_whatever_was_chosen(name, kind, count, device, thr
                     assert (sparse.executed_macs.cpu() <= masked.executed_macs.cpu() + 1e-6).all()
 
 
-@pytest.mark.parametrize("kind", ["free", "input"])
+@pytest.mark.parametrize("kind", ["free", pytest.param("input", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CASES)
 def test_bf16_runs_whatever_was_chosen(name, kind, throw):
     net, x = folded(make(name, kind, width=1 / 16)), images(1)

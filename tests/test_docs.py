@@ -151,8 +151,8 @@ def test_a_sweep_is_planned(there, home, words, monkeypatch):
 
 
 def longer(words):
-    """Converts networks for several runtimes."""
-    return "--runtime" in words or words[0] == "export"
+    """Converts networks for several runtimes, or builds large ones."""
+    return "--runtime" in words or words[0] == "export" or any(word.startswith("torchvision:") for word in words)
 
 
 @pytest.mark.parametrize("words", [pytest.param(each, marks=pytest.mark.slow if longer(each) else ()) for each in OTHERS], ids=" ".join)
