@@ -65,7 +65,7 @@ def name(run: Run) -> str:
     """In words, with the depth, or recipe and other widths than its own, where several would share it."""
     model, depth = run.headline["model"], run.setting("model.depth")
     if model == "lag-compact":
-        width = [each.partition("=")[2] for each in run.setting("parents.gated.changes") if each.startswith("model.width=")]
+        width = [each.partition("=")[2] for each in run.setting("parents.gated.changes") or () if each.startswith("model.width=")]
         return f"{NAMES[model]}, width {(*width, 1)[0]}"
     changed = [each.partition("=")[2].strip("[]") for each in run.headline.get("changes", ()) if "widths=" in each]
     widths = "".join(f", widths {each.replace(' ', '').replace(',', '-')}" for each in changed)

@@ -178,6 +178,9 @@ def test_what_executes_as_much_as_its_static_twin_has_that_as_its_rival(results)
     half = hypot(0.5, 0.5)
     assert [line[f"retrained_gain{end}"] for end in ("", "_low", "_high")] == pytest.approx([-1.5, -1.5 - half, -1.5 + half])
     assert line["retrained_macs"] == 40e6
+    static(results, "fixed-blocks", 92.0, 24, parents={"network": "late-0"})
+    (line,) = [line for line in sheet_of(results).records if line["network"] == "late default"]
+    assert line["retrained_gain"] == -3.5
 
 
 @pytest.mark.parametrize("accuracies", [(85.0, 86.5), (86.5, 85.0)])

@@ -869,7 +869,7 @@ BOMB = "data: &a [x, x, x]\nmodel: " + "".join(f"&l{n} [" for n in range(8)) + "
 def test_a_table_made_to_mislead_breaks_nothing(results, gatebench, tmp_path, name, content):
     (results / "static" / "breakdown.csv").write_text("by,group,inputs\nunit,blocks.0,10\n")
     (results / "static" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    done = gatebench("report", str(results), "--format", "md", "--out", str(tmp_path / "page"))
+    done = gatebench("report", str(results), "--out", str(tmp_path / "page"))
     assert done.returncode == 0, done.stderr
     assert ("left out: static: its pictures: " in done.stderr) == (name in ("inputs.parquet", "times/desk.csv"))
     assert "resnet20 default" in (tmp_path / "page" / "report.md").read_text()

@@ -41,7 +41,7 @@ NOTE = (
     "those of one seed leave out the spread between seeds. Epochs as a sum: it went on from other weights, and was trained for longer "
     "than the static networks; without a line where those weights are missing. Retrained: its most used blocks, or channels, for every "
     "input, as a static network trained as long, in a random mix with its static twin where they cost less; of several such networks the "
-    "one with most seeds, then the most accurate; beside what executes as much as its static twin, or more, that twin."
+    "one with most seeds, then the most accurate; without one, beside what executes as much as its static twin, or more, that twin."
 )
 
 
@@ -210,14 +210,13 @@ def _beside_retrained(group: Group, retrained: Iterable[Mapping[str | None, list
     """The gain of the headline over a static network that was made from its own, seed by seed, and the MACs of that.
 
     Where that costs less, a random mix of it and the whole network that costs the same is the rival. Of several such networks it is the one
-    with most seeds, then the most accurate. What costs as much as the whole network, or more, has that as its rival.
+    with most seeds, then the most accurate. Without one, what costs as much as the whole network, or more, has that as its rival.
     """
     own = [(run.name, row) for run, row in zip(group.runs, group.rows, strict=True) if row is run.headline]
-    if whole and all(row["macs_executed"] >= _of_seed(whole, row["seed"])["macs_executed"] for _, row in own):
-        pairs = [(row, _of_seed(whole, row["seed"])) for _, row in own]  # for which all blocks can be had
-    else:
-        every = ([(row, _of_seed(made[name], row["seed"])) for name, row in own if name in made] for made in retrained)
-        pairs = max(every, key=lambda pairs: (len(pairs), sum(static["accuracy"] for _, static in pairs)))
+    every = ([(row, _of_seed(made[name], row["seed"])) for name, row in own if name in made] for made in retrained)
+    pairs = max(every, key=lambda pairs: (len(pairs), sum(static["accuracy"] for _, static in pairs)))
+    if not pairs and whole and all(row["macs_executed"] >= _of_seed(whole, row["seed"])["macs_executed"] for _, row in own):
+        pairs = [(row, _of_seed(whole, row["seed"])) for _, row in own]
     if not pairs:
         return Cell(), None
     macs = statistics.mean(static["macs_executed"] for _, static in pairs)

@@ -80,12 +80,13 @@ def _multiply(model: Any) -> None:
         while whole in makers and makers[whole].op_type == "Slice":
             cuts.append(makers[whole])
             whole = cuts[-1].input[0]
-        if not cuts or not all(sizes.get(whole, [0])):
+        if not cuts or not all(sizes.get(whole, [0])) or sizes[whole][0] > 1:
             continue
         if averaging := _averaging(model, whole, node.output[0], sizes[whole]):
             place, (rows, columns) = [*graph.node].index(node), averaging
-            if (up := _paired(rows.T)) and (across := _paired(columns)):
-                _as_one_product(graph, place, whole, up, across)
+            up, across = _paired(rows.T), _paired(columns)
+            if up and across and up[0].size * across[0].size <= 2 * (sizes[whole][2] * columns.size + rows.size * columns.shape[1]):
+                _as_one_product(graph, place, whole, up, across)  # which may compute more, of numbers that lie side by side
             else:
                 as_products(graph, place, whole, rows, columns)
             for cut in cuts:
@@ -135,7 +136,7 @@ def _as_one_product(graph: Any, place: int, given: str, up: tuple[np.ndarray, in
 
     made, (rows, top), (columns, left) = graph.node[place].output[0], up, across
     sizes = {"flat": [-1, len(rows) * len(columns)], "size": [1, -1, rows.shape[1], columns.shape[1]]}
-    constants = {name: np.array(size) for name, size in sizes.items()}
+    constants = {name: np.array(size, np.int64) for name, size in sizes.items()}
     constants["weight"] = np.einsum("hi,wj->hwij", rows, columns).reshape(len(rows) * len(columns), -1)
     graph.initializer.extend(numpy_helper.from_array(array, f"{made} {name}") for name, array in constants.items())
     names = [given, *(f"{made} {step}" for step in ("halved", "pixels", "averages")), made]
