@@ -84,9 +84,9 @@ def _multiply(model: Any) -> None:
             continue
         if averaging := _averaging(model, whole, node.output[0], sizes[whole]):
             place, (rows, columns) = [*graph.node].index(node), averaging
-            up, across = _paired(rows.T), _paired(columns)
-            if up and across and up[0].size * across[0].size <= 2 * (sizes[whole][2] * columns.size + rows.size * columns.shape[1]):
-                _as_one_product(graph, place, whole, up, across)  # which may compute more, of numbers that lie side by side
+            halves, macs = (_paired(rows.T), _paired(columns)), sizes[whole][2] * columns.size + rows.size * columns.shape[1]
+            if all(halves) and halves[0][0].size * halves[1][0].size <= 2 * macs:  # one product is fast enough to compute twice as much
+                _as_one_product(graph, place, whole, *halves)
             else:
                 as_products(graph, place, whole, rows, columns)
             for cut in cuts:
