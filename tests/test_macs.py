@@ -425,6 +425,13 @@ def test_published_counts():
     assert math.isclose(on_meta(_of_library("torchvision", "mobilenet_v2"), (1, 3, 224, 224)), 0.301e9, rel_tol=2e-3)
 
 
+def test_batch_norm_counts_nothing_unless_its_forward_is_another():
+    own = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    assert count_macs(own, (1, 3, 5, 5)) == 3 * 4 * 25
+    own[1].forward = lambda x: torch.conv2d(x, torch.ones(2, 4, 1, 1, device=x.device))
+    assert count_macs(own, (1, 3, 5, 5)) == (3 * 4 + 4 * 2) * 25
+
+
 OWN = """
 import torch
 from torch import nn

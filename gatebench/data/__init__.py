@@ -1,1 +1,1 @@
-"""Data sets as uint8 arrays in memory: the catalogue, folders of images, .npz files, the procedural set, and batches of them."""
+"""Data sets as uint8 arrays in memory, and batches of them."""

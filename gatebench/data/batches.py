@@ -16,7 +16,7 @@ from .images import Images
 from .settings import Corruption
 
 ALIKE = 8
-"""Images of a shuffled batch that share one draw of RandAugment and one of erasing: one at a time, drawing costs more than training."""
+"""Images of a batch that share a draw of RandAugment and erasing: drawing for each would cost more than training."""
 
 
 class Batches:

@@ -19,7 +19,7 @@ from .watching import Watching, uncompiled
 OUTSIDE = "a kernel outside of torch"
 """What is named where an operation reads a tensor that none has written."""
 NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
-"""They count nothing, and take more time on the meta device than all else, so they are left out there."""
+"""They count nothing and are slow on the meta device, so they are left out there."""
 HIDDEN = "prim::mkldnn_convolution"
 """What `torch.jit.optimize_for_inference` makes of a convolution; TorchScript runs it unseen."""
 
