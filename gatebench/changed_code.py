@@ -35,13 +35,14 @@ def code_digest(model: str) -> str:
         source = Path(inspect.getsourcefile(inspect.unwrap(registry.entry(model).factory)) or here)
         places.append(source.parent if here in source.parents else source)
     files = [path for place in places for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
-    return hashlib.sha256("".join(map(_statements, files)).encode()).hexdigest()[:8]
+    return hashlib.sha256(b"".join(map(_statements, files))).hexdigest()[:8]
 
 
-def _statements(path: Path) -> str:
-    """The code of a file without comments and strings that stand alone."""
+@functools.cache  # most files are those of every model
+def _statements(path: Path) -> bytes:
+    """Of the code of a file without comments and strings that stand alone, the hash."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(getattr(node, "body", None), list):
             node.body = [each for each in node.body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]
-    return ast.dump(tree)
+    return hashlib.sha256(ast.dump(tree).encode()).digest()

@@ -6,9 +6,13 @@ Shapes: N inputs, any further axes. A gate logit's sigmoid is the probability th
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+AT_ONCE = 100_000
+"""Inputs times lists of thresholds that are looked at together."""
 
 
 def gumbel_softmax(logits: Tensor, temperature: float) -> Tensor:
@@ -80,8 +84,21 @@ def sureness(logits: Tensor, rule: str) -> Tensor:
     raise ValueError(f"the rule must be max-softmax, entropy or margin, not {rule!r}")
 
 
-def first_sure(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
-    """Numbers [N] of the first of E answers whose score [N, E] reaches its threshold [E - 1]; of the last one where none does."""
-    sure = scores[:, :-1] >= scores.new_tensor(thresholds)
-    leaving = torch.cat([sure, torch.ones_like(scores[:, :1], dtype=torch.bool)], 1)
-    return leaving.int().argmax(1)
+def first_sure(scores: Tensor, thresholds: Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
+    """Numbers [N] of the first of E answers whose score [N, E] reaches its threshold [E - 1]; of the last one where none does.
+
+    For K lists of thresholds [K, E - 1] at once, [K, N].
+    """
+    sure = scores[:, :-1] >= scores.new_tensor(thresholds).unsqueeze(-2)
+    leaving = torch.cat([sure, torch.ones_like(sure[..., :1])], -1)
+    return leaving.int().argmax(-1)
+
+
+def means_of_first_sure(scores: np.ndarray, tried: Sequence[Sequence[float]], *values: np.ndarray) -> list[np.ndarray]:
+    """For each of K lists of thresholds, the means over inputs [K] of `values` [N, E] or [E] of the answers that `first_sure` takes."""
+    inputs, at_once = np.arange(len(scores)), max(1, AT_ONCE // len(scores))
+    blocks = []
+    for start in range(0, len(tried), at_once):
+        taken = first_sure(torch.from_numpy(scores), tried[start : start + at_once]).numpy()
+        blocks.append([np.broadcast_to(each, scores.shape)[inputs, taken].mean(1) for each in values])
+    return [np.concatenate(means) for means in zip(*blocks, strict=True)]

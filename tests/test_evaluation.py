@@ -6,6 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from gatebench.contract import GatedModel, Output, Unit
 from gatebench.data.batches import Batches
@@ -141,11 +144,12 @@ def test_the_audit_has_the_findings_of_gates_losses_and_claims_and_none_for_a_st
     assert audit(static, [CrossEntropy()], outcome(nothing, executed_macs=static.tally(nothing)), BUSY, 25, batch()) == []
 
 
-def test_wilson_against_its_formula():
-    n, share, z = 10_000, 0.9125, 1.959963984540054
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    assert wilson(9125, n) == pytest.approx((100 * (centre - half), 100 * (centre + half)), abs=1e-9)
+@given(st.integers(1, 10_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
+def test_wilson_is_scipy_s(counts):
+    expected = binomtest(*counts).proportion_ci(0.95, method="wilson")
+    low, high = wilson(*counts)
+    assert (low, high) == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-9)
+    assert 0 <= low <= 100 * counts[0] / counts[1] + 1e-9 and high <= 100
 
 
 def test_units_of_several_switches_are_averaged():

@@ -165,7 +165,7 @@ def test_code_that_changed_since_an_unfinished_run_was_begun_is_said(gatebench, 
 def test_which_code_counts(monkeypatch, tmp_path):
     """That of every layer that decides numbers and of the model's own family; what it does, and not what is said of it."""
     read = []
-    monkeypatch.setattr(changed_code, "_statements", lambda path: read.append("/".join(path.parts[-2:])) or "")
+    monkeypatch.setattr(changed_code, "_statements", lambda path: read.append("/".join(path.parts[-2:])) or b"")
     changed_code.code_digest.__wrapped__("cosinegate")
     ours = {"gatebench/losses.py", "training/loop.py", "data/batches.py", "evaluation/outcome.py", "backbones/resnet.py", "measure/macs.py"}
     assert ours | {"blocks/network.py", "blocks/execution.py"} <= set(read)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ...gating import first_sure
+from ...gating import first_sure, means_of_first_sure
 from .policy import NEVER
 
 CANDIDATES = 1000
@@ -84,14 +84,10 @@ def _candidates(scores: np.ndarray, count: int) -> np.ndarray:
 
 def _best(tried: list[Thresholds], scores: np.ndarray, right: np.ndarray, costs: np.ndarray, budgets: Sequence[float]) -> list[Thresholds]:
     """Of equally accurate ones the last: it errs on the side of going on. Where none keeps to a budget, everything leaves at once."""
-    everyone = np.arange(len(scores))
-    worth = np.empty((len(tried), 2))
-    for number, thresholds in enumerate(tried):
-        taken = leave(scores, thresholds)
-        worth[number] = right[everyone, taken].mean(), costs[taken].mean()
+    accuracy, cost = means_of_first_sure(scores, tried, right, costs)
     chosen = []
     for budget in budgets:
-        accuracies = np.where(worth[:, 1] <= budget * (1 + 1e-9), worth[:, 0], -1.0)  # a mean of equal costs is rounded
+        accuracies = np.where(cost <= budget * (1 + 1e-9), accuracy, -1.0)  # a mean of equal costs is rounded
         best = len(tried) - 1 - int(accuracies[::-1].argmax())
         chosen.append(tried[best] if accuracies[best] >= 0 else (-NEVER,) * (scores.shape[1] - 1))
     return [closed(scores, each) for each in chosen]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ...contract import Execution, GatedModel, Output, Probe
-from ...gating import first_sure, sureness
+from ...gating import first_sure, means_of_first_sure, sureness
 from ...pieces import Part, Piece, Step
 from ..backbones.feature_maps import take_rows
 from .decider import Chooser, Policy
@@ -47,13 +47,8 @@ class Confidence(Chooser):
         return tuple(math.inf if each is None else each for each in row["thresholds"])
 
     def policies(self, scores: np.ndarray, losses: np.ndarray, costs: np.ndarray, weights: Sequence[float]) -> list[Policy]:
-        tried, worth = candidates(scores), []
-        spent = normalised(np.cumsum(costs), costs)
-        everyone, confidences = np.arange(len(scores)), torch.from_numpy(scores)
-        for thresholds in tried:
-            taken = first_sure(confidences, thresholds).numpy()
-            worth.append((losses[everyone, taken].mean(), spent[taken].mean()))
-        loss, time = np.array(worth).T
+        tried = candidates(scores)
+        loss, time = means_of_first_sure(scores, tried, losses, normalised(np.cumsum(costs), costs))
         return [tried[int(objective(loss, time, weight).argmin())] for weight in weights]
 
 
