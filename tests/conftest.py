@@ -77,7 +77,7 @@ class Command:
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess:
         import torch
 
-        from gatebench import cli, timing
+        from gatebench import cli
 
         out, err = io.StringIO(), io.StringIO()
         threads, code = torch.get_num_threads(), 0
@@ -85,8 +85,6 @@ class Command:
             for name, value in self.environment.items():
                 if os.environ.get(name) != value:
                     patch.setenv(name, value)
-            patch.setattr(timing, "ROUNDS", 5)  # of what sweeps and routers time
-            patch.setattr(timing, "SECONDS", 5.0)
             try:
                 cli.app(list(arguments), prog_name="gatebench")
             except SystemExit as exit:
@@ -284,6 +282,17 @@ def trained_run(home: Path, *command: str) -> Path:
     assert done.returncode == 0, done.stderr
     (folder,) = (home / "results").iterdir()
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_timings() -> Iterator[None]:
+    """What sweeps and routers time takes five rounds."""
+    from gatebench import timing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "ROUNDS", 5)
+        patch.setattr(timing, "SECONDS", 5.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from .cuts import LAYOUTS, Cut
 
+Share = float | np.ndarray
+"""One, or one of each of several cases."""
 CHUNK = 64
 """Channels that `Bags` reads at a time: their weights, 64 x 9 x 512 numbers, stay in a core's cache."""
 WITHOUT_CHUNKS = 192
@@ -36,7 +38,7 @@ class Kernel:
         """`held` [K] and `active` [A]; None: all."""
         raise NotImplementedError
 
-    def share(self, held: float, active: float) -> float:
+    def share(self, held: Share, active: Share) -> Share:
         """Share of the layer's MACs that is computed, from the shares of channels held and filters active."""
         return 1.0
 
@@ -74,7 +76,7 @@ class Slice(Kernel):
         weights, biases = self.row_array.take(numbers, 0, None, "clip"), self.bias_array.take(filters, 0, None, "clip")
         return torch.from_numpy(weights), torch.from_numpy(biases)
 
-    def share(self, held: float, active: float) -> float:
+    def share(self, held: Share, active: Share) -> Share:
         return held * active
 
 
@@ -132,7 +134,7 @@ class Bags(Kernel):
         )
         return sums.view(chunks, len(self.starts), -1).sum(0)
 
-    def share(self, held: float, active: float) -> float:
+    def share(self, held: Share, active: Share) -> Share:
         return held
 
 

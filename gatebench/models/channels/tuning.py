@@ -32,6 +32,7 @@ STEPS = 16
 """Densities that are told apart; those between two are taken for the higher one."""
 MEASURED = 2, 4, 6, 8, 12, 14, 16
 """Of them, those that are measured; the last with one channel of each layer off."""
+SHARES = np.arange(STEPS + 1) / STEPS
 
 
 class KernelTable:
@@ -40,23 +41,25 @@ class KernelTable:
     def __init__(self, conv: nn.Conv2d, times: Mapping[Kernel, Mapping[float, Sequence[float]]]):
         """`times` are seconds by the share of the layer's MACs that a kernel computes; between the measured ones a line is drawn."""
         self.inputs, self.filters = conv.in_channels, conv.out_channels
-
-        def seconds(kernel: Kernel, held: int, active: int) -> float:
-            shares = sorted(times[kernel])
-            means = [statistics.mean(times[kernel][share]) for share in shares]
-            return (1 if kernel.whole else AROUND) * float(np.interp(kernel.share(held / STEPS, active / STEPS), shares, means))
-
-        steps = range(STEPS + 1)
-        self.table = [[min(times, key=partial(seconds, held=held, active=active)) for active in steps] for held in steps]
-        self.seconds = sum(seconds(self.table[step][step], step, step) for step in steps if step)
+        held, active = np.meshgrid(SHARES, SHARES, indexing="ij")
+        seconds = np.stack([_seconds(kernel, times[kernel], held, active) for kernel in times])
+        found = list(times)
+        self.table = [[found[number] for number in row] for row in seconds.argmin(0)]
+        self.seconds = float(seconds.min(0).diagonal()[1:].sum())
         """Over all densities of channels and filters."""
-        slicing = next(iter(times))
-        for step in steps:  # the only one that can do without any channel
-            self.table[0][step] = self.table[step][0] = slicing
+        for step in range(STEPS + 1):  # slicing is the only one that can do without any channel
+            self.table[0][step] = self.table[step][0] = found[0]
 
     def kernel(self, held: int, active: int) -> Kernel:
         """For so many channels and filters."""
         return self.table[_step(held, self.inputs)][_step(active, self.filters)]
+
+
+def _seconds(kernel: Kernel, times: Mapping[float, Sequence[float]], held: np.ndarray, active: np.ndarray) -> np.ndarray:
+    """Of a kernel for these shares of channels held and filters active."""
+    measured = sorted(times)
+    means = [statistics.mean(times[share]) for share in measured]
+    return (1 if kernel.whole else AROUND) * np.interp(np.broadcast_to(kernel.share(held, active), held.shape), measured, means)
 
 
 def _step(count: int, of: int) -> int:
