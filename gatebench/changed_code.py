@@ -35,12 +35,12 @@ def code_digest(model: str) -> str:
         source = Path(inspect.getsourcefile(inspect.unwrap(registry.entry(model).factory)) or here)
         places.append(source.parent if here in source.parents else source)
     files = [path for place in places for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
-    return hashlib.sha256(b"".join(map(_statements, files))).hexdigest()[:8]
+    return hashlib.sha256(b"".join(map(_digest, files))).hexdigest()[:8]
 
 
 @functools.cache  # most files are those of every model
-def _statements(path: Path) -> bytes:
-    """Of the code of a file without comments and strings that stand alone, the hash."""
+def _digest(path: Path) -> bytes:
+    """Hash of a file's code, without comments and strings that stand alone."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(getattr(node, "body", None), list):

@@ -22,11 +22,13 @@ def save(figure: Figure, stream: BinaryIO, kind: str = "png", comment: str | Non
     The comment stands in a PNG as it is, and is not seen. The figure is drawn once; its own `savefig` draws twice.
     """
     with matplotlib.rc_context({"svg.hashsalt": "gatebench"}):
-        if kind == "svg":
-            FigureCanvasSVG(figure).print_svg(stream, metadata={"Creator": None, "Date": None})
-        else:
+        if kind == "png":
             figure.set_dpi(STYLE["savefig.dpi"])
             FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None, "Comment": comment})
+        elif kind == "svg":
+            FigureCanvasSVG(figure).print_svg(stream, metadata={"Creator": None, "Date": None})
+        else:
+            raise ValueError(f"pictures are png or svg, not {kind}")
 
 
 def single_axes(width: float, height: float) -> tuple[Figure, Axes]:

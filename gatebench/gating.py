@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-AT_ONCE = 100_000
-"""Inputs times lists of thresholds that are looked at together."""
+DECISIONS_AT_ONCE = 100_000
+"""Inputs times lists of thresholds that are decided together."""
 
 
 def gumbel_softmax(logits: Tensor, temperature: float) -> Tensor:
@@ -90,13 +90,13 @@ def first_sure(scores: Tensor, thresholds: Sequence[float] | Sequence[Sequence[f
     For K lists of thresholds [K, E - 1] at once, [K, N].
     """
     sure = scores[:, :-1] >= scores.new_tensor(thresholds).unsqueeze(-2)
-    leaving = torch.cat([sure, torch.ones_like(sure[..., :1])], -1)
+    leaving = torch.cat([sure, sure.new_ones((*sure.shape[:-1], 1))], -1)
     return leaving.int().argmax(-1)
 
 
 def means_of_first_sure(scores: np.ndarray, tried: Sequence[Sequence[float]], *values: np.ndarray) -> list[np.ndarray]:
     """For each of K lists of thresholds, the means over inputs [K] of `values` [N, E] or [E] of the answers that `first_sure` takes."""
-    inputs, at_once = np.arange(len(scores)), max(1, AT_ONCE // len(scores))
+    inputs, at_once = np.arange(len(scores)), max(1, DECISIONS_AT_ONCE // max(1, len(scores)))
     blocks = []
     for start in range(0, len(tried), at_once):
         taken = first_sure(torch.from_numpy(scores), tried[start : start + at_once]).numpy()

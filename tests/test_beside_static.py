@@ -183,6 +183,27 @@ def test_what_executes_as_much_as_its_static_twin_has_that_as_its_rival(results)
     assert line["retrained_gain"] == -3.5
 
 
+@pytest.mark.parametrize(("second", "gain"), [(40, -1.5), (39, None)])
+def test_all_seeds_must_execute_as_much_as_the_twin(results, second, gain):
+    static(results, "twin", 90.0, 40, macs_ratio=1.0)
+    network(results, "late", 88.5, 40)
+    network(results, "late", 88.5, second, seed=1)
+    (line,) = [line for line in sheet_of(results).records if line["network"] == "late default"]
+    assert line.get("retrained_gain") == gain
+
+
+@pytest.mark.parametrize(("first", "second"), [("a", "b"), ("b", "a")])
+def test_of_several_static_twins_that_with_most_seeds_then_the_most_accurate_is_the_rival(results, first, second):
+    static(results, first, 91.0, 40, macs_ratio=1.0)
+    static(results, second, 90.0, 40, macs_ratio=1.0)
+    network(results, "late", 88.5, 41)
+    (line,) = [line for line in sheet_of(results).records if line["network"] == "late default"]
+    assert line["retrained_gain"] == -2.5
+    static(results, second, 90.0, 40, macs_ratio=1.0, seed=1)
+    (line,) = [line for line in sheet_of(results).records if line["network"] == "late default"]
+    assert line["retrained_gain"] == -1.5
+
+
 @pytest.mark.parametrize("accuracies", [(85.0, 86.5), (86.5, 85.0)])
 def test_of_several_networks_of_its_own_blocks_the_most_accurate_is_the_rival(results, accuracies):
     for name, accuracy in zip(("decided", "searched"), accuracies, strict=True):

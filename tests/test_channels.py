@@ -512,6 +512,23 @@ def always(net, names):
         net.tuned.chosen[conv] = tuning.KernelTable(conv, {kernel: {1.0: [1.0]}})
 
 
+def test_the_fastest_kernel_of_every_density_is_chosen():
+    conv, draw = torch.nn.Conv2d(16, 32, 3, padding=1), np.random.default_rng(0)
+    slicing, *others = kernels(conv, (4, 4))
+    times = {each: {share: draw.random(3) * 1e-3 for share in (0.1, 0.4, 1.0)} for each in (slicing, *others)}
+
+    def seconds(kernel, held, active):
+        means = [float(np.mean(times[kernel][share])) for share in (0.1, 0.4, 1.0)]
+        return (1 if kernel.whole else tuning.AROUND) * np.interp(kernel.share(held / 16, active / 16), (0.1, 0.4, 1.0), means)
+
+    table = tuning.KernelTable(conv, times)
+    for held in range(1, 17):
+        for active in range(1, 17):
+            assert table.kernel(held, 2 * active) is min(times, key=lambda kernel, on=(held, active): seconds(kernel, *on))
+    assert table.seconds == pytest.approx(sum(min(seconds(kernel, on, on) for kernel in times) for on in range(1, 17)))
+    assert table.kernel(0, 32) is table.kernel(16, 0) is slicing
+
+
 def test_executed_macs_are_those_of_the_kernels_that_ran():
     """By hand; the evaluation counts active inputs x active outputs, whatever was chosen for the times."""
     net, x = make("lag-vgg11", "input"), images(1)

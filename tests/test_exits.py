@@ -22,7 +22,7 @@ from gatebench.errors import UsageError
 from gatebench.evaluation.explained import explained_by_running
 from gatebench.evaluation.outcome import collect
 from gatebench.evaluation.row import EXPLAINED
-from gatebench.gating import first_sure
+from gatebench.gating import first_sure, means_of_first_sure
 from gatebench.library import LIBRARY
 from gatebench.losses import Batch, Clock
 from gatebench.models.exits import calibration as reliability
@@ -195,6 +195,11 @@ def test_inputs_leave_at_the_first_sure_exit():
     scores = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.8, 0.1], [0.3, 0.4, 0.0]])
     assert first_sure(scores, (0.9, 0.5)).tolist() == [0, 1, 2]
     assert first_sure(scores, (NEVER, NEVER)).tolist() == [2, 2, 2]
+    assert first_sure(scores[:, :1], ()).tolist() == [0, 0, 0]
+    several = [(0.9, 0.5), (NEVER, NEVER), (0.3, NEVER)]
+    assert first_sure(scores, several).tolist() == [first_sure(scores, each).tolist() for each in several]
+    accuracies, costs = means_of_first_sure(scores.numpy(), several, np.eye(3), np.array([1.0, 2.0, 6.0]))
+    assert accuracies.tolist() == [1, pytest.approx(1 / 3), pytest.approx(1 / 3)] and costs.tolist() == [3, 6, 1]
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 1.0))

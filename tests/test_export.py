@@ -314,17 +314,22 @@ def test_averages_over_the_inside_of_a_map_are_products(work, multiplied):
 
 
 @pytest.mark.parametrize(
-    ("work", "halved"),
+    ("work", "size", "halved"),
     [
-        (lambda x: F.avg_pool2d(x[:, :, 3:-3, 1:-1], 4, ceil_mode=True), True),  # of 8 and 12 pixels, which pairs from -1 on make up
-        (lambda x: F.avg_pool2d(x[:, :, 2:-4, 5:-5], 4, ceil_mode=True), True),  # from 0 on, and a last window of two columns
-        (lambda x: F.avg_pool2d(x[:, :, 2:, 1:], 2, ceil_mode=True), False),  # the last column is in no pair
-        (lambda x: F.avg_pool2d(x[:, :, 2:-2, 3:-3], 3), False),
+        (
+            lambda x: F.avg_pool2d(x[:, :, 3:-3, 1:-1], 4, ceil_mode=True),
+            (14, 16),
+            True,
+        ),  # of 8 and 12 pixels; pairs from -1 on
+        (lambda x: F.avg_pool2d(x[:, :, 2:-4, 5:-5], 4, ceil_mode=True), (14, 16), True),  # from 0 on, and a last window of two columns
+        (lambda x: F.avg_pool2d(x[:, :, 2:, 1:], 2, ceil_mode=True), (14, 16), False),  # the last column is in no pair
+        (lambda x: F.avg_pool2d(x[:, :, 2:-2, 3:-3], 3), (14, 16), False),
+        (lambda x: F.avg_pool2d(x[:, :, 2:-2, 2:-2], 2), (60, 60), False),  # of so many averages it would compute too much
     ],
 )
-def test_averages_of_whole_pairs_are_one_product_of_half_a_map(work, halved):
+def test_averages_of_whole_pairs_are_one_product_of_half_a_map(work, size, halved):
     torch.manual_seed(0)
-    conv, x = torch.nn.Conv2d(3, 8, 1), torch.randn(1, 3, 14, 16)
+    conv, x = torch.nn.Conv2d(3, 8, 1), torch.randn(1, 3, *size)
     head = Part(conv, lambda x: (work(conv(x)),))
     content = for_onnxruntime(to_onnx(head, {"x": x}, ("averages",))[0], "fp32")
     kinds = [node.op_type for node in onnx.load_from_string(content).graph.node]

@@ -165,7 +165,7 @@ def test_code_that_changed_since_an_unfinished_run_was_begun_is_said(gatebench, 
 def test_which_code_counts(monkeypatch, tmp_path):
     """That of every layer that decides numbers and of the model's own family; what it does, and not what is said of it."""
     read = []
-    monkeypatch.setattr(changed_code, "_statements", lambda path: read.append("/".join(path.parts[-2:])) or b"")
+    monkeypatch.setattr(changed_code, "_digest", lambda path: read.append("/".join(path.parts[-2:])) or b"")
     changed_code.code_digest.__wrapped__("cosinegate")
     ours = {"gatebench/losses.py", "training/loop.py", "data/batches.py", "evaluation/outcome.py", "backbones/resnet.py", "measure/macs.py"}
     assert ours | {"blocks/network.py", "blocks/execution.py"} <= set(read)
@@ -190,7 +190,7 @@ def test_which_code_counts(monkeypatch, tmp_path):
 def test_comments_and_docstrings_are_no_code(tmp_path, text, same):
     for name, content in (("one", "def f(x):\n    return x + 1\n"), ("other", text)):
         (tmp_path / f"{name}.py").write_text(content)
-    assert (changed_code._statements(tmp_path / "one.py") == changed_code._statements(tmp_path / "other.py")) is same
+    assert (changed_code._digest(tmp_path / "one.py") == changed_code._digest(tmp_path / "other.py")) is same
 
 
 # Machines

@@ -48,7 +48,8 @@ def count_macs(module: nn.Module, *shapes: tuple[int, ...]) -> int:
     """MACs of one call of `module` on inputs of the given shapes.
 
     Runs on the meta device, without arithmetic. Convolutions and matrix products count, element-wise work does not, as is usual in the
-    field. Raises GatebenchError where it runs an operation of which the MACs are not known.
+    field; torch's own batch norms are left out, whatever they are given. Raises GatebenchError where it runs an operation of which the
+    MACs are not known.
     """
     copied = copy.deepcopy(module).to("meta").eval()
     for part in copied.modules():

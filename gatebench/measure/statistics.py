@@ -46,9 +46,8 @@ def wilson(correct: int, total: int, confidence: float = 0.95) -> tuple[float, f
     """Wilson score interval of a share, in percent. Without scipy.stats, which takes a second to import."""
     z, share = ndtri((1 + confidence) / 2), correct / total
     centre, half = share + z**2 / (2 * total), z * np.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
-    ends = (centre + half * np.array([-1, 1])) / (1 + z**2 / total)
-    low, high = 100 * ends.clip(0, 1)  # none and all have an end there, but for rounding
-    return float(low), float(high)
+    low, high = 100 * (centre + half * np.array([-1, 1])) / (1 + z**2 / total)
+    return float(low) if correct else 0.0, float(high) if correct < total else 100.0  # which is what rounding misses
 
 
 def per_input(seconds: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .cuts import LAYOUTS, Cut
 
 Share = float | np.ndarray
-"""One, or one of each of several cases."""
+"""One share, or an array of them."""
 CHUNK = 64
 """Channels that `Bags` reads at a time: their weights, 64 x 9 x 512 numbers, stay in a core's cache."""
 WITHOUT_CHUNKS = 192

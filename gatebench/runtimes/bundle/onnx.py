@@ -122,7 +122,11 @@ def _averaging(model: Any, whole: str, averages: str, size: list[int]) -> tuple[
 
 
 def _paired(lines: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """What pairs of a map's lines add, where those [lines, averages] of a pair add the same, and whether the first has one line only."""
+    """What both of each pair of a map's lines add, and 1 where the pairs begin one line before the map, else 0.
+
+    From what each line adds [lines, averages]; [lines / 2, averages]. None where the lines of a pair differ. A last pair with one line in
+    the map adds nothing, so it is left away.
+    """
     for alone in (0, 1) if len(lines) % 2 == 0 else ():
         firsts, seconds = np.pad(lines, [(alone, alone), (0, 0)]).reshape(-1, 2, lines.shape[1]).swapaxes(0, 1)
         if np.array_equal(firsts, seconds):
