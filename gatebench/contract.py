@@ -3,7 +3,7 @@
 Shapes: N inputs, S switches (the sum of the units' widths), U units.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -17,7 +17,7 @@ from .pieces import Piece
 from .weights.fit import load_into
 
 if TYPE_CHECKING:
-    from .losses import Batch
+    from .data.batches import Batches
 
 Execution = Literal["masked", "sparse"]
 EXECUTIONS = get_args(Execution)
@@ -309,10 +309,10 @@ class GatedModel(nn.Module):
         """The tensors that `start_from` looks for, by the names that it knows them by."""
         return self.state_dict()
 
-    def learn(self, train: Iterable["Batch"]) -> None:
+    def learn(self, train: "Batches") -> None:
         """Called once before training, for whatever is learned without gradients, such as neighbours.
 
-        `train` are all training batches, not augmented; they can be gone through several times.
+        `train` are all training batches, not augmented, which can be gone through several times; `train.shuffled(0)` are augmented.
         """
 
     def begin_epoch(self, progress: float) -> None:

@@ -9,6 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gatebench import recipe
 from gatebench.contract import GatedModel, Unit
+from gatebench.data.batches import Batches
+from gatebench.data.images import Images
 from gatebench.errors import UsageError
 from gatebench.losses import macs_share
 from gatebench.measure.macs import count_params
@@ -51,6 +53,13 @@ def settle_norms(net, batches):
 def images(count, seed=0, size=16, channels=3):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, channels, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
+
+
+def batches_of(count, size=16):
+    """Random images, cropped and flipped in training."""
+    draw = np.random.default_rng(0)
+    split = Images(draw.integers(0, 256, (count, size, size, 3)).astype(np.uint8), np.arange(count) % 5)
+    return Batches(split, (0.5,) * 3, (0.25,) * 3, batch_size=32, device=torch.device("cpu"), crop=True, flip=True)
 
 
 def close(a, b):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import GATED
-from test_models import images, settle_norms
+from test_models import batches_of, images, settle_norms
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -464,7 +464,7 @@ def test_decided_blocks_are_those_of_any_gated_network_and_its_first_one(gated):
     with torch.no_grad():
         decisive.bias[-1] = 5.0  # SkipNet's one layer opens every gate; ConvNet-AIG's third opens the third
     net = create("fixed-blocks", 10, (3, SIZE, SIZE), {"network": parent}, depth=14, subset={"kind": "decisions"})
-    net.learn([Batch(images(8, size=SIZE), torch.zeros(8))])
+    net.learn(batches_of(8))
     assert net.kept.tolist() == ([True] * 6 if gated == "skipnet" else [False, False, True, False, False, False])
     assert net.infer(images(3, size=SIZE)).gates.unique().tolist() == ([1] if gated == "skipnet" else [0, 1])
 
@@ -472,12 +472,12 @@ def test_decided_blocks_are_those_of_any_gated_network_and_its_first_one(gated):
 def test_blocks_that_keep_their_weights_get_statistics_of_their_own():
     parent = create("resnet8", 10, (3, SIZE, SIZE)).to(memory_format=torch.channels_last).eval()
     net = create("fixed-blocks", 10, (3, SIZE, SIZE), {"network": parent}, depth=8, subset={"kind": "search", "macs": 0.7})
-    batches = [Batch(images(32, seed, SIZE), torch.arange(32) % 10) for seed in range(3)]
-    net.learn(batches)
+    net.learn(batches := batches_of(96))
     convolution, norm, _ = net.stem
     assert torch.equal(convolution.weight, parent.stem[0].weight)
     with torch.no_grad():
-        means = torch.stack([convolution(batch.x).mean((0, 2, 3)) for batch in batches]).mean(0)
+        seen = [batch.x for batch in batches.shuffled(0)]  # cropped and flipped, as in training
+        means = torch.stack([convolution(x).mean((0, 2, 3)) for x in seen]).mean(0)
     torch.testing.assert_close(norm.running_mean, means, rtol=1e-4, atol=1e-5)
     assert not torch.equal(norm.running_mean, parent.stem[1].running_mean)
 
@@ -485,9 +485,8 @@ def test_blocks_that_keep_their_weights_get_statistics_of_their_own():
 def test_stochastic_depth_is_run_at_reduced_depth_by_its_best_blocks():
     parent = make("stochastic-depth", 8).eval()
     net = create("fixed-blocks", 10, (3, SIZE, SIZE), {"network": parent}, depth=8, subset={"kind": "search", "macs": 0.7})
-    batch = Batch(images(32, size=SIZE), torch.arange(32) % 10)
-    net.learn([batch])
-    best = best_subset(parent, [batch], 0.7 * net.macs_static, lambda on: float(net.tally(on[None], deciding=False).sum()))
+    net.learn(batches := batches_of(32))
+    best = best_subset(parent, list(batches), 0.7 * net.macs_static, lambda on: float(net.tally(on[None], deciding=False).sum()))
     assert net.kept.tolist() == best.tolist() and not best.all()
     assert torch.equal(net.blocks[2].residual.conv1.weight, parent.blocks[2].residual.conv1.weight)
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from conftest import SMALL, Command
 from test_channels import close, images, make
+from test_models import batches_of
 
 from gatebench.errors import UsageError
-from gatebench.losses import Batch
 from gatebench.models.registry import create
 
 STATIC = {"lag-vgg11": "vgg11", "lag-resnet18": "resnet18"}
-BATCHES = [Batch(images(32, seed=seed), torch.zeros(32, dtype=torch.long)) for seed in range(3)]
+BATCHES = batches_of(96)
 
 
 def learned(network, **options):
@@ -43,7 +43,7 @@ def test_the_largest_filters_of_each_layer_stay_with_their_weights(name, density
 def test_batch_norm_gets_the_statistics_of_the_narrower_network():
     static = create("vgg11", 5, (3, 16, 16), width=0.125).eval()
     net = learned(static, channels={"kind": "magnitude", "density": 0.5})
-    x = torch.cat([batch.x for batch in BATCHES])
+    x = torch.cat([batch.x for batch in BATCHES.shuffled(0)])  # cropped and flipped, as in training
     with torch.no_grad():
         first, second = net.layers[0], net.layers[1]
         z = first[0](x)

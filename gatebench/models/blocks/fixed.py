@@ -5,7 +5,7 @@ Shapes: N inputs, B blocks.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from .search import best_subset
 from .settings import Decided, Searched, Subset, Survival
 
 if TYPE_CHECKING:
-    from ...losses import Batch
+    from ...data.batches import Batches
 
 IMAGES = 5000
 """Training images on which a subset is chosen, about."""
@@ -56,8 +56,8 @@ class SubsetOfBlocks(FixedBlocks):
         self.subset = subset
         self.__dict__["source"] = network  # not a part of this one
 
-    def learn(self, train: Iterable["Batch"]) -> None:
-        """Choose the blocks; where weights stay, take batch norm's statistics anew."""
+    def learn(self, train: "Batches") -> None:
+        """Choose the blocks; where weights stay, take batch norm's statistics anew, of images that are augmented as in training."""
         step = max(1, math.ceil(sum(len(batch.labels) for batch in train) / IMAGES))
         some = list(islice(train, 0, None, step))  # from all over the set, which may be sorted by class
         if isinstance(self.subset, Decided):
@@ -67,7 +67,7 @@ class SubsetOfBlocks(FixedBlocks):
         self.kept.copy_(best_subset(self.source, some, self.subset.macs * self.macs_static, self._cost))
         if not self.subset.retrained:
             self.load_state_dict({**self.source.state_dict(), "kept": self.kept})
-            update_bn((batch.x for batch in train), self)
+            update_bn((batch.x for batch in train.shuffled(0)), self)
 
     def _cost(self, on: Tensor) -> float:
         return float(self.tally(on[None].cpu(), deciding=False).sum())

@@ -4,7 +4,7 @@ Which channels stay is learned once from the network in the role `network`. Then
 Shapes: N inputs, C channels of a layer, S channels of all gated layers.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,7 +21,7 @@ from .settings import Decisions, Kept, Magnitude
 from .vgg import GatedVgg
 
 if TYPE_CHECKING:
-    from ...losses import Batch
+    from ...data.batches import Batches
 
 
 class FixedGates(nn.Module):
@@ -84,8 +84,8 @@ class _Pruned:
         self.channels = channels
         self.__dict__["source"] = network  # not a part of this one
 
-    def learn(self, train: Iterable["Batch"]) -> None:
-        """Choose the channels; where weights stay, take batch norm's statistics anew."""
+    def learn(self, train: "Batches") -> None:
+        """Choose the channels; where weights stay, take batch norm's statistics anew, of images that are augmented as in training."""
         by_decisions = isinstance(self.channels, Decisions)
         keeps_weights = not (by_decisions and self.channels.retrained)
         if keeps_weights:
@@ -98,7 +98,7 @@ class _Pruned:
         for gate, each in zip(self.gates, self.by_layer(kept[None]), strict=True):
             gate.kept.copy_(each[0])
         if keeps_weights:
-            update_bn((batch.x for batch in train), self)
+            update_bn((batch.x for batch in train.shuffled(0)), self)
 
     def _largest(self, density: float) -> Tensor:
         """Channels [S] with the largest filters of each layer, one at least."""
