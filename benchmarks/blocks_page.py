@@ -5,6 +5,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -23,7 +24,7 @@ from gatebench.report.front_figure import label
 from gatebench.report.groups import Group, groups
 from gatebench.report.quantities import mean, place_name, spread
 from gatebench.report.results import Run
-from gatebench.report.sheet import Cell, Heading, Sheet, make_sheet
+from gatebench.report.sheet import Cell, Heading, Sheet, make_sheet, text_of
 
 DATA = "cifar10"
 DEPTHS = 8, 14, 20, 26, 32, 44, 56
@@ -110,11 +111,20 @@ def worth(runs: list[Run], gains: dict[str, dict[str, Cell]]) -> Sheet:
         some = Group([run for run, _ in pairs], [row for _, row in pairs])
         other = "" if group.row["precision"] == STATIC_IN else f", {group.row['precision']}"
         lines.append((
-            name(group.label) + other, len(some.seeds), compared(some, "adaptivity_gain"), gains.get(group.label, {}).get("retrained_gain"),
+            name(group.label) + other, len(some.seeds), compared(some, "adaptivity_gain"), _retrained(gains.get(group.label, {}), some),
             compared(some, "matching_gain"), *(mean(some, key) for key in ("patterns", "pattern_entropy", "loss_correlation")),
             seed_agreement(some),
         ))  # fmt: skip
     return make_sheet("worth", "What deciding for each image is worth", WORTH, lines)
+
+
+def _retrained(gains: dict[str, Cell], group: Group) -> Cell | None:
+    """The gain over its own blocks, retrained; which seeds it is of, where that are fewer."""
+    gain, seeds = (gains.get(key) for key in ("retrained_gain", "retrained_seeds"))
+    if gain is None or gain.empty or seeds.value == len(group.seeds):
+        return gain
+    (heading,) = (each for each in WORTH if each.name == "retrained_gain")
+    return replace(gain, text=f"{text_of(gain, heading)}, seed {seeds.text}")
 
 
 def kind(group: Group) -> str:

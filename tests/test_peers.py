@@ -363,15 +363,18 @@ def test_convnet_aig_s_gradient_is_that_of_the_gumbel_softmax_at_its_temperature
 
 PUBLISHED = {
     ("skipnet", "resnet110"): {"training.batch_size": 128, "training.learning_rate": 0.1, "training.momentum": 0.9,
-                               "training.weight_decay": 1e-4, "model.gate.kind": "recurrent", "model.gate.size": 10},
+                               "training.weight_decay": 1e-4, "model.gate.kind": "recurrent", "model.gate.size": 10,
+                               "training.schedule": "steps"},
     ("skipnet", "hrl"): {"training.learning_rate": 1e-4, "losses.reinforce.weight": 0.01, "losses.reinforce.reward": 0.1},
     ("skipnet", "resnet110-hrl"): {"model.depth": 110, "training.learning_rate": 1e-4, "losses.reinforce.weight": 0.01},
     ("convnet-aig", "default"): {"model.gate.hidden": 16, "model.gate.temperature": 1.0, "losses.target_rate.weight": 2.0},
     ("convnet-aig", "resnet110"): {"training.epochs": 350, "training.batch_size": 256, "training.learning_rate": 0.1,
-                                   "training.weight_decay": 5e-4, "losses.target_rate.target": 0.6, "losses.target_rate.weight": 2.0},
+                                   "training.weight_decay": 5e-4, "losses.target_rate.target": 0.6, "losses.target_rate.weight": 2.0,
+                                   "training.schedule": "steps", "training.milestones": (150, 250)},
     ("blockdrop", "curriculum"): {"model.gate.sureness": 0.8},
     ("blockdrop", "resnet110-curriculum"): {"training.epochs": 5000, "training.batch_size": 2048, "training.learning_rate": 1e-3,
-                                            "training.optimizer": "adam"},
+                                            "training.optimizer": "adam", "losses.policy_gradient.penalty": 1.0,
+                                            "losses.policy_gradient.curriculum": 54 / 5000},
     ("blockdrop", "resnet110"): {"training.epochs": 2000, "training.batch_size": 256, "training.learning_rate": 1e-4,
                                  "losses.policy_gradient.penalty": 10.0, "model.gate.sureness": 0.8},
 }  # fmt: skip
@@ -385,6 +388,17 @@ def test_recipes_have_the_published_settings(peer, config):
         for part in name.split("."):
             found = found[part]
         assert found == value, name
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "iterations"),
+    [("resnet110", "epochs", [64_000]), ("resnet110", "milestones", [32_000, 48_000]), ("hrl", "epochs", [10_000]),
+     ("resnet110-hrl", "epochs", [10_000])],
+)  # fmt: skip
+def test_skipnet_is_trained_for_the_published_iterations(config, name, iterations):
+    """In whole epochs: of CIFAR-10's 50,000 images an epoch has 391 batches of 128."""
+    found = getattr(recipe.load("skipnet", "skipnet", config).training, name)
+    assert list(found if name == "milestones" else [found]) == [round(each / 391) for each in iterations]
 
 
 def test_blockdrop_draws_within_its_bounds():

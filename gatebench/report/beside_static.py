@@ -32,7 +32,7 @@ HEADINGS = (
     Heading("latency_ms", "ms, batch 1", digits=2),
     Heading("static_gain_latency", "over static networks at equal latency", "points", 2, signed=True), Heading("timed_on", "timed on"),
     Heading("retrained_gain", "over its most used blocks, retrained, at equal MACs", "points", 2, signed=True),
-    Heading("retrained_macs", "retrained: executed", "MACs", 2),
+    Heading("retrained_seeds", "retrained: seeds"), Heading("retrained_macs", "retrained: executed", "MACs", 2),
 )  # fmt: skip
 NOTE = (
     "Static networks: all without gates that were trained as long on the same data; where there are none, there is no line. Between two of "
@@ -208,8 +208,10 @@ def _whole(group: Group, static: Iterable[Member]) -> list[dict]:
     return [run.headline for run in best.group.runs] if best else []
 
 
-def _beside_retrained(group: Group, retrained: Iterable[Mapping[str | None, list[dict]]], whole: list[dict]) -> tuple[Cell, float | None]:
-    """The gain of the headline over a static network that was made from its own, seed by seed, and the MACs of that.
+def _beside_retrained(
+    group: Group, retrained: Iterable[Mapping[str | None, list[dict]]], whole: list[dict]
+) -> tuple[Cell, Cell, float | None]:
+    """The gain of the headline over a static network that was made from its own, seed by seed, which seeds these are, and the MACs of that.
 
     Where that costs less, a random mix of it and the whole network that costs the same is the rival. Of several such networks it is the one
     with most seeds, then the most accurate. Without one, what costs as much as the whole network, or more, has that as its rival.
@@ -220,13 +222,14 @@ def _beside_retrained(group: Group, retrained: Iterable[Mapping[str | None, list
     if not pairs and whole and all(row["macs_executed"] >= _of_seed(whole, row["seed"])["macs_executed"] for _, row in own):
         pairs = [(row, _of_seed(whole, row["seed"])) for _, row in own]
     if not pairs:
-        return Cell(), None
+        return Cell(), Cell(), None
+    seeds = seeds_cell(sorted(row["seed"] for row, _ in pairs))
     macs = statistics.mean(static["macs_executed"] for _, static in pairs)
     gains = [_over_mix(row, [static, *([_of_seed(whole, row["seed"])] if whole else [])]) for row, static in pairs]
     if len(gains) == 1:
-        return _cell(gains[0]), macs
+        return _cell(gains[0]), seeds, macs
     apart = [each.value for each in gains]
-    return Cell(statistics.mean(apart), *over_seeds(apart)), macs
+    return Cell(statistics.mean(apart), *over_seeds(apart)), seeds, macs
 
 
 def _over_mix(row: dict, static: list[dict]) -> Estimate | None:

@@ -19,6 +19,7 @@ DERIVED = {
     "static_gain_latency": "the same at equal time of one input, in one place",
     "static_mix": "the static networks at its executed MACs, and the share of the inputs of each",
     "retrained_gain": "accuracy over its most used blocks or channels for every input, retrained, mixed with its static twin to equal MACs",
+    "retrained_seeds": "of the network's seeds, those whose blocks were retrained",
     "retrained_macs": "of an input through that network",
 }
 """Of columns that only tables have."""
