@@ -110,6 +110,9 @@ device: $(VENV)/installed
 	$(TRAIN) lag-compact --set parents.gated.config=hard --set 'parents.gated.changes=[model.width=0.25, losses.sparsity.weight=0.004]' \
 		--threads 1 --out device-results
 	$(TRAIN) vgg11 --set model.width=0.25 --threads 1 --out device-results  # its twin
+	$(TRAIN) lag-compact --set parents.gated.config=hard --set parents.gated.epochs=7 \
+		--set 'parents.gated.changes=[losses.sparsity.weight=0.002, model.gate.start=0.15]' --threads 1 --out device-results
+	$(TRAIN) vgg11 --epochs 4 --threads 1 --out device-results  # its twin
 	$(TRAIN) cgt --config joint --epochs 2 --set 'model.backbone.widths=[48, 96, 192]' --set training.schedule=one-cycle --threads 1 \
 		--out device-results
 

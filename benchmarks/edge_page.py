@@ -50,8 +50,9 @@ def sessions(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
 
 
 def newest(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
-    """The last session of each run, which the page shows."""
-    return list({run.name: (run, members) for run, members in sessions(runs)}.values())
+    """The last session of each run, which the page shows; of channels cut out, of the network with most MACs."""
+    key = {run.name: NAMES[model] if (model := run.headline["model"]) == "lag-compact" else run.name for run, _ in sessions(runs)}
+    return list({key[run.name]: (run, members) for run, members in sessions(runs)}.values())
 
 
 def with_bf16(runs: list[Run]) -> list[tuple[Run, list[dict]]]:
