@@ -67,7 +67,6 @@ SAID = {
         "46.60": ("channels-rivals", "lag-vgg11 fbs", "accuracy"), "50.25": ("channels-rivals", "pruned magnitude", "accuracy"),
     },
     "edge": {
-        **dict.fromkeys(("0.66", "0.60"), ("edge", "channels cut out, width 0.25", "realised")),
         "93.52": ("cgt-points", "cgt deepest", "accuracy"), "87.45": ("blocks-points", "resnet14 default", "accuracy"),
         "90.42": ("blocks-points", "resnet56 default", "accuracy"),
     },
