@@ -20,7 +20,7 @@ PINES = indian-pines indian-pines-hard indian-pines-soft-printed indian-pines-jo
 RULES = neighbours entropy complexity cascade cascade-entropy cascade-margin
 LAMBDAS = 0.5,0.6,0.7,0.8,0.9,0.95,1.0
 RESULTS = cifar10-resnet20 cifar10-resnet14 cifar10-predictive cifar10-predictive-entropy cifar10-when-unsure $(PRINTED:%=cifar10-%) cifar10-released mnist-resnet20 mnist-cosinegate \
-	$(PEERS:%=cifar10-%) cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed cifar10-fixed-depth $(DECIDERS:%=cifar10-fixed-%) cifar10-fixed-skipnet-hrl $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
+	$(PEERS:%=cifar10-%) cifar10-skipnet-feed-forward cifar10-skipnet-hrl cifar10-blockdrop cifar10-fixed cifar10-fixed-depth $(DECIDERS:%=cifar10-fixed-%) cifar10-fixed-skipnet-hrl $(DEPTHS:%=cifar10-resnet%) $(PINES) $(PINES:%=%-by-pixels) \
 	$(EXITS:%=fashion-mnist-%) cifar100-exits intel-routers $(RULES:%=intel-%) cifar100-channels cifar10-channels
 # LAG's networks, at a quarter of the width
 QUARTER = --set model.width=0.25
@@ -94,6 +94,9 @@ $(PEERS:%=cifar10-%): cifar10-%: $(VENV)/installed
 
 $(DEPTHS:%=cifar10-resnet%): cifar10-%: $(VENV)/installed
 	$(TRAIN) $* $(SHORT)
+
+cifar10-skipnet-feed-forward: $(VENV)/installed
+	$(TRAIN) skipnet --config feed-forward $(SHORT)
 
 cifar10-skipnet-hrl: cifar10-skipnet  # whose weights it starts from
 	$(TRAIN) skipnet --config hrl --epochs 3 --threads 1 --set parents.weights.epochs=15 --set 'parents.weights.changes=[$(ONE_CYCLE)]'
