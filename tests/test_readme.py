@@ -46,7 +46,7 @@ SAID = {
         **dict.fromkeys(("0.75", "0.78", "0.79"), ("cosinegate-times", "cosinegate predictive", "realised")),
         **dict.fromkeys(("1.071", "1.075"), ("cosinegate-times", "cosinegate predictive", "all_on")),
     },
-    "blocks": {"84.23": ("blocks-points", "cosinegate predictive", "accuracy")},
+    "blocks": {},
     "references": {},
     "cgt": {
         "0.60": ("cgt-times", "cgt indian-pines indian-pines-random", "realised"),
