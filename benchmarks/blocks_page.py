@@ -39,8 +39,8 @@ ALIKE = "aggressive", "conservative", "sign-corrected", "curriculum"
 """CosineGate's recipes that end where `balanced` does, on its own page alone, and BlockDrop's first step."""
 DECIDED_BY = re.compile(r" decided, .*?(?:parents\.network\.model=([a-z-]+)(?:.*?config=([a-z-]+))?.*|$)")
 """In the name of fixed blocks: the network whose blocks they are and its recipe, where it is not `predictive`."""
-SHARED = re.compile(r", (budget weight 10|training\.schedule=one-cycle|training\.learning_rate=0\.2)(?=,|$)")
-"""In the name of a network: what all have."""
+SHARED = re.compile(r", (budget weight 10|training\.schedule=one-cycle|training\.learning_rate=0\.2|bf16|fp32)(?=,|$)")
+"""In the name of a network: what all have, and the precision, which is said apart."""
 STATIC_IN = "bf16"
 """The precision in which the static networks were trained; others compare with none of them."""
 KINDS = {"static": (LINE, "s"), "baseline": (RIVAL, "D"), "gate": (GATED, "o")}

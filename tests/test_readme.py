@@ -46,7 +46,7 @@ SAID = {
         **dict.fromkeys(("0.75", "0.78", "0.79"), ("cosinegate-times", "cosinegate predictive", "realised")),
         **dict.fromkeys(("1.071", "1.075"), ("cosinegate-times", "cosinegate predictive", "all_on")),
     },
-    "blocks": {},
+    "blocks": {"83.01": ("blocks-points", "fixed-blocks default", "accuracy")},
     "references": {},
     "cgt": {
         "0.60": ("cgt-times", "cgt indian-pines indian-pines-random", "realised"),
