@@ -116,8 +116,8 @@ device: $(VENV)/installed
 	$(TRAIN) lag-compact --set parents.gated.config=hard --set parents.gated.epochs=7 \
 		--set 'parents.gated.changes=[losses.sparsity.weight=0.002, model.gate.start=0.15]' --threads 1 --out device-results
 	$(TRAIN) vgg11 --epochs 4 --threads 1 --out device-results  # its twin
-	$(TRAIN) cgt --config joint --epochs 2 --set 'model.backbone.widths=[48, 96, 192]' --set training.schedule=one-cycle --threads 1 \
-		--out device-results
+	for exits in joint deepest; do $(TRAIN) cgt --config $$exits --epochs 2 --set 'model.backbone.widths=[48, 96, 192]' \
+		--set training.schedule=one-cycle --threads 1 --out device-results || exit; done
 
 cifar10-fixed: cifar10-resnet20 cifar10-predictive  # whose blocks they take
 	$(TRAIN) fixed-blocks --threads 1 $(OF_SHORT)
