@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import io
 import itertools
 import json
@@ -255,6 +256,13 @@ def gatebench_process(tmp_path) -> Iterator[Process]:
 def gatebench_forks(tmp_path) -> Iterator[Forks]:
     """The command line in processes of their own that start at once."""
     yield from _until_done(Forks(tmp_path))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported_once():
+    """What the imports made stays; the garbage collector, which every timing calls, need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import hashlib
 import io
 import itertools
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -281,10 +282,11 @@ def test_what_is_added_to_a_convolution_is_brought_into_its_layout(up_front):
 
 
 def test_a_padded_shortcut_is_exported_as_one_convolution():
-    shortcut, x = ZeroPadShortcut(5, 12).eval(), torch.randn(1, 5, 9, 8)
+    shortcut, x, before = ZeroPadShortcut(5, 12).eval(), torch.randn(1, 5, 9, 8), logging.getLogger("torch.onnx").level
     content, _ = to_onnx(Part(shortcut, lambda x: (shortcut(x),)), {"x": x}, ("y",))
     assert [node.op_type for node in onnx.load_from_string(content).graph.node] == ["Conv"]
     np.testing.assert_array_equal(ort.InferenceSession(content).run(None, {"x": x.numpy()})[0], shortcut(x).numpy())
+    assert logging.getLogger("torch.onnx").level == before
     assert shortcut(x)[0, 3:8].equal(x[0, :, ::2, ::2]) and not shortcut(x)[0, [0, 1, 2, 8, 9, 10, 11]].any()
 
 

@@ -60,7 +60,7 @@ def done(tmp_path_factory):
         training = TRAINING.replace("}", ", optimizer: adam}") if "optimizer" in recipe else TRAINING
         (place / f"{name}.yaml").write_text(DATA + training + recipe.replace("training_optimizer: adam\n", ""))
         commands.append(["train", name, "--config", str(place / f"{name}.yaml"), "--threads", "1", "--out", str(results), "--json"])
-    quick = ["--inputs", "16", "--repeats", "5", "--max-seconds", "5", "--threads", "1"]
+    quick = ["--inputs", "16", "--repeats", "5", "--max-seconds", "1", "--threads", "1"]
     commands.append(["profile-latency", str(results), *quick, "--execution", "sparse,masked", "--batch-size", "1,8", "--json"])
     commands += [["pareto", str(results), "--json"], ["report", str(results), "--format", "html,csv"]]
     environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1", "GATEBENCH_DATA": str(place / "data")}

@@ -1,7 +1,6 @@
 """A piece as an ONNX model, for inputs of just the shapes that it was shown, and arranged as ONNX Runtime runs it fast."""
 
 import io
-import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from .quiet import errors_only
 
 OPSET = 18
 BLOCK = 16
@@ -28,10 +29,8 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str,
         return opset18.Sqrt(opset18.Add(opset18.Mul(self, self), opset18.Mul(other, other)))
 
     stream, named = io.BytesIO(), [f"{each} after" if each in inputs else each for each in outputs]
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), errors_only("torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
         warnings.simplefilter("ignore")
-        for name in ("torch.onnx", "onnxscript", "onnx_ir"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.onnx.export(
             module, tuple(inputs.values()), dynamo=True, opset_version=OPSET, input_names=list(inputs), output_names=named, verbose=False,
             custom_translation_table={torch.ops.aten.hypot.default: hypot},

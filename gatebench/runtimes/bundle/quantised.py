@@ -1,11 +1,12 @@
 """A piece in int8: weights and activations as whole numbers, their ranges taken from real inputs."""
 
-import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from .quiet import errors_only
 
 KINDS = ("Conv", "Add", "MaxPool")
 """Operations that are computed in whole numbers; the classifier stays as it is, and so does all up to the first convolution: they are
@@ -32,10 +33,9 @@ def quantised(content: bytes, examples: Sequence[Mapping[str, np.ndarray]]) -> b
     model = onnx.load_from_string(content)
     kinds, sees_image = [node.op_type for node in model.graph.node], any(each.name == "image" for each in model.graph.input)
     first = [node.name for node in model.graph.node[: kinds.index("Conv") + 1]] if sees_image and "Conv" in kinds else []
-    logging.getLogger().disabled, before = True, logging.getLogger().disabled  # it advises what is done already
     onnxruntime.set_default_logger_severity(3)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, errors_only(""):  # it advises what is done already
             path = Path(folder) / "model.onnx"
             quantize_static(
                 model, path, Examples(), quant_format=QuantFormat.QDQ, op_types_to_quantize=list(KINDS), nodes_to_exclude=first,
@@ -43,5 +43,4 @@ def quantised(content: bytes, examples: Sequence[Mapping[str, np.ndarray]]) -> b
             )  # fmt: skip
             return path.read_bytes()
     finally:
-        logging.getLogger().disabled = before
         onnxruntime.set_default_logger_severity(2)
