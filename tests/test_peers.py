@@ -67,7 +67,7 @@ def test_every_gate_is_moved_by_its_recipe_s_losses(peer):
     name, config, options, part = PEERS[peer]
     net = make(name, 14, **options)
     trained_by(name, config, net)
-    gradients = {key: each.grad for key, each in net.named_parameters() if part in key and "bias" not in key}
+    gradients = {key: each.grad for key, each in net.named_parameters() if part in key}
     moved = {key for key, each in gradients.items() if each is not None and each.abs().max() > 0}
     assert gradients and moved == gradients.keys()
 
@@ -79,7 +79,7 @@ def test_the_authors_depths_have_a_gate_a_block_and_what_is_off_is_not_computed(
     name, config, options, part = PEERS[peer]
     net = make(name, depth, shortcut="projection", **options)
     trained_by(name, config, net)
-    gradients = [each.grad for key, each in net.named_parameters() if part in key and "bias" not in key]
+    gradients = [each.grad for key, each in net.named_parameters() if part in key]
     assert gradients and all(each is not None and each.abs().max() > 0 for each in gradients)
     assert len(net.units) == (depth - 2) // 2 - net.always_on
     settle_norms(net, [images(16, seed, SIZE) for seed in range(2)])
@@ -436,6 +436,13 @@ def test_slat_is_the_sum_of_the_shortcut_and_the_attended_path():
         output = net.infer(x, "masked")
     torch.testing.assert_close(output.logits, net.classify(wanted), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(output.gates, torch.stack(means, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_every_block_of_a_new_slat_runs():
+    net = make("slat", 20).eval()
+    with torch.no_grad():
+        output = net.infer(images(8, 3, SIZE), "sparse")
+    assert output.decisions.all() and (output.gates - 1 / (1 + math.exp(-1))).abs().max() < 0.1
 
 
 def test_stochastic_depth_survives_linearly_and_keeps_the_expected_sum():
