@@ -152,6 +152,19 @@ def test_consistency_from_three_products_is_the_distance_of_the_normalised_sums(
     assert consistency(inner_products(x, f), gates).numpy() == pytest.approx(expected, rel=2e-3, abs=1e-9)
 
 
+def test_consistency_of_the_last_block_is_the_last_of_all():
+    every, last = (
+        create("cosinegate", 10, (3, 16, 16), depth=8, gate={"kind": "cir", "consistency": of}).train() for of in ("all", "last")
+    )
+    last.load_state_dict(every.state_dict())
+    x, _ = maps(2, shape=(4, 3, 16, 16))
+    terms = []
+    for net in (every, last):
+        torch.manual_seed(0)
+        terms.append(net(x).terms["consistency"])
+    assert terms[0].shape == (4, 3) and torch.equal(terms[1], terms[0][:, -1:])
+
+
 def test_total_is_the_weighted_sum_with_the_warmup_factor():  # Eq. 21
     class Fixed(Costs):
         """Gives the same output for every batch."""

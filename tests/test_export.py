@@ -495,6 +495,8 @@ SPOILT = {
     "patterns without others": ({"patterns": {"1": "network.onnx"}, "others": None}, "holds no network that gatebench exported"),
     "a shape that no memory has": ({"image": {"shape": [10**8, 10**8, 3], "type": "uint8"}}, "holds no network that gatebench exported"),
     "other classes": ({"classes": ["a", "b"]}, "does not have the network's classes"),
+    "another type": ({"image": {"shape": [16, 16, 3], "type": "int32"}}, r"network.onnx cannot be opened \(.+\)"),
+    "another shape": ({"image": {"shape": [16, 48, 1], "type": "uint8"}}, r"network.onnx cannot be opened \(.+\)"),
     "files without a hash": ({"sha256": {}}, "holds no network that gatebench exported"),
     "not read by the runtime": ({"file": "run.py", "sha256": {"run.py": PROGRAM}}, r"run.py cannot be opened \(.+\)\. Export"),
 }

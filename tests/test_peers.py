@@ -17,7 +17,7 @@ from gatebench.errors import UsageError
 from gatebench.evaluation.most_used import most_used
 from gatebench.gating import gumbel_softmax
 from gatebench.losses import Batch, Clock
-from gatebench.models.blocks import search
+from gatebench.models.blocks import fixed, search
 from gatebench.models.blocks.blockdrop import PolicyNetwork
 from gatebench.models.blocks.chance import drawn
 from gatebench.models.blocks.convnet_aig import PooledGate
@@ -222,6 +222,8 @@ def test_reinforce_draws_the_gates_and_no_others_do():
     assert not net.draws and torch.equal(net(x).gates, net(x).gates)
     Reinforce().bind(net, {})
     assert not torch.equal(net(x).gates, net(x).gates) and not net(x).gates.requires_grad
+    on = net.relax(torch.tensor(2.0).expand(20_000))  # as likely as the gate makes it
+    assert set(on.tolist()) == {0, 1} and on.mean().item() == pytest.approx(1 / (1 + math.exp(-2)), abs=0.01)
     with pytest.raises(UsageError, match="only skipnet's gates can be drawn"):
         Reinforce().check(make("slat"))
 
@@ -311,7 +313,10 @@ def test_blockdrop_s_curriculum_goes_from_the_last_block_to_all():
         undecided.append(net.undecided)
     assert undecided[0] == 8 and undecided[10:] == [0] * 11 and undecided == sorted(undecided, reverse=True)
     net.begin_epoch(0.0)
+    nn.init.zeros_(net.decider.answer.weight)
+    nn.init.constant_(net.decider.answer.bias, -9.0)  # as sure as can be that no block is to run
     output = net.train()(images(32, size=SIZE))
+    assert (output.details["greedy"] == torch.tensor([1.0] * 8 + [0.0])).all()
     assert (output.gates[:, :8] == 1).all() and (output.details["log_probability"][:, :8] == 0).all()
     assert (output.details["log_probability"][:, 8] < 0).all()
 
@@ -503,6 +508,23 @@ def test_blocks_that_keep_their_weights_get_statistics_of_their_own():
     assert not torch.equal(norm.running_mean, parent.stem[1].running_mean)
 
 
+def test_blocks_are_chosen_on_images_from_all_over_the_set(monkeypatch):
+    """Which may be sorted by class."""
+    seen = []
+    monkeypatch.setattr(fixed, "IMAGES", 100)
+    monkeypatch.setattr(fixed, "best_subset", lambda net, batches, *_: seen.extend(batches) or torch.tensor([True, False, True]))
+    net = create(
+        "fixed-blocks",
+        10,
+        (3, SIZE, SIZE),
+        {"network": create("resnet8", 10, (3, SIZE, SIZE)).eval()},
+        depth=8,
+        subset={"kind": "search", "macs": 0.7},
+    )
+    net.learn(batches := batches_of(224))
+    assert [batch.x.sum() for batch in seen] == [batch.x.sum() for batch in list(batches)[::3]]
+
+
 def test_stochastic_depth_is_run_at_reduced_depth_by_its_best_blocks():
     parent = make("stochastic-depth", 8).eval()
     net = create("fixed-blocks", 10, (3, SIZE, SIZE), {"network": parent}, depth=8, subset={"kind": "search", "macs": 0.7})
@@ -531,6 +553,7 @@ def test_random_skipping_is_the_same_alone_and_in_a_batch_and_even_over_inputs(r
     alone = torch.cat([net.infer(each[None]).decisions for each in x[:64]])
     assert torch.equal(together, alone) and torch.equal(together, numbers[:64] < rate)
     np.testing.assert_allclose((numbers < rate).double().mean(0), rate, atol=0.04)
+    assert (drawn(x.flip(3), 9) != numbers).all(), "the same pixels in other places"
     apart = np.corrcoef(numbers.numpy().T) - np.eye(9)
     assert np.abs(apart).max() < 0.1
 
@@ -571,6 +594,14 @@ def test_the_best_subset_is_that_of_trying_all(budget, monkeypatch):
     few = best_subset(net, batches, budget * net.macs_static, cost)
     assert pays(tuple(few.tolist())) and right(few.tolist()) <= right(found.tolist())
     assert right(found.tolist()) == max(map(right, every))
+
+
+def test_of_subsets_that_do_alike_the_one_with_fewer_blocks_is_best():
+    """The first block costs as much as both others, which can be left out instead."""
+    net = create("resnet8", 10, (3, SIZE, SIZE)).requires_grad_(False)
+    net.head.weight.zero_()
+    kept = best_subset(net, labelled(net, [images(8, size=SIZE)]), 3.0, lambda on: float((on * torch.tensor([2, 1, 1])).sum()) + 1)
+    assert kept.sum() == 1
 
 
 def test_a_budget_that_no_subset_keeps_to_is_refused():
@@ -653,6 +684,11 @@ def test_some_images_run_whole_in_training_whatever_is_decided():
         torch.testing.assert_close(net(x).logits, net.infer(x, decisions=net(x).gates > 0.5).logits)
         watching, always = unsure(whole=0.0), unsure(whole=1.0)
         watching.begin_epoch(0.0)
+        own, everything, half = net(x).logits, net.static_logits(x), unsure(whole=0.5)
+        apart = (own - everything).abs().amax(1) > 1e-2
+        draws = [(half(x).logits - everything).abs().amax(1)[apart] < 1e-4 for _ in range(20)]
+        assert 0.3 < torch.stack(draws).double().mean() < 0.7
+        assert any(0 < each.sum() < len(each) for each in draws), "each image for itself"
         for each in (watching, always):
             assert 0 < each(x).gates.mean() < 1
             torch.testing.assert_close(each(x).logits, each.static_logits(x))

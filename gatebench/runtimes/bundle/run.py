@@ -93,8 +93,7 @@ class Network:
 
 
 def by_onnxruntime(path, given, threads=1, precision="fp32", weights=None):
-    """A function that computes the outputs for what stands in the arrays that are given by name, and the arrays that it writes them to.
-    `weights` are those that the model shares with others."""
+    """A function that computes outputs from the arrays `given` by name, and the arrays that it fills; models share `weights`."""
     import onnxruntime
     from onnxruntime import OrtValue
 
@@ -107,6 +106,7 @@ def by_onnxruntime(path, given, threads=1, precision="fp32", weights=None):
     for each in session.get_outputs():
         outputs[each.name] = np.zeros(each.shape, np.uint8 if "uint8" in each.type else np.float32)
         binding.bind_ortvalue_output(each.name, OrtValue.ortvalue_from_numpy(outputs[each.name]))
+    session.run_with_iobinding(binding)  # which finds arrays of another shape or type
     return lambda: session.run_with_iobinding(binding), outputs
 
 
