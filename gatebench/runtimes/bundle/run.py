@@ -145,5 +145,5 @@ if __name__ == "__main__":
         sys.exit(f"{sys.argv[1]} cannot be read as an image. Give a file that numpy.save wrote.")
     try:
         print(Network(Path(__file__).parent)(image))
-    except ValueError as problem:
+    except (OSError, ValueError) as problem:
         sys.exit(str(problem))
