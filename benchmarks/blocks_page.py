@@ -75,7 +75,7 @@ def tables(runs: list[Run]) -> Parts:
     return {
         "savings": savings(own, gains),
         "worth": worth(own, gains),
-        "beside": beside([printed["cosinegate-table-3"]], PRINTED, lambda network: network.startswith(PEERS) and "hrl" not in network),
+        "beside": beside([printed["cosinegate-table-3"]], PRINTED, lambda network: network.startswith(PEERS)),
     }
 
 
