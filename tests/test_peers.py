@@ -509,18 +509,12 @@ def test_blocks_that_keep_their_weights_get_statistics_of_their_own():
 
 
 def test_blocks_are_chosen_on_images_from_all_over_the_set(monkeypatch):
-    """Which may be sorted by class."""
+    """A set may be sorted by class."""
     seen = []
     monkeypatch.setattr(fixed, "IMAGES", 100)
     monkeypatch.setattr(fixed, "best_subset", lambda net, batches, *_: seen.extend(batches) or torch.tensor([True, False, True]))
-    net = create(
-        "fixed-blocks",
-        10,
-        (3, SIZE, SIZE),
-        {"network": create("resnet8", 10, (3, SIZE, SIZE)).eval()},
-        depth=8,
-        subset={"kind": "search", "macs": 0.7},
-    )
+    parent = create("resnet8", 10, (3, SIZE, SIZE)).eval()
+    net = create("fixed-blocks", 10, (3, SIZE, SIZE), {"network": parent}, depth=8, subset={"kind": "search", "macs": 0.7})
     net.learn(batches := batches_of(224))
     assert [batch.x.sum() for batch in seen] == [batch.x.sum() for batch in list(batches)[::3]]
 

@@ -32,10 +32,11 @@ MOST_NAMES = 8
 
 
 def load_arrays(path: Path) -> Dataset:
-    """Images and labels of the parts train, test and perhaps validation, by one of the `SPELLINGS`; `classes` may name the classes.
+    """Images and labels of train, test and perhaps validation, named in one of the `SPELLINGS`.
 
-    Images are [N, H, W], [N, H, W, C] or [N, C, H, W], of 8 bits or scaled to them; labels are whole numbers [N] or [N, 1] of whatever
-    type, or one-hot [N, K]. Without a test part the validation part stands for it. Raises UsageError for a file that is not that.
+    `classes` may name the classes. Images are [N, H, W], [N, H, W, C] or [N, C, H, W], of 8 bits or scaled to them; labels are whole
+    numbers [N] or [N, 1] of whatever type, or one-hot [N, K]. Without a test part the validation part stands for it. Raises UsageError
+    for a file that is not that.
     """
     arrays = _packed(path) if path.suffix.lower() == ".npz" else _tensors(path)
     names, notes = _names(path, list(arrays)), []

@@ -98,7 +98,7 @@ class Batches:
         return self.pixels.view(len(self.labels), self.height, self.width, -1).index_select(0, chosen)
 
     def _places(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Where the pixels [B, H, W] of images `chosen` [B] lie, at rows [B or 1, H] and columns [B or 1, W] of their padded selves."""
+        """Where pixels [B, H, W] of padded images lie: images `chosen` [B], rows [B or 1, H], columns [B or 1, W]."""
         return chosen[:, None, None] * self.image_length + rows[:, :, None] * self.row_length + columns[:, None, :]
 
     def _batch(self, chosen: Tensor, pixels: Tensor, change: "tuple | None" = None) -> Batch:

@@ -92,7 +92,7 @@ def place(name: str) -> Path:
 
 
 def files(name: str, root: Path) -> list[Path]:
-    """Files and folders that a data set is read from, whether they are there or not; none of `shapes`. Raises as `place`, `find_parts`."""
+    """What a data set is read from, there or not; nothing for `shapes`. Raises as `place` and `find_parts`."""
     if name == "shapes":
         return []
     if name == "intel-scenes":
@@ -141,7 +141,7 @@ def original(name: str, image_size: int | None, shapes: Shapes, root: Path) -> D
 
 
 def load(data: Data, root: Path, read: Callable[..., Dataset] = original) -> Dataset:
-    """The data set a recipe names, from disk, or downloaded where torchvision can; `read` stands for `original`, with its arguments.
+    """The data set a recipe names, from disk, or downloaded where torchvision can. `read` is called as `original`.
 
     Raises UsageError for an unknown name, a path that does not hold images, a part to be scored or trained on that is empty and
     severities that are not defined, MissingData for a named set that is neither on disk nor downloadable.

@@ -1,4 +1,4 @@
-"""Writers of models that say less."""
+"""Libraries that warn of what is meant, while they write a model."""
 
 import logging
 from collections.abc import Iterator
